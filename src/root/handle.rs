@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A file, directory or socket that was found, held by descriptor. Reading only: what writes is in `change`.
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{self, FileStat, Mode, SFlag};
+use serde::{Deserialize, Serialize};
+
+use super::open_entry;
+
+/// No file that this program reads is larger; a hostile or broken one shall not take the node's memory.
+const MAX_FILE: u64 = 64 << 20;
+
+/// What an entry of a directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Symlink,
+    /// A Unix domain socket.
+    Socket,
+    /// A device or a FIFO.
+    Other,
+}
+
+/// Something found in the tree, held by an `O_PATH` descriptor: whatever happens to its name, this stays the same object.
+#[derive(Debug)]
+pub struct Handle {
+    fd: OwnedFd,
+    path: PathBuf,
+    stat: FileStat,
+}
+
+impl Handle {
+    pub(super) fn new(fd: OwnedFd, path: PathBuf) -> Result<Handle> {
+        let stat = stat::fstat(&fd).with_context(|| format!("reading the state of {}", path.display()))?;
+        Ok(Handle { fd, path, stat })
+    }
+
+    /// The descriptor, opened with `O_PATH`.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Its path in the node, symlinks resolved. For messages; acting goes through the descriptor.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        match SFlag::from_bits_truncate(self.stat.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFDIR => Kind::Directory,
+            SFlag::S_IFREG => Kind::File,
+            SFlag::S_IFLNK => Kind::Symlink,
+            SFlag::S_IFSOCK => Kind::Socket,
+            _ => Kind::Other,
+        }
+    }
+
+    /// The owner.
+    pub fn uid(&self) -> u32 {
+        self.stat.st_uid
+    }
+
+    /// The group.
+    pub fn gid(&self) -> u32 {
+        self.stat.st_gid
+    }
+
+    /// The permission bits, setuid, setgid and sticky included.
+    pub fn mode(&self) -> u32 {
+        self.stat.st_mode & 0o7777
+    }
+
+    /// Device and inode: two handles with the same pair are the same object.
+    pub fn id(&self) -> (u64, u64) {
+        (self.stat.st_dev, self.stat.st_ino)
+    }
+
+    /// How many names it has.
+    pub fn links(&self) -> u64 {
+        self.stat.st_nlink
+    }
+
+    /// Change time of the content, in nanoseconds since 1970.
+    pub fn modified(&self) -> i128 {
+        i128::from(self.stat.st_mtime) * 1_000_000_000 + i128::from(self.stat.st_mtime_nsec)
+    }
+
+    /// A path by which calls that take no `O_PATH` descriptor reach the same object.
+    pub fn proc_path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
+    }
+
+    /// The entry `name` of this directory, not following a symlink; `None` when there is none.
+    pub fn entry(&self, name: &OsStr) -> Result<Option<Handle>> {
+        if name.is_empty() || name == "." || name == ".." || name.as_bytes().contains(&b'/') {
+            bail!("{}: {name:?} is not a file name", self.path.display());
+        }
+        let path = self.path.join(name);
+        let fd = open_entry(&self.fd, name).with_context(|| format!("opening {}", path.display()))?;
+        fd.map(|fd| Handle::new(fd, path)).transpose()
+    }
+
+    /// Opens the object for real. For a regular file or a directory only: opening a FIFO or device can block or act.
+    pub fn reopen(&self, flags: OFlag) -> Result<OwnedFd> {
+        if !matches!(self.kind(), Kind::File | Kind::Directory) {
+            bail!("{} is not a regular file", self.path.display());
+        }
+        nix::fcntl::open(&self.proc_path(), flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())
+            .with_context(|| format!("opening {}", self.path.display()))
+    }
+
+    /// The file's whole content.
+    pub fn read(&self) -> Result<Vec<u8>> {
+        if self.kind() != Kind::File {
+            bail!("{} is not a regular file", self.path.display());
+        }
+        let file = File::from(self.reopen(OFlag::O_RDONLY)?);
+        let mut bytes = Vec::new();
+        let context = || format!("reading {}", self.path.display());
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes).with_context(context)?;
+        if bytes.len() as u64 > MAX_FILE {
+            bail!("{} is larger than {} MiB", self.path.display(), MAX_FILE >> 20);
+        }
+        Ok(bytes)
+    }
+
+    /// The directory's names, sorted.
+    pub fn names(&self) -> Result<Vec<OsString>> {
+        let context = || format!("listing {}", self.path.display());
+        let fd = self.reopen(OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let mut dir = Dir::from_fd(fd).with_context(context)?;
+        let mut names = Vec::new();
+        for entry in dir.iter() {
+            let entry = entry.with_context(context)?;
+            let name: &CStr = entry.file_name();
+            if name != c"." && name != c".." {
+                names.push(OsStr::from_bytes(name.to_bytes()).to_os_string());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// One extended attribute, `None` where it has none of that name or the filesystem has none at all.
+    pub fn xattr(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        if self.kind() == Kind::Symlink {
+            return Ok(None);
+        }
+        match xattr::get_deref(self.proc_path(), name) {
+            Ok(value) => Ok(value),
+            Err(error) if no_xattrs(&error) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("reading {name} of {}", self.path.display())),
+        }
+    }
+
+    /// All extended attributes, sorted by name: ACLs and security labels among them.
+    pub fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
+        if self.kind() == Kind::Symlink {
+            return Ok(Vec::new());
+        }
+        let context = || format!("listing the extended attributes of {}", self.path.display());
+        let names = match xattr::list_deref(self.proc_path()) {
+            Ok(names) => names,
+            Err(error) if no_xattrs(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(context),
+        };
+        let mut pairs = Vec::new();
+        for name in names {
+            if let Some(value) = xattr::get_deref(self.proc_path(), &name).with_context(context)? {
+                pairs.push((name, value));
+            }
+        }
+        pairs.sort();
+        Ok(pairs)
+    }
+}
+
+fn no_xattrs(error: &std::io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EOPNOTSUPP | Errno::ENODATA))
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The handle all paths go through.
+//!
+//! A path is opened one component at a time beneath the root, each with `O_PATH | O_NOFOLLOW`, so that nothing a guest's
+//! process may swap under our hands leads anywhere else. A symlink is followed only where root alone could have made it
+//! (`/var/run -> /run`), and then within the root. One mechanism on every kernel: what `openat2` adds is not needed once
+//! each component is taken by itself.
+
+mod handle;
+
+pub use handle::{Handle, Kind};
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{self, OFlag};
+use nix::sys::stat::Mode;
+
+/// As the kernel's own limit for one path (`MAXSYMLINKS`, include/linux/namei.h).
+const MAX_SYMLINKS: usize = 40;
+
+/// The path is not one that root may act on: someone else could redirect it. An attack or a mistake, not an I/O error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsafePath {
+    /// The component that is not to be trusted.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl fmt::Display for UnsafePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}, not followed", self.path.display(), self.why)
+    }
+}
+
+impl std::error::Error for UnsafePath {}
+
+/// The node's file tree: the live one (`/`) or an unbooted image (`--root DIR`).
+#[derive(Debug)]
+pub struct Root {
+    dir: OwnedFd,
+    outside: PathBuf,
+}
+
+impl Root {
+    /// Opens the tree at `outside`, a path as the caller sees it.
+    pub fn open(outside: &Path) -> Result<Root> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let dir = fcntl::open(outside, flags, Mode::empty())
+            .with_context(|| format!("opening the root directory {}", outside.display()))?;
+        Ok(Root { dir, outside: outside.to_path_buf() })
+    }
+
+    /// True for the running node, false for an image.
+    pub fn is_live(&self) -> bool {
+        self.outside == Path::new("/")
+    }
+
+    /// Where `path` of the node is for a program that is not inside the root (for messages and helper programs).
+    pub fn outside(&self, path: &Path) -> PathBuf {
+        let mut outside = self.outside.clone();
+        outside.push(path.strip_prefix("/").unwrap_or(path));
+        outside
+    }
+
+    /// Finds what `path` leads to, the last component's symlink followed as well. `None` when there is nothing.
+    pub fn find(&self, path: &Path) -> Result<Option<Handle>> {
+        self.walk(path, true).map(|chain| chain.and_then(|mut chain| chain.pop()))
+    }
+
+    /// Finds `path` itself: a symlink at its end is the result, not followed.
+    pub fn find_nofollow(&self, path: &Path) -> Result<Option<Handle>> {
+        self.walk(path, false).map(|chain| chain.and_then(|mut chain| chain.pop()))
+    }
+
+    /// Every directory passed on the way and the end itself, the root first. What the kernel asks about when it decides
+    /// who may reach `path`. `None` when a component is missing.
+    pub fn chain(&self, path: &Path) -> Result<Option<Vec<Handle>>> {
+        self.walk(path, true)
+    }
+
+    /// The whole content of the file at `path`, `None` when there is none.
+    pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        self.find(path)?.map(|handle| handle.read()).transpose()
+    }
+
+    /// Like [`Root::read`], as text; bytes that are not UTF-8 are an error that names the file.
+    pub fn read_text(&self, path: &Path) -> Result<Option<String>> {
+        let Some(bytes) = self.read(path)? else { return Ok(None) };
+        String::from_utf8(bytes).map(Some).with_context(|| format!("{} is not UTF-8 text", path.display()))
+    }
+
+    /// The names in the directory at `path`, sorted; none when it does not exist.
+    pub fn list(&self, path: &Path) -> Result<Vec<OsString>> {
+        match self.find(path)? {
+            Some(handle) if handle.kind() == Kind::Directory => handle.names(),
+            Some(_) | None => Ok(Vec::new()),
+        }
+    }
+
+    fn walk(&self, path: &Path, follow_last: bool) -> Result<Option<Vec<Handle>>> {
+        let mut todo = components(path)?;
+        let mut chain = vec![Handle::new(self.dir.as_fd().try_clone_to_owned()?, PathBuf::from("/"))?];
+        let mut links = 0;
+        while let Some(name) = todo.pop() {
+            if name == ".." {
+                if chain.len() > 1 {
+                    chain.pop();
+                }
+                continue;
+            }
+            let Some(parent) = chain.last() else { bail!("{}: walked out of the root", path.display()) };
+            let Some(entry) = parent.entry(&name)? else { return Ok(None) };
+            if entry.kind() != Kind::Symlink || (todo.is_empty() && !follow_last) {
+                chain.push(entry);
+                continue;
+            }
+            links += 1;
+            if links > MAX_SYMLINKS {
+                bail!("{}: too many symlinks", path.display());
+            }
+            trusted_link(parent, &entry)?;
+            let target = PathBuf::from(fcntl::readlinkat(entry.fd(), "")?);
+            if target.is_absolute() {
+                chain.truncate(1);
+            }
+            todo.extend(link_components(&target));
+        }
+        Ok(Some(chain))
+    }
+}
+
+/// A link may be followed when nobody but root (or whoever runs us, in tests) can have put it there.
+fn trusted_link(parent: &Handle, link: &Handle) -> Result<()> {
+    let ours = |uid: u32| uid == 0 || uid == nix::unistd::geteuid().as_raw();
+    let why = if !ours(parent.uid()) || !ours(link.uid()) {
+        "a symlink that root did not make"
+    } else if parent.mode() & 0o022 != 0 {
+        "a symlink in a directory that others may write"
+    } else {
+        return Ok(());
+    };
+    Err(UnsafePath { path: link.path().to_path_buf(), why: why.to_string() }.into())
+}
+
+/// The components of an absolute, clean path, last first.
+fn components(path: &Path) -> Result<Vec<OsString>> {
+    if !path.is_absolute() {
+        bail!("{}: not an absolute path", path.display());
+    }
+    if path.as_os_str().as_bytes().contains(&0) {
+        bail!("{}: a path with a NUL byte", path.display());
+    }
+    if path.components().any(|component| component == Component::ParentDir) {
+        bail!("{}: a path with '..'", path.display());
+    }
+    Ok(link_components(path))
+}
+
+fn link_components(path: &Path) -> Vec<OsString> {
+    path.components()
+        .rev()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_os_string()),
+            Component::ParentDir => Some(OsString::from("..")),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+/// Opens `name` in the directory `parent`; `None` when it is not there (or `parent` is no directory).
+fn open_entry(parent: &OwnedFd, name: &OsStr) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    match fcntl::openat(parent, name, flags, Mode::empty()) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
