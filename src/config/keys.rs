@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every key there is: name, default and meaning in one place.
+
+/// The section all keys are in.
+pub const SECTION: &str = "accord";
+
+/// One configuration key.
+#[derive(Debug)]
+pub struct Key {
+    /// As written in the file.
+    pub name: &'static str,
+    /// The value when no file sets it.
+    pub default: &'static str,
+    /// What it may be and what it means, in a line.
+    pub meaning: &'static str,
+}
+
+/// All keys, in the order `vhost-accord config` prints them.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "modes",
+        default: "dpdkvhostuserclient",
+        meaning: "port types that must work: dpdkvhostuserclient, dpdkvhostuser, or both",
+    },
+    Key { name: "group", default: "hugetlbfs", meaning: "the group dataplane and QEMU share" },
+    Key { name: "gid", default: "42477", meaning: "its number, the contract with containers" },
+    Key {
+        name: "gid-mismatch",
+        default: "keep",
+        meaning: "the group exists with another number: keep it, or renumber it with its files",
+    },
+    Key {
+        name: "socket-directory",
+        default: "/var/lib/vhost_sockets",
+        meaning: "where QEMU makes the sockets of dpdkvhostuserclient ports",
+    },
+    Key {
+        name: "server-access",
+        default: "grant",
+        meaning: "dpdkvhostuser sockets: grant each to QEMU's group, or umask (the classical recipe: QEMU can then drive OVS)",
+    },
+    Key {
+        name: "dataplane-user",
+        default: "keep",
+        meaning: "keep what the distribution runs, or root, or USER[:GROUP]",
+    },
+    Key {
+        name: "qemu-group",
+        default: "shared",
+        meaning: "the group in qemu.conf: shared, keep (the setgid directory alone does it), or a group's name",
+    },
+    Key {
+        name: "manage",
+        default: "all",
+        meaning: "what apply may touch: all, or a list of accounts sockets hugepages dataplane qemu-conf legacy",
+    },
+];

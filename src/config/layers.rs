@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reading and merging the files.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use configparser::ini::{Ini, IniDefault};
+use serde::Serialize;
+
+use super::keys::{KEYS, SECTION};
+use crate::paths;
+use crate::root::Root;
+
+/// Where a value was set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Built in.
+    Default,
+    /// A file and the line in it, counted from 1.
+    File(PathBuf, usize),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
+        }
+    }
+}
+
+/// A value that counts, as text, and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Effective {
+    /// The text of the value.
+    pub value: String,
+    /// Who set it.
+    pub origin: Origin,
+}
+
+/// All keys with the values that count, not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Raw(BTreeMap<&'static str, Effective>);
+
+impl Raw {
+    /// The built-in defaults alone.
+    pub fn defaults() -> Raw {
+        let default =
+            |value: &str| Effective { value: value.to_string(), origin: Origin::Default };
+        Raw(KEYS.iter().map(|key| (key.name, default(key.default))).collect())
+    }
+
+    /// Reads every layer beneath `root`.
+    pub fn read(root: &Root) -> Result<Raw> {
+        let mut raw = Raw::defaults();
+        for path in layer_files(root)? {
+            if let Some(text) = root.read_text(&path)? {
+                raw.overlay(&path, &text)?;
+            }
+        }
+        Ok(raw)
+    }
+
+    /// Lets the file `path` with the content `text` override what was set before.
+    pub fn overlay(&mut self, path: &Path, text: &str) -> Result<()> {
+        let mut ini = Ini::new_from_defaults(syntax());
+        let sections = ini.read(text.to_string()).map_err(|why| anyhow!("{}: {why}", path.display()))?;
+        for (section, values) in &sections {
+            let lines = SectionLines::new(text, section);
+            if section != SECTION {
+                let line = lines.start;
+                bail!("{}:{line}: unknown section [{section}]; the one section is [{SECTION}]", path.display());
+            }
+            for (name, value) in values {
+                let line = lines.line_of(name);
+                self.set(name, value.as_deref(), Origin::File(path.to_path_buf(), line))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets one key, as a file or an option of the command line does.
+    pub fn set(&mut self, name: &str, value: Option<&str>, origin: Origin) -> Result<()> {
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            bail!("{origin}: unknown key '{name}'; did you mean '{}'?", nearest(name));
+        };
+        let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else {
+            bail!("{origin}: {name} has no value; expected {}", key.meaning);
+        };
+        self.0.insert(key.name, Effective { value: value.to_string(), origin });
+        Ok(())
+    }
+
+    /// The values in the order of [`KEYS`].
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Effective)> {
+        KEYS.iter().filter_map(|key| Some((key.name, self.0.get(key.name)?)))
+    }
+
+    /// Checks one value; the error says where it was set and what was expected.
+    pub(super) fn parse<T>(&self, name: &str, check: impl Fn(&str) -> Result<T, String>) -> Result<T> {
+        let effective = self.0.get(name).with_context(|| format!("no key '{name}'"))?;
+        check(&effective.value).map_err(|expected| {
+            anyhow!("{}: {name} = {}: expected {expected}", effective.origin, effective.value)
+        })
+    }
+}
+
+/// `=` is the only delimiter: `user:group` is a value.
+fn syntax() -> IniDefault {
+    let mut syntax = IniDefault::default();
+    syntax.case_sensitive = true;
+    syntax.delimiters = vec!['='];
+    syntax.comment_symbols = vec![';', '#'];
+    syntax
+}
+
+fn layer_files(root: &Root) -> Result<Vec<PathBuf>> {
+    let mut drop_ins: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+    let mut files = Vec::new();
+    for place in [paths::VENDOR_CONFIG, paths::ADMIN_CONFIG] {
+        let main = Path::new(place).join(paths::CONFIG_NAME);
+        let directory = main.with_extension("conf.d");
+        files.push(main);
+        for name in root.list(&directory)? {
+            if Path::new(&name).extension().is_some_and(|extension| extension == "conf") {
+                let path = directory.join(&name);
+                drop_ins.insert(name, path);
+            }
+        }
+    }
+    files.extend(drop_ins.into_values());
+    Ok(files)
+}
+
+/// Where a section begins and its lines: `configparser` does not tell.
+struct SectionLines<'a> {
+    start: usize,
+    lines: Vec<(usize, &'a str)>,
+}
+
+impl<'a> SectionLines<'a> {
+    fn new(text: &'a str, section: &str) -> SectionLines<'a> {
+        let header = format!("[{section}]");
+        let mut found = SectionLines { start: 1, lines: Vec::new() };
+        let mut inside = section == "default";
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim();
+            if line.starts_with('[') {
+                inside = line == header;
+                found.start = if inside { number } else { found.start };
+            } else if inside {
+                found.lines.push((number, line));
+            }
+        }
+        found
+    }
+
+    /// The last line that sets `name`: the one that counts.
+    fn line_of(&self, name: &str) -> usize {
+        let sets = |line: &str| line.split('=').next().is_some_and(|left| left.trim() == name);
+        self.lines.iter().rev().find(|(_, line)| sets(line)).map_or(self.start, |(number, _)| *number)
+    }
+}
+
+fn nearest(name: &str) -> &'static str {
+    KEYS.iter().map(|key| key.name).min_by_key(|key| distance(name, key)).unwrap_or("modes")
+}
+
+/// Levenshtein's distance in bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let cost = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The configuration: what the operator wants, and where each value came from.
+//!
+//! Files in the order systemd's own daemons read theirs: the vendor's, the administrator's, then the drop-ins of both
+//! sorted by name, where one in `/etc` masks its namesake in `/usr/lib`. A later value wins.
+
+mod keys;
+mod layers;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use keys::{KEYS, Key};
+pub use layers::{Effective, Origin, Raw};
+pub use value::{DataplaneUser, GidMismatch, Managed, PortType, QemuGroup, ServerAccess};
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::root::Root;
+
+/// The whole configuration, typed and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The port types that must work on this node.
+    pub modes: Vec<PortType>,
+    /// The group dataplane and QEMU share.
+    pub group: String,
+    /// Its number: the contract with containers, whose names for it may differ.
+    pub gid: u32,
+    /// What to do when the group exists with another number.
+    pub gid_mismatch: GidMismatch,
+    /// Where QEMU makes the sockets of `dpdkvhostuserclient` ports.
+    pub socket_directory: PathBuf,
+    /// How QEMU is let in to the sockets OVS makes for `dpdkvhostuser` ports.
+    pub server_access: ServerAccess,
+    /// Whom the dataplane runs as.
+    pub dataplane_user: DataplaneUser,
+    /// The group in qemu.conf.
+    pub qemu_group: QemuGroup,
+    /// What `apply` may touch.
+    pub managed: Managed,
+}
+
+impl Config {
+    /// Reads and checks all layers beneath `root`.
+    pub fn read(root: &Root) -> Result<Config> {
+        Config::from_raw(&Raw::read(root)?)
+    }
+
+    /// Checks the merged values.
+    pub fn from_raw(raw: &Raw) -> Result<Config> {
+        let config = Config {
+            modes: raw.parse("modes", value::modes)?,
+            group: raw.parse("group", value::account_name)?,
+            gid: raw.parse("gid", value::gid)?,
+            gid_mismatch: raw.parse("gid-mismatch", value::gid_mismatch)?,
+            socket_directory: raw.parse("socket-directory", value::directory)?,
+            server_access: raw.parse("server-access", value::server_access)?,
+            dataplane_user: raw.parse("dataplane-user", value::dataplane_user)?,
+            qemu_group: raw.parse("qemu-group", value::qemu_group)?,
+            managed: raw.parse("manage", value::managed)?,
+        };
+        Ok(config)
+    }
+
+    /// True when ports of this type must work.
+    pub fn has(&self, mode: PortType) -> bool {
+        self.modes.contains(&mode)
+    }
+}

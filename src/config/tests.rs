@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::path::Path;
+
+use super::*;
+
+fn read(text: &str) -> Result<Config> {
+    let mut raw = Raw::defaults();
+    raw.overlay(Path::new("/etc/vhost-accord/vhost-accord.conf"), text)?;
+    Config::from_raw(&raw)
+}
+
+#[test]
+fn defaults_are_valid_and_documented() {
+    let config = Config::from_raw(&Raw::defaults()).unwrap();
+    assert_eq!(config.gid, 42477);
+    assert_eq!(config.modes, [PortType::Dpdkvhostuserclient]);
+    assert!(KEYS.iter().all(|key| !key.meaning.is_empty()));
+}
+
+#[test]
+fn a_later_file_wins_and_the_origin_is_kept() {
+    let mut raw = Raw::defaults();
+    raw.overlay(Path::new("/a"), "[accord]\ngid = 7\ngroup = one\n").unwrap();
+    raw.overlay(Path::new("/b"), "# comment\n[accord]\n\ngid = 8\n").unwrap();
+    let values: Vec<String> = raw.iter().map(|(name, e)| format!("{name}={} {}", e.value, e.origin)).collect();
+    assert!(values.contains(&"gid=8 /b:4".to_string()), "{values:?}");
+    assert!(values.contains(&"group=one /a:3".to_string()), "{values:?}");
+}
+
+#[test]
+fn a_user_with_a_group_is_one_value() {
+    let config = read("[accord]\ndataplane-user = openvswitch:hugetlbfs\n").unwrap();
+    let expected = DataplaneUser::Named("openvswitch".into(), Some("hugetlbfs".into()));
+    assert_eq!(config.dataplane_user, expected);
+}
+
+#[test]
+fn bad_input_gets_one_line_with_the_place_and_what_was_expected() {
+    let cases = [
+        ("[accord]\nqemu_group = keep\n", ":2: unknown key 'qemu_group'; did you mean 'qemu-group'?"),
+        ("[accord]\n\ngid = many\n", ":3: gid = many: expected a group number"),
+        ("[accord]\ngid = 0\n", ":2: gid = 0: expected a group number"),
+        ("[accord]\nsocket-directory = var/lib\n", ":2: socket-directory = var/lib: expected an absolute path"),
+        ("[accord]\nsocket-directory = /var/lib/../x\n", "expected a clean path"),
+        ("[accord]\nsocket-directory = /var\n", "expected a directory of its own"),
+        ("[accord]\ngroup = Huge\n", "expected an account name"),
+        ("[accord]\nmodes = server\n", "expected dpdkvhostuserclient or dpdkvhostuser, not 'server'"),
+        ("[accord]\nmodes =\n", ":2: modes has no value"),
+        ("[accord]\nmodes\n", ":2: modes has no value"),
+        ("\n[acord]\ngid = 1\n", ":2: unknown section [acord]"),
+        ("gid = 1\n", "unknown section"),
+        ("[accord]\nmanage = everything\n", "expected all, or some of accounts"),
+        ("[accord]\ndataplane-user = root:qemu\n", "with a user that is not root"),
+    ];
+    for (text, expected) in cases {
+        let error = format!("{:#}", read(text).unwrap_err());
+        assert!(error.contains(expected), "{text:?} gave {error:?}");
+        assert!(error.starts_with("/etc/vhost-accord/vhost-accord.conf"), "{error:?}");
+        assert_eq!(error.lines().count(), 1, "{error:?}");
+    }
+}
+
+#[test]
+fn a_socket_of_neutron_fits_beneath_the_longest_directory() {
+    let fits = format!("/{}/{}", "a".repeat(40), "b".repeat(50));
+    assert_eq!(fits.len() + 1 + 14, 107);
+    read(&format!("[accord]\nsocket-directory = {fits}\n")).unwrap();
+    read(&format!("[accord]\nsocket-directory = {fits}b\n")).unwrap_err();
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What each value may be. A check's error is what was expected, to be put behind "expected".
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A vhost-user port type of OVS. It says which side makes the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortType {
+    /// QEMU makes the socket (libvirt `mode='server'`), OVS connects and reconnects.
+    Dpdkvhostuserclient,
+    /// OVS makes the socket (libvirt `mode='client'`); deprecated since OVS 2.8, still in the field.
+    Dpdkvhostuser,
+}
+
+impl fmt::Display for PortType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PortType::Dpdkvhostuserclient => "dpdkvhostuserclient",
+            PortType::Dpdkvhostuser => "dpdkvhostuser",
+        })
+    }
+}
+
+/// What to do with a group of the right name and another number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GidMismatch {
+    /// Use it with the number it has.
+    Keep,
+    /// Give it the configured number, its files with it.
+    Renumber,
+}
+
+/// How QEMU is let in to a socket that OVS made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerAccess {
+    /// Each socket is given to QEMU's group after OVS made it; OVS's control sockets stay its own.
+    Grant,
+    /// OVS runs with QEMU's group and umask 0002: its control sockets become QEMU's as well.
+    Umask,
+}
+
+/// Whom the dataplane runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataplaneUser {
+    /// The distribution's user; where that is not root, with the shared group.
+    Keep,
+    /// root, without `--ovs-user`.
+    Root,
+    /// This user and group (the shared one when not given).
+    Named(String, Option<String>),
+}
+
+/// The group in qemu.conf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QemuGroup {
+    /// The shared group.
+    Shared,
+    /// Whatever it is.
+    Keep,
+    /// This one.
+    Named(String),
+}
+
+/// The parts of the node that `apply` may touch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Managed(BTreeSet<&'static str>);
+
+impl Managed {
+    /// The parts there are.
+    pub const PARTS: [&'static str; 6] =
+        ["accounts", "sockets", "hugepages", "dataplane", "qemu-conf", "legacy"];
+
+    /// Everything.
+    pub fn all() -> Managed {
+        Managed(Managed::PARTS.into_iter().collect())
+    }
+
+    /// May this part be touched? `part` is one of [`Managed::PARTS`].
+    pub fn has(&self, part: &str) -> bool {
+        self.0.contains(part)
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split([' ', '\t', ',']).filter(|word| !word.is_empty())
+}
+
+pub(super) fn modes(text: &str) -> Result<Vec<PortType>, String> {
+    let mut modes = Vec::new();
+    for word in words(text) {
+        modes.push(match word {
+            "dpdkvhostuserclient" => PortType::Dpdkvhostuserclient,
+            "dpdkvhostuser" => PortType::Dpdkvhostuser,
+            other => return Err(format!("dpdkvhostuserclient or dpdkvhostuser, not '{other}'")),
+        });
+    }
+    modes.sort();
+    modes.dedup();
+    Ok(modes)
+}
+
+/// As shadow's tools on every distribution accept it (shadow 4.13, lib/chkname.c).
+pub(super) fn account_name(text: &str) -> Result<String, String> {
+    let mut bytes = text.bytes();
+    let first = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
+    let rest = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+    if first && rest && text.len() <= 32 {
+        Ok(text.to_string())
+    } else {
+        Err("an account name: a lower-case letter or '_', then letters, digits, '_' or '-', at most 32".into())
+    }
+}
+
+pub(super) fn gid(text: &str) -> Result<u32, String> {
+    // 65534 is nobody's, 65535 and 2^32-1 mean "no change" in old and new calls.
+    text.parse::<u32>()
+        .ok()
+        .filter(|gid| *gid > 0 && !matches!(*gid, 65534 | 65535 | u32::MAX))
+        .ok_or_else(|| "a group number from 1 to 4294967294 that no system uses for 'nobody'".to_string())
+}
+
+pub(super) fn gid_mismatch(text: &str) -> Result<GidMismatch, String> {
+    match text {
+        "keep" => Ok(GidMismatch::Keep),
+        "renumber" => Ok(GidMismatch::Renumber),
+        _ => Err("keep or renumber".into()),
+    }
+}
+
+pub(super) fn server_access(text: &str) -> Result<ServerAccess, String> {
+    match text {
+        "grant" => Ok(ServerAccess::Grant),
+        "umask" => Ok(ServerAccess::Umask),
+        _ => Err("grant or umask".into()),
+    }
+}
+
+/// A socket's whole path has at most 107 bytes (sun_path of unix(7) less its NUL), and neutron's names have 14.
+const LONGEST_DIRECTORY: usize = 107 - "/".len() - 14;
+
+pub(super) fn directory(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    let clean = |component| matches!(component, Component::RootDir | Component::Normal(_));
+    if !path.is_absolute() {
+        return Err("an absolute path".into());
+    }
+    if !path.components().all(clean) || path.components().collect::<PathBuf>().as_os_str() != text {
+        return Err("a clean path: no '.', '..', '//' or final '/'".into());
+    }
+    if path.components().count() < 3 || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'%' && b != b'"') {
+        return Err("a directory of its own below a top directory, without blanks or quotes".into());
+    }
+    if text.len() > LONGEST_DIRECTORY {
+        return Err(format!("at most {LONGEST_DIRECTORY} bytes, since a socket's path has at most 107"));
+    }
+    Ok(path.to_path_buf())
+}
+
+pub(super) fn dataplane_user(text: &str) -> Result<DataplaneUser, String> {
+    match text {
+        "keep" => return Ok(DataplaneUser::Keep),
+        "root" => return Ok(DataplaneUser::Root),
+        _ => {}
+    }
+    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    let group = group.map(account_name).transpose()?;
+    if user == "root" {
+        return Err("keep, root, or USER[:GROUP] with a user that is not root".into());
+    }
+    Ok(DataplaneUser::Named(account_name(user)?, group))
+}
+
+pub(super) fn qemu_group(text: &str) -> Result<QemuGroup, String> {
+    match text {
+        "shared" => Ok(QemuGroup::Shared),
+        "keep" => Ok(QemuGroup::Keep),
+        name => account_name(name).map(QemuGroup::Named),
+    }
+}
+
+pub(super) fn managed(text: &str) -> Result<Managed, String> {
+    if text == "all" {
+        return Ok(Managed::all());
+    }
+    let mut parts = BTreeSet::new();
+    for word in words(text) {
+        let part = Managed::PARTS.into_iter().find(|part| *part == word);
+        parts.insert(part.ok_or_else(|| format!("all, or some of {}", Managed::PARTS.join(" ")))?);
+    }
+    Ok(Managed(parts))
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every fixed place on the node, once.
+
+/// Where the distribution, or a site's own package, keeps its defaults for this program.
+pub const VENDOR_CONFIG: &str = "/usr/lib/vhost-accord";
+/// Where the administrator configures this program.
+pub const ADMIN_CONFIG: &str = "/etc/vhost-accord";
+/// The main configuration file's name in either place; drop-ins are in `<name>.d`.
+pub const CONFIG_NAME: &str = "vhost-accord.conf";
+
+/// Variables handed to the dataplane's units by a drop-in.
+pub const DATAPLANE_ENVIRONMENT: &str = "/etc/vhost-accord/dataplane.env";
+/// What `apply` did and what was there before; root only.
+pub const STATE: &str = "/var/lib/vhost-accord";
+/// Held by whoever changes the node.
+pub const LOCK: &str = "/run/vhost-accord.lock";
+/// Where packages put the program: what units and images name.
+pub const PROGRAM: &str = "/usr/bin/vhost-accord";
+
+/// Units of the administrator, before those of packages.
+pub const UNIT_DIRECTORY: &str = "/etc/systemd/system";
+/// tmpfiles.d of the administrator.
+pub const TMPFILES: &str = "/etc/tmpfiles.d/vhost-accord.conf";
+
+/// OVS's run directory: control sockets, the database's socket, `dpdkvhostuser` sockets.
+pub const OVS_RUN: &str = "/run/openvswitch";
+/// OVSDB's own socket.
+pub const OVSDB_SOCKET: &str = "/run/openvswitch/db.sock";
+/// OVS's configuration directory.
+pub const OVS_ETC: &str = "/etc/openvswitch";
+/// The database's directory since OVS 3.1 (RHEL) and on Debian; before, it is in [`OVS_ETC`].
+pub const OVS_LIB: &str = "/var/lib/openvswitch";
+/// OVS's logs.
+pub const OVS_LOG: &str = "/var/log/openvswitch";
+/// The script that starts both daemons.
+pub const OVS_CTL: &str = "/usr/share/openvswitch/scripts/ovs-ctl";
+
+/// libvirt's configuration of the QEMU driver.
+pub const QEMU_CONF: &str = "/etc/libvirt/qemu.conf";
+/// Account databases and the backups that shadow's tools leave beside them.
+pub const ACCOUNT_FILES: [&str; 12] = [
+    "/etc/group",
+    "/etc/group-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/passwd",
+    "/etc/passwd-",
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/subuid",
+    "/etc/subuid-",
+    "/etc/subgid",
+    "/etc/subgid-",
+];
