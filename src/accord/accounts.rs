@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The shared group and the dataplane's account.
+
+use serde::Serialize;
+
+use super::item::{Group, Item, Member, Renumber, User};
+use super::{Accord, Ground, Obstacle};
+use crate::config::{Config, GidMismatch};
+use crate::profile::Profile;
+
+/// The group dataplane and QEMU share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SharedGroup {
+    /// Its name.
+    pub name: String,
+    /// The number it must have on this node.
+    pub gid: u32,
+    /// The number the configuration asks for: the contract with containers.
+    pub contract: u32,
+}
+
+impl SharedGroup {
+    pub(super) fn decide(config: &Config, profile: &Profile) -> Result<SharedGroup, Obstacle> {
+        let accounts = &profile.accounts;
+        let existing = accounts.shared.as_ref().map(|group| group.gid);
+        // What an earlier apply settled on stays the measure: a renumbering behind our back is found against it.
+        let gid = match (config.gid_mismatch, accounts.recorded_gid.or(existing)) {
+            (GidMismatch::Renumber, _) | (_, None) => config.gid,
+            (GidMismatch::Keep, Some(gid)) => gid,
+        };
+        match &accounts.gid_holder {
+            Some(holder) if existing != Some(gid) && holder.gid == gid => Err(Obstacle {
+                id: "group-gid-taken",
+                what: format!("gid {gid} belongs to group '{}', not to '{}'", holder.name, config.group),
+                mend: format!(
+                    "give '{}' another number (groupmod -g NUMBER {}), or set gid= to a free one in every container too",
+                    holder.name, holder.name
+                ),
+            }),
+            _ => Ok(SharedGroup { name: config.group.clone(), gid, contract: config.gid }),
+        }
+    }
+}
+
+pub(super) fn items(accord: &Accord, _ground: &Ground<'_>) -> Vec<Item> {
+    let group = &accord.group;
+    // Both at once: the first is for the group's being, the second for its number wherever that comes from.
+    let mut items = vec![
+        Item::Group(Group { name: group.name.clone(), gid: group.gid }),
+        Item::Renumber(Renumber { group: group.name.clone(), gid: group.gid }),
+    ];
+    let Some(dataplane) = accord.dataplane.as_ref().filter(|dataplane| !dataplane.is_root()) else { return items };
+    if let Some(user) = &dataplane.to_be_made {
+        items.push(Item::Group(Group { name: user.name.clone(), gid: user.gid }));
+        items.push(Item::User(User { name: user.name.clone(), uid: user.uid, gid: user.gid }));
+    }
+    // ovs refuses to start as a user that its group does not list (lib/daemon-unix.c, daemon_set_new_user).
+    if dataplane.needs_membership {
+        let (user, group) = (dataplane.user.clone(), dataplane.group.clone());
+        items.push(Item::Member(Member { user, group }));
+    }
+    items
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whom OVS runs as, and what its units, environment and state need for that.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::item::{Absent, File, Item, Owner, Subject, User};
+use super::{Accord, Ground, Obstacle, SharedGroup};
+use crate::config::{Config, DataplaneUser, PortType, ServerAccess};
+use crate::edit::shell;
+use crate::paths;
+use crate::profile::{DROP_IN, Dataplane, IdentityBy, Profile};
+
+/// uid and gid of a user `openvswitch` that we make: the numbers kolla, TripleO's successor and their images use
+/// (openstack/kolla kolla/common/users.py, edpm-ansible roles/edpm_ovs).
+const OPENVSWITCH_ID: u32 = 42476;
+
+/// The dataplane's identity and units.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DataplaneAccord {
+    /// The user's name.
+    pub user: String,
+    /// Its number.
+    pub uid: u32,
+    /// The group's name. OVS drops all others (capng_change_id with CAPNG_DROP_SUPP_GRP, lib/daemon-unix.c).
+    pub group: String,
+    /// Its number.
+    pub gid: u32,
+    /// The umask ovs-vswitchd makes its sockets with.
+    pub umask: u32,
+    /// The unit to restart for a new identity.
+    pub switch_unit: String,
+    /// The unit of ovs-vswitchd.
+    pub vswitchd_unit: String,
+    /// The account to make, where it does not exist.
+    pub(super) to_be_made: Option<User>,
+    /// The group must list the user.
+    pub(super) needs_membership: bool,
+    /// Distribution or administrator would run it as someone else.
+    switched: bool,
+}
+
+impl DataplaneAccord {
+    /// Does it run with root's uid (and keeps all capabilities)?
+    pub fn is_root(&self) -> bool {
+        self.uid == 0
+    }
+}
+
+pub(super) fn decide(
+    config: &Config,
+    profile: &Profile,
+    shared: &SharedGroup,
+) -> Result<Option<DataplaneAccord>, Obstacle> {
+    let Some(dataplane) = &profile.dataplane else { return Ok(None) };
+    let shared_name = || shared.name.clone();
+    let (user, group) = match &config.dataplane_user {
+        DataplaneUser::Keep if dataplane.user == "root" => (dataplane.user.clone(), "root".to_string()),
+        DataplaneUser::Keep => (dataplane.user.clone(), shared_name()),
+        DataplaneUser::Root => ("root".to_string(), "root".to_string()),
+        DataplaneUser::Named(user, group) => (user.clone(), group.clone().unwrap_or_else(shared_name)),
+    };
+    let is_root = user == "root";
+    if !is_root && dataplane.identity_by == IdentityBy::Neither {
+        return Err(Obstacle {
+            id: "dataplane-user-not-supported",
+            what: format!("{} passes no user to its daemons", dataplane.vswitchd_unit),
+            mend: "set dataplane-user=keep".to_string(),
+        });
+    }
+    let account = if is_root { (0, None) } else { account(profile, &user)? };
+    let classical = config.has(PortType::Dpdkvhostuser) && config.server_access == ServerAccess::Umask;
+    let group = match &profile.hypervisor {
+        // The classical recipe for a root dataplane: it runs with QEMU's own group.
+        Some(hypervisor) if is_root && classical => hypervisor.own_group.name.clone(),
+        Some(_) | None => group,
+    };
+    let gid = group_number(profile, shared, &group)?;
+    let unchanged = dataplane.user == user && (is_root || dataplane.group.as_ref() == Some(&group));
+    Ok(Some(DataplaneAccord {
+        needs_membership: !is_root && account.1.as_ref().is_none_or(|made| made.gid != gid) && !primary(profile, &user, gid),
+        uid: account.0,
+        to_be_made: account.1,
+        user,
+        gid,
+        group,
+        umask: if classical { 0o002 } else { 0o022 },
+        switch_unit: dataplane.switch_unit.clone(),
+        vswitchd_unit: dataplane.vswitchd_unit.clone(),
+        switched: !unchanged,
+    }))
+}
+
+fn primary(profile: &Profile, user: &str, gid: u32) -> bool {
+    profile.accounts.dataplane_user.as_ref().is_some_and(|now| now.name == user && now.gid == gid)
+}
+
+fn account(profile: &Profile, user: &str) -> Result<(u32, Option<User>), Obstacle> {
+    match &profile.accounts.dataplane_user {
+        Some(existing) if existing.name == user => return Ok((existing.uid, None)),
+        Some(_) | None => {}
+    }
+    if user == "openvswitch" && !profile.accounts.openvswitch_id_taken {
+        let made = User { name: user.to_string(), uid: OPENVSWITCH_ID, gid: OPENVSWITCH_ID };
+        return Ok((OPENVSWITCH_ID, Some(made)));
+    }
+    Err(Obstacle {
+        id: "dataplane-user-missing",
+        what: format!("the dataplane shall run as '{user}', a user that does not exist"),
+        mend: format!("make it (useradd --system --no-create-home {user}), or set dataplane-user=keep"),
+    })
+}
+
+fn group_number(profile: &Profile, shared: &SharedGroup, group: &str) -> Result<u32, Obstacle> {
+    let known = profile.accounts.named.iter().find(|known| known.name == group);
+    match known {
+        _ if group == shared.name => Ok(shared.gid),
+        _ if group == "root" => Ok(0),
+        Some(known) => Ok(known.gid),
+        None => Err(Obstacle {
+            id: "group-missing",
+            what: format!("the dataplane shall run with group '{group}', which does not exist"),
+            mend: format!("make it (groupadd --system {group}), or set dataplane-user=keep"),
+        }),
+    }
+}
+
+/// uid and gid of the user we would make are free to take: asked when the profile is read.
+pub fn openvswitch_id() -> u32 {
+    OPENVSWITCH_ID
+}
+
+pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
+    let (Some(wanted), Some(found)) = (&accord.dataplane, &ground.profile.dataplane) else { return Vec::new() };
+    let mut items = Vec::new();
+    if wanted.switched {
+        items.push(file(paths::DATAPLANE_ENVIRONMENT, environment(wanted, found), None));
+    }
+    for unit in found.units() {
+        let lines = service_lines(accord, wanted, found, unit, ground.program);
+        if !lines.is_empty() {
+            items.push(drop_in(unit, &format!("[Service]\n{}\n", lines.join("\n"))));
+        }
+    }
+    if !wanted.is_root() {
+        if found.needs_run_directory && resets_run_directory(found) {
+            let line = format!("d {} 0755 {} {} -\n", paths::OVS_RUN, wanted.user, wanted.group);
+            items.push(file(paths::TMPFILES, line, None));
+        }
+        items.extend(state(accord, wanted, found));
+    }
+    items
+}
+
+fn resets_run_directory(found: &Dataplane) -> bool {
+    !found.runtime_directory_units.is_empty()
+}
+
+/// The variable that carries the identity. A later `EnvironmentFile=` wins over an earlier one and over `Environment=`
+/// (systemd.exec(5)); it replaces the whole value, so the administrator's options are carried along.
+fn environment(wanted: &DataplaneAccord, found: &Dataplane) -> String {
+    let user = format!("{}:{}", wanted.user, wanted.group);
+    let (name, value) = match found.identity_by {
+        IdentityBy::OvsUserId => ("OVS_USER_ID", if wanted.is_root() { "root:root".to_string() } else { user }),
+        IdentityBy::OvsCtlOpts | IdentityBy::Neither => {
+            let option = if wanted.is_root() { String::new() } else { format!(" --ovs-user={user}") };
+            ("OVS_CTL_OPTS", format!("{}{option}", found.options).trim().to_string())
+        }
+    };
+    format!("{name}={}\n", shell::quote(&value))
+}
+
+fn service_lines(
+    accord: &Accord,
+    wanted: &DataplaneAccord,
+    found: &Dataplane,
+    unit: &str,
+    program: &str,
+) -> Vec<String> {
+    let is_vswitchd = unit == found.vswitchd_unit;
+    let mut lines = Vec::new();
+    let mut line = |wished: bool, text: String| {
+        if wished {
+            lines.push(text);
+        }
+    };
+    let keeps_run_directory = found.runtime_directory_units.iter().any(|name| name == unit);
+    line(!wanted.is_root() && keeps_run_directory, "RuntimeDirectory=".to_string());
+    line(wanted.switched, format!("EnvironmentFile={}", paths::DATAPLANE_ENVIRONMENT));
+    // Where DPDK keeps its run-time files for a user that is not root; else it takes /tmp (lib/eal/unix/eal_filesystem.c).
+    line(wanted.switched && !wanted.is_root() && is_vswitchd, format!("Environment=XDG_RUNTIME_DIR={}", paths::OVS_RUN));
+    if is_vswitchd && let Some(access) = accord.server_access {
+        // "+": with full privileges whatever the unit runs as; "-": never in the way of the dataplane's start.
+        line(true, format!("ExecStartPre=-+{program} service vswitchd-pre"));
+        let classical = access == ServerAccess::Umask;
+        line(classical && wanted.is_root(), format!("Group={}", wanted.group));
+        line(classical, "UMask=0002".to_string());
+        line(!classical, format!("ExecStartPost=-+{program} service vswitchd-post"));
+    }
+    lines
+}
+
+/// What a dataplane that is not root must own. Names are taken as they are, links are not followed.
+fn state(accord: &Accord, wanted: &DataplaneAccord, found: &Dataplane) -> Vec<Item> {
+    let owned = |path: PathBuf, subject: Subject, gid: Option<u32>, mode: Option<u32>| {
+        Item::Owner(Owner { path, subject, uid: Some(wanted.uid), gid, mode, absent: Absent::Fine })
+    };
+    let data = |path: PathBuf, mode| owned(path, Subject::DataplaneState, None, mode);
+    // QEMU in the dataplane's group must not read the database: its directory is the dataplane's alone then.
+    let qemu_in_group = accord.qemu.as_ref().is_some_and(|qemu| qemu.is_in(wanted.gid));
+    let private = qemu_in_group.then_some(0o700);
+    let mut items = vec![
+        data(PathBuf::from(paths::OVS_ETC), None),
+        data(Path::new(paths::OVS_ETC).join("system-id.conf"), None),
+        data(PathBuf::from(paths::OVS_LIB), private),
+        data(PathBuf::from(paths::OVS_LOG), None),
+        data(Path::new(paths::OVS_LOG).join("ovs-vswitchd.log"), None),
+        data(Path::new(paths::OVS_LOG).join("ovsdb-server.log"), None),
+    ];
+    for directory in [paths::OVS_ETC, paths::OVS_LIB] {
+        for name in ["conf.db", ".conf.db.~lock~"] {
+            items.push(data(Path::new(directory).join(name), None));
+        }
+    }
+    if wanted.switched || resets_run_directory(found) {
+        let run = PathBuf::from(paths::OVS_RUN);
+        items.push(owned(run, Subject::RunDirectory, Some(wanted.gid), Some(0o755)));
+    }
+    items
+}
+
+const HEADER: &str = "# Written by 'vhost-accord apply', taken back by 'vhost-accord revert'. Changes here are overwritten.\n";
+
+fn file(path: &str, content: String, unit: Option<String>) -> Item {
+    Item::File(File { path: PathBuf::from(path), content: format!("{HEADER}{content}"), unit })
+}
+
+/// A drop-in of a unit, ours.
+pub(super) fn drop_in(unit: &str, content: &str) -> Item {
+    let path = format!("{}/{unit}.d/{DROP_IN}", paths::UNIT_DIRECTORY);
+    file(&path, content.to_string(), Some(unit.to_string()))
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The single things that must hold: each is a target on the node and what it shall be.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::edit::legacy;
+
+/// One thing that must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "item", rename_all = "kebab-case")]
+pub enum Item {
+    /// A group with a number.
+    Group(Group),
+    /// A system user.
+    User(User),
+    /// A user listed in a group.
+    Member(Member),
+    /// A group's number, and the group of all files that carry its old one.
+    Renumber(Renumber),
+    /// Owner, group and mode of a directory, mount root or file.
+    Owner(Owner),
+    /// A file of our own: a drop-in, an environment file, a tmpfiles.d line.
+    File(File),
+    /// A key in a file of someone else's.
+    Setting(Setting),
+    /// A packaged file that was patched in place and shall be as packaged again.
+    Unpatch(Unpatch),
+}
+
+/// A group with a number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub gid: u32,
+}
+
+/// A system user without login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub uid: u32,
+    /// Its primary group.
+    pub gid: u32,
+}
+
+/// A user listed in a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The user.
+    pub user: String,
+    /// The group.
+    pub group: String,
+}
+
+/// A group's number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renumber {
+    /// The group.
+    pub group: String,
+    /// The number it shall have.
+    pub gid: u32,
+}
+
+/// What a path is to the accord: findings are named after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// A directory above the socket directory.
+    Parent,
+    /// Where QEMU makes its sockets.
+    SocketDirectory,
+    /// The root of a hugetlbfs mount.
+    Hugepages,
+    /// OVS's run directory.
+    RunDirectory,
+    /// OVS's database, configuration or logs.
+    DataplaneState,
+}
+
+impl Subject {
+    /// The word findings begin with.
+    pub fn word(self) -> &'static str {
+        match self {
+            Subject::Parent | Subject::SocketDirectory => "socket-directory",
+            Subject::Hugepages => "hugepages",
+            Subject::RunDirectory => "run-directory",
+            Subject::DataplaneState => "dataplane-state",
+        }
+    }
+}
+
+/// What to do where nothing is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Absent {
+    /// Make the directory.
+    Create,
+    /// Nothing: whoever makes it makes it right.
+    Fine,
+}
+
+/// Owner, group and mode of what is at a path. `None` leaves that part as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Where.
+    pub path: PathBuf,
+    /// What it is to us.
+    pub subject: Subject,
+    /// The owner.
+    pub uid: Option<u32>,
+    /// The group.
+    pub gid: Option<u32>,
+    /// The permission bits with setgid.
+    pub mode: Option<u32>,
+    /// Where nothing is there.
+    pub absent: Absent,
+}
+
+/// A file that is ours alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Where.
+    pub path: PathBuf,
+    /// Its whole content; owner root, mode 0644.
+    pub content: String,
+    /// The unit it is a drop-in of.
+    pub unit: Option<String>,
+}
+
+/// A key of qemu.conf with a text value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The file.
+    pub path: PathBuf,
+    /// The key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A packaged file that may have been patched in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unpatch {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: legacy::Kind,
+}
+
+impl Item {
+    /// What the item is about. Two items with the same target never stand in one accord.
+    pub fn target(&self) -> Target {
+        match self {
+            Item::Group(Group { name, .. }) => Target(format!("group {name}")),
+            Item::User(User { name, .. }) => Target(format!("user {name}")),
+            Item::Member(Member { user, group }) => Target(format!("member {user} of {group}")),
+            Item::Renumber(Renumber { group, .. }) => Target(format!("number of {group}")),
+            Item::Owner(Owner { path, .. }) => Target(format!("owner of {}", path.display())),
+            Item::File(File { path, .. }) => Target(format!("file {}", path.display())),
+            Item::Setting(Setting { path, key, .. }) => Target(format!("{key} in {}", path.display())),
+            Item::Unpatch(Unpatch { path, .. }) => Target(format!("packaged {}", path.display())),
+        }
+    }
+}
+
+/// The name of what an item is about; also how the journal finds it again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Target(pub String);
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

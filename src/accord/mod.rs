@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What should hold on this node: a value made from configuration and profile alone, without looking again.
+
+mod accounts;
+mod dataplane;
+pub mod item;
+mod paths;
+mod settings;
+
+#[cfg(test)]
+mod tests;
+
+pub use accounts::SharedGroup;
+pub use dataplane::{DataplaneAccord, openvswitch_id};
+pub use item::{Item, Target};
+pub use settings::QemuAccord;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::config::{Config, PortType, ServerAccess};
+use crate::profile::Profile;
+
+/// The accord of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Accord {
+    /// The port types that must work.
+    pub modes: Vec<PortType>,
+    /// The group dataplane and QEMU share.
+    pub group: SharedGroup,
+    /// Where QEMU makes its sockets.
+    pub socket_directory: PathBuf,
+    /// The dataplane's identity, if there is one.
+    pub dataplane: Option<DataplaneAccord>,
+    /// QEMU's identity, if there is libvirt.
+    pub qemu: Option<QemuAccord>,
+    /// How QEMU is let in to `dpdkvhostuser` sockets; none where no such port must work.
+    pub server_access: Option<ServerAccess>,
+    /// Everything that must hold, in the order it is made. `None` of it is about processes or sockets.
+    pub items: Vec<Item>,
+}
+
+/// Why no accord can be made: what is in the way, and what the operator decides to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Obstacle {
+    /// A stable id, as findings have.
+    pub id: &'static str,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub mend: String,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.id, self.what, self.mend)
+    }
+}
+
+impl std::error::Error for Obstacle {}
+
+/// What the node is now, as far as the accord depends on it beyond the profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ground<'a> {
+    /// The node by looking.
+    pub profile: &'a Profile,
+    /// The hugetlbfs mounts that are there now.
+    pub mounted: &'a [PathBuf],
+    /// The program's path, for units.
+    pub program: &'a str,
+}
+
+impl Accord {
+    /// Makes the accord.
+    pub fn new(config: &Config, ground: &Ground<'_>) -> Result<Accord, Obstacle> {
+        let group = SharedGroup::decide(config, ground.profile)?;
+        let dataplane = dataplane::decide(config, ground.profile, &group)?;
+        let qemu = settings::decide(config, ground.profile, &group)?;
+        let server = config.has(PortType::Dpdkvhostuser);
+        let mut accord = Accord {
+            modes: config.modes.clone(),
+            group,
+            socket_directory: config.socket_directory.clone(),
+            dataplane,
+            qemu,
+            server_access: server.then_some(config.server_access),
+            items: Vec::new(),
+        };
+        let parts: [(&str, fn(&Accord, &Ground<'_>) -> Vec<Item>); 6] = [
+            ("accounts", accounts::items),
+            ("sockets", paths::socket_directory),
+            ("hugepages", paths::hugepages),
+            ("qemu-conf", settings::items),
+            ("legacy", settings::legacy),
+            ("dataplane", dataplane::items),
+        ];
+        let managed = parts.into_iter().filter(|(part, _)| config.managed.has(part));
+        accord.items = managed.flat_map(|(_, items)| items(&accord, ground)).collect();
+        Ok(accord)
+    }
+
+    /// True when ports of this type must work.
+    pub fn has(&self, mode: PortType) -> bool {
+        self.modes.contains(&mode)
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The socket directory and the hugetlbfs mounts.
+
+use std::path::{Path, PathBuf};
+
+use super::dataplane::drop_in;
+use super::item::{Absent, Item, Owner, Subject};
+use super::{Accord, Ground};
+use crate::config::PortType;
+
+/// setgid, so that a socket has the shared group whatever group QEMU runs with.
+const SOCKET_DIRECTORY_MODE: u32 = 0o2775;
+const HUGEPAGES_MODE: u32 = 0o775;
+
+/// Mounts that a container engine makes for one container each: not the node's.
+const CONTAINERS_OWN: [&str; 4] = ["/var/lib/kubelet", "/var/lib/containers", "/var/lib/docker", "/run/containerd"];
+
+pub(super) fn socket_directory(accord: &Accord, _ground: &Ground<'_>) -> Vec<Item> {
+    let Some(qemu) = accord.qemu.as_ref().filter(|_| accord.has(PortType::Dpdkvhostuserclient)) else {
+        return Vec::new();
+    };
+    let mut items: Vec<Item> = parents(&accord.socket_directory).into_iter().map(parent).collect();
+    items.push(Item::Owner(Owner {
+        path: accord.socket_directory.clone(),
+        subject: Subject::SocketDirectory,
+        uid: Some(qemu.uid),
+        gid: Some(accord.group.gid),
+        mode: Some(SOCKET_DIRECTORY_MODE),
+        absent: Absent::Create,
+    }));
+    items
+}
+
+/// The directories between the top and the socket directory, outermost first; the top is the system's.
+fn parents(directory: &Path) -> Vec<PathBuf> {
+    let mut parents: Vec<PathBuf> =
+        directory.ancestors().skip(1).filter(|path| path.components().count() > 2).map(Path::to_path_buf).collect();
+    parents.reverse();
+    parents
+}
+
+fn parent(path: PathBuf) -> Item {
+    let subject = Subject::Parent;
+    Item::Owner(Owner { path, subject, uid: None, gid: None, mode: None, absent: Absent::Create })
+}
+
+pub(super) fn hugepages(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
+    let now = ground.mounted.iter().filter(|path| !CONTAINERS_OWN.iter().any(|own| path.starts_with(own)));
+    let mut items: Vec<Item> = now
+        .map(|path| {
+            Item::Owner(Owner {
+                path: path.clone(),
+                subject: Subject::Hugepages,
+                uid: None,
+                gid: Some(accord.group.gid),
+                mode: Some(HUGEPAGES_MODE),
+                absent: Absent::Fine,
+            })
+        })
+        .collect();
+    for mount in &ground.profile.mounts {
+        let options = options(&mount.options, accord.group.gid);
+        items.push(drop_in(&mount.unit, &format!("[Mount]\nOptions={options}\n")));
+    }
+    items
+}
+
+/// hugetlbfs takes group and mode when it is mounted only; a remount changes neither (fs/hugetlbfs/inode.c has no
+/// reconfigure operation). `Options=` of a drop-in replaces the unit's, so those are repeated.
+fn options(declared: &str, gid: u32) -> String {
+    let ours = |option: &&str| !option.starts_with("gid=") && !option.starts_with("mode=") && !option.is_empty();
+    let mut options: Vec<String> = declared.split(',').map(str::trim).filter(ours).map(str::to_string).collect();
+    options.push(format!("gid={gid}"));
+    options.push(format!("mode={HUGEPAGES_MODE:04o}"));
+    options.join(",")
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//! QEMU's identity and the files of others that say so; packaged files that were patched.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::item::{Item, Setting, Unpatch};
+use super::{Accord, Ground, Obstacle, SharedGroup};
+use crate::config::{Config, PortType, QemuGroup};
+use crate::edit::legacy;
+use crate::paths;
+use crate::profile::{Profile, QemuConf};
+
+/// Whom QEMU runs as, unless a domain has a DAC label of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QemuAccord {
+    /// The user.
+    pub user: String,
+    /// Its number.
+    pub uid: u32,
+    /// The group's name.
+    pub group: String,
+    /// The group it runs with.
+    pub gid: u32,
+    /// All groups it will have: libvirt adds those of the account databases (src/util/virutil.c, virGetGroupList).
+    pub groups: Vec<u32>,
+    /// The group that `dpdkvhostuser` sockets are given to.
+    pub grant_gid: u32,
+    /// That group's name.
+    pub grant_group: String,
+    /// The daemon to restart for a new qemu.conf.
+    pub daemon_unit: String,
+    /// The value of `group` in qemu.conf that the accord asks for.
+    conf_group: Option<String>,
+}
+
+impl QemuAccord {
+    /// Is QEMU in this group?
+    pub fn is_in(&self, gid: u32) -> bool {
+        self.gid == gid || self.groups.contains(&gid)
+    }
+}
+
+pub(super) fn decide(config: &Config, profile: &Profile, shared: &SharedGroup) -> Result<Option<QemuAccord>, Obstacle> {
+    let Some(hypervisor) = &profile.hypervisor else { return Ok(None) };
+    let conf_group = match &config.qemu_group {
+        QemuGroup::Shared if config.has(PortType::Dpdkvhostuserclient) => Some(shared.name.clone()),
+        QemuGroup::Shared | QemuGroup::Keep => None,
+        QemuGroup::Named(name) => Some(name.clone()),
+    };
+    let conf_group = conf_group.filter(|_| config.managed.has("qemu-conf") && hypervisor.conf != QemuConf::Missing);
+    let named = conf_group.as_deref().map(|name| group_number(profile, shared, name)).transpose()?;
+    let (group, gid) = named.unwrap_or_else(|| (hypervisor.group.name.clone(), hypervisor.group.gid));
+    Ok(Some(QemuAccord {
+        user: hypervisor.user.name.clone(),
+        uid: hypervisor.user.uid,
+        group,
+        gid,
+        groups: hypervisor.groups.clone(),
+        grant_gid: hypervisor.own_group.gid,
+        grant_group: hypervisor.own_group.name.clone(),
+        daemon_unit: hypervisor.daemon_unit.clone(),
+        conf_group,
+    }))
+}
+
+/// libvirtd does not start when qemu.conf names a group that does not exist: none is ever written.
+fn group_number(profile: &Profile, shared: &SharedGroup, name: &str) -> Result<(String, u32), Obstacle> {
+    if name == shared.name {
+        return Ok((shared.name.clone(), shared.gid));
+    }
+    let known = profile.accounts.named.iter().find(|group| group.name == name);
+    known.map(|group| (group.name.clone(), group.gid)).ok_or_else(|| Obstacle {
+        id: "group-missing",
+        what: format!("qemu-group = {name}: there is no such group, and libvirtd would not start with it"),
+        mend: format!("make it (groupadd --system {name}), or set qemu-group=keep"),
+    })
+}
+
+pub(super) fn items(accord: &Accord, _ground: &Ground<'_>) -> Vec<Item> {
+    let wanted = accord.qemu.as_ref().and_then(|qemu| qemu.conf_group.clone());
+    let setting = |value| Setting { path: PathBuf::from(paths::QEMU_CONF), key: "group".to_string(), value };
+    wanted.map(|value| Item::Setting(setting(value))).into_iter().collect()
+}
+
+/// Where packages put their units.
+const PACKAGED_UNITS: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
+
+pub(super) fn legacy(_accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
+    let Some(dataplane) = &ground.profile.dataplane else { return Vec::new() };
+    let packaged = |path: &&PathBuf| PACKAGED_UNITS.iter().any(|directory| path.starts_with(directory));
+    let unit = |path: &PathBuf| Item::Unpatch(Unpatch { path: path.clone(), kind: legacy::Kind::Unit });
+    let mut items: Vec<Item> = dataplane.fragments.iter().filter(packaged).map(unit).collect();
+    items.push(Item::Unpatch(Unpatch { path: Path::new(paths::OVS_CTL).to_path_buf(), kind: legacy::Kind::OvsCtl }));
+    items
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//! OVS's units: their names, how they take a user, what they do to the run directory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::declared;
+use crate::edit::shell::EnvFile;
+use crate::edit::unit::UnitText;
+use crate::paths;
+use crate::root::Root;
+use crate::systemd::{UnitFact, Units};
+
+/// Units that run ovs-vswitchd; the second is of OVS 2.5 (RHEL).
+const VSWITCHD_UNITS: [&str; 2] = ["ovs-vswitchd.service", "openvswitch-nonetwork.service"];
+const OVSDB_UNIT: &str = "ovsdb-server.service";
+/// Units that stand for the whole switch: Debian's, RHEL's.
+const SWITCH_UNITS: [&str; 2] = ["openvswitch-switch.service", "openvswitch.service"];
+/// Debian's variable for options of ovs-ctl.
+pub const OVS_CTL_OPTS: &str = "OVS_CTL_OPTS";
+/// RHEL's variable for the daemons' user and group.
+pub const OVS_USER_ID: &str = "OVS_USER_ID";
+
+/// How the units take the user the daemons shall run as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentityBy {
+    /// `OVS_USER_ID=user:group` (RHEL's units since OVS 2.8).
+    OvsUserId,
+    /// `--ovs-user=user:group` among the options in `OVS_CTL_OPTS` (Debian's units).
+    OvsCtlOpts,
+    /// The units pass neither: the daemons run as root.
+    Neither,
+}
+
+/// OVS as its units run it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dataplane {
+    /// The unit to restart: it takes the others with it.
+    pub switch_unit: String,
+    /// The unit of ovs-vswitchd.
+    pub vswitchd_unit: String,
+    /// The unit of ovsdb-server; none where one unit runs both.
+    pub ovsdb_unit: Option<String>,
+    /// How the units take a user.
+    pub identity_by: IdentityBy,
+    /// The user distribution and administrator run it as.
+    pub user: String,
+    /// The group they run it with; none: the user's own.
+    pub group: Option<String>,
+    /// Options for ovs-ctl in the variable that a new value would replace, without `--ovs-user`.
+    pub options: String,
+    /// Units with `RuntimeDirectory=openvswitch`: systemd gives the tree back to root before each of their commands
+    /// (systemd 242 and later, issue 12713), so a user of OVS's own cannot keep it.
+    pub runtime_directory_units: Vec<String>,
+    /// A unit changes the run directory's owner before anything made it, so the directory must be there.
+    pub needs_run_directory: bool,
+    /// The files the units are read from.
+    pub fragments: Vec<PathBuf>,
+}
+
+impl Dataplane {
+    /// The units whose daemons take the identity.
+    pub fn units(&self) -> impl Iterator<Item = &str> {
+        self.ovsdb_unit.as_deref().into_iter().chain([self.vswitchd_unit.as_str()])
+    }
+}
+
+pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> {
+    let Some(vswitchd) = first(units, &VSWITCHD_UNITS)? else { return Ok(None) };
+    let ovsdb = units.unit(OVSDB_UNIT)?;
+    let switch = first(units, &SWITCH_UNITS)?;
+    let mut declarations = Vec::new();
+    for unit in ovsdb.iter().chain([&vswitchd]) {
+        declarations.push((unit.name.clone(), declared(root, unit)?));
+    }
+    let variables = variables(root, &declarations)?;
+    let identity_by = identity_by(&declarations);
+    let options = variables.get(OVS_CTL_OPTS).map(String::as_str).unwrap_or_default();
+    let user_id = match identity_by {
+        IdentityBy::OvsUserId => variables.get(OVS_USER_ID).cloned(),
+        IdentityBy::OvsCtlOpts => user_option(options),
+        IdentityBy::Neither => None,
+    };
+    let (user, group) = split_user(user_id.as_deref().unwrap_or("root:root"));
+    let fragments = ovsdb.iter().chain([&vswitchd]).chain(&switch).filter_map(|unit| unit.fragment.clone()).collect();
+    let early_chown = |text: &UnitText| {
+        text.list("Service", "ExecStartPre")
+            .iter()
+            .any(|line| !line.starts_with('-') && line.contains("chown") && line.contains("run/openvswitch"))
+    };
+    Ok(Some(Dataplane {
+        switch_unit: switch.map_or_else(|| vswitchd.name.clone(), |unit| unit.name),
+        vswitchd_unit: vswitchd.name,
+        ovsdb_unit: ovsdb.map(|unit| unit.name),
+        identity_by,
+        user,
+        group,
+        options: without_user_option(options),
+        fragments,
+        runtime_directory_units: with_runtime_directory(&declarations),
+        needs_run_directory: declarations.iter().any(|(_, text)| early_chown(text)),
+    }))
+}
+
+fn first(units: &dyn Units, names: &[&str]) -> Result<Option<UnitFact>> {
+    for name in names {
+        if let Some(unit) = units.unit(name)? {
+            return Ok(Some(unit));
+        }
+    }
+    Ok(None)
+}
+
+fn identity_by(declarations: &[(String, UnitText)]) -> IdentityBy {
+    let commands = |text: &UnitText| text.list("Service", "ExecStart").join(" ");
+    let starts: Vec<String> = declarations.iter().map(|(_, text)| commands(text)).collect();
+    if starts.iter().any(|line| line.contains("OVS_USER_ID") || line.contains("OVS_USER_OPT")) {
+        IdentityBy::OvsUserId
+    } else if starts.iter().any(|line| line.contains(OVS_CTL_OPTS)) {
+        IdentityBy::OvsCtlOpts
+    } else {
+        IdentityBy::Neither
+    }
+}
+
+fn with_runtime_directory(declarations: &[(String, UnitText)]) -> Vec<String> {
+    let has = |text: &UnitText| {
+        text.list("Service", "RuntimeDirectory").iter().any(|value| {
+            value.split_whitespace().any(|directory| directory == "openvswitch")
+        })
+    };
+    declarations.iter().filter(|(_, text)| has(text)).map(|(name, _)| name.clone()).collect()
+}
+
+/// The variables the units' daemons get: `Environment=`, then the files in their order, a later one wins
+/// (systemd.exec(5)). Files below `/run` are made by the units themselves from the others.
+fn variables(root: &Root, declarations: &[(String, UnitText)]) -> Result<BTreeMap<String, String>> {
+    let mut variables = BTreeMap::new();
+    for (_, text) in declarations {
+        for assignment in text.list("Service", "Environment") {
+            let words = EnvFile::parse(assignment.trim_matches('"'));
+            variables.extend(words.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+        }
+    }
+    for (_, text) in declarations {
+        for file in text.list("Service", "EnvironmentFile") {
+            let path = Path::new(file.trim_start_matches('-'));
+            let ours = path == Path::new(paths::DATAPLANE_ENVIRONMENT);
+            if ours || !path.is_absolute() || path.starts_with("/run") {
+                continue;
+            }
+            if let Some(text) = root.read_text(path)? {
+                let file = EnvFile::parse(&text);
+                variables.extend(file.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+            }
+        }
+    }
+    Ok(variables)
+}
+
+const USER_OPTION: &str = "--ovs-user=";
+
+fn user_option(options: &str) -> Option<String> {
+    options.split_whitespace().rev().find_map(|word| word.strip_prefix(USER_OPTION)).map(str::to_string)
+}
+
+fn without_user_option(options: &str) -> String {
+    let others: Vec<&str> = options.split_whitespace().filter(|word| !word.starts_with(USER_OPTION)).collect();
+    others.join(" ")
+}
+
+fn split_user(text: &str) -> (String, Option<String>) {
+    match text.split_once(':') {
+        Some((user, "")) => (user.to_string(), None),
+        Some((user, group)) => (user.to_string(), Some(group.to_string())),
+        None => (text.to_string(), None),
+    }
+}

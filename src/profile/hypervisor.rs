@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! libvirt's QEMU driver: its daemon, and whom QEMU runs as.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::edit::virconf::{Value, VirConf};
+use crate::facts::accounts::{Accounts, Group, User};
+use crate::paths;
+use crate::root::Root;
+use crate::systemd::Units;
+
+/// Accounts libvirt is built to run QEMU as (meson.build: RHEL, Fedora, SUSE, Gentoo; Debian, Ubuntu, Arch).
+const BUILT_IN_USERS: [&str; 2] = ["qemu", "libvirt-qemu"];
+
+/// qemu.conf, as libvirt will read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QemuConf {
+    /// There is none.
+    Missing,
+    /// libvirt takes it. The group it names, if it names one.
+    Valid(Option<String>),
+    /// libvirt would not start with it: why, in a line.
+    Invalid(String),
+}
+
+/// libvirt's QEMU driver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hypervisor {
+    /// The unit of the daemon that starts QEMU: `virtqemud.service` or `libvirtd.service`.
+    pub daemon_unit: String,
+    /// Whom QEMU runs as, unless a domain says otherwise.
+    pub user: User,
+    /// The group qemu.conf, or libvirt's own default, gives QEMU.
+    pub group: Group,
+    /// The user's own group: every QEMU of this user is in it, whatever qemu.conf's group is.
+    pub own_group: Group,
+    /// Every group of the user by the account databases.
+    pub groups: Vec<u32>,
+    /// The state of qemu.conf.
+    pub conf: QemuConf,
+}
+
+pub(super) fn look(root: &Root, units: &dyn Units, accounts: &Accounts) -> Result<Option<Hypervisor>> {
+    let Some(daemon_unit) = daemon(units)? else { return Ok(None) };
+    let text = root.read_text(Path::new(paths::QEMU_CONF))?;
+    let parsed = text.as_deref().map(VirConf::parse);
+    let (conf, state) = match parsed {
+        None => (None, QemuConf::Missing),
+        Some(Err(error)) => (None, QemuConf::Invalid(format!("{}: {error}", paths::QEMU_CONF))),
+        Some(Ok(conf)) => {
+            let state = judge(&conf, accounts);
+            (Some(conf), state)
+        }
+    };
+    let named = |key: &str| setting(conf.as_ref()?, key);
+    let Some(user) = named("user").and_then(|name| find_user(accounts, &name)).or_else(|| built_in(accounts))
+    else {
+        return Ok(None);
+    };
+    let own_group = own_group(accounts, &user);
+    let group = named("group").and_then(|name| find_group(accounts, &name)).unwrap_or_else(|| own_group.clone());
+    let groups = accounts.groups_of(&user);
+    Ok(Some(Hypervisor { daemon_unit, user, group, own_group, groups, conf: state }))
+}
+
+/// Both daemons can be installed (Debian ships virtqemud since libvirt 11); the one that is running or enabled counts.
+fn daemon(units: &dyn Units) -> Result<Option<String>> {
+    let mut installed = None;
+    for name in ["libvirtd", "virtqemud"] {
+        let Some(service) = units.unit(&format!("{name}.service"))? else { continue };
+        let socket = units.unit(&format!("{name}.socket"))?;
+        let in_use = [Some(&service), socket.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|unit| unit.active_state == "active" || unit.unit_file_state == "enabled");
+        if in_use {
+            return Ok(Some(service.name));
+        }
+        installed = installed.or(Some(service.name));
+    }
+    Ok(installed)
+}
+
+/// The value of an account setting, else the default that the distribution's build shows as a commented-out line.
+fn setting(conf: &VirConf, key: &str) -> Option<String> {
+    match conf.get(key) {
+        Some(Value::Text(name)) => Some(name),
+        Some(Value::Integer(number)) => Some(number.to_string()),
+        Some(Value::List(_)) | None => conf.commented_default(key),
+    }
+}
+
+/// A name or a number; "+107" forces the number, a bare number is tried as a name first (qemu.conf's own comment).
+fn find_user(accounts: &Accounts, name: &str) -> Option<User> {
+    let number = name.strip_prefix('+').unwrap_or(name).parse();
+    accounts.user(name).or_else(|| accounts.user_by_id(number.ok()?))
+}
+
+fn find_group(accounts: &Accounts, name: &str) -> Option<Group> {
+    let number: Option<u32> = name.strip_prefix('+').unwrap_or(name).parse().ok();
+    let unnamed = |gid| Group { name: gid_text(gid), gid, members: Vec::new() };
+    accounts.group(name).or_else(|| number.map(|gid| accounts.group_by_id(gid).unwrap_or_else(|| unnamed(gid))))
+}
+
+fn gid_text(gid: u32) -> String {
+    format!("+{gid}")
+}
+
+fn built_in(accounts: &Accounts) -> Option<User> {
+    BUILT_IN_USERS.iter().find_map(|name| accounts.user(name))
+}
+
+/// Debian's libvirt-qemu has kvm as primary group, which everyone who may use KVM is in: the group of the user's own name
+/// is the closer one where the user is in it.
+fn own_group(accounts: &Accounts, user: &User) -> Group {
+    let named = accounts.group(&user.name).filter(|group| accounts.groups_of(user).contains(&group.gid));
+    named.or_else(|| accounts.group_by_id(user.gid)).unwrap_or_else(|| Group {
+        name: gid_text(user.gid),
+        gid: user.gid,
+        members: Vec::new(),
+    })
+}
+
+/// libvirt does not start with an account that does not exist (lab: "Failed to parse group 'nosuchgroup'").
+fn judge(conf: &VirConf, accounts: &Accounts) -> QemuConf {
+    let active = |key: &str| match conf.get(key) {
+        Some(Value::Text(name)) => Some(name),
+        Some(Value::Integer(number)) => Some(number.to_string()),
+        Some(Value::List(_)) | None => None,
+    };
+    if let Some(user) = active("user") {
+        if find_user(accounts, &user).is_none() && user.strip_prefix('+').unwrap_or(&user).parse::<u32>().is_err() {
+            return QemuConf::Invalid(format!("{}: user = \"{user}\": there is no such user", paths::QEMU_CONF));
+        }
+    }
+    let group = active("group");
+    match group.as_deref().map(|name| (name, find_group(accounts, name))) {
+        Some((name, None)) => {
+            QemuConf::Invalid(format!("{}: group = \"{name}\": there is no such group", paths::QEMU_CONF))
+        }
+        Some((_, Some(_))) | None => QemuConf::Valid(group),
+    }
+}
