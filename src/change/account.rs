@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Groups, users and memberships.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use super::{Undone, file, tool};
+use crate::accord::item::{Group, Item, Member, User};
+use crate::facts::state::FileState;
+use crate::root::Root;
+
+pub fn make(root: &Root, item: &Item) -> Result<()> {
+    match item {
+        Item::Group(Group { name, gid }) => tool::accounts(root, "groupadd", &["--gid", &gid.to_string(), name]),
+        Item::User(User { name, uid, gid }) => {
+            let (uid, gid) = (uid.to_string(), gid.to_string());
+            let account = ["--system", "--uid", &uid, "--gid", &gid, "--no-create-home"];
+            let login = ["--home-dir", "/", "--shell", "/usr/sbin/nologin", name];
+            tool::accounts(root, "useradd", &[account.as_slice(), login.as_slice()].concat())
+        }
+        Item::Member(Member { user, group }) => tool::membership(root, &["--add", user, group]),
+        _ => bail!("{} is no account", item.target()),
+    }
+}
+
+/// The databases go back through the tools, their backups by content.
+pub fn undo(
+    root: &Root,
+    item: &Item,
+    before: Option<u32>,
+    now: Option<u32>,
+    backups: &BTreeMap<PathBuf, Option<FileState>>,
+) -> Result<Undone> {
+    if before.is_some() || now.is_none() {
+        return Ok(Undone::AlreadyBack);
+    }
+    let outcome = match item {
+        Item::Group(Group { name, .. }) => tool::accounts(root, "groupdel", &[name]),
+        Item::User(User { name, .. }) => tool::accounts(root, "userdel", &[name]),
+        Item::Member(Member { user, group }) => tool::membership(root, &["--delete", user, group]),
+        _ => bail!("{} is no account", item.target()),
+    };
+    if let Err(why) = outcome {
+        return Ok(Undone::Left(format!("{why:#}")));
+    }
+    for (path, state) in backups {
+        file::restore(root, path, state.as_ref())?;
+    }
+    Ok(Undone::Restored)
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a change would do, for people.
+
+use std::fmt::Write as _;
+
+use similar::TextDiff;
+
+use super::Change;
+use crate::accord::item::{Item, Owner};
+use crate::edit::{legacy, virconf};
+use crate::facts::accounts::Accounts;
+use crate::facts::state::{FileState, OwnerState, State};
+
+/// Files listed by name in a renumbering; the count is always given.
+const LISTED_FILES: usize = 20;
+
+/// The change as lines: a unified diff for text, before and after for owners and accounts.
+pub fn diff(change: &Change, accounts: &Accounts) -> String {
+    match (&change.item, &change.before) {
+        (Item::Group(group), _) => format!("+ group {} with gid {}\n", group.name, group.gid),
+        (Item::User(user), _) => format!("+ user {} with uid {}, group {}\n", user.name, user.uid, user.gid),
+        (Item::Member(member), _) => format!("+ user {} in group {}\n", member.user, member.group),
+        (Item::Renumber(item), State::Number { gid, files }) => {
+            let mut text = format!("- group {} has gid {}\n", item.group, gid.unwrap_or_default());
+            let _ = writeln!(text, "+ group {} has gid {}, and so have its {} files:", item.group, item.gid, files.len());
+            for path in files.iter().take(LISTED_FILES) {
+                let _ = writeln!(text, "  {}", path.display());
+            }
+            if files.len() > LISTED_FILES {
+                let _ = writeln!(text, "  and {} more", files.len() - LISTED_FILES);
+            }
+            text
+        }
+        (Item::Owner(item), State::Owner { found }) => owner(item, found.as_ref(), accounts),
+        (Item::File(item), State::File { found }) => unified(&item.path.display().to_string(), found.as_ref(), &item.content),
+        (Item::Setting(item), State::File { found }) => {
+            let old = found.as_ref().map_or("", |file| file.content.text());
+            let path = item.path.display().to_string();
+            match virconf::set_text(old, &item.key, &item.value) {
+                Ok(new) => unified(&path, found.as_ref(), &new),
+                Err(why) => format!("! {path}: {why}\n"),
+            }
+        }
+        (Item::Unpatch(item), State::File { found }) => {
+            let old = found.as_ref().map_or("", |file| file.content.text());
+            unified(&item.path.display().to_string(), found.as_ref(), &legacy::undo(item.kind, old))
+        }
+        (item, _) => format!("? {}\n", item.target()),
+    }
+}
+
+/// `owner:group mode`, with names where there are any.
+pub fn owner_text(accounts: &Accounts, uid: u32, gid: u32, mode: u32) -> String {
+    format!("{}:{} {mode:04o}", accounts.user_name(uid), accounts.group_name(gid))
+}
+
+fn owner(item: &Owner, found: Option<&OwnerState>, accounts: &Accounts) -> String {
+    let path = item.path.display();
+    let now = found.map(|found| owner_text(accounts, found.uid, found.gid, found.mode));
+    let base = found.map_or((0, 0, 0o755), |found| (found.uid, found.gid, found.mode));
+    let (uid, gid, mode) = (item.uid.unwrap_or(base.0), item.gid.unwrap_or(base.1), item.mode.unwrap_or(base.2));
+    let after = owner_text(accounts, uid, gid, mode);
+    match now {
+        Some(now) => format!("- {path}  {now}\n+ {path}  {after}\n"),
+        None => format!("+ {path}/  {after}\n"),
+    }
+}
+
+fn unified(path: &str, old: Option<&FileState>, new: &str) -> String {
+    let text = old.map_or("", |file| file.content.text());
+    let before = if old.is_some() { path } else { "/dev/null" };
+    let body = TextDiff::from_lines(text, new).unified_diff().context_radius(2).header(before, path).to_string();
+    match old {
+        Some(file) if body.is_empty() => {
+            format!("- {path}  {}:{} {:04o}\n+ {path}  0:0 0644\n", file.uid, file.gid, file.mode)
+        }
+        _ => body,
+    }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whole files: ours, and those put back as they were.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Undone, write};
+use crate::accord::item::File;
+use crate::facts::state::FileState;
+use crate::root::{Handle, Root};
+
+/// The directory that holds `path`, and the name in it.
+pub fn place<'a>(root: &Root, path: &'a Path) -> Result<(Handle, &'a OsStr)> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        bail!("{} names nothing in a directory", path.display());
+    };
+    let parent = root.find(directory)?.with_context(|| format!("{} does not exist", directory.display()))?;
+    Ok((parent, name))
+}
+
+pub fn make(root: &Root, item: &File) -> Result<()> {
+    let (parent, name) = place(root, &item.path)?;
+    write::replace_file(&parent, name, item.content.as_bytes(), &write::FileMeta::plain(0, 0, 0o644))
+}
+
+/// Puts new content where `like` was read, with its owner, mode and attributes.
+pub fn rewrite(root: &Root, path: &Path, content: &[u8], like: &FileState) -> Result<()> {
+    let meta = write::FileMeta { uid: like.uid, gid: like.gid, mode: like.mode, xattrs: like.raw_xattrs()? };
+    let (parent, name) = place(root, path)?;
+    write::replace_file(&parent, name, content, &meta)
+}
+
+/// Makes the file what it was, absent included. Does nothing where it is that already.
+pub fn restore(root: &Root, path: &Path, before: Option<&FileState>) -> Result<()> {
+    let now = FileState::read(root, path)?;
+    match (before, now) {
+        (before, now) if before == now.as_ref() => Ok(()),
+        (Some(before), _) => rewrite(root, path, &before.content.to_vec()?, before),
+        (None, _) => {
+            let (parent, name) = place(root, path)?;
+            let Some(found) = parent.entry(name)? else { return Ok(()) };
+            write::remove_file(&parent, name, found.id()).map(drop)
+        }
+    }
+}
+
+/// `ours` is what we left there.
+pub fn undo(
+    root: &Root,
+    path: &Path,
+    before: Option<&FileState>,
+    now: Option<&FileState>,
+    ours: &str,
+) -> Result<Undone> {
+    if before == now {
+        return Ok(Undone::AlreadyBack);
+    }
+    let drifted = now.is_none_or(|now| now.content.text() != ours);
+    restore(root, path, before)?;
+    Ok(match (drifted, now) {
+        (true, Some(now)) => Undone::RestoredOver(format!("an edited file of {} bytes", now.content.to_vec()?.len())),
+        _ => Undone::Restored,
+    })
+}

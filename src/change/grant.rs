@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sockets of the switch's ports: the socket is given to the other side, not the process. A socket lives as long as
+//! the process that made it, so this is done again for each new one and never stands in the journal.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::write;
+use crate::accord::Accord;
+use crate::config::{PortType, ServerAccess};
+use crate::facts::live::PortSocket;
+use crate::facts::sockets::Liveness;
+use crate::root::{Kind, Root};
+
+/// What connecting needs: write for the group (unix(7)).
+const GROUP_READ_WRITE: u32 = 0o060;
+
+/// A socket that shall have another group or mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Grant {
+    /// The port.
+    pub port: String,
+    /// The socket.
+    pub path: PathBuf,
+    /// The owner it must have for us to touch it: who made it.
+    pub uid: u32,
+    /// Its group now.
+    pub gid_before: u32,
+    /// Its mode now.
+    pub mode_before: u32,
+    /// The group it gets.
+    pub gid: u32,
+    /// The mode it gets.
+    pub mode: u32,
+}
+
+/// What the sockets that are there need.
+pub fn plan(accord: &Accord, sockets: &[PortSocket]) -> Vec<Grant> {
+    sockets.iter().filter_map(|socket| needed(accord, socket)).collect()
+}
+
+fn needed(accord: &Accord, socket: &PortSocket) -> Option<Grant> {
+    let node = socket.fact.node().filter(|node| node.kind == Kind::Socket)?;
+    let gid = match socket.kind {
+        PortType::Dpdkvhostuser => {
+            let granted = accord.server_access == Some(ServerAccess::Grant) && socket.liveness != Liveness::Stale;
+            accord.qemu.as_ref().filter(|_| granted)?.grant_gid
+        }
+        PortType::Dpdkvhostuserclient => {
+            let ours = accord.has(PortType::Dpdkvhostuserclient) && socket.path.starts_with(&accord.socket_directory);
+            ours.then_some(accord.group.gid)?
+        }
+    };
+    let mode = node.mode | GROUP_READ_WRITE;
+    let (gid_before, mode_before) = (node.gid, node.mode);
+    let grant = Grant { port: socket.port.clone(), path: socket.path.clone(), uid: node.uid, gid_before, mode_before, gid, mode };
+    (gid != gid_before || mode != mode_before).then_some(grant)
+}
+
+/// The sockets that OVS made and we gave away, back to how OVS makes them: `gid` and `umask` are ovs-vswitchd's.
+pub fn withdraw(accord: &Accord, sockets: &[PortSocket], gid: u32, umask: u32) -> Vec<Grant> {
+    let Some(granted) = accord.qemu.as_ref().map(|qemu| qemu.grant_gid) else { return Vec::new() };
+    let back = |socket: &PortSocket| {
+        let node = socket.fact.node().filter(|node| node.kind == Kind::Socket && node.gid == granted)?;
+        Some(Grant {
+            port: socket.port.clone(),
+            path: socket.path.clone(),
+            uid: node.uid,
+            gid_before: node.gid,
+            mode_before: node.mode,
+            gid,
+            mode: 0o777 & !umask,
+        })
+    };
+    sockets.iter().filter(|socket| socket.kind == PortType::Dpdkvhostuser).filter_map(back).collect()
+}
+
+/// Does it. A socket that was replaced since it was looked at is left: whoever made it starts the round again.
+pub fn make(root: &Root, grant: &Grant) -> Result<bool> {
+    let Some(found) = root.find_nofollow(&grant.path)? else { return Ok(false) };
+    if found.kind() != Kind::Socket || found.uid() != grant.uid {
+        return Ok(false);
+    }
+    write::set_owner_mode(&found, None, Some(grant.gid), Some(grant.mode))
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The only code that writes. One file a kind of item; each says what it would do, does it, and takes it back.
+
+mod account;
+mod diff;
+mod file;
+mod owner;
+pub mod preflight;
+mod renumber;
+mod text;
+mod tool;
+pub mod write;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+pub use diff::{diff, owner_text};
+pub use file::place;
+
+use crate::accord::Item;
+use crate::facts::accounts::Accounts;
+use crate::facts::state::{self, State};
+use crate::root::Root;
+
+/// An item that does not hold, with what is there instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What shall be.
+    pub item: Item,
+    /// What is there, and goes back there at `revert`.
+    pub before: State,
+}
+
+/// How taking a change back ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Undone {
+    /// As it was before.
+    Restored,
+    /// As it was before, though someone had changed it since: what was there instead is gone.
+    RestoredOver(String),
+    /// Someone put it back already.
+    AlreadyBack,
+    /// Left as it is, and why.
+    Left(String),
+}
+
+impl Change {
+    /// Does it, idempotently, and proves it by reading again.
+    pub fn make(&self, root: &Root) -> Result<()> {
+        match (&self.item, &self.before) {
+            (Item::Group(_) | Item::User(_) | Item::Member(_), _) => account::make(root, &self.item)?,
+            (Item::Renumber(item), State::Number { gid, files }) => renumber::make(root, item, *gid, files)?,
+            (Item::Owner(item), _) => owner::make(root, item)?,
+            (Item::File(item), _) => file::make(root, item)?,
+            (Item::Setting(item), _) => text::set(root, item)?,
+            (Item::Unpatch(item), _) => text::unpatch(root, item)?,
+            (Item::Renumber(_), _) => bail!("{}: not a state of a group's number", self.item.target()),
+        }
+        let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
+        if !now.satisfies(&self.item) {
+            bail!("{} did not come out as asked", self.item.target());
+        }
+        Ok(())
+    }
+
+    /// Takes it back.
+    pub fn undo(&self, root: &Root) -> Result<Undone> {
+        let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
+        match (&self.item, &self.before, &now) {
+            (Item::Group(_) | Item::User(_) | Item::Member(_), State::Account { number, backups }, State::Account { number: now, .. }) => {
+                account::undo(root, &self.item, *number, *now, backups)
+            }
+            (Item::Renumber(item), State::Number { gid, .. }, State::Number { gid: now, .. }) => {
+                renumber::undo(root, item, *gid, *now)
+            }
+            (Item::Owner(item), State::Owner { found }, State::Owner { found: now }) => {
+                owner::undo(root, item, found.as_ref(), now.as_ref())
+            }
+            (Item::File(item), State::File { found }, State::File { found: now }) => {
+                file::undo(root, &item.path, found.as_ref(), now.as_ref(), &item.content)
+            }
+            (Item::Setting(item), State::File { found }, State::File { found: now }) => {
+                text::unset(root, item, found.as_ref(), now.as_ref())
+            }
+            (Item::Unpatch(item), State::File { found }, State::File { found: now }) => {
+                text::repatch(root, item, found.as_ref(), now.as_ref())
+            }
+            _ => bail!("{}: the journal holds a state of another kind", self.item.target()),
+        }
+    }
+}

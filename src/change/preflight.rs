@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What would stop a plan half-way is found before its first step.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+
+use super::Change;
+use crate::accord::Item;
+use crate::paths;
+use crate::root::Root;
+
+/// Free bytes a filesystem must have before we begin: the largest file that is written, twice, and the journal.
+const ROOM: u64 = 1 << 20;
+
+/// Fails when a filesystem that `changes` would write is read-only or full.
+pub fn check(root: &Root, changes: &[Change]) -> Result<()> {
+    let targets = changes.iter().flat_map(|change| written(&change.item));
+    for target in targets.chain([PathBuf::from(paths::STATE)]) {
+        writable(root, &target)?;
+    }
+    Ok(())
+}
+
+fn written(item: &Item) -> Vec<PathBuf> {
+    match item {
+        Item::Group(_) | Item::User(_) | Item::Member(_) | Item::Renumber(_) => vec![PathBuf::from("/etc/group")],
+        Item::Owner(owner) => vec![owner.path.clone()],
+        Item::File(file) => vec![file.path.clone()],
+        Item::Setting(setting) => vec![setting.path.clone()],
+        Item::Unpatch(unpatch) => vec![unpatch.path.clone()],
+    }
+}
+
+fn writable(root: &Root, target: &Path) -> Result<()> {
+    for path in target.ancestors() {
+        let Some(found) = root.find(path)? else { continue };
+        let filesystem = fstatvfs(found.fd())?;
+        if filesystem.flags().contains(FsFlags::ST_RDONLY) {
+            bail!("{}: the filesystem is read-only; nothing was changed (remount it writable first)", target.display());
+        }
+        // hugetlbfs and other memory filesystems without a limit report no blocks at all.
+        let free = u64::from(filesystem.blocks_available()) * filesystem.fragment_size();
+        let holds_files = path != target;
+        if holds_files && filesystem.blocks() > 0 && free < ROOM {
+            bail!("{}: the filesystem is full ({free} bytes free); nothing was changed", target.display());
+        }
+        return Ok(());
+    }
+    Ok(())
+}

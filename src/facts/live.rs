@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What runs on the node right now. An image has none of it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::domains::{self, Domain, Domains};
+use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort};
+use super::paths::{PathFact, read_chain};
+use super::processes::{self, Process};
+use super::sockets::{self, Liveness};
+use super::Known;
+use crate::accord::{Accord, Item};
+use crate::config::PortType;
+use crate::paths;
+use crate::profile::Profile;
+use crate::root::{Kind, Root};
+use crate::systemd::{UnitFact, Units};
+
+/// OVSDB answers in milliseconds; a node that takes longer is reported as unknown.
+const OVSDB_LIMIT: Duration = Duration::from_secs(2);
+
+/// The switch as OVSDB tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Switch {
+    /// Its settings.
+    pub config: SwitchConfig,
+    /// Its vhost-user ports.
+    pub ports: Vec<VhostPort>,
+}
+
+/// A vhost-user socket that the switch has, or expects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PortSocket {
+    /// The port.
+    pub port: String,
+    /// Which side makes it.
+    pub kind: PortType,
+    /// Where.
+    pub path: PathBuf,
+    /// What is there.
+    pub fact: PathFact,
+    /// Whether someone listens.
+    pub liveness: Liveness,
+}
+
+/// A running domain and its process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Guest {
+    /// The domain.
+    pub domain: Domain,
+    /// QEMU, where it was found.
+    pub process: Option<Process>,
+}
+
+/// What runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Live {
+    /// The units our drop-ins are for.
+    pub units: Vec<UnitFact>,
+    /// ovs-vswitchd and ovsdb-server.
+    pub dataplane: Vec<Process>,
+    /// libvirtd or virtqemud.
+    pub libvirt: Option<Process>,
+    /// Running domains with their processes.
+    pub guests: Vec<Guest>,
+    /// Defined domains.
+    pub defined: Domains,
+    /// OVSDB.
+    pub switch: Known<Switch>,
+    /// The switch's sockets.
+    pub sockets: Vec<PortSocket>,
+    /// What QEMU must not reach: control sockets, the database and its socket.
+    pub guarded: Vec<Guarded>,
+    /// When qemu.conf was changed last, in nanoseconds since 1970.
+    pub qemu_conf_modified: Option<i128>,
+}
+
+/// Something of the switch's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Guarded {
+    /// Where.
+    pub path: PathBuf,
+    /// A socket is connected to, a file is read.
+    pub kind: Kind,
+    /// What is there.
+    pub fact: PathFact,
+}
+
+impl Live {
+    /// Reads what runs.
+    pub fn read(root: &Root, units: &dyn Units, profile: &Profile, accord: &Accord) -> Result<Live> {
+        let switch = read_switch(root);
+        let ports = switch.known().map(|switch| switch.ports.as_slice()).unwrap_or_default();
+        let sockets = port_sockets(root, ports)?;
+        let daemons = ["libvirtd", "virtqemud"];
+        let wanted = profile.hypervisor.as_ref().and_then(|found| found.daemon_unit.strip_suffix(".service"));
+        let libvirt = processes::by_name(root, &daemons)?.into_iter().find(|process| Some(process.name.as_str()) == wanted);
+        let conf = root.find(Path::new(paths::QEMU_CONF))?;
+        Ok(Live {
+            units: our_units(units, accord)?,
+            dataplane: processes::by_name(root, &["ovs-vswitchd", "ovsdb-server"])?,
+            libvirt,
+            guests: guests(root)?,
+            defined: domains::persistent(root)?,
+            guarded: guarded(root, &sockets)?,
+            sockets,
+            switch,
+            qemu_conf_modified: conf.map(|conf| conf.modified()),
+        })
+    }
+
+    /// ovs-vswitchd.
+    pub fn vswitchd(&self) -> Option<&Process> {
+        self.dataplane.iter().find(|process| process.name == "ovs-vswitchd")
+    }
+}
+
+/// Asks OVSDB, within its limit.
+pub fn read_switch(root: &Root) -> Known<Switch> {
+    let ask = || {
+        let mut ovsdb = Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), OVSDB_LIMIT)?;
+        Ok(Switch { config: ovsdb.switch()?, ports: ovsdb.ports()? })
+    };
+    Known::from(ask())
+}
+
+/// Where the switch's sockets are and what is there.
+pub fn port_sockets(root: &Root, ports: &[VhostPort]) -> Result<Vec<PortSocket>> {
+    let mut found = Vec::new();
+    for port in ports {
+        let Some(path) = socket_path(port) else { continue };
+        let fact = read_chain(root, &path)?;
+        let liveness = sockets::liveness(root, &path);
+        found.push(PortSocket { port: port.name.clone(), kind: port.kind, path, fact, liveness });
+    }
+    Ok(found)
+}
+
+/// OVS says where a `dpdkvhostuser` socket is once it made it; before, it is named after the port.
+fn socket_path(port: &VhostPort) -> Option<PathBuf> {
+    match port.kind {
+        PortType::Dpdkvhostuserclient => port.server_path.clone().filter(|path| path.is_absolute()),
+        PortType::Dpdkvhostuser => {
+            let said = port.socket.clone().filter(|path| path.is_absolute());
+            Some(said.unwrap_or_else(|| Path::new(paths::OVS_RUN).join(&port.name)))
+        }
+    }
+}
+
+fn our_units(units: &dyn Units, accord: &Accord) -> Result<Vec<UnitFact>> {
+    let mut names: Vec<&str> = Vec::new();
+    for item in &accord.items {
+        if let Item::File(file) = item
+            && let Some(unit) = &file.unit
+            && !names.contains(&unit.as_str())
+        {
+            names.push(unit);
+        }
+    }
+    let facts: Result<Vec<Option<UnitFact>>> = names.into_iter().map(|name| units.unit(name)).collect();
+    Ok(facts?.into_iter().flatten().collect())
+}
+
+fn guests(root: &Root) -> Result<Vec<Guest>> {
+    let running = domains::running(root)?.domains;
+    let guest = |domain: Domain| {
+        let process = domain.pid.and_then(|pid| processes::by_pid(root, pid));
+        Guest { domain, process }
+    };
+    Ok(running.into_iter().map(guest).collect())
+}
+
+fn guarded(root: &Root, sockets: &[PortSocket]) -> Result<Vec<Guarded>> {
+    let mut found = Vec::new();
+    let databases = [paths::OVS_ETC, paths::OVS_LIB].map(|directory| Path::new(directory).join("conf.db"));
+    let run = Path::new(paths::OVS_RUN);
+    let in_run = root.list(run)?.into_iter().map(|name| run.join(name));
+    for path in in_run.chain(databases) {
+        if sockets.iter().any(|socket| socket.path.file_name() == path.file_name() && socket.kind == PortType::Dpdkvhostuser) {
+            continue;
+        }
+        // A link into another tree is judged there; one that is not to be trusted is no way in for us to judge.
+        let Ok(fact) = read_chain(root, &path) else { continue };
+        if let Some(kind) = fact.node().map(|node| node.kind).filter(|kind| matches!(kind, Kind::Socket | Kind::File)) {
+            let is_database = path.extension().is_some_and(|extension| extension == "db");
+            if kind == Kind::Socket || is_database {
+                found.push(Guarded { path, kind, fact });
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What was changed and what was there before. Written before each change, so that whatever is interrupted can be
+//! finished by the next `apply` or taken back by `revert`. Only root may read it: it can hold copies of account files.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::accord::item::{Group, Item, Target};
+use crate::change::{Change, write};
+use crate::paths;
+use crate::root::Root;
+
+const VERSION: u32 = 1;
+const NAME: &str = "journal.json";
+
+/// One change that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// What was asked for last, and what was there before the first `apply` touched it.
+    pub change: Change,
+    /// A renumbering that was begun and not seen to its end: what is left of it shows nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Change>,
+}
+
+/// All changes that stand, in the order they were first made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Journal {
+    version: u32,
+    /// The shared group as `apply` settled it: the measure for what happens to it later.
+    pub group: Option<Group>,
+    /// The changes.
+    pub entries: Vec<Entry>,
+}
+
+impl Journal {
+    /// Reads the node's journal; an empty one where there is none.
+    pub fn read(root: &Root) -> Result<Journal> {
+        let path = Path::new(paths::STATE).join(NAME);
+        let Some(text) = root.read_text(&path)? else {
+            return Ok(Journal { version: VERSION, group: None, entries: Vec::new() });
+        };
+        let journal: Journal = serde_json::from_str(&text)
+            .with_context(|| format!("{}: not a journal of this program; nothing was changed", path.display()))?;
+        if journal.version != VERSION {
+            bail!("{}: version {}, this program writes {VERSION}", path.display(), journal.version);
+        }
+        Ok(journal)
+    }
+
+    /// Nothing stands that could be reverted.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Notes a change that is about to be made. What was there before the first one on the same target stays.
+    pub fn begin(&mut self, root: &Root, change: &Change) -> Result<()> {
+        let target = change.item.target();
+        let pending = matches!(change.item, Item::Renumber(_)).then(|| change.clone());
+        match self.entries.iter_mut().find(|entry| entry.change.item.target() == target) {
+            Some(entry) => {
+                entry.change.item = change.item.clone();
+                entry.pending = pending;
+            }
+            None => self.entries.push(Entry { change: change.clone(), pending }),
+        }
+        self.save(root)
+    }
+
+    /// Notes that a change was made.
+    pub fn made(&mut self, root: &Root, target: &Target) -> Result<()> {
+        let begun = self.entries.iter_mut().find(|entry| entry.change.item.target() == *target);
+        match begun.and_then(|entry| entry.pending.take()) {
+            Some(_) => self.save(root),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets a change that was taken back.
+    pub fn forget(&mut self, root: &Root, target: &Target) -> Result<()> {
+        self.entries.retain(|entry| entry.change.item.target() != *target);
+        self.save(root)
+    }
+
+    /// Writes it as it is now, or removes it with its directory when nothing is left in it.
+    pub fn save(&self, root: &Root) -> Result<()> {
+        let directory = Path::new(paths::STATE);
+        let (parent, name) = (directory.parent().unwrap_or(directory), directory.file_name().unwrap_or_default());
+        let parent = root.find(parent)?.with_context(|| format!("{} does not exist", parent.display()))?;
+        if self.entries.is_empty() {
+            return remove(&parent, name);
+        }
+        let state = write::create_directory(&parent, name, 0, 0, 0o700)?;
+        let text = serde_json::to_string_pretty(self).context("writing the journal as JSON")?;
+        write::replace_file(&state, OsStr::new(NAME), text.as_bytes(), &write::FileMeta::plain(0, 0, 0o600))
+            .context("writing the journal; nothing was changed without it")
+    }
+}
+
+fn remove(parent: &crate::root::Handle, name: &OsStr) -> Result<()> {
+    let Some(state) = parent.entry(name)? else { return Ok(()) };
+    if let Some(journal) = state.entry(OsStr::new(NAME))? {
+        write::remove_file(&state, OsStr::new(NAME), journal.id())?;
+    }
+    if state.names()?.is_empty() {
+        write::remove_empty_directory(parent, name)?;
+    }
+    Ok(())
+}

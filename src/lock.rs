@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One change of the node at a time.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::paths;
+use crate::root::{Handle, Root};
+
+/// Another run holds the lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Busy {
+    holder: String,
+}
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: another vhost-accord{} is changing this node; try again when it is done", paths::LOCK, self.holder)
+    }
+}
+
+impl std::error::Error for Busy {}
+
+/// Held as long as it lives.
+#[derive(Debug)]
+pub struct Lock {
+    _held: Flock<File>,
+    /// An image shall not be left with a lock file in it.
+    image: Option<Handle>,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.image {
+            let name = Path::new(paths::LOCK).file_name().unwrap_or_default();
+            let _ = unlinkat(directory.fd(), name, UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+impl Lock {
+    /// Takes the lock or says who has it. Never waits.
+    pub fn take(root: &Root) -> Result<Lock> {
+        let path = Path::new(paths::LOCK);
+        let (parent, name) = crate::change::place(root, path)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let context = || format!("opening {}", path.display());
+        let mut file = File::from(openat(parent.fd(), name, flags, Mode::from_bits_truncate(0o600)).with_context(context)?);
+        let mut holder = String::new();
+        let _ = (&mut file).take(32).read_to_string(&mut holder);
+        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let holder = holder.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (pid {pid})"));
+                return Err(Busy { holder }.into());
+            }
+            Err((_, errno)) => return Err(errno).with_context(|| format!("locking {}", path.display())),
+        };
+        // Only a hint for people; the lock itself is what counts.
+        let _ = lock.set_len(0).and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()));
+        Ok(Lock { _held: lock, image: (!root.is_live()).then_some(parent) })
+    }
+}
