@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What must agree, rule by rule: pure functions of accord and facts, one stable id each.
+
+mod accounts;
+mod paths;
+mod presence;
+mod processes;
+mod qemu_conf;
+mod reach;
+mod sockets;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+
+use crate::accord::Accord;
+use crate::change::Change;
+use crate::facts::accounts::Accounts;
+use crate::facts::live::Live;
+use crate::profile::Profile;
+
+/// How much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// It works; it could be better, or waits for a restart.
+    Advice,
+    /// A VM will not start, hang or have no network, or a guest can reach what it must not.
+    Broken,
+}
+
+/// One rule.
+pub struct Rule {
+    /// Its stable id.
+    pub id: &'static str,
+    /// How much a finding of it matters.
+    pub level: Level,
+    /// Why it matters, in a line.
+    pub cause: &'static str,
+    /// Finds what breaks it.
+    pub check: fn(&Case<'_>) -> Vec<Evidence>,
+}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rule").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Everything rules may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// What should hold.
+    pub accord: &'a Accord,
+    /// The node by looking.
+    pub profile: &'a Profile,
+    /// The accord's items with what is there.
+    pub observed: &'a [Change],
+    /// What runs; none in an image.
+    pub live: Option<&'a Live>,
+    /// Names for numbers.
+    pub names: &'a Accounts,
+}
+
+/// What was seen, and what mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// What it is about: a path, a unit, a process, a VM.
+    pub subject: String,
+    /// What was seen instead of what was expected.
+    pub seen: String,
+    /// The command that mends it.
+    pub mend: String,
+    /// The unit whose restart is what it waits for.
+    pub restart: Option<String>,
+}
+
+impl Evidence {
+    /// Something that `apply` mends.
+    fn applies(subject: impl Into<String>, seen: impl Into<String>) -> Evidence {
+        Evidence::mended_by(subject, seen, "vhost-accord apply")
+    }
+
+    fn mended_by(subject: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Evidence {
+        Evidence { subject: subject.into(), seen: seen.into(), mend: mend.into(), restart: None }
+    }
+
+    /// Something that a restart of `unit` mends.
+    fn waits(subject: impl Into<String>, seen: impl Into<String>, unit: &str) -> Evidence {
+        let mend = format!("systemctl restart {unit}");
+        Evidence { subject: subject.into(), seen: seen.into(), mend, restart: Some(unit.to_string()) }
+    }
+}
+
+/// A rule that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The rule.
+    pub id: &'static str,
+    /// How much it matters.
+    pub level: Level,
+    /// What it is about.
+    pub subject: String,
+    /// What was seen.
+    pub seen: String,
+    /// Why it matters.
+    pub cause: &'static str,
+    /// The command that mends it.
+    pub mend: String,
+    /// The unit whose restart it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<String>,
+}
+
+/// Every rule there is. A new one is a line in its family's list; a new family a file and a line here.
+pub fn catalogue() -> impl Iterator<Item = &'static Rule> {
+    let families: [&'static [Rule]; 8] = [
+        presence::RULES,
+        accounts::RULES,
+        paths::RULES,
+        units::RULES,
+        qemu_conf::RULES,
+        processes::RULES,
+        sockets::RULES,
+        reach::RULES,
+    ];
+    families.into_iter().flatten()
+}
+
+/// Runs them all.
+pub fn run(case: &Case<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for rule in catalogue() {
+        findings.extend((rule.check)(case).into_iter().map(|evidence| Finding {
+            id: rule.id,
+            level: rule.level,
+            subject: evidence.subject,
+            seen: evidence.seen,
+            cause: rule.cause,
+            mend: evidence.mend,
+            restart: evidence.restart,
+        }));
+    }
+    findings
+}

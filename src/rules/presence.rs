@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who is there to agree.
+
+use super::{Case, Evidence, Level, Rule};
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "no-dataplane",
+        level: Level::Advice,
+        cause: "there is no one for QEMU to agree with yet; what does not depend on it is made ready",
+        check: no_dataplane,
+    },
+    Rule {
+        id: "no-libvirt",
+        level: Level::Advice,
+        cause: "without libvirt's QEMU driver nobody knows whom QEMU runs as",
+        check: no_libvirt,
+    },
+];
+
+fn no_dataplane(case: &Case<'_>) -> Vec<Evidence> {
+    let missing = || {
+        let mend = "install openvswitch with DPDK, then vhost-accord apply";
+        Evidence::mended_by("openvswitch", "no unit of ovs-vswitchd is installed", mend)
+    };
+    case.profile.dataplane.is_none().then(missing).into_iter().collect()
+}
+
+fn no_libvirt(case: &Case<'_>) -> Vec<Evidence> {
+    let missing = || {
+        let mend = "install libvirt's QEMU driver, then vhost-accord apply";
+        Evidence::mended_by("libvirt", "neither libvirtd nor virtqemud with a QEMU user is installed", mend)
+    };
+    case.profile.hypervisor.is_none().then(missing).into_iter().collect()
+}

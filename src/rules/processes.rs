@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whom the processes really run as.
+
+use super::{Case, Evidence, Level, Rule};
+use crate::config::PortType;
+use crate::facts::domains::SocketMode;
+use crate::facts::processes::Process;
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "dataplane-identity",
+        level: Level::Broken,
+        cause: "a process keeps the ids it started with: what the accord gives to new ones does not reach it",
+        check: dataplane_identity,
+    },
+    Rule {
+        id: "dataplane-umask",
+        level: Level::Broken,
+        cause: "the umask decides whether QEMU may write the sockets OVS makes, and whether it may write all others too",
+        check: dataplane_umask,
+    },
+    Rule {
+        id: "guest-identity",
+        level: Level::Advice,
+        cause: "a running VM keeps its ids until it is started again; it is not disturbed",
+        check: guest_identity,
+    },
+];
+
+fn dataplane_identity(case: &Case<'_>) -> Vec<Evidence> {
+    let (Some(live), Some(wanted)) = (case.live, &case.accord.dataplane) else { return Vec::new() };
+    let differs = |process: &&Process| {
+        // A root dataplane of the classical recipe has QEMU's group; ovsdb-server keeps root's.
+        let gid_matters = !wanted.is_root() || process.name == "ovs-vswitchd";
+        process.uid.effective != wanted.uid || (gid_matters && process.gid.effective != wanted.gid)
+    };
+    live.dataplane
+        .iter()
+        .filter(differs)
+        .map(|process| {
+            let (user, group) = (case.names.user_name(process.uid.effective), case.names.group_name(process.gid.effective));
+            let seen = format!("runs as {user}:{group}, expected {}:{}", wanted.user, wanted.group);
+            Evidence::waits(format!("{} (pid {})", process.name, process.pid), seen, &wanted.switch_unit)
+        })
+        .collect()
+}
+
+fn dataplane_umask(case: &Case<'_>) -> Vec<Evidence> {
+    let (Some(live), Some(wanted)) = (case.live, &case.accord.dataplane) else { return Vec::new() };
+    let Some(process) = live.vswitchd().filter(|_| case.accord.server_access.is_some()) else { return Vec::new() };
+    match process.umask {
+        Some(umask) if umask != wanted.umask => {
+            let seen = format!("umask {umask:04o}, expected {:04o}", wanted.umask);
+            let subject = format!("{} (pid {})", process.name, process.pid);
+            vec![Evidence::waits(subject, seen, &wanted.switch_unit)]
+        }
+        Some(_) | None => Vec::new(),
+    }
+}
+
+fn guest_identity(case: &Case<'_>) -> Vec<Evidence> {
+    let (Some(live), Some(wanted)) = (case.live, &case.accord.qemu) else { return Vec::new() };
+    if !case.accord.has(PortType::Dpdkvhostuserclient) {
+        return Vec::new();
+    }
+    let mut evidence = Vec::new();
+    for guest in &live.guests {
+        let own_label = guest.domain.dac.as_ref().is_some_and(|label| label.is_static());
+        let serves = guest.domain.endpoints.iter().any(|endpoint| endpoint.mode == SocketMode::Server);
+        let Some(process) = guest.process.as_ref().filter(|_| serves && !own_label) else { continue };
+        if process.uid.effective != wanted.uid || process.gid.effective != wanted.gid {
+            let (user, group) = (case.names.user_name(process.uid.effective), case.names.group_name(process.gid.effective));
+            let seen = format!("runs as {user}:{group}, a new start gives {}:{}", wanted.user, wanted.group);
+            let mend = format!("virsh shutdown {0}, then virsh start {0}, when it suits", guest.domain.name);
+            evidence.push(Evidence::mended_by(format!("VM {}", guest.domain.name), seen, mend));
+        }
+    }
+    evidence
+}

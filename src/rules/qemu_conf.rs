@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//! qemu.conf and the daemon that read it.
+
+use super::{Case, Evidence, Level, Rule};
+use crate::accord::item::{Item, Setting};
+use crate::edit::virconf::VirConf;
+use crate::facts::state::State;
+use crate::profile::QemuConf;
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "qemu-conf-invalid",
+        level: Level::Broken,
+        cause: "libvirt does not start with it: no VM can be started or managed",
+        check: invalid,
+    },
+    Rule {
+        id: "qemu-conf-group",
+        level: Level::Broken,
+        cause: "QEMU runs with another group than the dataplane expects on its sockets",
+        check: group,
+    },
+    Rule {
+        id: "libvirt-older-than-qemu-conf",
+        level: Level::Advice,
+        cause: "libvirt reads qemu.conf when it starts, not on reload; running VMs keep their ids and are not disturbed",
+        check: older,
+    },
+];
+
+fn invalid(case: &Case<'_>) -> Vec<Evidence> {
+    let Some(hypervisor) = &case.profile.hypervisor else { return Vec::new() };
+    match &hypervisor.conf {
+        QemuConf::Invalid(why) => {
+            let mend = format!("correct the line, then systemctl restart {}", hypervisor.daemon_unit);
+            vec![Evidence::mended_by(crate::paths::QEMU_CONF, why.clone(), mend)]
+        }
+        QemuConf::Missing | QemuConf::Valid(_) => Vec::new(),
+    }
+}
+
+fn group(case: &Case<'_>) -> Vec<Evidence> {
+    if !invalid(case).is_empty() {
+        return Vec::new();
+    }
+    let mut evidence = Vec::new();
+    for change in case.observed.iter().filter(|change| !change.before.satisfies(&change.item)) {
+        let Item::Setting(Setting { path, key, value }) = &change.item else { continue };
+        let State::File { found } = &change.before else { continue };
+        let text = found.as_ref().map_or("", |file| file.content.text());
+        let now = VirConf::parse(text).ok().and_then(|conf| conf.get(key));
+        let now = now.map_or("not set".to_string(), |now| format!("{key} = {now}"));
+        evidence.push(Evidence::applies(path.display().to_string(), format!("{now}, expected {key} = \"{value}\"")));
+    }
+    evidence
+}
+
+fn older(case: &Case<'_>) -> Vec<Evidence> {
+    let (Some(live), Some(hypervisor)) = (case.live, &case.profile.hypervisor) else { return Vec::new() };
+    let (Some(daemon), Some(modified)) = (&live.libvirt, live.qemu_conf_modified) else { return Vec::new() };
+    // A wrong qemu.conf is the finding; a restart would only make it count.
+    if daemon.started.at >= modified || !invalid(case).is_empty() || !group(case).is_empty() {
+        return Vec::new();
+    }
+    let seen = format!("pid {} was started before qemu.conf was changed", daemon.pid);
+    vec![Evidence::waits(hypervisor.daemon_unit.clone(), seen, &hypervisor.daemon_unit)]
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Least reach: what lets QEMU reach its socket must not hand it the switch.
+
+use super::sockets::qemu_identity;
+use super::{Case, Evidence, Level, Rule};
+use crate::access::{Wish, may};
+use crate::config::ServerAccess;
+use crate::facts::paths::PathFact;
+use crate::root::Kind;
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "qemu-reaches-control-socket",
+        level: Level::Broken,
+        cause: "a guest that breaks out of QEMU can drive the switch with ovs-appctl, ovs-ofctl or ovs-vsctl",
+        check: |case| reached(case, Kind::Socket, Wish::Connect),
+    },
+    Rule {
+        id: "qemu-reads-database",
+        level: Level::Broken,
+        cause: "a guest that breaks out of QEMU can read the switch's configuration, keys and passwords in it included",
+        check: |case| reached(case, Kind::File, Wish::Read),
+    },
+];
+
+fn reached(case: &Case<'_>, kind: Kind, wish: Wish) -> Vec<Evidence> {
+    let (Some(live), Some(qemu)) = (case.live, qemu_identity(case)) else { return Vec::new() };
+    let mut evidence = Vec::new();
+    for guarded in live.guarded.iter().filter(|guarded| guarded.kind == kind) {
+        let PathFact::Present { chain, .. } = &guarded.fact else { continue };
+        let Some(node) = chain.last().filter(|_| may(&qemu, chain, wish).is_allowed()) else { continue };
+        let seen = crate::change::owner_text(case.names, node.uid, node.gid, node.mode);
+        let mend = match case.accord.server_access {
+            Some(ServerAccess::Umask) => "set server-access=grant, then vhost-accord apply --restart",
+            Some(ServerAccess::Grant) | None => "vhost-accord apply --restart",
+        };
+        evidence.push(Evidence::mended_by(guarded.path.display().to_string(), seen, mend));
+    }
+    evidence
+}

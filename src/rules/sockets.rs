@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The sockets themselves, by the kernel's own rule.
+
+use super::{Case, Evidence, Level, Rule};
+use crate::access::{Identity, Verdict, Wish, may};
+use crate::config::PortType;
+use crate::facts::live::PortSocket;
+use crate::facts::paths::PathFact;
+use crate::facts::sockets::Liveness;
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "server-socket-refuses-qemu",
+        level: Level::Broken,
+        cause: "QEMU connects to it: 'Failed to connect to ...: Permission denied'",
+        check: server_socket,
+    },
+    Rule {
+        id: "client-socket-refuses-dataplane",
+        level: Level::Broken,
+        cause: "OVS connects to it and tries again each second without a word: the VM hangs or has no network",
+        check: client_socket,
+    },
+    Rule {
+        id: "client-socket-group",
+        level: Level::Broken,
+        cause: "the next dataplane that is not root cannot connect to it",
+        check: client_socket_group,
+    },
+    Rule {
+        id: "server-socket-stale",
+        level: Level::Broken,
+        cause: "left by an ovs-vswitchd that was killed: OVS cannot bind ('Address already in use; remove it and try again')",
+        check: stale,
+    },
+];
+
+fn of_kind<'a>(case: &Case<'a>, kind: PortType) -> impl Iterator<Item = &'a PortSocket> {
+    let sockets = case.live.map(|live| live.sockets.as_slice()).unwrap_or_default();
+    sockets.iter().filter(move |socket| socket.kind == kind)
+}
+
+/// QEMU's identity by the accord.
+pub fn qemu_identity(case: &Case<'_>) -> Option<Identity> {
+    case.accord.qemu.as_ref().map(|qemu| Identity::unprivileged(qemu.uid, qemu.gid, qemu.groups.clone()))
+}
+
+/// What the kernel says; none where there is no socket to ask about.
+fn connect(identity: &Identity, fact: &PathFact) -> Option<Verdict> {
+    match fact {
+        PathFact::Missing { .. } => None,
+        PathFact::Present { chain, .. } => Some(may(identity, chain, Wish::Connect)),
+    }
+}
+
+fn server_socket(case: &Case<'_>) -> Vec<Evidence> {
+    let Some(qemu) = qemu_identity(case).filter(|_| case.accord.server_access.is_some()) else { return Vec::new() };
+    let mut evidence = Vec::new();
+    for socket in of_kind(case, PortType::Dpdkvhostuser).filter(|socket| socket.liveness != Liveness::Stale) {
+        if let Some(Verdict::Denied(denial)) = connect(&qemu, &socket.fact) {
+            evidence.push(Evidence::applies(socket.path.display().to_string(), denial.text(case.names)));
+        }
+    }
+    evidence
+}
+
+fn client_socket(case: &Case<'_>) -> Vec<Evidence> {
+    let (Some(live), true) = (case.live, case.accord.has(PortType::Dpdkvhostuserclient)) else { return Vec::new() };
+    let Some(vswitchd) = live.vswitchd() else { return Vec::new() };
+    let identity = vswitchd.identity();
+    let mut evidence = Vec::new();
+    for socket in of_kind(case, PortType::Dpdkvhostuserclient) {
+        if let Some(Verdict::Denied(denial)) = connect(&identity, &socket.fact) {
+            evidence.push(Evidence::applies(socket.path.display().to_string(), denial.text(case.names)));
+        }
+    }
+    evidence
+}
+
+fn client_socket_group(case: &Case<'_>) -> Vec<Evidence> {
+    let wanted = &case.accord.group;
+    let refused: Vec<String> = client_socket(case).into_iter().map(|evidence| evidence.subject).collect();
+    let mut evidence = Vec::new();
+    for socket in of_kind(case, PortType::Dpdkvhostuserclient) {
+        let subject = socket.path.display().to_string();
+        let Some(node) = socket.fact.node().filter(|_| socket.path.starts_with(&case.accord.socket_directory)) else { continue };
+        if node.gid != wanted.gid && !refused.contains(&subject) && case.accord.has(PortType::Dpdkvhostuserclient) {
+            let seen = format!("group {}, expected {}", case.names.group_name(node.gid), wanted.name);
+            evidence.push(Evidence::applies(subject, seen));
+        }
+    }
+    evidence
+}
+
+fn stale(case: &Case<'_>) -> Vec<Evidence> {
+    let stale = |socket: &&PortSocket| socket.liveness == Liveness::Stale;
+    let Some(dataplane) = case.accord.dataplane.as_ref().filter(|_| case.accord.server_access.is_some()) else {
+        return Vec::new();
+    };
+    of_kind(case, PortType::Dpdkvhostuser)
+        .filter(stale)
+        .map(|socket| {
+            let mend = format!("rm {} && systemctl restart {}", socket.path.display(), dataplane.switch_unit);
+            Evidence::mended_by(socket.path.display().to_string(), "nobody listens on it", mend)
+        })
+        .collect()
+}

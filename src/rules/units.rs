@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Drop-ins and what systemd makes of them.
+
+use super::{Case, Evidence, Level, Rule};
+use crate::accord::item::{File, Item};
+use crate::change::Change;
+use crate::facts::state::State;
+use crate::profile::DROP_IN;
+use crate::systemd::UnitFact;
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "file-missing",
+        level: Level::Broken,
+        cause: "it holds now, and is lost with the next start of the unit, or the next boot",
+        check: |case| files(case, |found| !found),
+    },
+    Rule {
+        id: "file-differs",
+        level: Level::Broken,
+        cause: "someone changed a file of ours: put your own settings into a drop-in of another name",
+        check: |case| files(case, |found| found),
+    },
+    Rule {
+        id: "daemon-reload-missing",
+        level: Level::Broken,
+        cause: "systemd still goes by what it read before the file changed",
+        check: reload_missing,
+    },
+    Rule {
+        id: "drop-in-without-effect",
+        level: Level::Broken,
+        cause: "a later drop-in, or a mask, takes back what ours says",
+        check: without_effect,
+    },
+    Rule {
+        id: "packaged-file-patched",
+        level: Level::Broken,
+        cause: "patches in packaged files are lost with an update, and some hand the switch's control sockets to QEMU",
+        check: patched,
+    },
+];
+
+fn our_files<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a File, &'a Change)> {
+    case.observed.iter().filter_map(|change| match &change.item {
+        Item::File(file) => Some((file, change)),
+        _ => None,
+    })
+}
+
+fn files(case: &Case<'_>, wanted: fn(bool) -> bool) -> Vec<Evidence> {
+    let broken = our_files(case).filter(|(_, change)| !change.before.satisfies(&change.item));
+    let there = |change: &Change| matches!(&change.before, State::File { found: Some(_) });
+    broken
+        .filter(|(_, change)| wanted(there(change)))
+        .map(|(file, change)| {
+            let seen = if there(change) { "not what apply wrote, or not root's 0644" } else { "not there" };
+            Evidence::applies(file.path.display().to_string(), seen)
+        })
+        .collect()
+}
+
+/// The units whose drop-in of ours is right on disk.
+fn right_on_disk<'a>(case: &Case<'a>) -> Vec<(&'a File, &'a UnitFact)> {
+    let Some(live) = case.live else { return Vec::new() };
+    our_files(case)
+        .filter(|(_, change)| change.before.satisfies(&change.item))
+        .filter_map(|(file, _)| {
+            let unit = live.units.iter().find(|unit| Some(&unit.name) == file.unit.as_ref())?;
+            Some((file, unit))
+        })
+        .collect()
+}
+
+fn loaded(file: &File, unit: &UnitFact) -> bool {
+    unit.drop_ins.iter().any(|path| path == &file.path)
+}
+
+fn reload_missing(case: &Case<'_>) -> Vec<Evidence> {
+    right_on_disk(case)
+        .into_iter()
+        .filter(|(file, unit)| unit.need_daemon_reload || !loaded(file, unit))
+        .filter(|(_, unit)| unit.load_state != "masked")
+        .map(|(_, unit)| {
+            let seen = "changed on disk since systemd read it";
+            Evidence::mended_by(unit.name.clone(), seen, "systemctl daemon-reload")
+        })
+        .collect()
+}
+
+fn without_effect(case: &Case<'_>) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    for (file, unit) in right_on_disk(case) {
+        if unit.need_daemon_reload || !loaded(file, unit) {
+            continue;
+        }
+        let lost: Vec<&str> = file.content.lines().filter(|line| !has_effect(line, unit)).collect();
+        if !lost.is_empty() {
+            let others: Vec<String> = unit
+                .drop_ins
+                .iter()
+                .filter(|path| path.file_name().is_some_and(|name| name > std::ffi::OsStr::new(DROP_IN)))
+                .map(|path| path.display().to_string())
+                .collect();
+            let seen = format!("{} is not in force", lost.join(", "));
+            let mend = format!("systemctl cat {}; take it back in {}", unit.name, others.join(" or "));
+            evidence.push(Evidence::mended_by(unit.name.clone(), seen, mend));
+        }
+    }
+    evidence
+}
+
+/// Is one line of our drop-in among the unit's effective properties?
+fn has_effect(line: &str, unit: &UnitFact) -> bool {
+    let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) else { return true };
+    let command = |commands: &[Vec<String>]| {
+        let words: Vec<&str> = value.trim_start_matches(['-', '+']).split(' ').collect();
+        commands.iter().any(|argv| argv == &words)
+    };
+    match key {
+        "EnvironmentFile" => unit.environment_files.last().is_some_and(|(path, _)| path.as_os_str() == value),
+        "RuntimeDirectory" => unit.runtime_directory.is_empty(),
+        "UMask" => unit.umask == u32::from_str_radix(value, 8).ok(),
+        "Group" => unit.group.as_deref() == Some(value),
+        "ExecStartPre" => command(&unit.exec_start_pre),
+        "ExecStartPost" => command(&unit.exec_start_post),
+        "Options" => unit.mount_options.as_deref().is_some_and(|now| value.split(',').all(|word| now.split(',').any(|other| other == word))),
+        _ => true,
+    }
+}
+
+fn patched(case: &Case<'_>) -> Vec<Evidence> {
+    let broken = |change: &&Change| matches!(change.item, Item::Unpatch(_)) && !change.before.satisfies(&change.item);
+    let evidence = |change: &Change| {
+        let Item::Unpatch(unpatch) = &change.item else { return None };
+        let State::File { found: Some(file) } = &change.before else { return None };
+        let patches = crate::edit::legacy::find(unpatch.kind, file.content.text());
+        let seen: Vec<String> = patches.iter().map(|patch| format!("line {}: {}", patch.line, patch.text)).collect();
+        Some(Evidence::applies(unpatch.path.display().to_string(), seen.join("; ")))
+    };
+    case.observed.iter().filter(broken).filter_map(evidence).collect()
+}

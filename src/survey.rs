@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One look at the node: configuration, profile, accord, and what is there. Every command begins with it.
+
+use anyhow::Result;
+
+use crate::accord::{Accord, Ground, Item};
+use crate::change::Change;
+use crate::config::{Config, GidMismatch};
+use crate::facts::accounts::Accounts;
+use crate::facts::live::Live;
+use crate::facts::mounts;
+use crate::facts::state::observe;
+use crate::journal::{Entry, Journal};
+use crate::paths;
+use crate::profile::Profile;
+use crate::root::Root;
+use crate::rules::{self, Case, Finding};
+use crate::systemd::ServiceManager;
+
+/// What a command goes by.
+#[derive(Debug)]
+pub struct Survey {
+    /// The configuration.
+    pub config: Config,
+    /// The node by looking.
+    pub profile: Profile,
+    /// What should hold.
+    pub accord: Accord,
+    /// What an earlier `apply` left.
+    pub journal: Journal,
+    /// Every item of the accord with what is there.
+    pub observed: Vec<Change>,
+    /// What runs; none in an image.
+    pub live: Option<Live>,
+    /// The accounts, for names.
+    pub accounts: Accounts,
+}
+
+/// What the command line adds to the configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// `--renumber`: as `gid-mismatch = renumber`.
+    pub renumber: bool,
+}
+
+impl Survey {
+    /// Looks at the node.
+    pub fn take(root: &Root, manager: &dyn ServiceManager, options: Options) -> Result<Survey> {
+        let mut config = Config::read(root)?;
+        if options.renumber {
+            config.gid_mismatch = GidMismatch::Renumber;
+        }
+        let journal = Journal::read(root)?;
+        let accounts = Accounts::read(root)?;
+        let recorded = journal.group.as_ref().filter(|group| group.name == config.group).map(|group| group.gid);
+        let profile = Profile::look(root, manager, &accounts, &config, recorded)?;
+        let mounted = if root.is_live() { mounts::hugetlb(root)? } else { Vec::new() };
+        let mounted: Vec<_> = mounted.into_iter().map(|mount| mount.path).collect();
+        let program = program(root);
+        let accord = Accord::new(&config, &Ground { profile: &profile, mounted: &mounted, program: &program })?;
+        let observe = |item: &Item| Ok(Change { before: observe(root, &accounts, item)?, item: item.clone() });
+        let observed = accord.items.iter().map(observe).collect::<Result<_>>()?;
+        let live = root.is_live().then(|| Live::read(root, manager, &profile, &accord)).transpose()?;
+        Ok(Survey { config, profile, accord, journal, observed, live, accounts })
+    }
+
+    /// What does not hold and is ours to make.
+    pub fn changes(&self) -> Vec<Change> {
+        self.observed.iter().filter(|change| !change.before.satisfies(&change.item)).cloned().collect()
+    }
+
+    /// What an earlier `apply` made and the accord no longer asks for, last made first.
+    pub fn outdated(&self) -> Vec<Entry> {
+        let wanted = |entry: &&Entry| {
+            let target = entry.change.item.target();
+            !self.accord.items.iter().any(|item| item.target() == target)
+        };
+        self.journal.entries.iter().rev().filter(wanted).cloned().collect()
+    }
+
+    /// What does not agree.
+    pub fn findings(&self) -> Vec<Finding> {
+        rules::run(&Case {
+            accord: &self.accord,
+            profile: &self.profile,
+            observed: &self.observed,
+            live: self.live.as_ref(),
+            names: &self.accounts,
+        })
+    }
+}
+
+/// The path units call the program by: itself on the live node, its packaged place in an image.
+fn program(root: &Root) -> String {
+    let own = std::env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok());
+    own.filter(|_| root.is_live()).unwrap_or_else(|| paths::PROGRAM.to_string())
+}
