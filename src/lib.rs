@@ -2,4 +2,21 @@
 //! vhost-accord makes a vhost-user dataplane (OVS-DPDK) and QEMU agree on who owns sockets, directories and hugepages.
 //! The library exists for the program's own tests and benchmarks; the program is the interface.
 
+pub mod access;
+pub mod accord;
+pub mod change;
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod edit;
+pub mod facts;
+pub mod journal;
+pub mod lock;
+pub mod logging;
+pub mod paths;
+pub mod profile;
+pub mod report;
 pub mod root;
+pub mod rules;
+pub mod survey;
+pub mod systemd;

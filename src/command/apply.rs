@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `apply`: make it so.
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::plan::{Plan, Step};
+use super::{Outcome, blast};
+use crate::accord::Item;
+use crate::accord::item::Group;
+use crate::change::{Undone, grant, preflight};
+use crate::cli::ApplyArgs;
+use crate::journal::Journal;
+use crate::lock::Lock;
+use crate::report::{self, Style};
+use crate::root::Root;
+use crate::rules::{Finding, Level};
+use crate::survey::{Options, Survey};
+use crate::systemd::{self, ServiceManager};
+
+#[derive(Debug, Default, Serialize)]
+struct Output {
+    version: u32,
+    steps: Vec<Step>,
+    notes: Vec<String>,
+    restarted: Vec<String>,
+    lost_network: Vec<String>,
+    waiting: Vec<Finding>,
+    findings: Vec<Finding>,
+}
+
+pub fn run(args: &ApplyArgs) -> Result<Outcome> {
+    let root = super::open_root(&args.plan.output.root, true)?;
+    let manager = systemd::connect(&root)?;
+    let lock = Lock::take(&root)?;
+    let json = args.plan.output.json;
+    let mut output = Output { version: 1, ..Output::default() };
+    let survey = converge(&root, manager.as_ref(), args, json, &mut output)?;
+    let survey = if args.restart { restart(&root, manager.as_ref(), survey, json, &mut output)? } else { survey };
+    drop(lock);
+    let findings = survey.findings();
+    let (waiting, findings): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.restart.is_some());
+    let broken = findings.iter().any(|finding| finding.level == Level::Broken);
+    (output.waiting, output.findings) = (waiting, findings);
+    if json {
+        report::json(&output)?;
+    } else {
+        report::out(&closing(&survey, &output));
+    }
+    Ok(if broken { Outcome::Waiting } else { Outcome::Fine })
+}
+
+/// Makes everything hold that needs no restart, and looks again.
+fn converge(
+    root: &Root,
+    manager: &dyn ServiceManager,
+    args: &ApplyArgs,
+    json: bool,
+    output: &mut Output,
+) -> Result<Survey> {
+    resume(root)?;
+    let options = Options { renumber: args.plan.renumber };
+    let mut survey = Survey::take(root, manager, options)?;
+    let plan = Plan::of(&survey)?;
+    if plan.is_empty() {
+        return Ok(survey);
+    }
+    preflight::check(root, &plan.changes)?;
+    output.steps = plan.steps(&survey);
+    if !json {
+        report::out(&plan.text(&survey));
+    }
+    output.notes = execute(root, &mut survey, &plan)?;
+    let units = |item: &Item| matches!(item, Item::File(_) | Item::Unpatch(_));
+    let outdated = plan.outdated.iter().map(|entry| &entry.change.item);
+    if root.is_live() && plan.changes.iter().map(|change| &change.item).chain(outdated).any(units) {
+        manager.reload()?;
+    }
+    for grant in &plan.grants {
+        grant::make(root, grant)?;
+    }
+    // Afterwards the group has its number: what was asked for once is not asked for again.
+    Survey::take(root, manager, Options::default())
+}
+
+/// A renumbering that was interrupted shows nowhere but in the journal: it is finished before anything is looked at.
+fn resume(root: &Root) -> Result<()> {
+    let mut journal = Journal::read(root)?;
+    let pending: Vec<_> = journal.entries.iter().filter_map(|entry| entry.pending.clone()).collect();
+    for change in pending {
+        change.make(root).with_context(|| format!("finishing: {}", change.item.target()))?;
+        journal.made(root, &change.item.target())?;
+    }
+    Ok(())
+}
+
+fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<String>> {
+    let group = &survey.accord.group;
+    let journal = &mut survey.journal;
+    journal.group = Some(Group { name: group.name.clone(), gid: group.gid });
+    for change in &plan.changes {
+        let target = change.item.target();
+        let context = || format!("{target}; what was done before it is journaled: apply again, or revert");
+        journal.begin(root, change).with_context(context)?;
+        change.make(root).with_context(context)?;
+        journal.made(root, &target)?;
+        tracing::info!(VA_TARGET = %target, "changed {target}");
+    }
+    let mut notes = Vec::new();
+    for entry in &plan.outdated {
+        let target = entry.change.item.target();
+        match entry.change.undo(root).with_context(|| format!("taking back {target}"))? {
+            Undone::Left(why) => notes.push(format!("{target}: left as it is: {why}")),
+            Undone::RestoredOver(what) => notes.push(format!("{target}: put back over {what}")),
+            Undone::Restored | Undone::AlreadyBack => {}
+        }
+        journal.forget(root, &target)?;
+    }
+    Ok(notes)
+}
+
+/// Restarts what findings wait for, the dataplane first, and looks again.
+fn restart(
+    root: &Root,
+    manager: &dyn ServiceManager,
+    survey: Survey,
+    json: bool,
+    output: &mut Output,
+) -> Result<Survey> {
+    let mut units: Vec<String> = survey.findings().into_iter().filter_map(|finding| finding.restart).collect();
+    let switch = survey.accord.dataplane.as_ref().map(|dataplane| dataplane.switch_unit.clone());
+    units.sort_by_key(|unit| Some(unit) != switch.as_ref());
+    units.dedup();
+    if units.is_empty() {
+        return Ok(survey);
+    }
+    for unit in units {
+        if Some(&unit) == switch.as_ref()
+            && let Some(live) = &survey.live
+        {
+            output.lost_network = blast::lost_network(live);
+            if !json {
+                report::out(&output.lost_network.iter().map(|line| format!("{line}\n")).collect::<String>());
+            }
+        }
+        if !json {
+            report::out(&format!("restarting {unit}\n"));
+        }
+        manager.restart(&unit)?;
+        output.restarted.push(unit);
+    }
+    let survey = Survey::take(root, manager, Options::default())?;
+    // Sockets that the restarted dataplane made anew.
+    let grants = Plan::of(&survey)?.grants;
+    for grant in &grants {
+        grant::make(root, grant)?;
+    }
+    if grants.is_empty() { Ok(survey) } else { Survey::take(root, manager, Options::default()) }
+}
+
+/// What is not in force before a restart.
+pub fn waiting_text(survey: &Survey, waiting: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in waiting {
+        let line = format!("waits: {}: {} ({})\n", finding.subject, finding.seen, finding.mend);
+        text.push_str(&report::colour(Style::Advice, &report::clean(&line)));
+    }
+    let switch = survey.accord.dataplane.as_ref().map(|dataplane| &dataplane.switch_unit);
+    let cuts = waiting.iter().any(|finding| finding.restart.as_ref() == switch);
+    for line in survey.live.iter().filter(|_| cuts).flat_map(blast::lost_network) {
+        text.push_str(&format!("       with that restart, {line}\n"));
+    }
+    text
+}
+
+fn closing(survey: &Survey, output: &Output) -> String {
+    let mut text = String::new();
+    for note in &output.notes {
+        text.push_str(&format!("{}\n", report::clean(note)));
+    }
+    text.push_str(&waiting_text(survey, &output.waiting));
+    for finding in &output.findings {
+        text.push_str(&super::check::finding_text(finding));
+    }
+    let summary = match (output.steps.len(), output.waiting.len()) {
+        (0, 0) => "Nothing to change.\n".to_string(),
+        (0, _) => "Nothing to change; vhost-accord apply --restart ends the waiting.\n".to_string(),
+        (count, 0) => format!("{count} changes made.\n"),
+        (count, _) => format!("{count} changes made; vhost-accord apply --restart ends the waiting.\n"),
+    };
+    text + &summary
+}

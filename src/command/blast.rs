@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a restart costs: said before it is done.
+
+use crate::facts::domains::SocketMode;
+use crate::facts::live::Live;
+
+/// The VMs that a restart of the dataplane cuts off, a line each.
+pub fn lost_network(live: &Live) -> Vec<String> {
+    let mut lines = Vec::new();
+    for guest in &live.guests {
+        let endpoints = &guest.domain.endpoints;
+        let connects = |endpoint: &&crate::facts::domains::Endpoint| endpoint.mode == SocketMode::Client;
+        let dead = endpoints.iter().filter(connects).filter(|endpoint| endpoint.reconnect.is_none()).count();
+        let name = &guest.domain.name;
+        if dead > 0 {
+            lines.push(format!(
+                "VM {name} loses network on {dead} of {} ports until it is started again (mode='client' without reconnect)",
+                endpoints.len()
+            ));
+        } else if !endpoints.is_empty() {
+            lines.push(format!("VM {name} loses network for some seconds and reconnects"));
+        }
+    }
+    lines
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The commands: each puts facts, rules and changes together and tells what came of it.
+
+mod apply;
+mod blast;
+mod check;
+mod config;
+mod plan;
+mod revert;
+mod service;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::cli::{Cli, Command};
+use crate::root::Root;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, or nothing to do: exit code 0.
+    Fine,
+    /// Works, with advice; or the command could not do its work: 1.
+    Advice,
+    /// Something does not agree, or changes are waiting: 2.
+    Waiting,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> ExitCode {
+        match outcome {
+            Outcome::Fine => ExitCode::SUCCESS,
+            Outcome::Advice => ExitCode::from(1),
+            Outcome::Waiting => ExitCode::from(2),
+        }
+    }
+}
+
+/// Runs what the command line asks for.
+pub fn run(cli: &Cli) -> Result<Outcome> {
+    match &cli.command {
+        Command::Plan(args) => plan::run(args),
+        Command::Apply(args) => apply::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Revert(args) => revert::run(args),
+        Command::Config(args) => config::run(args),
+        Command::Service { moment } => service::run(moment),
+    }
+}
+
+/// Opens the root. Only root can read all that counts, let alone change it; reading an image is free to anyone.
+fn open_root(path: &Path, writes: bool) -> Result<Root> {
+    let root = Root::open(path)?;
+    if !nix::unistd::geteuid().is_root() && (writes || root.is_live()) {
+        bail!("must run as root (sudo vhost-accord ...): it reads and changes what only root may");
+    }
+    Ok(root)
+}

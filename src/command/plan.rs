@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `plan`: what `apply` would change.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::Outcome;
+use crate::accord::Obstacle;
+use crate::change::grant::{self, Grant};
+use crate::change::{Change, diff, owner_text};
+use crate::cli::PlanArgs;
+use crate::journal::Entry;
+use crate::profile::QemuConf;
+use crate::report::{self, Style};
+use crate::rules::Finding;
+use crate::survey::{Options, Survey};
+use crate::systemd;
+
+/// All that an `apply` would do.
+#[derive(Debug)]
+pub struct Plan {
+    /// What does not hold.
+    pub changes: Vec<Change>,
+    /// What is no longer asked for.
+    pub outdated: Vec<Entry>,
+    /// Sockets that are there.
+    pub grants: Vec<Grant>,
+}
+
+impl Plan {
+    /// Makes the plan of a survey. An [`Obstacle`] where going on would break the node.
+    pub fn of(survey: &Survey) -> Result<Plan> {
+        let changes = survey.changes();
+        if let Some(QemuConf::Invalid(why)) = survey.profile.hypervisor.as_ref().map(|found| &found.conf)
+            && survey.config.managed.has("qemu-conf")
+        {
+            let mend = "correct the line first; libvirt does not start with it".to_string();
+            return Err(Obstacle { id: "qemu-conf-invalid", what: why.clone(), mend }.into());
+        }
+        let sockets = survey.live.as_ref().map(|live| live.sockets.as_slice()).unwrap_or_default();
+        let managed = survey.config.managed.has("sockets");
+        let grants = if managed { grant::plan(&survey.accord, sockets) } else { Vec::new() };
+        Ok(Plan { changes, outdated: survey.outdated(), grants })
+    }
+
+    /// Nothing to do?
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.outdated.is_empty() && self.grants.is_empty()
+    }
+
+    /// Every step for people.
+    pub fn text(&self, survey: &Survey) -> String {
+        let mut text = String::new();
+        for step in self.steps(survey) {
+            text.push_str(&coloured(&report::clean(&step.diff)));
+        }
+        text
+    }
+
+    /// Every step for programs.
+    pub fn steps(&self, survey: &Survey) -> Vec<Step> {
+        let names = &survey.accounts;
+        let change = |change: &Change| Step::new(change.item.target().0, diff(change, names));
+        let outdated = |entry: &Entry| {
+            let target = entry.change.item.target();
+            let diff = format!("- {target}  (no longer asked for: goes back to what it was)\n");
+            Step::new(target.0, diff)
+        };
+        let grant = |grant: &Grant| {
+            let path = grant.path.display().to_string();
+            let before = owner_text(names, grant.uid, grant.gid_before, grant.mode_before);
+            let after = owner_text(names, grant.uid, grant.gid, grant.mode);
+            Step::new(path.clone(), format!("- {path}  {before}\n+ {path}  {after}\n"))
+        };
+        let changes = self.changes.iter().map(change);
+        changes.chain(self.outdated.iter().map(outdated)).chain(self.grants.iter().map(grant)).collect()
+    }
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// What it is about.
+    pub target: String,
+    /// Before and after.
+    pub diff: String,
+}
+
+impl Step {
+    fn new(target: impl Into<String>, diff: String) -> Step {
+        Step { target: target.into(), diff }
+    }
+}
+
+fn coloured(diff: &str) -> String {
+    let line = |line: &str| match line.chars().next() {
+        Some('+') => report::colour(Style::Good, line),
+        Some('-') => report::colour(Style::Bad, line),
+        _ => line.to_string(),
+    };
+    diff.lines().map(|text| format!("{}\n", line(text))).collect()
+}
+
+#[derive(Serialize)]
+struct Output {
+    version: u32,
+    steps: Vec<Step>,
+    waiting: Vec<Finding>,
+}
+
+pub fn run(args: &PlanArgs) -> Result<Outcome> {
+    let root = super::open_root(&args.output.root, false)?;
+    let manager = systemd::connect(&root)?;
+    let survey = Survey::take(&root, manager.as_ref(), Options { renumber: args.renumber })?;
+    let plan = Plan::of(&survey)?;
+    let waiting: Vec<Finding> = survey.findings().into_iter().filter(|finding| finding.restart.is_some()).collect();
+    if args.output.json {
+        report::json(&Output { version: 1, steps: plan.steps(&survey), waiting })?;
+    } else if plan.is_empty() {
+        report::out("Nothing to change.\n");
+        report::out(&super::apply::waiting_text(&survey, &waiting));
+    } else {
+        report::out(&plan.text(&survey));
+        let count = plan.steps(&survey).len();
+        report::out(&format!("\n{count} changes; vhost-accord apply makes them.\n"));
+    }
+    Ok(if plan.is_empty() { Outcome::Fine } else { Outcome::Waiting })
+}

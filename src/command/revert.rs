@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `revert`: put back exactly what was there. It goes by the journal alone: a changed configuration is no hindrance.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::Outcome;
+use crate::accord::Item;
+use crate::change::{Undone, grant};
+use crate::cli::RevertArgs;
+use crate::journal::{Entry, Journal};
+use crate::lock::Lock;
+use crate::paths;
+use crate::report;
+use crate::root::Root;
+use crate::survey::{Options, Survey};
+use crate::systemd::{self, ServiceManager};
+
+#[derive(Debug, Serialize)]
+struct Line {
+    target: String,
+    outcome: Undone,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Output {
+    version: u32,
+    undone: Vec<Line>,
+    failed: Vec<String>,
+    restarted: Vec<String>,
+    waiting: Vec<String>,
+}
+
+pub fn run(args: &RevertArgs) -> Result<Outcome> {
+    let root = super::open_root(&args.output.root, true)?;
+    let manager = systemd::connect(&root)?;
+    let _lock = Lock::take(&root)?;
+    let mut journal = Journal::read(&root)?;
+    let mut output = Output { version: 1, ..Output::default() };
+    // Who waits for a restart is known only while the accord still stands.
+    let survey = Survey::take(&root, manager.as_ref(), Options::default()).ok();
+    let units = survey.as_ref().map(|survey| touched_services(survey, &journal)).unwrap_or_default();
+    if let Some(survey) = survey.as_ref().filter(|_| !journal.is_empty()) {
+        withdraw_grants(&root, survey)?;
+    }
+    take_back(&root, &mut journal, &mut output)?;
+    if root.is_live() && !output.undone.is_empty() {
+        manager.reload()?;
+    }
+    finish(manager.as_ref(), args, units, &mut output)?;
+    tell(args.output.json, &output)?;
+    let left = output.undone.iter().any(|line| matches!(line.outcome, Undone::Left(_)));
+    Ok(if !output.failed.is_empty() { Outcome::Waiting } else if left { Outcome::Advice } else { Outcome::Fine })
+}
+
+/// The last change first. What cannot be undone does not keep the rest from it, and stays in the journal.
+fn take_back(root: &Root, journal: &mut Journal, output: &mut Output) -> Result<()> {
+    let entries: Vec<Entry> = journal.entries.iter().rev().cloned().collect();
+    for entry in entries {
+        let target = entry.change.item.target();
+        match entry.change.undo(root) {
+            Ok(outcome) => {
+                tracing::info!(VA_TARGET = %target, "reverted {target}");
+                output.undone.push(Line { target: target.0.clone(), outcome });
+                journal.forget(root, &target)?;
+            }
+            Err(error) => output.failed.push(format!("{target}: {error:#}")),
+        }
+    }
+    Ok(())
+}
+
+fn withdraw_grants(root: &Root, survey: &Survey) -> Result<()> {
+    let Some(live) = &survey.live else { return Ok(()) };
+    let Some((gid, umask)) = live.vswitchd().and_then(|process| Some((process.gid.effective, process.umask?))) else {
+        return Ok(());
+    };
+    for grant in grant::withdraw(&survey.accord, &live.sockets, gid, umask) {
+        grant::make(root, &grant)?;
+    }
+    Ok(())
+}
+
+/// Services that were started with what goes away now.
+fn touched_services(survey: &Survey, journal: &Journal) -> Vec<String> {
+    let identity = ["EnvironmentFile=", "UMask=", "Group=", "RuntimeDirectory="];
+    let changes_identity = |item: &Item| match item {
+        Item::File(file) => {
+            let environment = file.path == Path::new(paths::DATAPLANE_ENVIRONMENT);
+            let drop_in = file.unit.is_some() && identity.iter().any(|key| file.content.contains(key));
+            environment || drop_in
+        }
+        Item::Unpatch(_) | Item::Renumber(_) => true,
+        _ => false,
+    };
+    let items = || journal.entries.iter().map(|entry| &entry.change.item);
+    let running = survey.live.as_ref();
+    let mut units = Vec::new();
+    if let Some(dataplane) = &survey.accord.dataplane
+        && running.is_some_and(|live| live.vswitchd().is_some())
+        && items().any(changes_identity)
+    {
+        units.push(dataplane.switch_unit.clone());
+    }
+    if let Some(qemu) = &survey.accord.qemu
+        && running.is_some_and(|live| live.libvirt.is_some())
+        && items().any(|item| matches!(item, Item::Setting(_)))
+    {
+        units.push(qemu.daemon_unit.clone());
+    }
+    units
+}
+
+fn finish(manager: &dyn ServiceManager, args: &RevertArgs, units: Vec<String>, output: &mut Output) -> Result<()> {
+    if output.undone.is_empty() {
+        return Ok(());
+    }
+    for unit in units {
+        if args.restart {
+            manager.restart(&unit)?;
+            output.restarted.push(unit);
+        } else {
+            output.waiting.push(unit);
+        }
+    }
+    Ok(())
+}
+
+fn tell(json: bool, output: &Output) -> Result<()> {
+    if json {
+        return report::json(output);
+    }
+    let mut text = String::new();
+    for line in &output.undone {
+        let outcome = match &line.outcome {
+            Undone::Restored => "back".to_string(),
+            Undone::RestoredOver(what) => format!("back; had changed since: {what}"),
+            Undone::AlreadyBack => "was back already".to_string(),
+            Undone::Left(why) => format!("left: {why}"),
+        };
+        text.push_str(&format!("{}: {outcome}\n", line.target));
+    }
+    text.extend(output.failed.iter().map(|line| format!("failed: {line}\n")));
+    text.extend(output.restarted.iter().map(|unit| format!("restarted {unit}\n")));
+    text.extend(output.waiting.iter().map(|unit| format!("waits for: systemctl restart {unit}\n")));
+    if output.undone.is_empty() && output.failed.is_empty() {
+        text.push_str("Nothing to revert.\n");
+    }
+    report::out(&report::clean(&text));
+    Ok(())
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What people and scripts read. The only place that prints.
+
+mod table;
+mod text;
+
+pub use table::table;
+pub use text::{clean, colour, Style};
+
+use std::io::Write as _;
+
+use anyhow::Result;
+use serde::Serialize;
+
+/// Prints to standard output. A reader that went away is no error.
+pub fn out(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// One line to standard error.
+pub fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints a value as JSON.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    out(&format!("{}\n", serde_json::to_string_pretty(value)?));
+    Ok(())
+}

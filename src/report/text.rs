@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Text for a terminal: colour where there is one, and nothing in it that a terminal would act on.
+
+use std::io::IsTerminal as _;
+
+/// How a word is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// All is well; an added line.
+    Good,
+    /// Wants attention.
+    Advice,
+    /// Broken; a removed line.
+    Bad,
+    /// Less important.
+    Dim,
+}
+
+/// `text` in colour, if standard output is a terminal and `NO_COLOR` is not set.
+pub fn colour(style: Style, text: &str) -> String {
+    let wanted = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let code = match style {
+        Style::Good => 32,
+        Style::Advice => 33,
+        Style::Bad => 31,
+        Style::Dim => 2,
+    };
+    if wanted { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+}
+
+/// Names come from guests, files and other programs: control characters are shown, never obeyed.
+pub fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => cleaned.push(character),
+            hidden if hidden.is_control() || is_reordering(hidden) => cleaned.extend(hidden.escape_unicode()),
+            plain => cleaned.push(plain),
+        }
+    }
+    cleaned
+}
+
+/// Characters that change the order in which others are shown.
+fn is_reordering(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_never_driven_by_a_name() {
+        assert_eq!(clean("vhu\x1b[2Jx"), "vhu\\u{1b}[2Jx");
+        assert_eq!(clean("a\u{202e}b\u{9b}c"), "a\\u{202e}b\\u{9b}c");
+        assert_eq!(clean("pl\u{e4}in\tline\n"), "pl\u{e4}in\tline\n");
+    }
+}
