@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the root handle follows, and what it refuses to.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use vhost_accord::facts::paths::{PathFact, read_chain};
 use vhost_accord::root::{Handle, Root, UnsafePath};
 
 /// A tree with `/run/openvswitch/db.sock` (a file here) and `/var/run -> /run`, as nodes have them.
@@ -124,4 +127,21 @@ fn state_is_read_again_on_request() {
     chmod(&dir, "run", 0o700);
     assert_eq!((run.mode(), run.again().unwrap().mode()), (0o755, 0o700));
     assert_eq!(run.again().unwrap().id(), run.id());
+}
+
+#[test]
+fn what_stands_along_a_path_is_read() {
+    let (dir, root) = tree();
+    chmod(&dir, "run/openvswitch", 0o2750);
+    let present = read_chain(&root, Path::new("/var/run/openvswitch/db.sock")).unwrap();
+    assert_eq!(present.node().unwrap().path, Path::new("/run/openvswitch/db.sock"));
+    let PathFact::Present { chain, id } = present else { panic!("{present:?}") };
+    let modes: Vec<_> = chain.iter().skip(1).map(|node| node.mode).collect();
+    assert_eq!(modes[..3], [0o755, 0o755, 0o2750]);
+    assert!(chain.iter().all(|node| !node.read_only && node.acl.is_none()));
+    assert_eq!(id, root.find(Path::new("/run/openvswitch/db.sock")).unwrap().unwrap().id());
+    let missing = read_chain(&root, Path::new("/var/run/libvirt/qemu")).unwrap();
+    assert_eq!(missing.node(), None);
+    let PathFact::Missing { first, above } = missing else { panic!("{missing:?}") };
+    assert_eq!((first, &above[2]), (PathBuf::from("/run/libvirt"), &chain[2]));
 }

@@ -3,6 +3,9 @@
 //!
 //! `VHOST_ACCORD_SEED=N` repeats the run with that seed.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "the figures of a run are a result")]
+
 #[path = "root_access/helper.rs"]
 mod helper;
 #[path = "root_access/random.rs"]
@@ -129,8 +132,7 @@ impl Comparison {
             self.seen.len() >= KINDS && self.seen.values().all(|count| *count >= EACH),
             "too little seen: {summary}"
         );
-        use std::io::Write;
-        writeln!(std::io::stderr(), "{summary}").unwrap();
+        eprintln!("{summary}");
     }
 
     fn try_everything(&mut self, helper: &mut Helper) {

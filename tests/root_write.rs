@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The writing primitives with owners, ACLs and links of others, which take root.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
