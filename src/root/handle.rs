@@ -50,6 +50,13 @@ impl Handle {
         Ok(Handle { fd, path, stat })
     }
 
+    /// The same object with its state read again: owner, mode and links may have changed since it was found.
+    pub fn again(&self) -> Result<Handle> {
+        let path = self.path.clone();
+        let fd = self.fd.try_clone().with_context(|| format!("holding {} once more", path.display()))?;
+        Handle::new(fd, path)
+    }
+
     /// The descriptor, opened with `O_PATH`.
     pub fn fd(&self) -> &OwnedFd {
         &self.fd

@@ -71,17 +71,22 @@ impl Root {
 
     /// Finds what `path` leads to, the last component's symlink followed as well. `None` when there is nothing.
     pub fn find(&self, path: &Path) -> Result<Option<Handle>> {
-        self.walk(path, true).map(|chain| chain.and_then(|mut chain| chain.pop()))
+        self.walk(path, true).map(Reached::end)
     }
 
     /// Finds `path` itself: a symlink at its end is the result, not followed.
     pub fn find_nofollow(&self, path: &Path) -> Result<Option<Handle>> {
-        self.walk(path, false).map(|chain| chain.and_then(|mut chain| chain.pop()))
+        self.walk(path, false).map(Reached::end)
     }
 
     /// Every directory passed on the way and the end itself, the root first. What the kernel asks about when it decides
     /// who may reach `path`. `None` when a component is missing.
     pub fn chain(&self, path: &Path) -> Result<Option<Vec<Handle>>> {
+        self.walk(path, true).map(|reached| reached.missing.is_none().then_some(reached.passed))
+    }
+
+    /// Like [`Root::chain`], but tells how far it came when a component is missing.
+    pub fn reach(&self, path: &Path) -> Result<Reached> {
         self.walk(path, true)
     }
 
@@ -104,19 +109,23 @@ impl Root {
         }
     }
 
-    fn walk(&self, path: &Path, follow_last: bool) -> Result<Option<Vec<Handle>>> {
+    fn walk(&self, path: &Path, follow_last: bool) -> Result<Reached> {
         let mut todo = components(path)?;
         let mut chain = vec![Handle::new(self.dir.as_fd().try_clone_to_owned()?, PathBuf::from("/"))?];
+        let mut left = Vec::new();
         let mut links = 0;
         while let Some(name) = todo.pop() {
             if name == ".." {
                 if chain.len() > 1 {
-                    chain.pop();
+                    left.extend(chain.pop());
                 }
                 continue;
             }
             let Some(parent) = chain.last() else { bail!("{}: walked out of the root", path.display()) };
-            let Some(entry) = parent.entry(&name)? else { return Ok(None) };
+            let Some(entry) = parent.entry(&name)? else {
+                let missing = Some(parent.path().join(&name));
+                return Ok(Reached { passed: with_left(chain, left), missing });
+            };
             if entry.kind() != Kind::Symlink || (todo.is_empty() && !follow_last) {
                 chain.push(entry);
                 continue;
@@ -128,12 +137,40 @@ impl Root {
             trusted_link(parent, &entry)?;
             let target = PathBuf::from(fcntl::readlinkat(entry.fd(), "")?);
             if target.is_absolute() {
-                chain.truncate(1);
+                left.extend(chain.drain(1..));
             }
             todo.extend(link_components(&target));
         }
-        Ok(Some(chain))
+        Ok(Reached { passed: with_left(chain, left), missing: None })
     }
+}
+
+/// How far a path leads.
+#[derive(Debug)]
+pub struct Reached {
+    /// Every directory in which a name was looked up, the root first (with `/var` for `/var/run -> /run`: the kernel asks
+    /// for the right to search it as well), and the end itself when it is there.
+    pub passed: Vec<Handle>,
+    /// The first component that is not there, symlinks before it resolved.
+    pub missing: Option<PathBuf>,
+}
+
+impl Reached {
+    fn end(mut self) -> Option<Handle> {
+        if self.missing.is_some() { None } else { self.passed.pop() }
+    }
+}
+
+/// Puts the directories that a symlink led away from behind the root, so that an entry stays next to its parent.
+fn with_left(mut chain: Vec<Handle>, left: Vec<Handle>) -> Vec<Handle> {
+    let mut at = 1.min(chain.len() - 1);
+    for handle in left {
+        if chain.iter().all(|known| known.id() != handle.id()) {
+            chain.insert(at, handle);
+            at += 1;
+        }
+    }
+    chain
 }
 
 /// A link may be followed when nobody but root (or whoever runs us, in tests) can have put it there.

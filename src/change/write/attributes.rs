@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Extended attributes: ACLs, security labels and what users keep there.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+
+use super::refused;
+use crate::access::Acl;
+use crate::root::{Handle, Kind};
+
+/// Hashes and signatures of the content and the attributes. The kernel keeps them, and old ones do not fit a new content.
+const KEPT_BY_KERNEL: [&str; 2] = ["security.ima", "security.evm"];
+
+/// Gives what is held the extended attributes that [`Handle::xattrs`] told of it before. Those it has by now and had not
+/// then are removed where they decide on access (ACLs) or are a user's own; labels that a security module put there stay.
+pub fn set_xattrs(handle: &Handle, wanted: &[(OsString, Vec<u8>)]) -> Result<()> {
+    if handle.kind() == Kind::Symlink {
+        return Err(refused(handle.path(), "a symlink"));
+    }
+    set_through(&handle.proc_path(), handle.path(), wanted)
+}
+
+/// The same through a descriptor's path in /proc, for a file that is open under a temporary name.
+pub(super) fn set_through(proc_path: &Path, path: &Path, wanted: &[(OsString, Vec<u8>)]) -> Result<()> {
+    for name in unwanted(proc_path, path, wanted)? {
+        let context = || format!("removing {} of {} (removexattr)", name.display(), path.display());
+        xattr::remove_deref(proc_path, &name).with_context(context)?;
+    }
+    for (name, value) in wanted.iter().filter(|(name, _)| !kept_by_kernel(name)) {
+        // Writing a label takes a permission of its own, that even root may lack: not where it is right already.
+        let now = xattr::get_deref(proc_path, name).ok().flatten();
+        if now.as_ref() != Some(value) {
+            let context = || format!("setting {} of {} (setxattr)", name.display(), path.display());
+            xattr::set_deref(proc_path, name, value).with_context(context)?;
+        }
+    }
+    Ok(())
+}
+
+fn unwanted(proc_path: &Path, path: &Path, wanted: &[(OsString, Vec<u8>)]) -> Result<Vec<OsString>> {
+    let names = match xattr::list_deref(proc_path) {
+        Ok(names) => names,
+        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("listing the attributes of {}", path.display()));
+        }
+    };
+    let known = |name: &OsStr| wanted.iter().any(|(other, _)| other == name);
+    Ok(names.filter(|name| removable(name) && !known(name)).collect())
+}
+
+fn removable(name: &OsStr) -> bool {
+    name == Acl::ACCESS || name == Acl::DEFAULT || name.as_bytes().starts_with(b"user.")
+}
+
+fn kept_by_kernel(name: &OsStr) -> bool {
+    KEPT_BY_KERNEL.iter().any(|kept| name == *kept)
+}
