@@ -9,7 +9,9 @@ use crate::facts::ovsdb::Ovsdb;
 /// Sets a key of the switch's `other_config`, or removes it (`None`). One transaction: readers never see it missing in
 /// between. ovs-vswitchd reads most of these keys only when it starts.
 pub fn set_other_config(ovsdb: &mut Ovsdb, key: &str, value: Option<&str>) -> Result<()> {
-    ovsdb.transact(&[other_config_mutation(key, value)]).with_context(|| format!("setting other_config:{key}"))?;
+    ovsdb
+        .transact(&[other_config_mutation(key, value)])
+        .with_context(|| format!("setting other_config:{key}"))?;
     Ok(())
 }
 
