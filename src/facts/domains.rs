@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! libvirt's domains: what a domain XML says about vhost-user, memory and the identity QEMU gets.
+
+mod endpoints;
+mod files;
+mod label;
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use anyhow::{Context, Result, bail};
+use roxmltree::{Document, Node, ParsingOptions};
+use serde::{Deserialize, Serialize};
+
+pub use endpoints::{Endpoint, EndpointKind, SocketMode};
+pub use files::{BrokenFile, Domains, persistent, running};
+pub use label::{Account, DacLabel, LabelKind};
+pub use memory::{MemoryBacking, NumaCell, PageSize};
+
+/// One virtual machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// Its name.
+    pub name: String,
+    /// Its UUID, if it says so.
+    pub uuid: Option<String>,
+    /// Its number while it runs. A hook's XML has it from `prepare` on, before there is a process.
+    pub id: Option<u32>,
+    /// Whether libvirt's status file says that it has a process (any state but shut off and crashed). Always false for a
+    /// plain domain XML, which does not tell.
+    pub running: bool,
+    /// QEMU's process, from a status file.
+    pub pid: Option<u32>,
+    /// Everything in it that speaks vhost-user, in document order.
+    pub endpoints: Vec<Endpoint>,
+    /// Where its memory comes from.
+    pub memory: MemoryBacking,
+    /// The DAC security label: the identity that QEMU gets. `None` when the XML has no such label.
+    pub dac: Option<DacLabel>,
+}
+
+/// Reads a `<domain>`, or a status file of libvirt (`<domstatus>`, `/run/libvirt/qemu/NAME.xml`). A document type
+/// declaration is refused: libvirt writes none, and entities could blow up the memory.
+pub fn parse_domain(text: &str) -> Result<Domain> {
+    let options = ParsingOptions { allow_dtd: false, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(text, options).context("parsing the domain XML")?;
+    let top = document.root_element();
+    match top.tag_name().name() {
+        "domain" => read(top),
+        "domstatus" => {
+            let domain = child(top, "domain").context("<domstatus> without <domain>")?;
+            let stopped = matches!(top.attribute("state"), None | Some("shutoff" | "crashed"));
+            let pid = number(top, "pid")?.filter(|pid| *pid != 0);
+            Ok(Domain { running: !stopped, pid, ..read(domain)? })
+        }
+        other => bail!("<{}> is not a domain", other.escape_debug()),
+    }
+}
+
+fn read(domain: Node) -> Result<Domain> {
+    let name = child_text(domain, "name").context("a domain without <name>")?;
+    let context = || format!("reading the domain '{}'", name.escape_debug());
+    Ok(Domain {
+        uuid: child_text(domain, "uuid"),
+        // libvirt leaves it out when the domain does not run; some tools write -1.
+        id: domain.attribute("id").and_then(|id| id.parse().ok()),
+        running: false,
+        pid: None,
+        endpoints: endpoints::read(domain).with_context(context)?,
+        memory: memory::read(domain).with_context(context)?,
+        dac: label::read(domain).with_context(context)?,
+        name,
+    })
+}
+
+/// The first child element of that name.
+fn child<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
+    children(node, name).next()
+}
+
+fn children<'a, 'i>(node: Node<'a, 'i>, name: &str) -> impl Iterator<Item = Node<'a, 'i>> {
+    node.children().filter(move |child| child.is_element() && child.tag_name().name() == name)
+}
+
+/// The text of the first child element of that name, unless it is empty.
+fn child_text(node: Node, name: &str) -> Option<String> {
+    let text = child(node, name)?.text()?.trim();
+    (!text.is_empty()).then(|| text.to_string())
+}
+
+/// An attribute that is a number.
+fn number(node: Node, attribute: &str) -> Result<Option<u32>> {
+    let Some(text) = node.attribute(attribute) else { return Ok(None) };
+    let number = text.trim().parse().with_context(|| {
+        format!("{attribute}='{}' of <{}> is not a number", text.escape_debug(), node.tag_name().name())
+    })?;
+    Ok(Some(number))
+}
+
+/// An attribute, unless it is empty.
+fn text(node: Node, attribute: &str) -> Option<String> {
+    node.attribute(attribute).filter(|text| !text.is_empty()).map(str::to_string)
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What Open vSwitch's database says, over its own JSON-RPC (RFC 7047) on `db.sock`.
+//!
+//! Everything is bounded, for the other end may hang, babble or lie: one deadline for the whole conversation by the
+//! monotonic clock, one limit for all bytes received.
+
+mod client;
+mod ports;
+mod switch;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use client::Ovsdb;
+pub use ports::{PortType, VhostPort};
+pub use switch::SwitchConfig;
+
+/// Where OVS keeps its database's socket, unless `OVS_RUNDIR` or `--remote` say otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/openvswitch/db.sock";

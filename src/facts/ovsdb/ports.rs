@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The vhost-user ports of the switch. Only their rows and only the columns that count are asked for: a node can have
+//! thousands of others.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Ovsdb;
+use super::client::{rows, select};
+use super::value::{integer, map, string, uuids};
+
+const TABLE: &str = "Interface";
+const COLUMNS: [&str; 9] =
+    ["_uuid", "name", "type", "options", "status", "ofport", "error", "admin_state", "link_state"];
+
+/// The two kinds of vhost-user port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortType {
+    /// OVS makes the socket and listens, QEMU connects.
+    Dpdkvhostuser,
+    /// QEMU makes the socket and listens, OVS connects.
+    Dpdkvhostuserclient,
+}
+
+impl PortType {
+    /// As in the column `type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PortType::Dpdkvhostuser => "dpdkvhostuser",
+            PortType::Dpdkvhostuserclient => "dpdkvhostuserclient",
+        }
+    }
+
+    const ALL: [PortType; 2] = [PortType::Dpdkvhostuser, PortType::Dpdkvhostuserclient];
+}
+
+/// One vhost-user port, a row of the table Interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VhostPort {
+    /// The row's identity.
+    pub uuid: String,
+    /// The bridge it is on; only [`Ovsdb::find_bridges`] fills it in.
+    pub bridge: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Which side makes the socket.
+    pub kind: PortType,
+    /// `options:vhost-server-path`, where QEMU's socket is to be. Of a `dpdkvhostuserclient` only.
+    pub server_path: Option<PathBuf>,
+    /// `status:socket`: the path that OVS really uses, once the port works.
+    pub socket: Option<PathBuf>,
+    /// `status:status`: whether the other side is connected.
+    pub connected: Option<bool>,
+    /// Its OpenFlow port number; -1 when OVS could not make the port, `None` when it did not try yet.
+    pub ofport: Option<i64>,
+    /// Why OVS could not make it.
+    pub error: Option<String>,
+    /// `up` or `down`.
+    pub admin_state: Option<String>,
+    /// `up` or `down`. These two, `socket` and `connected` are from the last run of ovs-vswitchd if it is dead.
+    pub link_state: Option<String>,
+}
+
+impl Ovsdb {
+    /// All vhost-user ports, sorted by name.
+    pub fn ports(&mut self) -> Result<Vec<VhostPort>> {
+        let of_type = |kind: PortType| select(TABLE, json!([["type", "==", kind.as_str()]]), &COLUMNS);
+        self.select_ports(&PortType::ALL.map(of_type))
+    }
+
+    /// The ports whose socket is meant to be at one of these paths: a client port by its path, a server port by its name.
+    /// Paths are compared letter by letter.
+    pub fn ports_at(&mut self, paths: &[&Path]) -> Result<Vec<VhostPort>> {
+        let mut operations = Vec::new();
+        for path in paths {
+            let path = path.to_str().with_context(|| format!("{} is not UTF-8 text", path.display()))?;
+            let options = json!(["map", [["vhost-server-path", path]]]);
+            let client = json!([
+                ["type", "==", PortType::Dpdkvhostuserclient.as_str()],
+                ["options", "includes", options]
+            ]);
+            let name = path.rsplit('/').next().unwrap_or_default();
+            let server = json!([["type", "==", PortType::Dpdkvhostuser.as_str()], ["name", "==", name]]);
+            operations.extend([select(TABLE, client, &COLUMNS), select(TABLE, server, &COLUMNS)]);
+        }
+        self.select_ports(&operations)
+    }
+
+    /// Fills in the bridge of each port. Reads the tables Port and Bridge as a whole: not for a hook.
+    pub fn find_bridges(&mut self, ports: &mut [VhostPort]) -> Result<()> {
+        let mut bridge_of_port = HashMap::new();
+        for row in self.select("Bridge", json!([]), &["name", "ports"])? {
+            let Some(name) = string(&row["name"]) else { continue };
+            bridge_of_port.extend(uuids(&row["ports"]).into_iter().map(|port| (port, name.clone())));
+        }
+        let mut bridge_of_interface = HashMap::new();
+        for row in self.select("Port", json!([]), &["_uuid", "interfaces"])? {
+            let Some(bridge) = uuids(&row["_uuid"]).first().and_then(|port| bridge_of_port.get(port)) else {
+                continue;
+            };
+            bridge_of_interface.extend(uuids(&row["interfaces"]).into_iter().map(|id| (id, bridge.clone())));
+        }
+        for port in ports {
+            port.bridge = bridge_of_interface.get(&port.uuid).cloned();
+        }
+        Ok(())
+    }
+
+    fn select_ports(&mut self, operations: &[Value]) -> Result<Vec<VhostPort>> {
+        let mut ports = Vec::new();
+        for result in self.transact(operations)? {
+            for row in rows(Some(result))? {
+                ports.push(port(&row).context("reading a row of the table Interface")?);
+            }
+        }
+        ports.sort_by(|a: &VhostPort, b| a.name.cmp(&b.name));
+        ports.dedup();
+        Ok(ports)
+    }
+}
+
+fn port(row: &Value) -> Result<VhostPort> {
+    let kind = string(&row["type"]).unwrap_or_default();
+    let kind = PortType::ALL
+        .into_iter()
+        .find(|known| known.as_str() == kind)
+        .context("not of a type that was asked for")?;
+    let mut status = map(&row["status"]);
+    Ok(VhostPort {
+        uuid: uuids(&row["_uuid"]).pop().context("no _uuid")?,
+        bridge: None,
+        name: string(&row["name"]).context("no name")?,
+        kind,
+        server_path: map(&row["options"]).remove("vhost-server-path").map(PathBuf::from),
+        socket: status.remove("socket").map(PathBuf::from),
+        connected: status.get("status").map(|status| status == "connected"),
+        ofport: integer(&row["ofport"]),
+        error: string(&row["error"]),
+        admin_state: string(&row["admin_state"]),
+        link_state: string(&row["link_state"]),
+    })
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The switch's own settings: the one row of the table Open_vSwitch.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Ovsdb;
+use super::value::{boolean, map, string, strings};
+
+/// There since OVS 2.5, and what older schemas do not know.
+const COLUMNS: [&str; 5] = ["other_config", "ovs_version", "iface_types", "dpdk_initialized", "dpdk_version"];
+const OLD_COLUMNS: usize = 3;
+
+/// The switch's settings and what it said about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwitchConfig {
+    /// `other_config`: `dpdk-init`, `vhost-sock-dir`...
+    pub other_config: BTreeMap<String, String>,
+    /// Whether DPDK came up. Written by ovs-vswitchd when it starts: stays `true` after it died. `None` before OVS 2.9.
+    pub dpdk_initialized: Option<bool>,
+    /// The version of Open vSwitch.
+    pub ovs_version: Option<String>,
+    /// The version of DPDK in it.
+    pub dpdk_version: Option<String>,
+    /// The types of interface that this ovs-vswitchd can make.
+    pub iface_types: Vec<String>,
+}
+
+impl Ovsdb {
+    /// The switch's settings.
+    pub fn switch(&mut self) -> Result<SwitchConfig> {
+        let rows = match self.select("Open_vSwitch", json!([]), &COLUMNS) {
+            // An old schema refuses the columns it does not know. If something else is wrong, so is it the second time.
+            Err(_) => self.select("Open_vSwitch", json!([]), &COLUMNS[..OLD_COLUMNS])?,
+            Ok(rows) => rows,
+        };
+        let row = rows.first().context("the table Open_vSwitch is empty")?;
+        Ok(SwitchConfig {
+            other_config: map(&row["other_config"]),
+            dpdk_initialized: boolean(&row["dpdk_initialized"]),
+            ovs_version: string(&row["ovs_version"]),
+            dpdk_version: string(&row["dpdk_version"]),
+            iface_types: strings(&row["iface_types"]),
+        })
+    }
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Running processes: with which ids, groups, umask and capabilities they really run (`/proc/PID/status`, proc(5)).
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, anyhow};
+use nix::errno::Errno;
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use crate::root::Root;
+
+/// Clock ticks per second in `/proc/PID/stat`: a constant of the kernel's interface, whatever `CONFIG_HZ` says.
+const USER_HZ: u64 = 100;
+const NANOS_PER_TICK: u64 = 1_000_000_000 / USER_HZ;
+/// The kernel cuts a process's name to this length (`TASK_COMM_LEN` - 1).
+const COMM_LENGTH: usize = 15;
+
+/// User or group ids of a process, in the order of `/proc/PID/status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ids {
+    /// Who started it.
+    pub real: u32,
+    /// Whose rights it has.
+    pub effective: u32,
+    /// What it may switch back to.
+    pub saved: u32,
+    /// What the kernel compares with a file's owner.
+    pub fs: u32,
+}
+
+/// When a process started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Nanoseconds since boot, in steps of 10 ms. Together with the pid it names one process for ever.
+    pub since_boot: u64,
+    /// Nanoseconds since 1970 by today's clock, to compare with a file's times: rounded down to 10 ms, and wrong by as
+    /// much as the clock was set meanwhile.
+    pub at: i128,
+}
+
+/// One process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number in our pid namespace.
+    pub pid: u32,
+    /// Its name (`comm`), at most 15 bytes.
+    pub name: String,
+    /// User ids.
+    pub uid: Ids,
+    /// Group ids.
+    pub gid: Ids,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// File mode creation mask; `None` on kernels before 4.7, which do not tell.
+    pub umask: Option<u32>,
+    /// Effective capabilities, one bit each (`CapEff`).
+    pub cap_eff: u64,
+    /// When it started.
+    pub started: Started,
+    /// The program it runs; `None` when we may not know. ` (deleted)` is appended after an upgrade.
+    pub exe: Option<PathBuf>,
+    /// Its arguments.
+    pub cmdline: Vec<String>,
+    /// Whether it sees the same mounts as we do: false in a container. `None` when we may not know.
+    pub same_mounts: Option<bool>,
+}
+
+/// What `/proc/PID/status` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// `Name`.
+    pub name: String,
+    /// `Uid`.
+    pub uid: Ids,
+    /// `Gid`.
+    pub gid: Ids,
+    /// `Groups`.
+    pub groups: Vec<u32>,
+    /// `Umask`.
+    pub umask: Option<u32>,
+    /// `CapEff`.
+    pub cap_eff: u64,
+}
+
+/// Reads the text of a `/proc/PID/status`.
+pub fn parse_status(text: &str) -> Result<Status> {
+    let field = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        line.map(str::trim).with_context(|| format!("no line {key}:"))
+    };
+    let ids = |key: &str| parse_ids(field(key)?).with_context(|| format!("in line {key}:"));
+    let umask = field("Umask").ok().map(|text| u32::from_str_radix(text, 8).context("in line Umask:"));
+    Ok(Status {
+        name: field("Name")?.to_string(),
+        uid: ids("Uid")?,
+        gid: ids("Gid")?,
+        groups: numbers(field("Groups")?).context("in line Groups:")?,
+        umask: umask.transpose()?,
+        cap_eff: u64::from_str_radix(field("CapEff")?, 16).context("in line CapEff:")?,
+    })
+}
+
+fn parse_ids(text: &str) -> Result<Ids> {
+    match numbers(text)?.as_slice() {
+        &[real, effective, saved, fs] => Ok(Ids { real, effective, saved, fs }),
+        _ => Err(anyhow!("'{text}' is not four ids")),
+    }
+}
+
+fn numbers<T: FromStr<Err = std::num::ParseIntError>>(text: &str) -> Result<Vec<T>> {
+    text.split_whitespace()
+        .map(|word| word.parse().with_context(|| format!("reading the number '{word}'")))
+        .collect()
+}
+
+/// Reads the start time, in nanoseconds since boot, from a `/proc/PID/stat`. The name in it may hold anything, `)` too.
+pub fn parse_start(stat: &[u8]) -> Result<u64> {
+    let end_of_name = stat.iter().rposition(|byte| *byte == b')').context("no name")?;
+    let rest = std::str::from_utf8(&stat[end_of_name + 1..]).context("not text")?;
+    let word = rest.split_whitespace().nth(19).context("no start time (field 22)")?;
+    let ticks: u64 = word.parse().with_context(|| format!("reading the number '{word}'"))?;
+    ticks.checked_mul(NANOS_PER_TICK).context("a start time out of range")
+}
+
+/// All processes with one of these names. None for an image, where nothing runs; one that ends meanwhile is left out.
+pub fn by_name(root: &Root, names: &[&str]) -> Result<Vec<Process>> {
+    if !root.is_live() {
+        return Ok(Vec::new());
+    }
+    let wanted: Vec<&[u8]> = names.iter().map(|name| cut(name.as_bytes())).collect();
+    let boot = boot_time().context("reading the clocks")?;
+    let mut found = Vec::new();
+    for entry in root.list(Path::new("/proc"))? {
+        let Some(pid) = entry.to_str().and_then(|name| name.parse().ok()) else { continue };
+        match read(root, pid, &wanted, boot) {
+            Ok(process) => found.extend(process),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error.context(format!("reading process {pid}"))),
+        }
+    }
+    Ok(found)
+}
+
+fn cut(name: &[u8]) -> &[u8] {
+    &name[..name.len().min(COMM_LENGTH)]
+}
+
+fn read(root: &Root, pid: u32, wanted: &[&[u8]], boot: i128) -> Result<Option<Process>> {
+    let dir = PathBuf::from(format!("/proc/{pid}"));
+    let file = |name: &str| root.read(&dir.join(name));
+    let Some(comm) = file("comm")? else { return Ok(None) };
+    if !wanted.contains(&comm.trim_ascii_end()) {
+        return Ok(None);
+    }
+    let (Some(status), Some(stat), Some(cmdline)) = (file("status")?, file("stat")?, file("cmdline")?) else {
+        return Ok(None);
+    };
+    let status = parse_status(&String::from_utf8_lossy(&status)).context("reading its status")?;
+    let since_boot = parse_start(&stat).context("reading its stat")?;
+    let mounts = link(root, &dir.join("ns/mnt"));
+    let ours = link(root, Path::new("/proc/self/ns/mnt"));
+    Ok(Some(Process {
+        pid,
+        name: status.name,
+        uid: status.uid,
+        gid: status.gid,
+        groups: status.groups,
+        umask: status.umask,
+        cap_eff: status.cap_eff,
+        started: Started { since_boot, at: boot + i128::from(since_boot) },
+        exe: link(root, &dir.join("exe")),
+        cmdline: arguments(&cmdline),
+        same_mounts: mounts.zip(ours).map(|(theirs, ours)| theirs == ours),
+    }))
+}
+
+fn arguments(cmdline: &[u8]) -> Vec<String> {
+    let text = cmdline.strip_suffix(b"\0").unwrap_or(cmdline);
+    if text.is_empty() {
+        return Vec::new();
+    }
+    text.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// Where a link of `/proc` leads; `None` when it may not be read, which is no error: another's process.
+fn link(root: &Root, path: &Path) -> Option<PathBuf> {
+    let handle = root.find_nofollow(path).ok()??;
+    nix::fcntl::readlinkat(handle.fd(), "").ok().map(PathBuf::from)
+}
+
+/// When the node booted, in nanoseconds since 1970 by today's clock.
+fn boot_time() -> Result<i128> {
+    let nanos = |clock| -> Result<i128> {
+        let time = clock_gettime(clock)?;
+        Ok(i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec()))
+    };
+    Ok(nanos(ClockId::CLOCK_REALTIME)? - nanos(ClockId::CLOCK_BOOTTIME)?)
+}
+
+/// A process that ended while it was read: its files give `ESRCH` or `ENOENT`.
+fn is_gone(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let errno = cause.downcast_ref::<Errno>().copied();
+        let io = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::raw_os_error)
+            .map(Errno::from_raw);
+        matches!(errno.or(io), Some(Errno::ESRCH | Errno::ENOENT))
+    })
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//! systemd over D-Bus (org.freedesktop.systemd1(5)).
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use zbus::connection::{Builder, Connection};
+use zbus::message::Message;
+use zbus::{DynamicType, OwnedObjectPath, OwnedVariant};
+
+use super::fact::{DEFAULT_UMASK, UnitFact, set};
+use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units};
+
+const NAME: &str = "org.freedesktop.systemd1";
+const MANAGER: (&str, &str) = ("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
+/// How often a job is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// One command of an `Exec...=` property: program, arguments, and eight things about its last run.
+type Exec = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
+
+/// A connection to systemd.
+#[derive(Debug)]
+pub struct Bus {
+    connection: Connection,
+}
+
+impl Bus {
+    /// Connects over the system bus.
+    pub fn system() -> Result<Bus> {
+        Self::open(Builder::system()).context("connecting to the system bus")
+    }
+
+    /// Connects over the bus at this D-Bus address.
+    pub fn at(address: &str) -> Result<Bus> {
+        Self::open(Builder::address(address)).with_context(|| format!("connecting to the bus at {address}"))
+    }
+
+    fn open(builder: Builder<'_>) -> Result<Bus> {
+        let opening = async {
+            let connection = builder.method_timeout(CALL_LIMIT).build().await?;
+            // A bus without systemd behind it is none for us.
+            let unit = "-.mount";
+            connection.call_method(Some(NAME), MANAGER.0, Some(MANAGER.1), "LoadUnit", &unit).await?;
+            anyhow::Ok(Bus { connection })
+        };
+        zbus::block_on(within(CALL_LIMIT, opening)).context("no answer in time")?
+    }
+
+    fn call<B: serde::Serialize + DynamicType>(
+        &self,
+        (path, interface): (&str, &str),
+        method: &str,
+        body: &B,
+    ) -> Result<Message> {
+        let call = self.connection.call_method(Some(NAME), path, Some(interface), method, body);
+        Ok(zbus::block_on(call)?)
+    }
+
+    fn manager<B: serde::Serialize + DynamicType>(&self, method: &str, body: &B) -> Result<Message> {
+        self.call(MANAGER, method, body).with_context(|| format!("asking systemd ({method})"))
+    }
+
+    /// All properties of an object's interface.
+    fn properties(&self, path: &str, interface: &str) -> Result<Properties> {
+        let interface = format!("{NAME}.{interface}");
+        let reply = self.call((path, "org.freedesktop.DBus.Properties"), "GetAll", &interface)?;
+        Ok(Properties(reply.body().deserialize()?))
+    }
+
+    fn load(&self, name: &str) -> Result<OwnedObjectPath> {
+        let reply = self.manager("LoadUnit", &name)?;
+        Ok(reply.body().deserialize()?)
+    }
+
+    /// Queues a job for a unit and waits until it is done.
+    fn run_job(&self, method: &str, name: &str) -> Result<Properties> {
+        let reply = self.manager(method, &(name, "replace"))?;
+        let job: OwnedObjectPath = reply.body().deserialize()?;
+        let deadline = Instant::now() + JOB_LIMIT;
+        // A job that is done is gone. (Its signal would need a subscription, and a listener that must not miss it.)
+        while self.properties(job.as_str(), "Job").is_ok() {
+            if Instant::now() > deadline {
+                bail!("{name}: the job is not done after {} s", JOB_LIMIT.as_secs());
+            }
+            std::thread::sleep(POLL);
+        }
+        self.properties(self.load(name)?.as_str(), "Unit")
+    }
+
+    fn bring_up(&self, method: &str, name: &str) -> Result<()> {
+        let state = self.run_job(method, name)?.text("ActiveState");
+        if matches!(state.as_str(), "active" | "reloading") {
+            return Ok(());
+        }
+        let service = self.properties(self.load(name)?.as_str(), "Service").unwrap_or_default();
+        let (result, status) = (service.text("Result"), service.get::<i32>("ExecMainStatus").unwrap_or(0));
+        bail!(
+            "{name} did not start: it is {state}, systemd says result '{result}', main process's status {status} (see journalctl -u {name})"
+        );
+    }
+}
+
+impl Units for Bus {
+    fn unit(&self, name: &str) -> Result<Option<UnitFact>> {
+        let context = || format!("reading the unit {name}");
+        let path = self.load(name).with_context(context)?;
+        let unit = self.properties(path.as_str(), "Unit").with_context(context)?;
+        if unit.text("LoadState") == "not-found" {
+            return Ok(None);
+        }
+        let kind = match name.rsplit_once('.') {
+            Some((_, "service")) => "Service",
+            Some((_, "mount")) => "Mount",
+            _ => return Ok(Some(fact(&unit, &Properties::default()))),
+        };
+        let own = self.properties(path.as_str(), kind).with_context(context)?;
+        Ok(Some(fact(&unit, &own)))
+    }
+}
+
+impl ServiceManager for Bus {
+    fn reload(&self) -> Result<()> {
+        self.manager("Reload", &()).map(drop)
+    }
+
+    fn restart(&self, name: &str) -> Result<()> {
+        self.bring_up("RestartUnit", name)
+    }
+
+    fn start(&self, name: &str) -> Result<()> {
+        self.bring_up("StartUnit", name)
+    }
+
+    fn stop(&self, name: &str) -> Result<()> {
+        match self.run_job("StopUnit", name)?.text("ActiveState").as_str() {
+            "inactive" | "failed" => Ok(()),
+            state => bail!("{name} did not stop: it is {state}"),
+        }
+    }
+}
+
+/// The properties of one interface. Older systemds lack some: those read as not set.
+#[derive(Debug, Default)]
+struct Properties(HashMap<String, OwnedVariant>);
+
+impl Properties {
+    fn get<T: TryFrom<OwnedVariant>>(&self, key: &str) -> Option<T> {
+        T::try_from(self.0.get(key)?.clone()).ok()
+    }
+
+    fn text(&self, key: &str) -> String {
+        self.get(key).unwrap_or_default()
+    }
+
+    fn texts(&self, key: &str) -> Vec<String> {
+        self.get(key).unwrap_or_default()
+    }
+
+    fn arguments(&self, key: &str) -> Vec<Vec<String>> {
+        self.get::<Vec<Exec>>(key).unwrap_or_default().into_iter().map(|exec| exec.1).collect()
+    }
+}
+
+fn fact(unit: &Properties, own: &Properties) -> UnitFact {
+    let files: Vec<(String, bool)> = own.get("EnvironmentFiles").unwrap_or_default();
+    UnitFact {
+        name: unit.text("Id"),
+        load_state: unit.text("LoadState"),
+        active_state: unit.text("ActiveState"),
+        unit_file_state: unit.text("UnitFileState"),
+        fragment: set(unit.text("FragmentPath")).map(PathBuf::from),
+        drop_ins: unit.texts("DropInPaths").into_iter().map(PathBuf::from).collect(),
+        need_daemon_reload: unit.get("NeedDaemonReload").unwrap_or(false),
+        group: set(own.text("Group")),
+        user: set(own.text("User")),
+        umask: own.get("UMask").unwrap_or(DEFAULT_UMASK),
+        environment: own.texts("Environment"),
+        environment_files: files.into_iter().map(|(path, optional)| (path.into(), optional)).collect(),
+        runtime_directory: own.texts("RuntimeDirectory"),
+        runtime_directory_preserve: set(own.text("RuntimeDirectoryPreserve"))
+            .unwrap_or_else(|| "no".to_string()),
+        default_dependencies: unit.get("DefaultDependencies").unwrap_or(true),
+        main_pid: own.get("MainPID").filter(|pid| *pid != 0),
+        exec_start_pre: own.arguments("ExecStartPre"),
+        exec_start: own.arguments("ExecStart"),
+        exec_start_post: own.arguments("ExecStartPost"),
+        mount_options: set(own.text("Options")),
+        mount_where: set(own.text("Where")).map(PathBuf::from),
+        active_enter_timestamp: unit.get("ActiveEnterTimestamp").filter(|time| *time != 0),
+    }
+}
+
+/// Gives a future so much time; `None` when it did not finish. zbus bounds method calls, but not its own connecting.
+async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let deadline = Instant::now() + limit;
+    let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
+    let timer = Arc::clone(&waker);
+    std::thread::spawn(move || {
+        std::thread::sleep(limit);
+        if let Some(waker) = timer.lock().ok().and_then(|mut waker| waker.take()) {
+            waker.wake();
+        }
+    });
+    std::future::poll_fn(move |context| {
+        if let Ok(mut waker) = waker.lock() {
+            *waker = Some(context.waker().clone());
+        }
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if Instant::now() >= deadline => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is known of a unit.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// systemd's default for `UMask=` (systemd.exec(5)).
+pub(super) const DEFAULT_UMASK: u32 = 0o022;
+
+/// What systemd knows of a unit, all drop-ins applied: names as in `systemctl show`. From an image: what the unit files
+/// say, with specifiers (`%i`) unexpanded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitFact {
+    /// Its real name, where the one that was asked for is an alias.
+    pub name: String,
+    /// `loaded`, `masked`, `bad-setting`, `error`.
+    pub load_state: String,
+    /// `active`, `inactive`, `failed`, `activating`... `inactive` in an image.
+    pub active_state: String,
+    /// `enabled`, `disabled`, `static`, `masked`... empty for a unit without a file.
+    pub unit_file_state: String,
+    /// The unit file.
+    pub fragment: Option<PathBuf>,
+    /// The drop-ins that count, in the order they apply.
+    pub drop_ins: Vec<PathBuf>,
+    /// The files changed since systemd read them.
+    pub need_daemon_reload: bool,
+    /// `Group=`.
+    pub group: Option<String>,
+    /// `User=`.
+    pub user: Option<String>,
+    /// `UMask=`.
+    pub umask: u32,
+    /// `Environment=`, `NAME=VALUE` each.
+    pub environment: Vec<String>,
+    /// `EnvironmentFile=`; true if it may be missing.
+    pub environment_files: Vec<(PathBuf, bool)>,
+    /// `RuntimeDirectory=`, below `/run`.
+    pub runtime_directory: Vec<String>,
+    /// `RuntimeDirectoryPreserve=`: `no`, `yes` or `restart`.
+    pub runtime_directory_preserve: String,
+    /// `DefaultDependencies=`.
+    pub default_dependencies: bool,
+    /// The process it is about, while it runs.
+    pub main_pid: Option<u32>,
+    /// The arguments of each `ExecStartPre=`, the program's name first, variables unexpanded.
+    pub exec_start_pre: Vec<Vec<String>>,
+    /// Of each `ExecStart=`.
+    pub exec_start: Vec<Vec<String>>,
+    /// Of each `ExecStartPost=`.
+    pub exec_start_post: Vec<Vec<String>>,
+    /// A mount's options: those in effect while it is mounted, else `Options=`.
+    pub mount_options: Option<String>,
+    /// Where a mount is mounted, `Where=`.
+    pub mount_where: Option<PathBuf>,
+    /// When it became active last, in microseconds since 1970.
+    pub active_enter_timestamp: Option<u64>,
+}
+
+impl UnitFact {
+    /// Whether it runs.
+    pub fn is_active(&self) -> bool {
+        matches!(self.active_state.as_str(), "active" | "reloading")
+    }
+}
+
+/// Text, unless it is empty: systemd's way to say that a setting is not set.
+pub(super) fn set(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}

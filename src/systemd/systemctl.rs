@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//! systemd through `systemctl`, for builds without D-Bus and for nodes whose bus does not answer.
+
+mod run;
+#[cfg(test)]
+mod tests;
+mod time;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::fact::{DEFAULT_UMASK, UnitFact, set};
+use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, words};
+use crate::edit::unit::UnitText;
+
+const PROPERTIES: &str = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,Group,User,UMask,\
+    Environment,EnvironmentFiles,RuntimeDirectory,RuntimeDirectoryPreserve,DefaultDependencies,MainPID,ExecStartPre,\
+    ExecStart,ExecStartPost,Options,Where,ActiveEnterTimestamp";
+
+/// The command `systemctl`.
+#[derive(Debug, Clone)]
+pub struct Systemctl {
+    program: PathBuf,
+}
+
+impl Default for Systemctl {
+    fn default() -> Self {
+        Systemctl { program: PathBuf::from("systemctl") }
+    }
+}
+
+impl Systemctl {
+    /// Found by the usual path of programs.
+    pub fn new() -> Systemctl {
+        Systemctl::default()
+    }
+
+    fn run(&self, arguments: &[&str], limit: std::time::Duration) -> Result<String> {
+        run::run(&self.program, arguments, limit)
+    }
+
+    fn show(&self, name: &str) -> Result<String> {
+        // Microseconds where systemctl can (247 and later), seconds before.
+        let show =
+            |more: &[&str]| self.run(&[more, &["show", "-p", PROPERTIES, "--", name]].concat(), CALL_LIMIT);
+        show(&["--timestamp=us"]).or_else(|_| show(&[]))
+    }
+
+    fn bring_up(&self, command: &str, name: &str) -> Result<()> {
+        self.run(&[command, "--", name], JOB_LIMIT).with_context(|| format!("{name} did not start"))?;
+        match self.unit(name)? {
+            Some(unit) if unit.is_active() => Ok(()),
+            Some(unit) => bail!("{name} did not start: it is {}", unit.active_state),
+            None => bail!("there is no unit {name}"),
+        }
+    }
+}
+
+impl Units for Systemctl {
+    fn unit(&self, name: &str) -> Result<Option<UnitFact>> {
+        let text = self.show(name).with_context(|| format!("reading the unit {name}"))?;
+        let Some(mut unit) = parse_show(&text).with_context(|| format!("reading the unit {name}"))? else {
+            return Ok(None);
+        };
+        let written = written(&unit);
+        restore_words(&mut unit, &written);
+        Ok(Some(unit))
+    }
+}
+
+impl ServiceManager for Systemctl {
+    fn reload(&self) -> Result<()> {
+        self.run(&["daemon-reload"], JOB_LIMIT).map(drop)
+    }
+
+    fn restart(&self, name: &str) -> Result<()> {
+        self.bring_up("restart", name)
+    }
+
+    fn start(&self, name: &str) -> Result<()> {
+        self.bring_up("start", name)
+    }
+
+    fn stop(&self, name: &str) -> Result<()> {
+        self.run(&["stop", "--", name], JOB_LIMIT).with_context(|| format!("{name} did not stop")).map(drop)
+    }
+}
+
+/// Reads the output of `systemctl show`; `None` for a unit that does not exist. The arguments of commands are split at
+/// each blank, for it does not tell blanks in them from blanks between them.
+pub fn parse_show(text: &str) -> Result<Option<UnitFact>> {
+    let mut properties: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+        properties.entry(key).or_default().push(value);
+    }
+    let values = |key: &str| properties.get(key).map_or(&[][..], Vec::as_slice);
+    let value = |key: &str| values(key).first().map_or(String::new(), |value| (*value).to_string());
+    let load_state = value("LoadState");
+    if load_state.is_empty() {
+        bail!("systemctl does not say its LoadState");
+    }
+    if load_state == "not-found" {
+        return Ok(None);
+    }
+    let exec = |key: &str| values(key).iter().filter_map(|text| arguments(text)).collect();
+    let umask = set(value("UMask")).map(|text| u32::from_str_radix(&text, 8).context("reading its UMask"));
+    Ok(Some(UnitFact {
+        name: value("Id"),
+        load_state,
+        active_state: value("ActiveState"),
+        unit_file_state: value("UnitFileState"),
+        fragment: set(value("FragmentPath")).map(PathBuf::from),
+        drop_ins: words::split(&value("DropInPaths")).into_iter().map(PathBuf::from).collect(),
+        need_daemon_reload: value("NeedDaemonReload") == "yes",
+        group: set(value("Group")),
+        user: set(value("User")),
+        umask: umask.transpose()?.unwrap_or(DEFAULT_UMASK),
+        environment: words::split(&value("Environment")),
+        environment_files: values("EnvironmentFiles")
+            .iter()
+            .filter_map(|text| environment_file(text))
+            .collect(),
+        runtime_directory: words::split(&value("RuntimeDirectory")),
+        runtime_directory_preserve: set(value("RuntimeDirectoryPreserve"))
+            .unwrap_or_else(|| "no".to_string()),
+        default_dependencies: value("DefaultDependencies") != "no",
+        main_pid: value("MainPID").parse().ok().filter(|pid| *pid != 0),
+        exec_start_pre: exec("ExecStartPre"),
+        exec_start: exec("ExecStart"),
+        exec_start_post: exec("ExecStartPost"),
+        mount_options: set(value("Options")),
+        mount_where: set(value("Where")).map(PathBuf::from),
+        active_enter_timestamp: time::parse(&value("ActiveEnterTimestamp")),
+    }))
+}
+
+/// `/etc/default/x (ignore_errors=yes)`
+fn environment_file(text: &str) -> Option<(PathBuf, bool)> {
+    let (path, optional) = text.rsplit_once(" (ignore_errors=")?;
+    Some((PathBuf::from(path), optional == "yes)"))
+}
+
+/// `{ path=/bin/x ; argv[]=/bin/x -y ; ignore_errors=no ; ... }`
+fn arguments(text: &str) -> Option<Vec<String>> {
+    let (_, rest) = text.split_once(" ; argv[]=")?;
+    let (arguments, _) = rest.split_once(" ; ignore_errors=").or_else(|| rest.split_once(" ; flags="))?;
+    Some(arguments.split(' ').map(str::to_string).collect())
+}
+
+/// The unit's files as systemd merged them.
+fn written(unit: &UnitFact) -> UnitText {
+    let read = |path: &Path| std::fs::read_to_string(path).ok().map(|text| UnitText::parse(&text));
+    UnitText::merge(unit.fragment.iter().chain(&unit.drop_ins).filter_map(|path| read(path)))
+}
+
+/// Where the unit's files tell which words belong together, and agree otherwise with what systemd said, takes it from them.
+fn restore_words(unit: &mut UnitFact, written: &UnitText) {
+    let lists = [
+        ("ExecStartPre", &mut unit.exec_start_pre),
+        ("ExecStart", &mut unit.exec_start),
+        ("ExecStartPost", &mut unit.exec_start_post),
+    ];
+    for (key, shown) in lists {
+        let commands: Vec<_> = written.list("Service", key).into_iter().flat_map(words::commands).collect();
+        for (shown, command) in shown.iter_mut().zip(commands) {
+            if command.join(" ") == shown.join(" ") {
+                *shown = command;
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Processes: recorded files, and this very process.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use vhost_accord::facts::processes::{Ids, by_name, parse_start, parse_status};
+use vhost_accord::root::Root;
+
+const STATUS: &str = "Name:\tovs-vswitchd\nUmask:\t0002\nState:\tS (sleeping)\nTgid:\t281\nPid:\t281\nUid:\t103\t104\t105\t106\n\
+Gid:\t42477\t42478\t42479\t42480\nFDSize:\t128\nGroups:\t36 107 42477 \nNStgid:\t281\nCapInh:\t0000000000000000\n\
+CapPrm:\t0000000000007c00\nCapEff:\t0000000000007c01\nCapBnd:\t000001ffffffffff\n";
+
+#[test]
+fn reads_a_status() {
+    let status = parse_status(STATUS).unwrap();
+    assert_eq!(status.name, "ovs-vswitchd");
+    assert_eq!(status.uid, Ids { real: 103, effective: 104, saved: 105, fs: 106 });
+    assert_eq!(status.gid, Ids { real: 42477, effective: 42478, saved: 42479, fs: 42480 });
+    assert_eq!((status.groups, status.umask, status.cap_eff), (vec![36, 107, 42477], Some(0o002), 0x7c01));
+    assert_eq!(parse_status(&STATUS.replace("Umask:\t0002\n", "")).unwrap().umask, None);
+    assert!(parse_status(&STATUS.replace("Groups:\t36 107 42477 ", "Groups:\t")).unwrap().groups.is_empty());
+}
+
+#[test]
+fn a_broken_status_is_an_error_that_names_the_line() {
+    for (from, to, line) in [
+        ("Uid:\t103", "Uid:\tx", "Uid"),
+        ("Gid:\t42477\t", "Gid:\t", "Gid"),
+        ("CapEff:\t", "CapEff:\tz", "CapEff"),
+        ("Groups:", "Grps:", "Groups"),
+    ] {
+        let error = format!("{:#}", parse_status(&STATUS.replace(from, to)).unwrap_err());
+        assert!(error.contains(&format!("line {line}:")), "{error}");
+    }
+}
+
+#[test]
+fn a_name_in_stat_may_hold_anything() {
+    let stat = b"7 (a) R 1 (\xff) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 250 20";
+    assert_eq!(parse_start(stat).unwrap(), 2_500_000_000);
+    for bad in [&b"7 sh S"[..], b"7 (sh) S 1 2", b"7 (sh) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 x"] {
+        assert!(parse_start(bad).is_err());
+    }
+}
+
+#[test]
+fn finds_this_process_as_it_is() {
+    let root = Root::open(Path::new("/")).unwrap();
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+    let long_name = format!("{}-and-what-the-kernel-cut-off", name.trim());
+    let found =
+        by_name(&root, &["no-such-process", if name.trim().len() == 15 { &long_name } else { name.trim() }])
+            .unwrap();
+    let own = found.iter().find(|process| process.pid == std::process::id()).unwrap();
+    assert_eq!(own.uid.effective, nix::unistd::geteuid().as_raw());
+    assert_eq!(own.gid.real, nix::unistd::getgid().as_raw());
+    let mut groups: Vec<u32> =
+        nix::unistd::getgroups().unwrap().into_iter().map(nix::unistd::Gid::as_raw).collect();
+    groups.sort_unstable();
+    let mut seen = own.groups.clone();
+    seen.sort_unstable();
+    assert_eq!(seen, groups);
+    assert_eq!(own.same_mounts, Some(true));
+    assert_eq!(own.exe, std::env::current_exe().ok());
+    assert_eq!(own.cmdline, std::env::args().collect::<Vec<_>>());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let age = Duration::from_nanos(u64::try_from(now.as_nanos() as i128 - own.started.at).unwrap());
+    assert!(age < Duration::from_secs(60), "{age:?}");
+}
+
+#[test]
+fn an_image_has_no_processes() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(by_name(&Root::open(dir.path()).unwrap(), &["systemd", "init"]).unwrap(), []);
+}
+
+#[test]
+fn processes_that_end_meanwhile_do_no_harm() {
+    let root = Root::open(Path::new("/")).unwrap();
+    let end = std::time::Instant::now() + Duration::from_millis(500);
+    let churn = std::thread::spawn(move || {
+        while std::time::Instant::now() < end {
+            std::process::Command::new("true").status().unwrap();
+        }
+    });
+    while !churn.is_finished() {
+        by_name(&root, &["true"]).unwrap();
+    }
+    churn.join().unwrap();
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Against the systemd of the machine this runs on, which has OVS and libvirt: both ways to it say the same.
+#![cfg(feature = "dbus")]
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use vhost_accord::root::Root;
+use vhost_accord::systemd::dbus::Bus;
+use vhost_accord::systemd::image::Image;
+use vhost_accord::systemd::systemctl::Systemctl;
+use vhost_accord::systemd::{ServiceManager, UnitFact, Units, connect};
+
+const DIR: &str = "/run/systemd/system";
+
+/// A unit of our own that goes when the test ends.
+struct Unit<'a> {
+    name: &'a str,
+    manager: &'a dyn ServiceManager,
+}
+
+impl<'a> Unit<'a> {
+    fn new(manager: &'a dyn ServiceManager, name: &'a str, text: &str) -> Unit<'a> {
+        fs::write(Path::new(DIR).join(name), text).unwrap();
+        manager.reload().unwrap();
+        Unit { name, manager }
+    }
+
+    fn fact(&self) -> UnitFact {
+        self.manager.unit(self.name).unwrap().unwrap()
+    }
+}
+
+impl Drop for Unit<'_> {
+    fn drop(&mut self) {
+        self.manager.stop(self.name).ok();
+        fs::remove_file(Path::new(DIR).join(self.name)).unwrap();
+        fs::remove_dir_all(Path::new(DIR).join(format!("{}.d", self.name))).ok();
+        self.manager.reload().unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs a node with systemd, OVS and libvirt: make test"]
+fn dbus_and_systemctl_say_the_same() {
+    let (bus, systemctl) = (Bus::system().unwrap(), Systemctl::new());
+    let names = [
+        "ovsdb-server.service",
+        "ovs-vswitchd.service",
+        "libvirtd.service",
+        "dev-hugepages.mount",
+        "libvirtd.socket",
+        "-.mount",
+    ];
+    for name in names {
+        let fact = bus.unit(name).unwrap().unwrap();
+        assert_eq!(fact.name, name);
+        assert_eq!(Some(fact), systemctl.unit(name).unwrap());
+    }
+    assert_eq!(bus.unit("vhost-accord-none.service").unwrap(), None);
+    assert_eq!(systemctl.unit("vhost-accord-none.service").unwrap(), None);
+    assert!(bus.unit("no-suffix").is_err());
+    assert!(
+        bus.unit("ovs-vswitchd.service").unwrap().unwrap().active_enter_timestamp.unwrap()
+            > 1_600_000_000_000_000
+    );
+}
+
+#[test]
+#[ignore = "needs a node with systemd, OVS and libvirt: make test"]
+fn the_files_say_what_systemd_says() {
+    let root = Root::open(Path::new("/")).unwrap();
+    let (bus, image) = (Bus::system().unwrap(), Image::new(&root));
+    for name in ["ovsdb-server.service", "ovs-vswitchd.service", "libvirtd.service", "dev-hugepages.mount"] {
+        let (mut live, mut written) = (bus.unit(name).unwrap().unwrap(), image.unit(name).unwrap().unwrap());
+        // What only a running systemd knows, and two names of one directory.
+        live.active_state.clone_from(&written.active_state);
+        (live.main_pid, live.active_enter_timestamp) = (None, None);
+        (live.mount_options, written.mount_options) = (None, None);
+        live.fragment = live.fragment.map(|path| fs::canonicalize(path).unwrap());
+        assert_eq!(live, written);
+    }
+}
+
+#[test]
+#[ignore = "needs a node with systemd, OVS and libvirt: make test"]
+fn a_unit_with_everything_in_it_reads_the_same_both_ways() {
+    let (bus, systemctl) = (Bus::system().unwrap(), Systemctl::new());
+    let unit = Unit::new(
+        &bus,
+        "vhost-accord-a.service",
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nUMask=0002\nGroup=daemon\nEnvironment=\"A=b c\" 'D=\"e\"' F=g\\\\h\n\
+         EnvironmentFile=-/etc/default/none\nEnvironmentFile=/etc/os-release\nRuntimeDirectory=va/a va/b\n\
+         RuntimeDirectoryPreserve=restart\nExecStartPre=-/bin/sh -c 'true; : \"a b\"'\nExecStart=/bin/true one ; /bin/true two\n\
+         ExecStartPost=@/bin/true name 'x y'\n",
+    );
+    unit.manager.start(unit.name).unwrap();
+    let fact = unit.fact();
+    assert_eq!(Some(&fact), systemctl.unit(unit.name).unwrap().as_ref());
+    assert_eq!(fact.exec_start, [["/bin/true", "one"], ["/bin/true", "two"]]);
+    assert_eq!(fact.exec_start_pre, [["/bin/sh", "-c", "true; : \"a b\""]]);
+    assert_eq!((fact.umask, fact.group.as_deref(), fact.is_active()), (0o002, Some("daemon"), true));
+    assert!(!fact.need_daemon_reload);
+
+    let drop_ins = Path::new(DIR).join("vhost-accord-a.service.d");
+    fs::create_dir(&drop_ins).unwrap();
+    fs::write(drop_ins.join("x.conf"), "[Service]\nUMask=0077\n").unwrap();
+    assert_eq!(unit.fact().umask, 0o002);
+    assert!(unit.fact().need_daemon_reload && systemctl.unit(unit.name).unwrap().unwrap().need_daemon_reload);
+    systemctl.reload().unwrap();
+    assert_eq!((unit.fact().umask, unit.fact().drop_ins), (0o077, vec![drop_ins.join("x.conf")]));
+}
+
+#[test]
+#[ignore = "needs a node with systemd, OVS and libvirt: make test"]
+fn starting_and_stopping_wait_and_say_why_not() {
+    let (bus, systemctl) = (Bus::system().unwrap(), Systemctl::new());
+    for manager in [&bus as &dyn ServiceManager, &systemctl] {
+        let good = Unit::new(
+            manager,
+            "vhost-accord-b.service",
+            "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 0.5\nExecStop=/bin/sleep 0.3\n",
+        );
+        for _ in 0..2 {
+            manager.restart(good.name).unwrap();
+            assert!(good.fact().is_active());
+        }
+        manager.stop(good.name).unwrap();
+        assert_eq!(good.fact().active_state, "inactive");
+        let bad = Unit::new(
+            manager,
+            "vhost-accord-c.service",
+            "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'exit 7'\n",
+        );
+        for result in [manager.restart(bad.name), manager.start(bad.name)] {
+            let error = format!("{:#}", result.unwrap_err());
+            assert!(error.contains("vhost-accord-c.service did not start"), "{error}");
+        }
+        let error = format!("{:#}", manager.start("vhost-accord-none.service").unwrap_err());
+        assert!(error.contains("not found"), "{error}");
+    }
+}
+
+#[test]
+#[ignore = "needs a node with systemd, OVS and libvirt: make test"]
+fn the_bus_is_preferred_and_one_that_hangs_is_given_up() {
+    let root = Root::open(Path::new("/")).unwrap();
+    assert!(format!("{:?}", connect(&root).unwrap()).starts_with("Bus"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bus");
+    let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let begin = std::time::Instant::now();
+    let error = format!("{:#}", Bus::at(&format!("unix:path={}", path.display())).map(drop).unwrap_err());
+    assert!(error.ends_with("no answer in time"), "{error}");
+    assert!(begin.elapsed() < std::time::Duration::from_secs(15));
+}
