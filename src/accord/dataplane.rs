@@ -168,7 +168,7 @@ fn environment(wanted: &DataplaneAccord, found: &Dataplane) -> String {
             ("OVS_CTL_OPTS", format!("{}{option}", found.options).trim().to_string())
         }
     };
-    format!("{name}={}\n", shell::quote(&value))
+    format!("{name}={}\n", shell::quote(&value).unwrap_or(value))
 }
 
 fn service_lines(

@@ -7,8 +7,6 @@ pub mod item;
 mod paths;
 mod settings;
 
-#[cfg(test)]
-mod tests;
 
 pub use accounts::SharedGroup;
 pub use dataplane::{DataplaneAccord, openvswitch_id};
@@ -41,6 +39,9 @@ pub struct Accord {
     /// Everything that must hold, in the order it is made. `None` of it is about processes or sockets.
     pub items: Vec<Item>,
 }
+
+/// The items of one part that may be managed or not.
+type Part = fn(&Accord, &Ground<'_>) -> Vec<Item>;
 
 /// Why no accord can be made: what is in the way, and what the operator decides to go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,7 +89,7 @@ impl Accord {
             server_access: server.then_some(config.server_access),
             items: Vec::new(),
         };
-        let parts: [(&str, fn(&Accord, &Ground<'_>) -> Vec<Item>); 6] = [
+        let parts: [(&str, Part); 6] = [
             ("accounts", accounts::items),
             ("sockets", paths::socket_directory),
             ("hugepages", paths::hugepages),
@@ -97,7 +98,8 @@ impl Accord {
             ("dataplane", dataplane::items),
         ];
         let managed = parts.into_iter().filter(|(part, _)| config.managed.has(part));
-        accord.items = managed.flat_map(|(_, items)| items(&accord, ground)).collect();
+        let items = managed.flat_map(|(_, items)| items(&accord, ground)).collect();
+        accord.items = paths::with_directories(items);
         Ok(accord)
     }
 

@@ -44,6 +44,19 @@ fn parent(path: PathBuf) -> Item {
     Item::Owner(Owner { path, subject, uid: None, gid: None, mode: None, absent: Absent::Create })
 }
 
+/// Puts the directory of each file of ours before it: drop-in directories come and go with what is in them.
+pub(super) fn with_directories(items: Vec<Item>) -> Vec<Item> {
+    let mut complete: Vec<Item> = Vec::new();
+    for item in items {
+        if let Item::File(file) = &item {
+            let directory = file.path.parent().map(|path| parent(path.to_path_buf()));
+            complete.extend(directory.filter(|directory| !complete.contains(directory)));
+        }
+        complete.push(item);
+    }
+    complete
+}
+
 pub(super) fn hugepages(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     let now = ground.mounted.iter().filter(|path| !CONTAINERS_OWN.iter().any(|own| path.starts_with(own)));
     let mut items: Vec<Item> = now

@@ -4,9 +4,11 @@
 mod account;
 mod diff;
 mod file;
+pub mod grant;
 mod owner;
 pub mod preflight;
 mod renumber;
+pub mod stale;
 mod text;
 mod tool;
 pub mod write;

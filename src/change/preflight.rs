@@ -41,7 +41,7 @@ fn writable(root: &Root, target: &Path) -> Result<()> {
             bail!("{}: the filesystem is read-only; nothing was changed (remount it writable first)", target.display());
         }
         // hugetlbfs and other memory filesystems without a limit report no blocks at all.
-        let free = u64::from(filesystem.blocks_available()) * filesystem.fragment_size();
+        let free = filesystem.blocks_available() * filesystem.fragment_size();
         let holds_files = path != target;
         if holds_files && filesystem.blocks() > 0 && free < ROOM {
             bail!("{}: the filesystem is full ({free} bytes free); nothing was changed", target.display());

@@ -17,12 +17,22 @@ pub enum PortType {
     Dpdkvhostuser,
 }
 
-impl fmt::Display for PortType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl PortType {
+    /// Both.
+    pub const ALL: [PortType; 2] = [PortType::Dpdkvhostuserclient, PortType::Dpdkvhostuser];
+
+    /// As in OVSDB's column `type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
             PortType::Dpdkvhostuserclient => "dpdkvhostuserclient",
             PortType::Dpdkvhostuser => "dpdkvhostuser",
-        })
+        }
+    }
+}
+
+impl fmt::Display for PortType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -36,7 +46,8 @@ pub enum GidMismatch {
 }
 
 /// How QEMU is let in to a socket that OVS made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ServerAccess {
     /// Each socket is given to QEMU's group after OVS made it; OVS's control sockets stay its own.
     Grant,

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use users::os::unix::GroupExt;
 
+use crate::access::Names;
 use crate::root::Root;
 
 /// A user.
@@ -50,6 +51,7 @@ pub struct Accounts {
     groups: Vec<Group>,
     extra_groups: Vec<Group>,
     services: Vec<String>,
+    announced: Vec<(u32, String)>,
 }
 
 impl Accounts {
@@ -63,6 +65,7 @@ impl Accounts {
             // Image-based systems keep packaged groups here (nss-altfiles).
             extra_groups: parse_groups(&text("/usr/lib/group")?),
             services: group_services(&text("/etc/nsswitch.conf")?),
+            announced: Vec::new(),
         })
     }
 
@@ -110,7 +113,13 @@ impl Accounts {
 
     /// A group's name, or its number where it has none.
     pub fn group_name(&self, gid: u32) -> String {
-        self.group_by_id(gid).map_or_else(|| gid.to_string(), |group| group.name)
+        let announced = || self.announced.iter().find(|(number, _)| *number == gid).map(|(_, name)| name.clone());
+        self.group_by_id(gid).map(|group| group.name).or_else(announced).unwrap_or_else(|| gid.to_string())
+    }
+
+    /// Lets a group that is yet to be made be called by its name.
+    pub fn announce(&mut self, name: &str, gid: u32) {
+        self.announced.push((gid, name.to_string()));
     }
 
     /// What each source says of the group, in the order they are asked. They should agree: which one a program hears
@@ -131,6 +140,16 @@ impl Accounts {
             sources.extend(groups.first().map(|group| Source { name: service.clone(), gid: group.gid }));
         }
         Ok(sources)
+    }
+}
+
+impl Names for Accounts {
+    fn user(&self, uid: u32) -> String {
+        self.user_name(uid)
+    }
+
+    fn group(&self, gid: u32) -> String {
+        self.group_name(gid)
     }
 }
 

@@ -1,4 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Readers of the node. A reader never writes, and says unknown rather than guess.
 
+pub mod accounts;
+pub mod carriers;
+pub mod domains;
+mod known;
+pub mod live;
+pub mod mounts;
+pub mod ovsdb;
 pub mod paths;
+pub mod processes;
+pub mod sockets;
+pub mod state;
+
+pub use known::Known;

@@ -12,7 +12,7 @@ mod tests;
 mod value;
 
 pub use client::Ovsdb;
-pub use ports::{PortType, VhostPort};
+pub use ports::VhostPort;
 pub use switch::SwitchConfig;
 
 /// Where OVS keeps its database's socket, unless `OVS_RUNDIR` or `--remote` say otherwise.

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use crate::access::Identity;
 use crate::root::Root;
 
 /// Clock ticks per second in `/proc/PID/stat`: a constant of the kernel's interface, whatever `CONFIG_HZ` says.
@@ -141,6 +142,20 @@ pub fn by_name(root: &Root, names: &[&str]) -> Result<Vec<Process>> {
         }
     }
     Ok(found)
+}
+
+/// The process with this number; none when it ended, or in an image.
+pub fn by_pid(root: &Root, pid: u32) -> Option<Process> {
+    let comm = root.read(Path::new(&format!("/proc/{pid}/comm"))).ok().filter(|_| root.is_live())??;
+    read(root, pid, &[comm.trim_ascii_end()], boot_time().ok()?).ok()?
+}
+
+impl Process {
+    /// Who the kernel takes it for when it opens or connects.
+    pub fn identity(&self) -> Identity {
+        let (uid, gid, groups) = (self.uid.fs, self.gid.fs, self.groups.clone());
+        Identity { uid, gid, groups, capabilities: self.cap_eff }
+    }
 }
 
 fn cut(name: &[u8]) -> &[u8] {

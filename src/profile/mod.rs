@@ -10,8 +10,6 @@ mod dataplane;
 mod hypervisor;
 mod mounts;
 
-#[cfg(test)]
-mod tests;
 
 pub use dataplane::{Dataplane, IdentityBy};
 pub use hypervisor::{Hypervisor, QemuConf};
@@ -24,7 +22,7 @@ use serde::Serialize;
 
 use crate::config::{Config, DataplaneUser, QemuGroup};
 use crate::edit::unit::UnitText;
-use crate::facts::accounts::{Accounts, Group, User};
+use crate::facts::accounts::{Accounts, Group, Source, User};
 use crate::root::Root;
 use crate::systemd::{UnitFact, Units};
 
@@ -57,6 +55,8 @@ pub struct NamedAccounts {
     pub dataplane_user: Option<User>,
     /// uid or gid of the user `openvswitch` that we would make is someone else's.
     pub openvswitch_id_taken: bool,
+    /// What each NSS source says of the shared group.
+    pub sources: Vec<Source>,
     /// Other groups the configuration or the distribution names.
     pub named: Vec<Group>,
 }
@@ -78,6 +78,7 @@ impl Profile {
             accounts: NamedAccounts { recorded_gid, ..NamedAccounts::default() },
         };
         profile.name_accounts(accounts, config);
+        profile.accounts.sources = accounts.group_sources(&config.group)?;
         Ok(profile)
     }
 

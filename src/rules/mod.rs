@@ -10,8 +10,6 @@ mod reach;
 mod sockets;
 mod units;
 
-#[cfg(test)]
-mod tests;
 
 use serde::Serialize;
 

@@ -3,7 +3,7 @@
 
 use super::{Case, Evidence, Level, Rule};
 use crate::config::PortType;
-use crate::facts::domains::SocketMode;
+use crate::facts::domains::{LabelKind, SocketMode};
 use crate::facts::processes::Process;
 
 pub const RULES: &[Rule] = &[
@@ -65,7 +65,7 @@ fn guest_identity(case: &Case<'_>) -> Vec<Evidence> {
     }
     let mut evidence = Vec::new();
     for guest in &live.guests {
-        let own_label = guest.domain.dac.as_ref().is_some_and(|label| label.is_static());
+        let own_label = guest.domain.dac.as_ref().is_some_and(|label| label.kind == LabelKind::Static);
         let serves = guest.domain.endpoints.iter().any(|endpoint| endpoint.mode == SocketMode::Server);
         let Some(process) = guest.process.as_ref().filter(|_| serves && !own_label) else { continue };
         if process.uid.effective != wanted.uid || process.gid.effective != wanted.gid {

@@ -3,7 +3,7 @@
 
 use super::{Case, Evidence, Level, Rule};
 use crate::accord::item::{Item, Setting};
-use crate::edit::virconf::VirConf;
+use crate::edit::virconf::{Value, VirConf};
 use crate::facts::state::State;
 use crate::profile::QemuConf;
 
@@ -49,7 +49,12 @@ fn group(case: &Case<'_>) -> Vec<Evidence> {
         let State::File { found } = &change.before else { continue };
         let text = found.as_ref().map_or("", |file| file.content.text());
         let now = VirConf::parse(text).ok().and_then(|conf| conf.get(key));
-        let now = now.map_or("not set".to_string(), |now| format!("{key} = {now}"));
+        let now = match now {
+            Some(Value::Text(now)) => format!("{key} = \"{now}\""),
+            Some(Value::Integer(now)) => format!("{key} = {now}"),
+            Some(Value::List(_)) => format!("{key} is a list"),
+            None => format!("{key} is not set"),
+        };
         evidence.push(Evidence::applies(path.display().to_string(), format!("{now}, expected {key} = \"{value}\"")));
     }
     evidence

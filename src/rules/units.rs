@@ -120,7 +120,7 @@ fn has_effect(line: &str, unit: &UnitFact) -> bool {
     match key {
         "EnvironmentFile" => unit.environment_files.last().is_some_and(|(path, _)| path.as_os_str() == value),
         "RuntimeDirectory" => unit.runtime_directory.is_empty(),
-        "UMask" => unit.umask == u32::from_str_radix(value, 8).ok(),
+        "UMask" => Some(unit.umask) == u32::from_str_radix(value, 8).ok(),
         "Group" => unit.group.as_deref() == Some(value),
         "ExecStartPre" => command(&unit.exec_start_pre),
         "ExecStartPost" => command(&unit.exec_start_post),

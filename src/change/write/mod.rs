@@ -9,7 +9,7 @@ mod replace;
 
 pub use attributes::set_xattrs;
 pub use entries::{create_directory, remove_empty_directory, remove_file};
-pub use owner::set_owner_mode;
+pub use owner::{regroup, set_owner_mode};
 pub use replace::{FileMeta, replace_file, temporary_name};
 
 use std::fmt;
@@ -33,6 +33,7 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-fn refused(path: &Path, why: impl Into<String>) -> anyhow::Error {
+/// The error for something that is not touched.
+pub fn refused(path: &Path, why: impl Into<String>) -> anyhow::Error {
     Refused { path: path.to_path_buf(), why: why.into() }.into()
 }

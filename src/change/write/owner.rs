@@ -43,6 +43,17 @@ pub fn set_owner_mode(
     prove(handle, new_uid, new_gid, wanted_mode)
 }
 
+/// Gives what is held another number of the same group: a symlink and a file with several names as well, since whoever
+/// was in the group before is in it after. setuid and setgid stay, which the kernel takes from a file with its owner.
+pub fn regroup(handle: &Handle, gid: u32) -> Result<()> {
+    change_owner(handle, None, Some(gid))?;
+    let after = handle.again()?;
+    if handle.kind() != Kind::Symlink && after.mode() != handle.mode() {
+        change_mode(&after, handle.mode())?;
+    }
+    Ok(())
+}
+
 /// A symlink has no rights of its own, and a second name of a file may be one that somebody planted here to be given it
 /// (systemd's `hardlink_vulnerable`; here whatever fs.protected_hardlinks says, since nothing of ours has two names).
 fn check_target(found: &Handle) -> Result<()> {

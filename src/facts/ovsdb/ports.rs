@@ -12,32 +12,11 @@ use serde_json::{Value, json};
 use super::Ovsdb;
 use super::client::{rows, select};
 use super::value::{integer, map, string, uuids};
+use crate::config::PortType;
 
 const TABLE: &str = "Interface";
 const COLUMNS: [&str; 9] =
     ["_uuid", "name", "type", "options", "status", "ofport", "error", "admin_state", "link_state"];
-
-/// The two kinds of vhost-user port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PortType {
-    /// OVS makes the socket and listens, QEMU connects.
-    Dpdkvhostuser,
-    /// QEMU makes the socket and listens, OVS connects.
-    Dpdkvhostuserclient,
-}
-
-impl PortType {
-    /// As in the column `type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            PortType::Dpdkvhostuser => "dpdkvhostuser",
-            PortType::Dpdkvhostuserclient => "dpdkvhostuserclient",
-        }
-    }
-
-    const ALL: [PortType; 2] = [PortType::Dpdkvhostuser, PortType::Dpdkvhostuserclient];
-}
 
 /// One vhost-user port, a row of the table Interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
