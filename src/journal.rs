@@ -45,8 +45,9 @@ impl Journal {
         let Some(text) = root.read_text(&path)? else {
             return Ok(Journal { version: VERSION, group: None, entries: Vec::new() });
         };
-        let journal: Journal = serde_json::from_str(&text)
-            .with_context(|| format!("{}: not a journal of this program; nothing was changed", path.display()))?;
+        let journal: Journal = serde_json::from_str(&text).with_context(|| {
+            format!("{}: not a journal of this program; nothing was changed", path.display())
+        })?;
         if journal.version != VERSION {
             bail!("{}: version {}, this program writes {VERSION}", path.display(), journal.version);
         }
@@ -90,7 +91,8 @@ impl Journal {
     /// Writes it as it is now, or removes it with its directory when nothing is left in it.
     pub fn save(&self, root: &Root) -> Result<()> {
         let directory = Path::new(paths::STATE);
-        let (parent, name) = (directory.parent().unwrap_or(directory), directory.file_name().unwrap_or_default());
+        let (parent, name) =
+            (directory.parent().unwrap_or(directory), directory.file_name().unwrap_or_default());
         let parent = root.find(parent)?.with_context(|| format!("{} does not exist", parent.display()))?;
         if self.entries.is_empty() {
             return remove(&parent, name);

@@ -23,7 +23,12 @@ pub struct Busy {
 
 impl fmt::Display for Busy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: another vhost-accord{} is changing this node; try again when it is done", paths::LOCK, self.holder)
+        write!(
+            f,
+            "{}: another vhost-accord{} is changing this node; try again when it is done",
+            paths::LOCK,
+            self.holder
+        )
     }
 }
 
@@ -53,13 +58,16 @@ impl Lock {
         let (parent, name) = crate::change::place(root, path)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let context = || format!("opening {}", path.display());
-        let mut file = File::from(openat(parent.fd(), name, flags, Mode::from_bits_truncate(0o600)).with_context(context)?);
+        let mut file = File::from(
+            openat(parent.fd(), name, flags, Mode::from_bits_truncate(0o600)).with_context(context)?,
+        );
         let mut holder = String::new();
         let _ = (&mut file).take(32).read_to_string(&mut holder);
         let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
             Err((_, Errno::EWOULDBLOCK)) => {
-                let holder = holder.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (pid {pid})"));
+                let holder =
+                    holder.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (pid {pid})"));
                 return Err(Busy { holder }.into());
             }
             Err((_, errno)) => return Err(errno).with_context(|| format!("locking {}", path.display())),

@@ -52,14 +52,17 @@ impl Survey {
         }
         let journal = Journal::read(root)?;
         let mut accounts = Accounts::read(root)?;
-        let recorded = journal.group.as_ref().filter(|group| group.name == config.group).map(|group| group.gid);
+        let recorded =
+            journal.group.as_ref().filter(|group| group.name == config.group).map(|group| group.gid);
         let profile = Profile::look(root, manager, &accounts, &config, recorded)?;
         let mounted = if root.is_live() { mounts::hugetlb(root)? } else { Vec::new() };
         let mounted: Vec<_> = mounted.into_iter().map(|mount| mount.path).collect();
         let program = program(root);
-        let accord = Accord::new(&config, &Ground { profile: &profile, mounted: &mounted, program: &program })?;
+        let accord =
+            Accord::new(&config, &Ground { profile: &profile, mounted: &mounted, program: &program })?;
         accounts.announce(&accord.group.name, accord.group.gid);
-        let observe = |item: &Item| Ok(Change { before: observe(root, &accounts, item)?, item: item.clone() });
+        let observe =
+            |item: &Item| Ok(Change { before: observe(root, &accounts, item)?, item: item.clone() });
         let observed = accord.items.iter().map(observe).collect::<Result<_>>()?;
         let live = root.is_live().then(|| Live::read(root, manager, &profile, &accord)).transpose()?;
         Ok(Survey { config, profile, accord, journal, observed, live, accounts })

@@ -15,8 +15,8 @@ pub struct SharedGroup {
     pub name: String,
     /// The number it must have on this node.
     pub gid: u32,
-    /// The number the configuration asks for: the contract with containers.
-    pub contract: u32,
+    /// The number the configuration asks for, the contract with containers, if that it has another is to be reported.
+    pub contract: Option<u32>,
 }
 
 impl SharedGroup {
@@ -26,8 +26,10 @@ impl SharedGroup {
         // What an earlier apply settled on stays the measure: a renumbering behind our back is found against it.
         let gid = match (config.gid_mismatch, accounts.recorded_gid.or(existing)) {
             (GidMismatch::Renumber, _) | (_, None) => config.gid,
-            (GidMismatch::Keep, Some(gid)) => gid,
+            (GidMismatch::Keep | GidMismatch::Report, Some(gid)) => gid,
         };
+        let contract =
+            (config.gid_mismatch == GidMismatch::Report && gid != config.gid).then_some(config.gid);
         match &accounts.gid_holder {
             Some(holder) if existing != Some(gid) && holder.gid == gid => Err(Obstacle {
                 id: "group-gid-taken",
@@ -37,7 +39,7 @@ impl SharedGroup {
                     holder.name, holder.name
                 ),
             }),
-            _ => Ok(SharedGroup { name: config.group.clone(), gid, contract: config.gid }),
+            _ => Ok(SharedGroup { name: config.group.clone(), gid, contract }),
         }
     }
 }
@@ -49,7 +51,9 @@ pub(super) fn items(accord: &Accord, _ground: &Ground<'_>) -> Vec<Item> {
         Item::Group(Group { name: group.name.clone(), gid: group.gid }),
         Item::Renumber(Renumber { group: group.name.clone(), gid: group.gid }),
     ];
-    let Some(dataplane) = accord.dataplane.as_ref().filter(|dataplane| !dataplane.is_root()) else { return items };
+    let Some(dataplane) = accord.dataplane.as_ref().filter(|dataplane| dataplane.is_confined()) else {
+        return items;
+    };
     if let Some(user) = &dataplane.to_be_made {
         items.push(Item::Group(Group { name: user.name.clone(), gid: user.gid }));
         items.push(Item::User(User { name: user.name.clone(), uid: user.uid, gid: user.gid }));

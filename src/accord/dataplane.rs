@@ -27,6 +27,8 @@ pub struct DataplaneAccord {
     pub group: String,
     /// Its number.
     pub gid: u32,
+    /// It keeps root's capabilities: no owner or mode keeps it from anything.
+    pub privileged: bool,
     /// The umask ovs-vswitchd makes its sockets with.
     pub umask: u32,
     /// The unit to restart for a new identity.
@@ -42,9 +44,9 @@ pub struct DataplaneAccord {
 }
 
 impl DataplaneAccord {
-    /// Does it run with root's uid (and keeps all capabilities)?
-    pub fn is_root(&self) -> bool {
-        self.uid == 0
+    /// Must everything that it reaches be opened to its ids?
+    pub fn is_confined(&self) -> bool {
+        !self.privileged
     }
 }
 
@@ -56,12 +58,13 @@ pub(super) fn decide(
     let Some(dataplane) = &profile.dataplane else { return Ok(None) };
     let shared_name = || shared.name.clone();
     let (user, group) = match &config.dataplane_user {
-        DataplaneUser::Keep if dataplane.user == "root" => (dataplane.user.clone(), "root".to_string()),
         DataplaneUser::Keep => (dataplane.user.clone(), shared_name()),
-        DataplaneUser::Root => ("root".to_string(), "root".to_string()),
+        DataplaneUser::Root => ("root".to_string(), shared_name()),
         DataplaneUser::Named(user, group) => (user.clone(), group.clone().unwrap_or_else(shared_name)),
     };
     let is_root = user == "root";
+    let privileged = is_root && !dataplane.always_drops;
+    let group = if privileged { "root".to_string() } else { group };
     if !is_root && dataplane.identity_by == IdentityBy::Neither {
         return Err(Obstacle {
             id: "dataplane-user-not-supported",
@@ -73,13 +76,14 @@ pub(super) fn decide(
     let classical = config.has(PortType::Dpdkvhostuser) && config.server_access == ServerAccess::Umask;
     let group = match &profile.hypervisor {
         // The classical recipe for a root dataplane: it runs with QEMU's own group.
-        Some(hypervisor) if is_root && classical => hypervisor.own_group.name.clone(),
+        Some(hypervisor) if privileged && classical => hypervisor.own_group.name.clone(),
         Some(_) | None => group,
     };
     let gid = group_number(profile, shared, &group)?;
-    let unchanged = dataplane.user == user && (is_root || dataplane.group.as_ref() == Some(&group));
+    let unchanged = dataplane.user == user && (privileged || dataplane.group.as_ref() == Some(&group));
     Ok(Some(DataplaneAccord {
-        needs_membership: !is_root && account.1.as_ref().is_none_or(|made| made.gid != gid) && !primary(profile, &user, gid),
+        needs_membership: !privileged && !primary(profile, &user, gid),
+        privileged,
         uid: account.0,
         to_be_made: account.1,
         user,
@@ -132,7 +136,9 @@ pub fn openvswitch_id() -> u32 {
 }
 
 pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
-    let (Some(wanted), Some(found)) = (&accord.dataplane, &ground.profile.dataplane) else { return Vec::new() };
+    let (Some(wanted), Some(found)) = (&accord.dataplane, &ground.profile.dataplane) else {
+        return Vec::new();
+    };
     let mut items = Vec::new();
     if wanted.switched {
         items.push(file(paths::DATAPLANE_ENVIRONMENT, environment(wanted, found), None));
@@ -143,7 +149,7 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
             items.push(drop_in(unit, &format!("[Service]\n{}\n", lines.join("\n"))));
         }
     }
-    if !wanted.is_root() {
+    if wanted.is_confined() {
         if found.needs_run_directory && resets_run_directory(found) {
             let line = format!("d {} 0755 {} {} -\n", paths::OVS_RUN, wanted.user, wanted.group);
             items.push(file(paths::TMPFILES, line, None));
@@ -162,9 +168,11 @@ fn resets_run_directory(found: &Dataplane) -> bool {
 fn environment(wanted: &DataplaneAccord, found: &Dataplane) -> String {
     let user = format!("{}:{}", wanted.user, wanted.group);
     let (name, value) = match found.identity_by {
-        IdentityBy::OvsUserId => ("OVS_USER_ID", if wanted.is_root() { "root:root".to_string() } else { user }),
+        IdentityBy::OvsUserId => {
+            ("OVS_USER_ID", if wanted.privileged { "root:root".to_string() } else { user })
+        }
         IdentityBy::OvsCtlOpts | IdentityBy::Neither => {
-            let option = if wanted.is_root() { String::new() } else { format!(" --ovs-user={user}") };
+            let option = if wanted.privileged { String::new() } else { format!(" --ovs-user={user}") };
             ("OVS_CTL_OPTS", format!("{}{option}", found.options).trim().to_string())
         }
     };
@@ -186,15 +194,18 @@ fn service_lines(
         }
     };
     let keeps_run_directory = found.runtime_directory_units.iter().any(|name| name == unit);
-    line(!wanted.is_root() && keeps_run_directory, "RuntimeDirectory=".to_string());
+    line(wanted.is_confined() && keeps_run_directory, "RuntimeDirectory=".to_string());
     line(wanted.switched, format!("EnvironmentFile={}", paths::DATAPLANE_ENVIRONMENT));
     // Where DPDK keeps its run-time files for a user that is not root; else it takes /tmp (lib/eal/unix/eal_filesystem.c).
-    line(wanted.switched && !wanted.is_root() && is_vswitchd, format!("Environment=XDG_RUNTIME_DIR={}", paths::OVS_RUN));
+    line(
+        wanted.switched && wanted.uid != 0 && is_vswitchd,
+        format!("Environment=XDG_RUNTIME_DIR={}", paths::OVS_RUN),
+    );
     if is_vswitchd && let Some(access) = accord.server_access {
         // "+": with full privileges whatever the unit runs as; "-": never in the way of the dataplane's start.
         line(true, format!("ExecStartPre=-+{program} service vswitchd-pre"));
         let classical = access == ServerAccess::Umask;
-        line(classical && wanted.is_root(), format!("Group={}", wanted.group));
+        line(classical && wanted.privileged, format!("Group={}", wanted.group));
         line(classical, "UMask=0002".to_string());
         line(!classical, format!("ExecStartPost=-+{program} service vswitchd-post"));
     }
@@ -230,7 +241,8 @@ fn state(accord: &Accord, wanted: &DataplaneAccord, found: &Dataplane) -> Vec<It
     items
 }
 
-const HEADER: &str = "# Written by 'vhost-accord apply', taken back by 'vhost-accord revert'. Changes here are overwritten.\n";
+const HEADER: &str =
+    "# Written by 'vhost-accord apply', taken back by 'vhost-accord revert'. Changes here are overwritten.\n";
 
 fn file(path: &str, content: String, unit: Option<String>) -> Item {
     Item::File(File { path: PathBuf::from(path), content: format!("{HEADER}{content}"), unit })

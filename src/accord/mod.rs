@@ -7,7 +7,6 @@ pub mod item;
 mod paths;
 mod settings;
 
-
 pub use accounts::SharedGroup;
 pub use dataplane::{DataplaneAccord, openvswitch_id};
 pub use item::{Item, Target};

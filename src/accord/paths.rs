@@ -13,7 +13,8 @@ const SOCKET_DIRECTORY_MODE: u32 = 0o2775;
 const HUGEPAGES_MODE: u32 = 0o775;
 
 /// Mounts that a container engine makes for one container each: not the node's.
-const CONTAINERS_OWN: [&str; 4] = ["/var/lib/kubelet", "/var/lib/containers", "/var/lib/docker", "/run/containerd"];
+const CONTAINERS_OWN: [&str; 4] =
+    ["/var/lib/kubelet", "/var/lib/containers", "/var/lib/docker", "/run/containerd"];
 
 pub(super) fn socket_directory(accord: &Accord, _ground: &Ground<'_>) -> Vec<Item> {
     let Some(qemu) = accord.qemu.as_ref().filter(|_| accord.has(PortType::Dpdkvhostuserclient)) else {
@@ -33,8 +34,12 @@ pub(super) fn socket_directory(accord: &Accord, _ground: &Ground<'_>) -> Vec<Ite
 
 /// The directories between the top and the socket directory, outermost first; the top is the system's.
 fn parents(directory: &Path) -> Vec<PathBuf> {
-    let mut parents: Vec<PathBuf> =
-        directory.ancestors().skip(1).filter(|path| path.components().count() > 2).map(Path::to_path_buf).collect();
+    let mut parents: Vec<PathBuf> = directory
+        .ancestors()
+        .skip(1)
+        .filter(|path| path.components().count() > 2)
+        .map(Path::to_path_buf)
+        .collect();
     parents.reverse();
     parents
 }
@@ -81,8 +86,10 @@ pub(super) fn hugepages(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
 /// hugetlbfs takes group and mode when it is mounted only; a remount changes neither (fs/hugetlbfs/inode.c has no
 /// reconfigure operation). `Options=` of a drop-in replaces the unit's, so those are repeated.
 fn options(declared: &str, gid: u32) -> String {
-    let ours = |option: &&str| !option.starts_with("gid=") && !option.starts_with("mode=") && !option.is_empty();
-    let mut options: Vec<String> = declared.split(',').map(str::trim).filter(ours).map(str::to_string).collect();
+    let ours =
+        |option: &&str| !option.starts_with("gid=") && !option.starts_with("mode=") && !option.is_empty();
+    let mut options: Vec<String> =
+        declared.split(',').map(str::trim).filter(ours).map(str::to_string).collect();
     options.push(format!("gid={gid}"));
     options.push(format!("mode={HUGEPAGES_MODE:04o}"));
     options.join(",")

@@ -42,14 +42,19 @@ impl QemuAccord {
     }
 }
 
-pub(super) fn decide(config: &Config, profile: &Profile, shared: &SharedGroup) -> Result<Option<QemuAccord>, Obstacle> {
+pub(super) fn decide(
+    config: &Config,
+    profile: &Profile,
+    shared: &SharedGroup,
+) -> Result<Option<QemuAccord>, Obstacle> {
     let Some(hypervisor) = &profile.hypervisor else { return Ok(None) };
     let conf_group = match &config.qemu_group {
         QemuGroup::Shared if config.has(PortType::Dpdkvhostuserclient) => Some(shared.name.clone()),
         QemuGroup::Shared | QemuGroup::Keep => None,
         QemuGroup::Named(name) => Some(name.clone()),
     };
-    let conf_group = conf_group.filter(|_| config.managed.has("qemu-conf") && hypervisor.conf != QemuConf::Missing);
+    let conf_group =
+        conf_group.filter(|_| config.managed.has("qemu-conf") && hypervisor.conf != QemuConf::Missing);
     let named = conf_group.as_deref().map(|name| group_number(profile, shared, name)).transpose()?;
     let (group, gid) = named.unwrap_or_else(|| (hypervisor.group.name.clone(), hypervisor.group.gid));
     Ok(Some(QemuAccord {
@@ -92,6 +97,9 @@ pub(super) fn legacy(_accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     let packaged = |path: &&PathBuf| PACKAGED_UNITS.iter().any(|directory| path.starts_with(directory));
     let unit = |path: &PathBuf| Item::Unpatch(Unpatch { path: path.clone(), kind: legacy::Kind::Unit });
     let mut items: Vec<Item> = dataplane.fragments.iter().filter(packaged).map(unit).collect();
-    items.push(Item::Unpatch(Unpatch { path: Path::new(paths::OVS_CTL).to_path_buf(), kind: legacy::Kind::OvsCtl }));
+    items.push(Item::Unpatch(Unpatch {
+        path: Path::new(paths::OVS_CTL).to_path_buf(),
+        kind: legacy::Kind::OvsCtl,
+    }));
     items
 }

@@ -13,7 +13,9 @@ use crate::root::Root;
 
 pub fn make(root: &Root, item: &Item) -> Result<()> {
     match item {
-        Item::Group(Group { name, gid }) => tool::accounts(root, "groupadd", &["--gid", &gid.to_string(), name]),
+        Item::Group(Group { name, gid }) => {
+            tool::accounts(root, "groupadd", &["--gid", &gid.to_string(), name])
+        }
         Item::User(User { name, uid, gid }) => {
             let (uid, gid) = (uid.to_string(), gid.to_string());
             let account = ["--system", "--uid", &uid, "--gid", &gid, "--no-create-home"];

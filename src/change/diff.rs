@@ -22,7 +22,13 @@ pub fn diff(change: &Change, accounts: &Accounts) -> String {
         (Item::Member(member), _) => format!("+ user {} in group {}\n", member.user, member.group),
         (Item::Renumber(item), State::Number { gid, files }) => {
             let mut text = format!("- group {} has gid {}\n", item.group, gid.unwrap_or_default());
-            let _ = writeln!(text, "+ group {} has gid {}, and so have its {} files:", item.group, item.gid, files.len());
+            let _ = writeln!(
+                text,
+                "+ group {} has gid {}, and so have its {} files:",
+                item.group,
+                item.gid,
+                files.len()
+            );
             for path in files.iter().take(LISTED_FILES) {
                 let _ = writeln!(text, "  {}", path.display());
             }
@@ -32,7 +38,9 @@ pub fn diff(change: &Change, accounts: &Accounts) -> String {
             text
         }
         (Item::Owner(item), State::Owner { found }) => owner(item, found.as_ref(), accounts),
-        (Item::File(item), State::File { found }) => unified(&item.path.display().to_string(), found.as_ref(), &item.content),
+        (Item::File(item), State::File { found }) => {
+            unified(&item.path.display().to_string(), found.as_ref(), &item.content)
+        }
         (Item::Setting(item), State::File { found }) => {
             let old = found.as_ref().map_or("", |file| file.content.text());
             let path = item.path.display().to_string();
@@ -58,7 +66,8 @@ fn owner(item: &Owner, found: Option<&OwnerState>, accounts: &Accounts) -> Strin
     let path = item.path.display();
     let now = found.map(|found| owner_text(accounts, found.uid, found.gid, found.mode));
     let base = found.map_or((0, 0, 0o755), |found| (found.uid, found.gid, found.mode));
-    let (uid, gid, mode) = (item.uid.unwrap_or(base.0), item.gid.unwrap_or(base.1), item.mode.unwrap_or(base.2));
+    let (uid, gid, mode) =
+        (item.uid.unwrap_or(base.0), item.gid.unwrap_or(base.1), item.mode.unwrap_or(base.2));
     let after = owner_text(accounts, uid, gid, mode);
     match now {
         Some(now) => format!("- {path}  {now}\n+ {path}  {after}\n"),
@@ -69,7 +78,8 @@ fn owner(item: &Owner, found: Option<&OwnerState>, accounts: &Accounts) -> Strin
 fn unified(path: &str, old: Option<&FileState>, new: &str) -> String {
     let text = old.map_or("", |file| file.content.text());
     let before = if old.is_some() { path } else { "/dev/null" };
-    let body = TextDiff::from_lines(text, new).unified_diff().context_radius(2).header(before, path).to_string();
+    let body =
+        TextDiff::from_lines(text, new).unified_diff().context_radius(2).header(before, path).to_string();
     match old {
         Some(file) if body.is_empty() => {
             format!("- {path}  {}:{} {:04o}\n+ {path}  0:0 0644\n", file.uid, file.gid, file.mode)

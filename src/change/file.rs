@@ -60,7 +60,9 @@ pub fn undo(
     let drifted = now.is_none_or(|now| now.content.text() != ours);
     restore(root, path, before)?;
     Ok(match (drifted, now) {
-        (true, Some(now)) => Undone::RestoredOver(format!("an edited file of {} bytes", now.content.to_vec()?.len())),
+        (true, Some(now)) => {
+            Undone::RestoredOver(format!("an edited file of {} bytes", now.content.to_vec()?.len()))
+        }
         _ => Undone::Restored,
     })
 }

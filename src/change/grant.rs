@@ -45,17 +45,27 @@ fn needed(accord: &Accord, socket: &PortSocket) -> Option<Grant> {
     let node = socket.fact.node().filter(|node| node.kind == Kind::Socket)?;
     let gid = match socket.kind {
         PortType::Dpdkvhostuser => {
-            let granted = accord.server_access == Some(ServerAccess::Grant) && socket.liveness != Liveness::Stale;
+            let granted =
+                accord.server_access == Some(ServerAccess::Grant) && socket.liveness != Liveness::Stale;
             accord.qemu.as_ref().filter(|_| granted)?.grant_gid
         }
         PortType::Dpdkvhostuserclient => {
-            let ours = accord.has(PortType::Dpdkvhostuserclient) && socket.path.starts_with(&accord.socket_directory);
+            let ours = accord.has(PortType::Dpdkvhostuserclient)
+                && socket.path.starts_with(&accord.socket_directory);
             ours.then_some(accord.group.gid)?
         }
     };
     let mode = node.mode | GROUP_READ_WRITE;
     let (gid_before, mode_before) = (node.gid, node.mode);
-    let grant = Grant { port: socket.port.clone(), path: socket.path.clone(), uid: node.uid, gid_before, mode_before, gid, mode };
+    let grant = Grant {
+        port: socket.port.clone(),
+        path: socket.path.clone(),
+        uid: node.uid,
+        gid_before,
+        mode_before,
+        gid,
+        mode,
+    };
     (gid != gid_before || mode != mode_before).then_some(grant)
 }
 

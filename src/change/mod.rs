@@ -70,9 +70,11 @@ impl Change {
     pub fn undo(&self, root: &Root) -> Result<Undone> {
         let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
         match (&self.item, &self.before, &now) {
-            (Item::Group(_) | Item::User(_) | Item::Member(_), State::Account { number, backups }, State::Account { number: now, .. }) => {
-                account::undo(root, &self.item, *number, *now, backups)
-            }
+            (
+                Item::Group(_) | Item::User(_) | Item::Member(_),
+                State::Account { number, backups },
+                State::Account { number: now, .. },
+            ) => account::undo(root, &self.item, *number, *now, backups),
             (Item::Renumber(item), State::Number { gid, .. }, State::Number { gid: now, .. }) => {
                 renumber::undo(root, item, *gid, *now)
             }

@@ -26,8 +26,15 @@ pub fn make(root: &Root, item: &Owner) -> Result<()> {
     }
 }
 
-pub fn undo(root: &Root, item: &Owner, before: Option<&OwnerState>, now: Option<&OwnerState>) -> Result<Undone> {
-    let (Some(_), Some(found)) = (now, root.find_nofollow(&item.path)?) else { return Ok(Undone::AlreadyBack) };
+pub fn undo(
+    root: &Root,
+    item: &Owner,
+    before: Option<&OwnerState>,
+    now: Option<&OwnerState>,
+) -> Result<Undone> {
+    let (Some(_), Some(found)) = (now, root.find_nofollow(&item.path)?) else {
+        return Ok(Undone::AlreadyBack);
+    };
     let Some(before) = before else { return remove(root, item, &found) };
     if found.kind() != before.kind {
         return Ok(Undone::Left("something else is there now".to_string()));

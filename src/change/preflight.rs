@@ -25,7 +25,9 @@ pub fn check(root: &Root, changes: &[Change]) -> Result<()> {
 
 fn written(item: &Item) -> Vec<PathBuf> {
     match item {
-        Item::Group(_) | Item::User(_) | Item::Member(_) | Item::Renumber(_) => vec![PathBuf::from("/etc/group")],
+        Item::Group(_) | Item::User(_) | Item::Member(_) | Item::Renumber(_) => {
+            vec![PathBuf::from("/etc/group")]
+        }
         Item::Owner(owner) => vec![owner.path.clone()],
         Item::File(file) => vec![file.path.clone()],
         Item::Setting(setting) => vec![setting.path.clone()],
@@ -38,7 +40,10 @@ fn writable(root: &Root, target: &Path) -> Result<()> {
         let Some(found) = root.find(path)? else { continue };
         let filesystem = fstatvfs(found.fd())?;
         if filesystem.flags().contains(FsFlags::ST_RDONLY) {
-            bail!("{}: the filesystem is read-only; nothing was changed (remount it writable first)", target.display());
+            bail!(
+                "{}: the filesystem is read-only; nothing was changed (remount it writable first)",
+                target.display()
+            );
         }
         // hugetlbfs and other memory filesystems without a limit report no blocks at all.
         let free = filesystem.blocks_available() * filesystem.fragment_size();

@@ -20,7 +20,8 @@ fn read(root: &Root, path: &Path) -> Result<(FileState, String)> {
 
 pub fn set(root: &Root, item: &Setting) -> Result<()> {
     let (state, text) = read(root, &item.path)?;
-    let new = virconf::set_text(&text, &item.key, &item.value).with_context(|| item.path.display().to_string())?;
+    let new =
+        virconf::set_text(&text, &item.key, &item.value).with_context(|| item.path.display().to_string())?;
     // Never a file that libvirt would refuse: it is read as libvirt reads it before it takes the old one's place.
     if let Err(error) = virconf::VirConf::parse(&new) {
         bail!("{}: the edit would break it ({error}); nothing was written", item.path.display());
@@ -29,8 +30,15 @@ pub fn set(root: &Root, item: &Setting) -> Result<()> {
 }
 
 /// The key goes back to what it was, whatever else changed in the file.
-pub fn unset(root: &Root, item: &Setting, before: Option<&FileState>, now: Option<&FileState>) -> Result<Undone> {
-    let (Some(before), Some(_)) = (before, now) else { return Ok(Undone::Left("the file is gone".to_string())) };
+pub fn unset(
+    root: &Root,
+    item: &Setting,
+    before: Option<&FileState>,
+    now: Option<&FileState>,
+) -> Result<Undone> {
+    let (Some(before), Some(_)) = (before, now) else {
+        return Ok(Undone::Left("the file is gone".to_string()));
+    };
     let (state, text) = read(root, &item.path)?;
     let context = || item.path.display().to_string();
     let previous = virconf::previous(before.content.text(), &item.key).with_context(context)?;
@@ -49,8 +57,15 @@ pub fn unpatch(root: &Root, item: &Unpatch) -> Result<()> {
 }
 
 /// `revert` puts back exactly what was there, a patch included; not where the package brought a new file since.
-pub fn repatch(root: &Root, item: &Unpatch, before: Option<&FileState>, now: Option<&FileState>) -> Result<Undone> {
-    let (Some(before), Some(now)) = (before, now) else { return Ok(Undone::Left("the file is gone".to_string())) };
+pub fn repatch(
+    root: &Root,
+    item: &Unpatch,
+    before: Option<&FileState>,
+    now: Option<&FileState>,
+) -> Result<Undone> {
+    let (Some(before), Some(now)) = (before, now) else {
+        return Ok(Undone::Left("the file is gone".to_string()));
+    };
     if before == now {
         return Ok(Undone::AlreadyBack);
     }

@@ -36,10 +36,12 @@ pub fn run(args: &ApplyArgs) -> Result<Outcome> {
     let json = args.plan.output.json;
     let mut output = Output { version: 1, ..Output::default() };
     let survey = converge(&root, manager.as_ref(), args, json, &mut output)?;
-    let survey = if args.restart { restart(&root, manager.as_ref(), survey, json, &mut output)? } else { survey };
+    let survey =
+        if args.restart { restart(&root, manager.as_ref(), survey, json, &mut output)? } else { survey };
     drop(lock);
     let findings = survey.findings();
-    let (waiting, findings): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.restart.is_some());
+    let (waiting, findings): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| finding.restart.is_some());
     let broken = findings.iter().any(|finding| finding.level == Level::Broken);
     (output.waiting, output.findings) = (waiting, findings);
     if json {
@@ -127,7 +129,8 @@ fn restart(
     json: bool,
     output: &mut Output,
 ) -> Result<Survey> {
-    let mut units: Vec<String> = survey.findings().into_iter().filter_map(|finding| finding.restart).collect();
+    let mut units: Vec<String> =
+        survey.findings().into_iter().filter_map(|finding| finding.restart).collect();
     let switch = survey.accord.dataplane.as_ref().map(|dataplane| dataplane.switch_unit.clone());
     units.sort_by_key(|unit| Some(unit) != switch.as_ref());
     units.dedup();

@@ -113,7 +113,8 @@ pub fn run(args: &PlanArgs) -> Result<Outcome> {
     let manager = systemd::connect(&root)?;
     let survey = Survey::take(&root, manager.as_ref(), Options { renumber: args.renumber })?;
     let plan = Plan::of(&survey)?;
-    let waiting: Vec<Finding> = survey.findings().into_iter().filter(|finding| finding.restart.is_some()).collect();
+    let waiting: Vec<Finding> =
+        survey.findings().into_iter().filter(|finding| finding.restart.is_some()).collect();
     if args.output.json {
         report::json(&Output { version: 1, steps: plan.steps(&survey), waiting })?;
     } else if plan.is_empty() {

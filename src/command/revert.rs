@@ -52,7 +52,13 @@ pub fn run(args: &RevertArgs) -> Result<Outcome> {
     finish(manager.as_ref(), args, units, &mut output)?;
     tell(args.output.json, &output)?;
     let left = output.undone.iter().any(|line| matches!(line.outcome, Undone::Left(_)));
-    Ok(if !output.failed.is_empty() { Outcome::Waiting } else if left { Outcome::Advice } else { Outcome::Fine })
+    Ok(if !output.failed.is_empty() {
+        Outcome::Waiting
+    } else if left {
+        Outcome::Advice
+    } else {
+        Outcome::Fine
+    })
 }
 
 /// The last change first. What cannot be undone does not keep the rest from it, and stays in the journal.
@@ -74,7 +80,9 @@ fn take_back(root: &Root, journal: &mut Journal, output: &mut Output) -> Result<
 
 fn withdraw_grants(root: &Root, survey: &Survey) -> Result<()> {
     let Some(live) = &survey.live else { return Ok(()) };
-    let Some((gid, umask)) = live.vswitchd().and_then(|process| Some((process.gid.effective, process.umask?))) else {
+    let Some((gid, umask)) =
+        live.vswitchd().and_then(|process| Some((process.gid.effective, process.umask?)))
+    else {
         return Ok(());
     };
     for grant in grant::withdraw(&survey.accord, &live.sockets, gid, umask) {
@@ -113,7 +121,12 @@ fn touched_services(survey: &Survey, journal: &Journal) -> Vec<String> {
     units
 }
 
-fn finish(manager: &dyn ServiceManager, args: &RevertArgs, units: Vec<String>, output: &mut Output) -> Result<()> {
+fn finish(
+    manager: &dyn ServiceManager,
+    args: &RevertArgs,
+    units: Vec<String>,
+    output: &mut Output,
+) -> Result<()> {
     if output.undone.is_empty() {
         return Ok(());
     }

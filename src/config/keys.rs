@@ -26,8 +26,8 @@ pub const KEYS: &[Key] = &[
     Key { name: "gid", default: "42477", meaning: "its number, the contract with containers" },
     Key {
         name: "gid-mismatch",
-        default: "keep",
-        meaning: "the group exists with another number: keep it, or renumber it with its files",
+        default: "report",
+        meaning: "the group exists with another number: keep it, report (keep it and advise), or renumber it with its files",
     },
     Key {
         name: "socket-directory",

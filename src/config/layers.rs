@@ -49,8 +49,7 @@ pub struct Raw(BTreeMap<&'static str, Effective>);
 impl Raw {
     /// The built-in defaults alone.
     pub fn defaults() -> Raw {
-        let default =
-            |value: &str| Effective { value: value.to_string(), origin: Origin::Default };
+        let default = |value: &str| Effective { value: value.to_string(), origin: Origin::Default };
         Raw(KEYS.iter().map(|key| (key.name, default(key.default))).collect())
     }
 
@@ -73,7 +72,10 @@ impl Raw {
             let lines = SectionLines::new(text, section);
             if section != SECTION {
                 let line = lines.start;
-                bail!("{}:{line}: unknown section [{section}]; the one section is [{SECTION}]", path.display());
+                bail!(
+                    "{}:{line}: unknown section [{section}]; the one section is [{SECTION}]",
+                    path.display()
+                );
             }
             for (name, value) in values {
                 let line = lines.line_of(name);

@@ -22,7 +22,8 @@ fn a_later_file_wins_and_the_origin_is_kept() {
     let mut raw = Raw::defaults();
     raw.overlay(Path::new("/a"), "[accord]\ngid = 7\ngroup = one\n").unwrap();
     raw.overlay(Path::new("/b"), "# comment\n[accord]\n\ngid = 8\n").unwrap();
-    let values: Vec<String> = raw.iter().map(|(name, e)| format!("{name}={} {}", e.value, e.origin)).collect();
+    let values: Vec<String> =
+        raw.iter().map(|(name, e)| format!("{name}={} {}", e.value, e.origin)).collect();
     assert!(values.contains(&"gid=8 /b:4".to_string()), "{values:?}");
     assert!(values.contains(&"group=one /a:3".to_string()), "{values:?}");
 }
@@ -40,7 +41,10 @@ fn bad_input_gets_one_line_with_the_place_and_what_was_expected() {
         ("[accord]\nqemu_group = keep\n", ":2: unknown key 'qemu_group'; did you mean 'qemu-group'?"),
         ("[accord]\n\ngid = many\n", ":3: gid = many: expected a group number"),
         ("[accord]\ngid = 0\n", ":2: gid = 0: expected a group number"),
-        ("[accord]\nsocket-directory = var/lib\n", ":2: socket-directory = var/lib: expected an absolute path"),
+        (
+            "[accord]\nsocket-directory = var/lib\n",
+            ":2: socket-directory = var/lib: expected an absolute path",
+        ),
         ("[accord]\nsocket-directory = /var/lib/../x\n", "expected a clean path"),
         ("[accord]\nsocket-directory = /var\n", "expected a directory of its own"),
         ("[accord]\ngroup = Huge\n", "expected an account name"),

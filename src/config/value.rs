@@ -41,6 +41,8 @@ impl fmt::Display for PortType {
 pub enum GidMismatch {
     /// Use it with the number it has.
     Keep,
+    /// The same, and let `check` say so.
+    Report,
     /// Give it the configured number, its files with it.
     Renumber,
 }
@@ -123,7 +125,8 @@ pub(super) fn account_name(text: &str) -> Result<String, String> {
     if first && rest && text.len() <= 32 {
         Ok(text.to_string())
     } else {
-        Err("an account name: a lower-case letter or '_', then letters, digits, '_' or '-', at most 32".into())
+        Err("an account name: a lower-case letter or '_', then letters, digits, '_' or '-', at most 32"
+            .into())
     }
 }
 
@@ -138,8 +141,9 @@ pub(super) fn gid(text: &str) -> Result<u32, String> {
 pub(super) fn gid_mismatch(text: &str) -> Result<GidMismatch, String> {
     match text {
         "keep" => Ok(GidMismatch::Keep),
+        "report" => Ok(GidMismatch::Report),
         "renumber" => Ok(GidMismatch::Renumber),
-        _ => Err("keep or renumber".into()),
+        _ => Err("keep, report or renumber".into()),
     }
 }
 
@@ -163,7 +167,8 @@ pub(super) fn directory(text: &str) -> Result<PathBuf, String> {
     if !path.components().all(clean) || path.components().collect::<PathBuf>().as_os_str() != text {
         return Err("a clean path: no '.', '..', '//' or final '/'".into());
     }
-    if path.components().count() < 3 || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'%' && b != b'"') {
+    if path.components().count() < 3 || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'%' && b != b'"')
+    {
         return Err("a directory of its own below a top directory, without blanks or quotes".into());
     }
     if text.len() > LONGEST_DIRECTORY {

@@ -102,7 +102,12 @@ impl Accounts {
             gids.extend(known.iter().map(users::Group::gid));
         }
         let mut seen = Vec::new();
-        gids.retain(|gid| !seen.contains(gid) && { seen.push(*gid); true });
+        gids.retain(|gid| {
+            !seen.contains(gid) && {
+                seen.push(*gid);
+                true
+            }
+        });
         gids
     }
 
@@ -113,7 +118,8 @@ impl Accounts {
 
     /// A group's name, or its number where it has none.
     pub fn group_name(&self, gid: u32) -> String {
-        let announced = || self.announced.iter().find(|(number, _)| *number == gid).map(|(_, name)| name.clone());
+        let announced =
+            || self.announced.iter().find(|(number, _)| *number == gid).map(|(_, name)| name.clone());
         self.group_by_id(gid).map(|group| group.name).or_else(announced).unwrap_or_else(|| gid.to_string())
     }
 
@@ -200,7 +206,8 @@ fn parse_groups(text: &str) -> Vec<Group> {
 
 /// The services of nsswitch.conf's `group:` line, without the actions in brackets; `files` where there is none.
 fn group_services(text: &str) -> Vec<String> {
-    let line = text.lines().filter_map(|line| line.trim().strip_prefix("group:")).next_back().unwrap_or("files");
+    let line =
+        text.lines().filter_map(|line| line.trim().strip_prefix("group:")).next_back().unwrap_or("files");
     let line = line.split('#').next().unwrap_or_default();
     let mut in_action = false;
     let mut services = Vec::new();
@@ -240,6 +247,9 @@ mod tests {
     fn actions_in_nsswitch_are_no_services() {
         assert_eq!(group_services("group: files [SUCCESS=merge] sss # x\n"), ["files", "sss"]);
         assert_eq!(group_services("passwd: sss\n"), ["files"]);
-        assert_eq!(group_services("group: files [!UNAVAIL=return NOTFOUND=continue] altfiles\n"), ["files", "altfiles"]);
+        assert_eq!(
+            group_services("group: files [!UNAVAIL=return NOTFOUND=continue] altfiles\n"),
+            ["files", "altfiles"]
+        );
     }
 }

@@ -42,7 +42,8 @@ fn own_mount(line: &str) -> Option<PathBuf> {
     let (before, after) = line.split_once(" - ")?;
     let kind = after.split(' ').next()?;
     let path = before.split(' ').nth(4)?;
-    let unescaped = path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\");
+    let unescaped =
+        path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\");
     OWN_FILESYSTEMS.contains(&kind).then(|| PathBuf::from(unescaped))
 }
 

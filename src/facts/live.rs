@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::Known;
 use super::domains::{self, Domain, Domains};
 use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort};
 use super::paths::{PathFact, read_chain};
 use super::processes::{self, Process};
 use super::sockets::{self, Liveness};
-use super::Known;
 use crate::accord::{Accord, Item};
 use crate::config::PortType;
 use crate::paths;
@@ -98,7 +98,9 @@ impl Live {
         let sockets = port_sockets(root, ports)?;
         let daemons = ["libvirtd", "virtqemud"];
         let wanted = profile.hypervisor.as_ref().and_then(|found| found.daemon_unit.strip_suffix(".service"));
-        let libvirt = processes::by_name(root, &daemons)?.into_iter().find(|process| Some(process.name.as_str()) == wanted);
+        let libvirt = processes::by_name(root, &daemons)?
+            .into_iter()
+            .find(|process| Some(process.name.as_str()) == wanted);
         let conf = root.find(Path::new(paths::QEMU_CONF))?;
         Ok(Live {
             units: our_units(units, accord)?,
@@ -180,12 +182,16 @@ fn guarded(root: &Root, sockets: &[PortSocket]) -> Result<Vec<Guarded>> {
     let run = Path::new(paths::OVS_RUN);
     let in_run = root.list(run)?.into_iter().map(|name| run.join(name));
     for path in in_run.chain(databases) {
-        if sockets.iter().any(|socket| socket.path.file_name() == path.file_name() && socket.kind == PortType::Dpdkvhostuser) {
+        if sockets.iter().any(|socket| {
+            socket.path.file_name() == path.file_name() && socket.kind == PortType::Dpdkvhostuser
+        }) {
             continue;
         }
         // A link into another tree is judged there; one that is not to be trusted is no way in for us to judge.
         let Ok(fact) = read_chain(root, &path) else { continue };
-        if let Some(kind) = fact.node().map(|node| node.kind).filter(|kind| matches!(kind, Kind::Socket | Kind::File)) {
+        if let Some(kind) =
+            fact.node().map(|node| node.kind).filter(|kind| matches!(kind, Kind::Socket | Kind::File))
+        {
             let is_database = path.extension().is_some_and(|extension| extension == "db");
             if kind == Kind::Socket || is_database {
                 found.push(Guarded { path, kind, fact });

@@ -93,7 +93,9 @@ impl FileState {
 
     /// The extended attributes as bytes.
     pub fn raw_xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
-        let raw = |(name, value): &(String, Bytes)| Ok((OsString::from_vec(name.clone().into_bytes()), value.to_vec()?));
+        let raw = |(name, value): &(String, Bytes)| {
+            Ok((OsString::from_vec(name.clone().into_bytes()), value.to_vec()?))
+        };
         self.xattrs.iter().map(raw).collect()
     }
 }
@@ -170,15 +172,17 @@ pub fn observe(root: &Root, accounts: &Accounts, item: &Item) -> Result<State> {
             let found = root.find_nofollow(path)?.as_ref().map(OwnerState::of);
             Ok(State::Owner { found })
         }
-        Item::File(File { path, .. }) | Item::Setting(Setting { path, .. }) | Item::Unpatch(Unpatch { path, .. }) => {
-            Ok(State::File { found: FileState::read(root, path)? })
-        }
+        Item::File(File { path, .. })
+        | Item::Setting(Setting { path, .. })
+        | Item::Unpatch(Unpatch { path, .. }) => Ok(State::File { found: FileState::read(root, path)? }),
     }
 }
 
 fn account(root: &Root, number: Option<u32>, is_user: bool) -> Result<State> {
     let mut backups = BTreeMap::new();
-    let touched = |path: &&&str| path.ends_with('-') && (is_user || path.contains("/group") || path.contains("/gshadow"));
+    let touched = |path: &&&str| {
+        path.ends_with('-') && (is_user || path.contains("/group") || path.contains("/gshadow"))
+    };
     for path in paths::ACCOUNT_FILES.iter().filter(touched) {
         backups.insert(PathBuf::from(path), FileState::read(root, Path::new(path))?);
     }
@@ -189,8 +193,12 @@ impl State {
     /// Does it hold what the item asks for?
     pub fn satisfies(&self, item: &Item) -> bool {
         match (item, self) {
-            (Item::Group(_) | Item::User(_) | Item::Member(_), State::Account { number, .. }) => number.is_some(),
-            (Item::Renumber(Renumber { gid, .. }), State::Number { gid: now, .. }) => now.is_none_or(|now| now == *gid),
+            (Item::Group(_) | Item::User(_) | Item::Member(_), State::Account { number, .. }) => {
+                number.is_some()
+            }
+            (Item::Renumber(Renumber { gid, .. }), State::Number { gid: now, .. }) => {
+                now.is_none_or(|now| now == *gid)
+            }
             (Item::Owner(owner), State::Owner { found }) => owner_holds(owner, found.as_ref()),
             (Item::File(File { content, .. }), State::File { found }) => found.as_ref().is_some_and(|file| {
                 file.content.text() == content && (file.uid, file.gid, file.mode) == (0, 0, 0o644)

@@ -47,6 +47,9 @@ pub struct Dataplane {
     pub ovsdb_unit: Option<String>,
     /// How the units take a user.
     pub identity_by: IdentityBy,
+    /// The units pass a user even where it is root: OVS then drops root's capabilities as well (OVS 2.8 and 2.9), and
+    /// root may write only what its ids may.
+    pub always_drops: bool,
     /// The user distribution and administrator run it as.
     pub user: String,
     /// The group they run it with; none: the user's own.
@@ -86,7 +89,11 @@ pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> 
         IdentityBy::Neither => None,
     };
     let (user, group) = split_user(user_id.as_deref().unwrap_or("root:root"));
-    let fragments = ovsdb.iter().chain([&vswitchd]).chain(&switch).filter_map(|unit| unit.fragment.clone()).collect();
+    let fragments =
+        ovsdb.iter().chain([&vswitchd]).chain(&switch).filter_map(|unit| unit.fragment.clone()).collect();
+    let passes_always = |(_, text): &(String, UnitText)| {
+        text.list("Service", "ExecStart").iter().any(|line| line.contains("--ovs-user=${OVS_USER_ID}"))
+    };
     let early_chown = |text: &UnitText| {
         text.list("Service", "ExecStartPre")
             .iter()
@@ -97,6 +104,7 @@ pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> 
         vswitchd_unit: vswitchd.name,
         ovsdb_unit: ovsdb.map(|unit| unit.name),
         identity_by,
+        always_drops: declarations.iter().any(passes_always),
         user,
         group,
         options: without_user_option(options),
@@ -129,9 +137,9 @@ fn identity_by(declarations: &[(String, UnitText)]) -> IdentityBy {
 
 fn with_runtime_directory(declarations: &[(String, UnitText)]) -> Vec<String> {
     let has = |text: &UnitText| {
-        text.list("Service", "RuntimeDirectory").iter().any(|value| {
-            value.split_whitespace().any(|directory| directory == "openvswitch")
-        })
+        text.list("Service", "RuntimeDirectory")
+            .iter()
+            .any(|value| value.split_whitespace().any(|directory| directory == "openvswitch"))
     };
     declarations.iter().filter(|(_, text)| has(text)).map(|(name, _)| name.clone()).collect()
 }
@@ -169,7 +177,8 @@ fn user_option(options: &str) -> Option<String> {
 }
 
 fn without_user_option(options: &str) -> String {
-    let others: Vec<&str> = options.split_whitespace().filter(|word| !word.starts_with(USER_OPTION)).collect();
+    let others: Vec<&str> =
+        options.split_whitespace().filter(|word| !word.starts_with(USER_OPTION)).collect();
     others.join(" ")
 }
 

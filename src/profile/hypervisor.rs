@@ -62,7 +62,8 @@ pub(super) fn look(root: &Root, units: &dyn Units, accounts: &Accounts) -> Resul
         return Ok(None);
     };
     let own_group = own_group(accounts, &user);
-    let group = named("group").and_then(|name| find_group(accounts, &name)).unwrap_or_else(|| own_group.clone());
+    let group =
+        named("group").and_then(|name| find_group(accounts, &name)).unwrap_or_else(|| own_group.clone());
     let groups = accounts.groups_of(&user);
     Ok(Some(Hypervisor { daemon_unit, user, group, own_group, groups, conf: state }))
 }
@@ -103,7 +104,9 @@ fn find_user(accounts: &Accounts, name: &str) -> Option<User> {
 fn find_group(accounts: &Accounts, name: &str) -> Option<Group> {
     let number: Option<u32> = name.strip_prefix('+').unwrap_or(name).parse().ok();
     let unnamed = |gid| Group { name: gid_text(gid), gid, members: Vec::new() };
-    accounts.group(name).or_else(|| number.map(|gid| accounts.group_by_id(gid).unwrap_or_else(|| unnamed(gid))))
+    accounts
+        .group(name)
+        .or_else(|| number.map(|gid| accounts.group_by_id(gid).unwrap_or_else(|| unnamed(gid))))
 }
 
 fn gid_text(gid: u32) -> String {
@@ -133,8 +136,13 @@ fn judge(conf: &VirConf, accounts: &Accounts) -> QemuConf {
         Some(Value::List(_)) | None => None,
     };
     if let Some(user) = active("user") {
-        if find_user(accounts, &user).is_none() && user.strip_prefix('+').unwrap_or(&user).parse::<u32>().is_err() {
-            return QemuConf::Invalid(format!("{}: user = \"{user}\": there is no such user", paths::QEMU_CONF));
+        if find_user(accounts, &user).is_none()
+            && user.strip_prefix('+').unwrap_or(&user).parse::<u32>().is_err()
+        {
+            return QemuConf::Invalid(format!(
+                "{}: user = \"{user}\": there is no such user",
+                paths::QEMU_CONF
+            ));
         }
     }
     let group = active("group");

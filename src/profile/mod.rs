@@ -10,7 +10,6 @@ mod dataplane;
 mod hypervisor;
 mod mounts;
 
-
 pub use dataplane::{Dataplane, IdentityBy};
 pub use hypervisor::{Hypervisor, QemuConf};
 pub use mounts::{DeclaredMount, escape_path};

@@ -5,7 +5,7 @@ mod table;
 mod text;
 
 pub use table::table;
-pub use text::{clean, colour, Style};
+pub use text::{Style, clean, colour};
 
 use std::io::Write as _;
 

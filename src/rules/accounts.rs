@@ -57,11 +57,13 @@ fn renumbered(case: &Case<'_>) -> Vec<Evidence> {
 
 fn not_the_contract(case: &Case<'_>) -> Vec<Evidence> {
     let group = &case.accord.group;
-    let evidence = || {
-        let seen = format!("gid {}, the contract is {}", group.gid, group.contract);
-        Evidence::mended_by(format!("group {}", group.name), seen, "vhost-accord apply --renumber --restart")
+    let evidence = |contract| {
+        let seen = format!("gid {}, the contract is {contract}", group.gid);
+        let mend =
+            "vhost-accord apply --renumber --restart, or set gid-mismatch=keep where no container takes part";
+        Evidence::mended_by(format!("group {}", group.name), seen, mend)
     };
-    (group.gid != group.contract).then(evidence).into_iter().collect()
+    group.contract.map(evidence).into_iter().collect()
 }
 
 fn sources_disagree(case: &Case<'_>) -> Vec<Evidence> {
@@ -69,7 +71,8 @@ fn sources_disagree(case: &Case<'_>) -> Vec<Evidence> {
     let sources = &case.profile.accounts.sources;
     let agree = sources.windows(2).all(|pair| pair[0].gid == pair[1].gid);
     let evidence = || {
-        let seen: Vec<String> = sources.iter().map(|source| format!("{} says {}", source.name, source.gid)).collect();
+        let seen: Vec<String> =
+            sources.iter().map(|source| format!("{} says {}", source.name, source.gid)).collect();
         let mend = format!("make every source of 'group:' in /etc/nsswitch.conf give {name} the same number");
         Evidence::mended_by(format!("group {name}"), seen.join(", "), mend)
     };

@@ -10,7 +10,6 @@ mod reach;
 mod sockets;
 mod units;
 
-
 use serde::Serialize;
 
 use crate::accord::Accord;

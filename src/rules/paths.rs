@@ -78,10 +78,12 @@ fn deviations(case: &Case<'_>, subject: Subject, aspect: Aspect) -> Vec<Evidence
 
 /// The first thing that is wrong, so that one breakage is one finding.
 fn aspect_of(item: &Owner, found: Option<&OwnerState>) -> Aspect {
-    let Some(found) = found.filter(|found| item.absent == Absent::Fine || found.kind == Kind::Directory) else {
+    let Some(found) = found.filter(|found| item.absent == Absent::Fine || found.kind == Kind::Directory)
+    else {
         return Aspect::Missing;
     };
-    let owner_holds = item.uid.is_none_or(|uid| uid == found.uid) && item.gid.is_none_or(|gid| gid == found.gid);
+    let owner_holds =
+        item.uid.is_none_or(|uid| uid == found.uid) && item.gid.is_none_or(|gid| gid == found.gid);
     if owner_holds { Aspect::Mode } else { Aspect::Owner }
 }
 

@@ -55,7 +55,10 @@ fn group(case: &Case<'_>) -> Vec<Evidence> {
             Some(Value::List(_)) => format!("{key} is a list"),
             None => format!("{key} is not set"),
         };
-        evidence.push(Evidence::applies(path.display().to_string(), format!("{now}, expected {key} = \"{value}\"")));
+        evidence.push(Evidence::applies(
+            path.display().to_string(),
+            format!("{now}, expected {key} = \"{value}\""),
+        ));
     }
     evidence
 }

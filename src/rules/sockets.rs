@@ -54,7 +54,9 @@ fn connect(identity: &Identity, fact: &PathFact) -> Option<Verdict> {
 }
 
 fn server_socket(case: &Case<'_>) -> Vec<Evidence> {
-    let Some(qemu) = qemu_identity(case).filter(|_| case.accord.server_access.is_some()) else { return Vec::new() };
+    let Some(qemu) = qemu_identity(case).filter(|_| case.accord.server_access.is_some()) else {
+        return Vec::new();
+    };
     let mut evidence = Vec::new();
     for socket in of_kind(case, PortType::Dpdkvhostuser).filter(|socket| socket.liveness != Liveness::Stale) {
         if let Some(Verdict::Denied(denial)) = connect(&qemu, &socket.fact) {
@@ -65,7 +67,9 @@ fn server_socket(case: &Case<'_>) -> Vec<Evidence> {
 }
 
 fn client_socket(case: &Case<'_>) -> Vec<Evidence> {
-    let (Some(live), true) = (case.live, case.accord.has(PortType::Dpdkvhostuserclient)) else { return Vec::new() };
+    let (Some(live), true) = (case.live, case.accord.has(PortType::Dpdkvhostuserclient)) else {
+        return Vec::new();
+    };
     let Some(vswitchd) = live.vswitchd() else { return Vec::new() };
     let identity = vswitchd.identity();
     let mut evidence = Vec::new();
@@ -83,8 +87,15 @@ fn client_socket_group(case: &Case<'_>) -> Vec<Evidence> {
     let mut evidence = Vec::new();
     for socket in of_kind(case, PortType::Dpdkvhostuserclient) {
         let subject = socket.path.display().to_string();
-        let Some(node) = socket.fact.node().filter(|_| socket.path.starts_with(&case.accord.socket_directory)) else { continue };
-        if node.gid != wanted.gid && !refused.contains(&subject) && case.accord.has(PortType::Dpdkvhostuserclient) {
+        let Some(node) =
+            socket.fact.node().filter(|_| socket.path.starts_with(&case.accord.socket_directory))
+        else {
+            continue;
+        };
+        if node.gid != wanted.gid
+            && !refused.contains(&subject)
+            && case.accord.has(PortType::Dpdkvhostuserclient)
+        {
             let seen = format!("group {}, expected {}", case.names.group_name(node.gid), wanted.name);
             evidence.push(Evidence::applies(subject, seen));
         }
@@ -94,7 +105,8 @@ fn client_socket_group(case: &Case<'_>) -> Vec<Evidence> {
 
 fn stale(case: &Case<'_>) -> Vec<Evidence> {
     let stale = |socket: &&PortSocket| socket.liveness == Liveness::Stale;
-    let Some(dataplane) = case.accord.dataplane.as_ref().filter(|_| case.accord.server_access.is_some()) else {
+    let Some(dataplane) = case.accord.dataplane.as_ref().filter(|_| case.accord.server_access.is_some())
+    else {
         return Vec::new();
     };
     of_kind(case, PortType::Dpdkvhostuser)
