@@ -13,7 +13,7 @@ use zbus::message::Message;
 use zbus::{DynamicType, OwnedObjectPath, OwnedVariant};
 
 use super::fact::{DEFAULT_UMASK, UnitFact, set};
-use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units};
+use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live};
 
 const NAME: &str = "org.freedesktop.systemd1";
 const MANAGER: (&str, &str) = ("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
@@ -113,13 +113,14 @@ impl Units for Bus {
         if unit.text("LoadState") == "not-found" {
             return Ok(None);
         }
-        let kind = match name.rsplit_once('.') {
-            Some((_, "service")) => "Service",
-            Some((_, "mount")) => "Mount",
-            _ => return Ok(Some(fact(&unit, &Properties::default()))),
+        let own = match name.rsplit_once('.') {
+            Some((_, "service")) => self.properties(path.as_str(), "Service").with_context(context)?,
+            Some((_, "mount")) => self.properties(path.as_str(), "Mount").with_context(context)?,
+            _ => Properties::default(),
         };
-        let own = self.properties(path.as_str(), kind).with_context(context)?;
-        Ok(Some(fact(&unit, &own)))
+        let mut fact = fact(&unit, &own);
+        live::see_new_drop_ins(&mut fact).with_context(context)?;
+        Ok(Some(fact))
     }
 }
 

@@ -24,7 +24,7 @@ pub struct UnitFact {
     pub fragment: Option<PathBuf>,
     /// The drop-ins that count, in the order they apply.
     pub drop_ins: Vec<PathBuf>,
-    /// The files changed since systemd read them.
+    /// The files changed since systemd read them: as it says itself, or a drop-in that it did not see.
     pub need_daemon_reload: bool,
     /// `Group=`.
     pub group: Option<String>,

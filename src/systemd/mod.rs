@@ -6,6 +6,7 @@
 pub mod dbus;
 mod fact;
 pub mod image;
+mod live;
 pub mod systemctl;
 mod words;
 

@@ -7,12 +7,12 @@ mod tests;
 mod time;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
 use super::fact::{DEFAULT_UMASK, UnitFact, set};
-use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, words};
+use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live, words};
 use crate::edit::unit::UnitText;
 
 const PROPERTIES: &str = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,Group,User,UMask,\
@@ -64,8 +64,9 @@ impl Units for Systemctl {
         let Some(mut unit) = parse_show(&text).with_context(|| format!("reading the unit {name}"))? else {
             return Ok(None);
         };
-        let written = written(&unit);
+        let written = live::written(&unit)?;
         restore_words(&mut unit, &written);
+        live::see_new_drop_ins(&mut unit)?;
         Ok(Some(unit))
     }
 }
@@ -147,12 +148,6 @@ fn arguments(text: &str) -> Option<Vec<String>> {
     let (_, rest) = text.split_once(" ; argv[]=")?;
     let (arguments, _) = rest.split_once(" ; ignore_errors=").or_else(|| rest.split_once(" ; flags="))?;
     Some(arguments.split(' ').map(str::to_string).collect())
-}
-
-/// The unit's files as systemd merged them.
-fn written(unit: &UnitFact) -> UnitText {
-    let read = |path: &Path| std::fs::read_to_string(path).ok().map(|text| UnitText::parse(&text));
-    UnitText::merge(unit.fragment.iter().chain(&unit.drop_ins).filter_map(|path| read(path)))
 }
 
 /// Where the unit's files tell which words belong together, and agree otherwise with what systemd said, takes it from them.

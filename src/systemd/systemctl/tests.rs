@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::*;

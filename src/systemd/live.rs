@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the running systemd does not tell, from the unit files of the live node.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::fact::UnitFact;
+use crate::edit::unit::UnitText;
+use crate::root::{Kind, Root};
+
+const UNIT_PATH: [&str; 5] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+
+/// Sees the drop-ins that systemd overlooks: its `NeedDaemonReload` stays `no` when the first file appears in a new
+/// `NAME.d` (seen with 252), because it only looks into directories it knew at the last reload.
+pub(super) fn see_new_drop_ins(unit: &mut UnitFact) -> Result<()> {
+    let root = Root::open(Path::new("/"))?;
+    for base in UNIT_PATH {
+        let Some(dir) = root.find(&Path::new(base).join(format!("{}.d", unit.name)))? else { continue };
+        if dir.kind() != Kind::Directory {
+            continue;
+        }
+        for name in dir.names()? {
+            let is_file = dir.entry(&name)?.is_some_and(|entry| entry.kind() == Kind::File);
+            let is_drop_in = is_file && Path::new(&name).extension() == Some(OsStr::new("conf"));
+            let is_known = unit.drop_ins.iter().any(|path| path.file_name() == Some(&name));
+            unit.need_daemon_reload |= is_drop_in && !is_known;
+        }
+    }
+    Ok(())
+}
+
+/// The unit's files merged, as far as they can be read.
+pub(super) fn written(unit: &UnitFact) -> Result<UnitText> {
+    let root = Root::open(Path::new("/"))?;
+    let read = |path| root.read(path).ok().flatten();
+    let texts = unit.fragment.iter().chain(&unit.drop_ins).filter_map(|path| read(path));
+    Ok(UnitText::merge(texts.map(|text| UnitText::parse(&String::from_utf8_lossy(&text)))))
+}
