@@ -72,20 +72,30 @@ fn finds_this_process_as_it_is() {
 #[test]
 fn an_image_has_no_processes() {
     let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("proc/1")).unwrap();
+    std::fs::write(dir.path().join("proc/1/comm"), "init\n").unwrap();
+    std::fs::write(dir.path().join("proc/1/status"), "half a file").unwrap();
+    std::fs::write(dir.path().join("proc/1/stat"), "").unwrap();
+    std::fs::write(dir.path().join("proc/1/cmdline"), "").unwrap();
     assert_eq!(by_name(&Root::open(dir.path()).unwrap(), &["systemd", "init"]).unwrap(), []);
 }
 
 #[test]
 fn processes_that_end_meanwhile_do_no_harm() {
     let root = Root::open(Path::new("/")).unwrap();
-    let end = std::time::Instant::now() + Duration::from_millis(500);
-    let churn = std::thread::spawn(move || {
-        while std::time::Instant::now() < end {
-            std::process::Command::new("true").status().unwrap();
-        }
-    });
-    while !churn.is_finished() {
+    let end = std::time::Instant::now() + Duration::from_secs(1);
+    let churn = || {
+        std::thread::spawn(move || {
+            while std::time::Instant::now() < end {
+                std::process::Command::new("true").status().unwrap();
+            }
+        })
+    };
+    let churns = [churn(), churn(), churn(), churn()];
+    while std::time::Instant::now() < end {
         by_name(&root, &["true"]).unwrap();
     }
-    churn.join().unwrap();
+    for churn in churns {
+        churn.join().unwrap();
+    }
 }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
-use vhost_accord::facts::sockets::{Liveness, SocketType, list, listeners_at, liveness, parse};
+use vhost_accord::facts::sockets::{Liveness, SocketType, list, listeners_at, liveness, liveness_of, parse};
 use vhost_accord::root::Root;
 
 const TABLE: &[u8] = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
@@ -67,6 +67,11 @@ fn a_newer_file_at_the_path_of_a_listener_is_judged_by_itself() {
     drop(UnixListener::bind(&path).unwrap());
     assert_eq!(liveness(&root, &path), Liveness::Stale);
     assert_eq!(liveness(&root, &moved), Liveness::Listening);
+    // What is held stays what it is, whatever its name leads to now.
+    let held = root.find_nofollow(&moved).unwrap().unwrap();
+    std::fs::rename(&path, &moved).unwrap();
+    assert_eq!(liveness(&root, &moved), Liveness::Stale);
+    assert_eq!(liveness_of(&held), Liveness::Listening);
 }
 
 #[test]

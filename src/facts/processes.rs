@@ -64,7 +64,8 @@ pub struct Process {
     pub exe: Option<PathBuf>,
     /// Its arguments.
     pub cmdline: Vec<String>,
-    /// Whether it sees the same mounts as we do: false in a container. `None` when we may not know.
+    /// Whether it sees the same mounts as we do: false in a container, and for QEMU with libvirt's `namespaces =
+    /// ["mount"]` (the default). `None` when we may not know.
     pub same_mounts: Option<bool>,
 }
 

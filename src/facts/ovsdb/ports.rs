@@ -31,9 +31,10 @@ pub struct VhostPort {
     pub kind: PortType,
     /// `options:vhost-server-path`, where QEMU's socket is to be. Of a `dpdkvhostuserclient` only.
     pub server_path: Option<PathBuf>,
-    /// `status:socket`: the path that OVS really uses, once the port works.
+    /// `status:socket`: the path that OVS really uses, there while [`connected`](Self::connected).
     pub socket: Option<PathBuf>,
-    /// `status:status`: whether the other side is connected.
+    /// `status:status`: whether the guest's driver took the device over. Stays false while QEMU is connected but the
+    /// guest did not come that far (seen with 3.1).
     pub connected: Option<bool>,
     /// Its OpenFlow port number; -1 when OVS could not make the port, `None` when it did not try yet.
     pub ofport: Option<i64>,
