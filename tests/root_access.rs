@@ -24,7 +24,6 @@ use helper::Helper;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use random::Random;
-use tempfile::TempDir;
 use tree::{GIDS, Leaf, Tree, UIDS};
 use vhost_accord::access::{Denial, Identity, Node, Perm, Verdict, Wish, may, permits};
 use vhost_accord::facts::paths::{PathFact, read_chain};
@@ -42,38 +41,36 @@ const KINDS: usize = 2 * 13 + 8;
 /// Where a tree's things are reached: as they are, through a symlink, or through a read-only mount.
 const VIEWS: [&str; 3] = ["trees", "links", "read-only"];
 
+/// Set for the run within the mount namespace: where it may build.
+const BASE: &str = "VHOST_ACCORD_ACCESS_BASE";
+
 #[test]
 #[ignore = "needs root: make test"]
 fn prediction_and_kernel_agree() {
-    if in_private_mounts() {
-        let seed =
-            std::env::var("VHOST_ACCORD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-                SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 & 0xffff_ffff
-            });
-        Comparison::new(seed).run();
-    }
+    let Some(base) = std::env::var_os(BASE) else { return run_in_private_mounts() };
+    let seed = std::env::var("VHOST_ACCORD_SEED").ok().map(|seed| seed.parse().unwrap());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    Comparison::new(seed.unwrap_or(now & 0xffff_ffff), PathBuf::from(base)).run();
 }
 
 /// Runs the test once more in a mount namespace of its own, so that no mount is left whatever happens to it.
-fn in_private_mounts() -> bool {
-    const INSIDE: &str = "VHOST_ACCORD_ACCESS_INSIDE";
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
+fn run_in_private_mounts() {
+    let everybody = Permissions::from_mode(0o755);
+    let base = tempfile::Builder::new().prefix("access").permissions(everybody).tempdir().unwrap();
     let status = Command::new("unshare")
         .args(["--mount", "--propagation", "private"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "prediction_and_kernel_agree", "--ignored", "--nocapture"])
-        .env(INSIDE, "1")
+        .env(BASE, base.path())
         .status();
     assert!(status.unwrap().success(), "see the output of the inner test above");
-    false
+    base.close().unwrap();
 }
 
 struct Comparison {
     seed: u64,
     random: Random,
-    base: TempDir,
+    base: PathBuf,
     trees: Vec<Tree>,
     /// Trees on a filesystem that is read-only itself.
     frozen: Vec<Tree>,
@@ -84,16 +81,11 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn new(seed: u64) -> Comparison {
+    fn new(seed: u64, base: PathBuf) -> Comparison {
         let mut random = Random::new(seed);
-        let base = tempfile::Builder::new()
-            .prefix("va")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir()
-            .unwrap();
-        fs::copy(std::env::current_exe().unwrap(), base.path().join("helper")).unwrap();
-        let trees = (0..TREES).map(|number| plant(&mut random, base.path(), number)).collect();
-        let frozen_top = public_directory(base.path().join("frozen"));
+        fs::copy(std::env::current_exe().unwrap(), base.join("helper")).unwrap();
+        let trees = (0..TREES).map(|number| plant(&mut random, &base, number)).collect();
+        let frozen_top = public_directory(base.join("frozen"));
         mount(Some("none"), &frozen_top, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
         let frozen = (0..TREES / 4).map(|number| {
             let top = public_directory(frozen_top.join(number.to_string()));
@@ -101,9 +93,8 @@ impl Comparison {
         });
         let frozen = frozen.collect();
         read_only(&frozen_top, MsFlags::empty());
-        let bound = public_directory(base.path().join("read-only"));
-        mount(Some(&base.path().join("trees")), &bound, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .unwrap();
+        let bound = public_directory(base.join("read-only"));
+        mount(Some(&base.join("trees")), &bound, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
         read_only(&bound, MsFlags::MS_BIND);
         let root = Root::open(Path::new("/")).unwrap();
         let (seen, differences) = (BTreeMap::new(), Vec::new());
@@ -114,7 +105,7 @@ impl Comparison {
         let start = Instant::now();
         for _ in 0..IDENTITIES {
             let identity = random_identity(&mut self.random);
-            let mut helper = Helper::start(&self.base.path().join("helper"), &identity);
+            let mut helper = Helper::start(&self.base.join("helper"), &identity);
             self.try_everything(&mut helper);
             helper.stop();
         }
@@ -168,14 +159,14 @@ impl Comparison {
     }
 
     fn seen_as(&self, path: &Path, view: &str) -> PathBuf {
-        let inside = path.strip_prefix(self.base.path().join("trees"));
+        let inside = path.strip_prefix(self.base.join("trees"));
         match (view, inside) {
             ("links", Ok(inside)) => {
                 let mut parts = inside.components();
                 let number = parts.next().unwrap();
-                self.base.path().join("links").join(number).join("via").join(parts)
+                self.base.join("links").join(number).join("via").join(parts)
             }
-            (_, Ok(inside)) => self.base.path().join(view).join(inside),
+            (_, Ok(inside)) => self.base.join(view).join(inside),
             (_, Err(_)) => path.to_path_buf(),
         }
     }
