@@ -221,10 +221,15 @@ fn state(accord: &Accord, wanted: &DataplaneAccord, found: &Dataplane) -> Vec<It
     // QEMU in the dataplane's group must not read the database: its directory is the dataplane's alone then.
     let qemu_in_group = accord.qemu.as_ref().is_some_and(|qemu| qemu.is_in(wanted.gid));
     let private = qemu_in_group.then_some(0o700);
+    let directory = |path: &str| {
+        let path = PathBuf::from(path);
+        let mode = private.filter(|_| path == found.database_directory);
+        data(path, mode)
+    };
     let mut items = vec![
-        data(PathBuf::from(paths::OVS_ETC), None),
+        directory(paths::OVS_ETC),
         data(Path::new(paths::OVS_ETC).join("system-id.conf"), None),
-        data(PathBuf::from(paths::OVS_LIB), private),
+        directory(paths::OVS_LIB),
         data(PathBuf::from(paths::OVS_LOG), None),
         data(Path::new(paths::OVS_LOG).join("ovs-vswitchd.log"), None),
         data(Path::new(paths::OVS_LOG).join("ovsdb-server.log"), None),

@@ -11,7 +11,7 @@ use super::declared;
 use crate::edit::shell::EnvFile;
 use crate::edit::unit::UnitText;
 use crate::paths;
-use crate::root::Root;
+use crate::root::{Kind, Root};
 use crate::systemd::{UnitFact, Units};
 
 /// Units that run ovs-vswitchd; the second is of OVS 2.5 (RHEL).
@@ -61,6 +61,8 @@ pub struct Dataplane {
     pub runtime_directory_units: Vec<String>,
     /// A unit changes the run directory's owner before anything made it, so the directory must be there.
     pub needs_run_directory: bool,
+    /// Where the database is: beside the configuration before OVS 3.1's packages.
+    pub database_directory: PathBuf,
     /// The files the units are read from.
     pub fragments: Vec<PathBuf>,
 }
@@ -108,10 +110,17 @@ pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> 
         user,
         group,
         options: without_user_option(options),
+        database_directory: database_directory(root)?,
         fragments,
         runtime_directory_units: with_runtime_directory(&declarations),
         needs_run_directory: declarations.iter().any(|(_, text)| early_chown(text)),
     }))
+}
+
+fn database_directory(root: &Root) -> Result<PathBuf> {
+    let beside = root.find_nofollow(&Path::new(paths::OVS_ETC).join("conf.db"))?;
+    let is_file = beside.is_some_and(|database| database.kind() == Kind::File);
+    Ok(PathBuf::from(if is_file { paths::OVS_ETC } else { paths::OVS_LIB }))
 }
 
 fn first(units: &dyn Units, names: &[&str]) -> Result<Option<UnitFact>> {
