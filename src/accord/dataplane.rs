@@ -221,23 +221,18 @@ fn state(accord: &Accord, wanted: &DataplaneAccord, found: &Dataplane) -> Vec<It
     // QEMU in the dataplane's group must not read the database: its directory is the dataplane's alone then.
     let qemu_in_group = accord.qemu.as_ref().is_some_and(|qemu| qemu.is_in(wanted.gid));
     let private = qemu_in_group.then_some(0o700);
-    let directory = |path: &str| {
-        let path = PathBuf::from(path);
-        let mode = private.filter(|_| path == found.database_directory);
-        data(path, mode)
-    };
+    let database = &found.database_directory;
     let mut items = vec![
-        directory(paths::OVS_ETC),
+        data(database.clone(), private),
+        data(database.join("conf.db"), None),
+        data(database.join(".conf.db.~lock~"), None),
         data(Path::new(paths::OVS_ETC).join("system-id.conf"), None),
-        directory(paths::OVS_LIB),
         data(PathBuf::from(paths::OVS_LOG), None),
         data(Path::new(paths::OVS_LOG).join("ovs-vswitchd.log"), None),
         data(Path::new(paths::OVS_LOG).join("ovsdb-server.log"), None),
     ];
-    for directory in [paths::OVS_ETC, paths::OVS_LIB] {
-        for name in ["conf.db", ".conf.db.~lock~"] {
-            items.push(data(Path::new(directory).join(name), None));
-        }
+    if database != Path::new(paths::OVS_ETC) {
+        items.push(data(PathBuf::from(paths::OVS_ETC), None));
     }
     if wanted.switched || resets_run_directory(found) {
         let run = PathBuf::from(paths::OVS_RUN);
