@@ -6,3 +6,5 @@
 mod agree;
 #[path = "node/support.rs"]
 mod support;
+#[path = "node/users.rs"]
+mod users;

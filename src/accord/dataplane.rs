@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::item::{Absent, File, Item, Owner, Subject, User};
+use super::item::{Absent, File, Item, LogOwner, Owner, Subject, User};
 use super::{Accord, Ground, Obstacle, SharedGroup};
 use crate::config::{Config, DataplaneUser, PortType, ServerAccess};
 use crate::edit::shell;
@@ -39,6 +39,8 @@ pub struct DataplaneAccord {
     pub(super) to_be_made: Option<User>,
     /// The group must list the user.
     pub(super) needs_membership: bool,
+    /// The group its units are told.
+    unit_group: String,
     /// Distribution or administrator would run it as someone else.
     switched: bool,
 }
@@ -80,10 +82,15 @@ pub(super) fn decide(
         Some(_) | None => group,
     };
     let gid = group_number(profile, shared, &group)?;
-    let unchanged = dataplane.user == user && (privileged || dataplane.group.as_ref() == Some(&group));
+    let by_units = dataplane.identity_by == IdentityBy::OvsUserId;
+    let unit_group = if by_units && privileged { shared.name.clone() } else { group.clone() };
+    let group_is_told = by_units || !privileged;
+    let unchanged =
+        dataplane.user == user && (!group_is_told || dataplane.group.as_ref() == Some(&unit_group));
     Ok(Some(DataplaneAccord {
         needs_membership: !privileged && !primary(profile, &user, gid),
         privileged,
+        unit_group,
         uid: account.0,
         to_be_made: account.1,
         user,
@@ -150,6 +157,9 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
         }
     }
     if wanted.is_confined() {
+        items.extend(found.logrotate.iter().map(|path| {
+            Item::LogOwner(LogOwner { path: path.clone(), user: wanted.user.clone() })
+        }));
         if found.needs_run_directory && resets_run_directory(found) {
             let line = format!("d {} 0755 {} {} -\n", paths::OVS_RUN, wanted.user, wanted.group);
             items.push(file(paths::TMPFILES, line, None));
@@ -168,9 +178,8 @@ fn resets_run_directory(found: &Dataplane) -> bool {
 fn environment(wanted: &DataplaneAccord, found: &Dataplane) -> String {
     let user = format!("{}:{}", wanted.user, wanted.group);
     let (name, value) = match found.identity_by {
-        IdentityBy::OvsUserId => {
-            ("OVS_USER_ID", if wanted.privileged { "root:root".to_string() } else { user })
-        }
+        // RHEL's units take the group from here for the hugepages too, also where the daemons stay root's.
+        IdentityBy::OvsUserId => ("OVS_USER_ID", format!("{}:{}", wanted.user, wanted.unit_group)),
         IdentityBy::OvsCtlOpts | IdentityBy::Neither => {
             let option = if wanted.privileged { String::new() } else { format!(" --ovs-user={user}") };
             ("OVS_CTL_OPTS", format!("{}{option}", found.options).trim().to_string())
@@ -234,7 +243,9 @@ fn state(accord: &Accord, wanted: &DataplaneAccord, found: &Dataplane) -> Vec<It
     if database != Path::new(paths::OVS_ETC) {
         items.push(data(PathBuf::from(paths::OVS_ETC), None));
     }
-    if wanted.switched || resets_run_directory(found) {
+    // Units that change the owner themselves do it while nobody runs: a root without capabilities could else not remove
+    // its own pid file from a directory that is no longer root's.
+    if !found.changes_run_directory && (wanted.switched || resets_run_directory(found)) {
         let run = PathBuf::from(paths::OVS_RUN);
         items.push(owned(run, Subject::RunDirectory, Some(wanted.gid), Some(0o755)));
     }

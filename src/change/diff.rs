@@ -7,7 +7,7 @@ use similar::TextDiff;
 
 use super::Change;
 use crate::accord::item::{Item, Owner};
-use crate::edit::{legacy, virconf};
+use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::accounts::Accounts;
 use crate::facts::state::{FileState, OwnerState, State};
 
@@ -48,6 +48,11 @@ pub fn diff(change: &Change, accounts: &Accounts) -> String {
                 Ok(new) => unified(&path, found.as_ref(), &new),
                 Err(why) => format!("! {path}: {why}\n"),
             }
+        }
+        (Item::LogOwner(item), State::File { found }) => {
+            let old = found.as_ref().map_or("", |file| file.content.text());
+            let new = logrotate::set_owner(old, &item.user);
+            unified(&item.path.display().to_string(), found.as_ref(), &new)
         }
         (Item::Unpatch(item), State::File { found }) => {
             let old = found.as_ref().map_or("", |file| file.content.text());

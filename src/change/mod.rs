@@ -56,6 +56,7 @@ impl Change {
             (Item::Owner(item), _) => owner::make(root, item)?,
             (Item::File(item), _) => file::make(root, item)?,
             (Item::Setting(item), _) => text::set(root, item)?,
+            (Item::LogOwner(item), _) => text::give_logs(root, item)?,
             (Item::Unpatch(item), _) => text::unpatch(root, item)?,
             (Item::Renumber(_), _) => bail!("{}: not a state of a group's number", self.item.target()),
         }
@@ -86,6 +87,9 @@ impl Change {
             }
             (Item::Setting(item), State::File { found }, State::File { found: now }) => {
                 text::unset(root, item, found.as_ref(), now.as_ref())
+            }
+            (Item::LogOwner(item), State::File { found }, State::File { found: now }) => {
+                text::take_logs(root, item, found.as_ref(), now.as_ref())
             }
             (Item::Unpatch(item), State::File { found }, State::File { found: now }) => {
                 text::repatch(root, item, found.as_ref(), now.as_ref())

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::Outcome;
+use super::{Outcome, blast};
 use crate::accord::Item;
 use crate::change::{Undone, grant};
 use crate::cli::RevertArgs;
@@ -44,6 +44,15 @@ pub fn run(args: &RevertArgs) -> Result<Outcome> {
     let units = survey.as_ref().map(|survey| touched_services(survey, &journal)).unwrap_or_default();
     if let Some(survey) = survey.as_ref().filter(|_| !journal.is_empty()) {
         withdraw_grants(&root, survey)?;
+    }
+    let switch = survey.as_ref().and_then(|survey| survey.accord.dataplane.as_ref().map(|found| &found.switch_unit));
+    let switch = switch.filter(|unit| args.restart && units.contains(unit));
+    if let (Some(unit), Some(live)) = (switch, survey.as_ref().and_then(|survey| survey.live.as_ref())) {
+        if !args.output.json {
+            report::out(&blast::lost_network(live).iter().map(|line| format!("{line}\n")).collect::<String>());
+        }
+        // Stopped with the identity it was started with: it could else not remove its own sockets and pid files.
+        manager.stop(unit)?;
     }
     take_back(&root, &mut journal, &mut output)?;
     if root.is_live() && !output.undone.is_empty() {

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::accord::item::{Absent, File, Group, Item, Member, Owner, Renumber, Setting, Unpatch, User};
-use crate::edit::{legacy, virconf};
+use crate::accord::item::{
+    Absent, File, Group, Item, LogOwner, Member, Owner, Renumber, Setting, Unpatch, User,
+};
+use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers;
 use crate::paths;
@@ -174,6 +176,7 @@ pub fn observe(root: &Root, accounts: &Accounts, item: &Item) -> Result<State> {
         }
         Item::File(File { path, .. })
         | Item::Setting(Setting { path, .. })
+        | Item::LogOwner(LogOwner { path, .. })
         | Item::Unpatch(Unpatch { path, .. }) => Ok(State::File { found: FileState::read(root, path)? }),
     }
 }
@@ -207,6 +210,10 @@ impl State {
                 let text = found.as_ref().map_or("", |file| file.content.text());
                 let now = virconf::VirConf::parse(text).ok().and_then(|conf| conf.get(key));
                 now == Some(virconf::Value::Text(value.clone()))
+            }
+            (Item::LogOwner(LogOwner { user, .. }), State::File { found }) => {
+                let text = found.as_ref().map_or("", |file| file.content.text());
+                logrotate::owners(text).iter().all(|owner| owner == user)
             }
             (Item::Unpatch(Unpatch { kind, .. }), State::File { found }) => {
                 found.as_ref().is_none_or(|file| legacy::find(*kind, file.content.text()).is_empty())

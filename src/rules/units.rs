@@ -34,6 +34,12 @@ pub const RULES: &[Rule] = &[
         check: without_effect,
     },
     Rule {
+        id: "rotated-logs-owner",
+        level: Level::Broken,
+        cause: "after the next rotation the dataplane cannot write its logs: 'vlog/reopen' is refused, silently",
+        check: rotated_logs,
+    },
+    Rule {
         id: "packaged-file-patched",
         level: Level::Broken,
         cause: "patches in packaged files are lost with an update, and some hand the switch's control sockets to QEMU",
@@ -127,6 +133,18 @@ fn has_effect(line: &str, unit: &UnitFact) -> bool {
         // The options of a mount that is there are the kernel's, from when it was mounted.
         _ => true,
     }
+}
+
+fn rotated_logs(case: &Case<'_>) -> Vec<Evidence> {
+    let broken = |change: &&Change| !change.before.satisfies(&change.item);
+    let evidence = |change: &Change| match &change.item {
+        Item::LogOwner(logs) => {
+            let seen = format!("new logs do not belong to {}", logs.user);
+            Some(Evidence::applies(logs.path.display().to_string(), seen))
+        }
+        _ => None,
+    };
+    case.observed.iter().filter(broken).filter_map(evidence).collect()
 }
 
 fn patched(case: &Case<'_>) -> Vec<Evidence> {
