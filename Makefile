@@ -11,9 +11,10 @@ KIND ?= bookworm
 
 target := $(or $(CARGO_TARGET_DIR),target)
 program := vhost-accord
-# Kinds of nodes have parts that are run inside a node.
-scripts := .ci/run tests/run tests/setup tests/demo/run tests/node/node tests/node/lib/launch tests/node/lib/setup \
-	tests/node/lib/customize tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh tests/node/kinds/*/layer)
+scripts := .ci/run tests/run tests/setup tests/demo/run tests/node/node tests/node/lib/launch tests/node/lib/customize \
+	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
+# Run by `sh` inside a node.
+node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer)
 
 .PHONY: help demo test node build release lint install clean-cache
 
@@ -49,6 +50,7 @@ lint:
 	@tests/setup lint
 	$(CARGO) fmt --check
 	shellcheck $(scripts)
+	shellcheck --shell=sh $(node_scripts)
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
