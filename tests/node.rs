@@ -2,6 +2,8 @@
 //! What is seen on a real node: systemd, OVS-DPDK, libvirt and QEMU, from their stock state, for every kind of node.
 //! Left out by a plain `cargo test`; `make test` builds the nodes and runs these.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "node/agree.rs"]
 mod agree;
 #[path = "node/support.rs"]

@@ -35,6 +35,8 @@ pub struct DataplaneAccord {
     pub switch_unit: String,
     /// The unit of ovs-vswitchd.
     pub vswitchd_unit: String,
+    /// The unit of ovsdb-server, where it has one of its own.
+    pub ovsdb_unit: Option<String>,
     /// The account to make, where it does not exist.
     pub(super) to_be_made: Option<User>,
     /// The group must list the user.
@@ -46,6 +48,11 @@ pub struct DataplaneAccord {
 }
 
 impl DataplaneAccord {
+    /// Would distribution or administrator run it as someone else?
+    pub fn is_switched(&self) -> bool {
+        self.switched
+    }
+
     /// Must everything that it reaches be opened to its ids?
     pub fn is_confined(&self) -> bool {
         !self.privileged
@@ -99,6 +106,7 @@ pub(super) fn decide(
         umask: if classical { 0o002 } else { 0o022 },
         switch_unit: dataplane.switch_unit.clone(),
         vswitchd_unit: dataplane.vswitchd_unit.clone(),
+        ovsdb_unit: dataplane.ovsdb_unit.clone(),
         switched: !unchanged,
     }))
 }
@@ -108,12 +116,16 @@ fn primary(profile: &Profile, user: &str, gid: u32) -> bool {
 }
 
 fn account(profile: &Profile, user: &str) -> Result<(u32, Option<User>), Obstacle> {
+    let made = User { name: user.to_string(), uid: OPENVSWITCH_ID, gid: OPENVSWITCH_ID };
     match &profile.accounts.dataplane_user {
-        Some(existing) if existing.name == user => return Ok((existing.uid, None)),
+        // One with our own numbers is the one that an earlier apply made, and stays asked for.
+        Some(existing) if existing.name == user => {
+            let ours = existing.uid == OPENVSWITCH_ID && existing.gid == OPENVSWITCH_ID;
+            return Ok((existing.uid, ours.then_some(made)));
+        }
         Some(_) | None => {}
     }
     if user == "openvswitch" && !profile.accounts.openvswitch_id_taken {
-        let made = User { name: user.to_string(), uid: OPENVSWITCH_ID, gid: OPENVSWITCH_ID };
         return Ok((OPENVSWITCH_ID, Some(made)));
     }
     Err(Obstacle {
@@ -157,9 +169,12 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
         }
     }
     if wanted.is_confined() {
-        items.extend(found.logrotate.iter().map(|path| {
-            Item::LogOwner(LogOwner { path: path.clone(), user: wanted.user.clone() })
-        }));
+        items.extend(
+            found
+                .logrotate
+                .iter()
+                .map(|path| Item::LogOwner(LogOwner { path: path.clone(), user: wanted.user.clone() })),
+        );
         if found.needs_run_directory && resets_run_directory(found) {
             let line = format!("d {} 0755 {} {} -\n", paths::OVS_RUN, wanted.user, wanted.group);
             items.push(file(paths::TMPFILES, line, None));
@@ -205,6 +220,9 @@ fn service_lines(
     let keeps_run_directory = found.runtime_directory_units.iter().any(|name| name == unit);
     line(wanted.is_confined() && keeps_run_directory, "RuntimeDirectory=".to_string());
     line(wanted.switched, format!("EnvironmentFile={}", paths::DATAPLANE_ENVIRONMENT));
+    // What the new identity must own changes hands between the old dataplane's stop and its start, whoever restarts it.
+    let first = found.ovsdb_unit.as_deref().unwrap_or(&found.vswitchd_unit) == unit;
+    line(wanted.switched && first, format!("ExecStartPre=-+{program} service dataplane-pre"));
     // Where DPDK keeps its run-time files for a user that is not root; else it takes /tmp (lib/eal/unix/eal_filesystem.c).
     line(
         wanted.switched && wanted.uid != 0 && is_vswitchd,

@@ -54,8 +54,11 @@ pub(super) fn with_directories(items: Vec<Item>) -> Vec<Item> {
     let mut complete: Vec<Item> = Vec::new();
     for item in items {
         if let Item::File(file) = &item {
-            let directory = file.path.parent().map(|path| parent(path.to_path_buf()));
-            complete.extend(directory.filter(|directory| !complete.contains(directory)));
+            for directory in parents(&file.path).into_iter().map(parent) {
+                if !complete.contains(&directory) {
+                    complete.push(directory);
+                }
+            }
         }
         complete.push(item);
     }

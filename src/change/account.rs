@@ -45,7 +45,7 @@ pub fn undo(
         _ => bail!("{} is no account", item.target()),
     };
     if let Err(why) = outcome {
-        return Ok(Undone::Left(format!("{why:#}")));
+        return Ok(Undone::InUse(format!("{why:#}")));
     }
     for (path, state) in backups {
         file::restore(root, path, state.as_ref())?;

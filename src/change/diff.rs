@@ -73,7 +73,11 @@ fn owner(item: &Owner, found: Option<&OwnerState>, accounts: &Accounts) -> Strin
     let base = found.map_or((0, 0, 0o755), |found| (found.uid, found.gid, found.mode));
     let (uid, gid, mode) =
         (item.uid.unwrap_or(base.0), item.gid.unwrap_or(base.1), item.mode.unwrap_or(base.2));
-    let after = owner_text(accounts, uid, gid, mode);
+    let mut after = owner_text(accounts, uid, gid, mode);
+    if now.as_ref() == Some(&after) {
+        // Two numbers with one name, as while a group gets a new one.
+        after = format!("{uid}:{gid} {mode:04o}");
+    }
     match now {
         Some(now) => format!("- {path}  {now}\n+ {path}  {after}\n"),
         None => format!("+ {path}/  {after}\n"),

@@ -8,6 +8,7 @@ pub mod grant;
 mod owner;
 pub mod preflight;
 mod renumber;
+pub mod runtime;
 pub mod stale;
 mod text;
 mod tool;
@@ -43,8 +44,10 @@ pub enum Undone {
     RestoredOver(String),
     /// Someone put it back already.
     AlreadyBack,
-    /// Left as it is, and why.
+    /// Left as it is for good, and why.
     Left(String),
+    /// Cannot go back as long as someone uses it; it stays in the journal.
+    InUse(String),
 }
 
 impl Change {

@@ -56,9 +56,18 @@ pub fn give_logs(root: &Root, item: &LogOwner) -> Result<()> {
 }
 
 /// The owner goes back to the first that was there before; packages name one.
-pub fn take_logs(root: &Root, item: &LogOwner, before: Option<&FileState>, now: Option<&FileState>) -> Result<Undone> {
-    let (Some(before), Some(_)) = (before, now) else { return Ok(Undone::Left("the file is gone".to_string())) };
-    let Some(owner) = logrotate::owners(before.content.text()).first().copied() else { return Ok(Undone::AlreadyBack) };
+pub fn take_logs(
+    root: &Root,
+    item: &LogOwner,
+    before: Option<&FileState>,
+    now: Option<&FileState>,
+) -> Result<Undone> {
+    let (Some(before), Some(_)) = (before, now) else {
+        return Ok(Undone::Left("the file is gone".to_string()));
+    };
+    let Some(owner) = logrotate::owners(before.content.text()).first().copied() else {
+        return Ok(Undone::AlreadyBack);
+    };
     let (state, text) = read(root, &item.path)?;
     let restored = logrotate::set_owner(&text, owner);
     if restored == text {

@@ -39,7 +39,8 @@ fn create(line: &str) -> Option<(&str, &str, &str)> {
 mod tests {
     use super::*;
 
-    const DEBIAN: &str = "/var/log/openvswitch/*.log {\n    daily\n    create 640 root adm\n    # create 1 2 3\n}\n";
+    const DEBIAN: &str =
+        "/var/log/openvswitch/*.log {\n    daily\n    create 640 root adm\n    # create 1 2 3\n}\n";
 
     #[test]
     fn only_the_owner_changes_and_it_goes_back() {

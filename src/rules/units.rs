@@ -12,7 +12,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "file-missing",
         level: Level::Broken,
-        cause: "it holds now, and is lost with the next start of the unit, or the next boot",
+        cause: "without it what holds now is lost with the unit's next start, or the next boot",
         check: |case| files(case, |found| !found),
     },
     Rule {
