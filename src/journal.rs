@@ -22,7 +22,8 @@ const NAME: &str = "journal.json";
 pub struct Entry {
     /// What was asked for last, and what was there before the first `apply` touched it.
     pub change: Change,
-    /// A renumbering that was begun and not seen to its end: what is left of it shows nowhere else.
+    /// A renumbering that was begun and not seen to its end: killed, or processes still have the old number. What is left
+    /// of it shows nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Change>,
 }

@@ -4,5 +4,9 @@
 
 #[path = "node/agree.rs"]
 mod agree;
+#[path = "node/groups.rs"]
+mod groups;
+#[path = "node/steps.rs"]
+mod steps;
 #[path = "node/support.rs"]
 mod support;

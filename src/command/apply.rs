@@ -85,13 +85,16 @@ fn converge(
     Survey::take(root, manager, Options::default())
 }
 
-/// A renumbering that was interrupted shows nowhere but in the journal: it is finished before anything is looked at.
+/// A renumbering that was interrupted, or whose old number processes still have, shows nowhere but in the journal: it is
+/// finished before anything is looked at.
 fn resume(root: &Root) -> Result<()> {
     let mut journal = Journal::read(root)?;
     let pending: Vec<_> = journal.entries.iter().filter_map(|entry| entry.pending.clone()).collect();
     for change in pending {
         change.make(root).with_context(|| format!("finishing: {}", change.item.target()))?;
-        journal.made(root, &change.item.target())?;
+        if !change.lingers(root)? {
+            journal.made(root, &change.item.target())?;
+        }
     }
     Ok(())
 }
@@ -105,7 +108,9 @@ fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<String>>
         let context = || format!("{target}; what was done before it is journaled: apply again, or revert");
         journal.begin(root, change).with_context(context)?;
         change.make(root).with_context(context)?;
-        journal.made(root, &target)?;
+        if !change.lingers(root)? {
+            journal.made(root, &target)?;
+        }
         tracing::info!(VA_TARGET = %target, "changed {target}");
     }
     let mut notes = Vec::new();
@@ -152,6 +157,8 @@ fn restart(
         manager.restart(&unit)?;
         output.restarted.push(unit);
     }
+    // What the old processes made to their end.
+    resume(root)?;
     let survey = Survey::take(root, manager, Options::default())?;
     // Sockets that the restarted dataplane made anew.
     let grants = Plan::of(&survey)?.grants;

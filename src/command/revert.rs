@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::accord::Item;
-use crate::change::{Undone, grant};
+use crate::change::{Change, Undone, grant};
 use crate::cli::RevertArgs;
 use crate::journal::{Entry, Journal};
 use crate::lock::Lock;
@@ -45,11 +45,15 @@ pub fn run(args: &RevertArgs) -> Result<Outcome> {
     if let Some(survey) = survey.as_ref().filter(|_| !journal.is_empty()) {
         withdraw_grants(&root, survey)?;
     }
+    let renumberings = renumberings(&journal);
     take_back(&root, &mut journal, &mut output)?;
     if root.is_live() && !output.undone.is_empty() {
         manager.reload()?;
     }
     finish(manager.as_ref(), args, units, &mut output)?;
+    if !output.restarted.is_empty() {
+        sweep(&root, &renumberings)?;
+    }
     tell(args.output.json, &output)?;
     let left = output.undone.iter().any(|line| matches!(line.outcome, Undone::Left(_)));
     Ok(if !output.failed.is_empty() {
@@ -76,6 +80,16 @@ fn take_back(root: &Root, journal: &mut Journal, output: &mut Output) -> Result<
         }
     }
     Ok(())
+}
+
+fn renumberings(journal: &Journal) -> Vec<Change> {
+    let changes = journal.entries.iter().map(|entry| &entry.change);
+    changes.filter(|change| matches!(change.item, Item::Renumber(_))).cloned().collect()
+}
+
+/// Files that processes with the number of the accord made before they were restarted.
+fn sweep(root: &Root, renumberings: &[Change]) -> Result<()> {
+    renumberings.iter().try_for_each(|change| change.undo(root).map(drop))
 }
 
 fn withdraw_grants(root: &Root, survey: &Survey) -> Result<()> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::accord::item::{Absent, File, Group, Item, Member, Owner, Renumber, Setting, Unpatch, User};
 use crate::edit::{legacy, virconf};
 use crate::facts::accounts::Accounts;
-use crate::facts::carriers;
+use crate::facts::carriers::{self, Carrier};
 use crate::paths;
 use crate::root::{Handle, Kind, Root};
 
@@ -137,6 +137,15 @@ pub enum State {
         gid: Option<u32>,
         /// Files with that number, found only where it is not the one asked for.
         files: Vec<PathBuf>,
+        /// Files that have the number asked for already: another's, or of nobody. They keep it at `revert`.
+        #[serde(default)]
+        others: Vec<PathBuf>,
+        /// Processes with the group's number now, for people: the journal outlives them.
+        #[serde(default, skip_serializing)]
+        processes: Vec<Carrier>,
+        /// As those of an account.
+        #[serde(default)]
+        backups: BTreeMap<PathBuf, Option<FileState>>,
     },
     /// Owner, group, mode; nothing is there.
     Owner {
@@ -160,12 +169,7 @@ pub fn observe(root: &Root, accounts: &Accounts, item: &Item) -> Result<State> {
             account(root, listed.map(|group| group.gid), false)
         }
         Item::Renumber(Renumber { group, gid }) => {
-            let now = accounts.group(group).map(|group| group.gid);
-            let files = match now.filter(|now| now != gid) {
-                Some(old) => carriers::files(root, old)?,
-                None => Vec::new(),
-            };
-            Ok(State::Number { gid: now, files })
+            number(root, accounts.group(group).map(|group| group.gid), *gid)
         }
         Item::Owner(Owner { path, .. }) => {
             // The mount root or directory itself: whoever may replace it by a link shall not direct us elsewhere.
@@ -178,7 +182,26 @@ pub fn observe(root: &Root, accounts: &Accounts, item: &Item) -> Result<State> {
     }
 }
 
+fn number(root: &Root, now: Option<u32>, wanted: u32) -> Result<State> {
+    let Some(old) = now.filter(|now| *now != wanted) else {
+        let (files, others, processes, backups) = Default::default();
+        return Ok(State::Number { gid: now, files, others, processes, backups });
+    };
+    Ok(State::Number {
+        gid: now,
+        files: carriers::files(root, old)?,
+        others: carriers::files(root, wanted)?,
+        processes: carriers::processes(root, old)?,
+        // groupmod changes the primary group of users as well.
+        backups: backups(root, true)?,
+    })
+}
+
 fn account(root: &Root, number: Option<u32>, is_user: bool) -> Result<State> {
+    Ok(State::Account { number, backups: backups(root, is_user)? })
+}
+
+fn backups(root: &Root, is_user: bool) -> Result<BTreeMap<PathBuf, Option<FileState>>> {
     let mut backups = BTreeMap::new();
     let touched = |path: &&&str| {
         path.ends_with('-') && (is_user || path.contains("/group") || path.contains("/gshadow"))
@@ -186,7 +209,7 @@ fn account(root: &Root, number: Option<u32>, is_user: bool) -> Result<State> {
     for path in paths::ACCOUNT_FILES.iter().filter(touched) {
         backups.insert(PathBuf::from(path), FileState::read(root, Path::new(path))?);
     }
-    Ok(State::Account { number, backups })
+    Ok(backups)
 }
 
 impl State {

@@ -6,8 +6,12 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{Gid, Uid, fchownat};
 
+use super::attributes::set_one;
 use super::refused;
 use crate::root::{Handle, Kind};
+
+/// A file's capabilities (capabilities(7)).
+const CAPABILITIES: &str = "security.capability";
 
 /// Gives what is held the owner, group and mode that are `Some`, and reads them back. True when something had to change.
 ///
@@ -44,9 +48,14 @@ pub fn set_owner_mode(
 }
 
 /// Gives what is held another number of the same group: a symlink and a file with several names as well, since whoever
-/// was in the group before is in it after. setuid and setgid stay, which the kernel takes from a file with its owner.
+/// was in the group before is in it after. setuid, setgid and capabilities stay, which the kernel takes from a file with
+/// its owner.
 pub fn regroup(handle: &Handle, gid: u32) -> Result<()> {
+    let capabilities = handle.xattr(CAPABILITIES)?;
     change_owner(handle, None, Some(gid))?;
+    if let Some(value) = capabilities {
+        set_one(handle, CAPABILITIES, &value)?;
+    }
     let after = handle.again()?;
     if handle.kind() != Kind::Symlink && after.mode() != handle.mode() {
         change_mode(&after, handle.mode())?;
