@@ -6,6 +6,10 @@
 mod agree;
 #[path = "node/groups.rs"]
 mod groups;
+#[path = "node/input.rs"]
+mod input;
+#[path = "node/legacy.rs"]
+mod legacy;
 #[path = "node/steps.rs"]
 mod steps;
 #[path = "node/support.rs"]

@@ -52,8 +52,8 @@ impl Change {
     pub fn make(&self, root: &Root) -> Result<()> {
         match (&self.item, &self.before) {
             (Item::Group(_) | Item::User(_) | Item::Member(_), _) => account::make(root, &self.item)?,
-            (Item::Renumber(item), State::Number { gid, files, .. }) => {
-                renumber::make(root, item, *gid, files)?;
+            (Item::Renumber(item), State::Number { gid, files, special, .. }) => {
+                renumber::make(root, item, *gid, files, special)?;
             }
             (Item::Owner(item), _) => owner::make(root, item)?,
             (Item::File(item), _) => file::make(root, item)?,
@@ -87,9 +87,9 @@ impl Change {
             ) => account::undo(root, &self.item, *number, *now, backups),
             (
                 Item::Renumber(item),
-                State::Number { gid, others, backups, .. },
+                State::Number { gid, special, others, backups, .. },
                 State::Number { gid: now, .. },
-            ) => renumber::undo(root, item, renumber::Before { gid: *gid, others, backups }, *now),
+            ) => renumber::undo(root, item, renumber::Before { gid: *gid, special, others, backups }, *now),
             (Item::Owner(item), State::Owner { found }, State::Owner { found: now }) => {
                 owner::undo(root, item, found.as_ref(), now.as_ref())
             }

@@ -4,24 +4,31 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::{Undone, file, tool, write};
 use crate::accord::item::Renumber;
 use crate::facts::accounts::Accounts;
-use crate::facts::carriers;
+use crate::facts::carriers::{self, CAPABILITIES, SET_ID, Special};
 use crate::facts::state::FileState;
-use crate::root::Root;
+use crate::root::{Kind, Root};
 
 /// How often the node is searched for files that a running process made meanwhile.
 const ROUNDS: usize = 3;
 
 /// `old` is the number `files` were found with.
-pub fn make(root: &Root, item: &Renumber, old: Option<u32>, files: &[PathBuf]) -> Result<()> {
+pub fn make(
+    root: &Root,
+    item: &Renumber,
+    old: Option<u32>,
+    files: &[PathBuf],
+    special: &[Special],
+) -> Result<()> {
     let Some(old) = old.filter(|old| *old != item.gid) else { return Ok(()) };
     renumber(root, &item.group, old, item.gid)?;
     regroup(root, files, old, item.gid)?;
-    sweep(root, &item.group, old, item.gid, &[]).map(drop)
+    sweep(root, &item.group, old, item.gid, &[])?;
+    give_back(root, special, item.gid).map(drop)
 }
 
 /// Whether processes still run with the old number: what they make has it, so the work is not done before they end.
@@ -37,6 +44,8 @@ pub fn lingers(root: &Root, item: &Renumber, old: Option<u32>) -> Result<bool> {
 pub struct Before<'a> {
     /// The group's number.
     pub gid: Option<u32>,
+    /// Files that lose more than their group.
+    pub special: &'a [Special],
     /// Files that had the number asked for and were none of the group's.
     pub others: &'a [PathBuf],
     /// The backups of the databases.
@@ -57,6 +66,7 @@ pub fn undo(root: &Root, item: &Renumber, before: Before<'_>, now: Option<u32>) 
     back(root)?;
     let renumbered = renumber(root, &item.group, now, old)? | join(root, &item.group, item.gid, old)?;
     back(root)?;
+    changed |= give_back(root, before.special, old)?;
     if !changed && !renumbered {
         return Ok(Undone::AlreadyBack);
     }
@@ -70,7 +80,11 @@ pub fn undo(root: &Root, item: &Renumber, before: Before<'_>, now: Option<u32>) 
 fn renumber(root: &Root, group: &str, from: u32, to: u32) -> Result<bool> {
     let differs = Accounts::read(root)?.group(group).is_some_and(|now| now.gid != to);
     if differs {
-        tool::accounts(root, "groupmod", &["--gid", &to.to_string(), group])?;
+        if !is_free(root, group, to)? {
+            bail!("gid {to} belongs to another group by now");
+        }
+        // Without --non-unique it refuses a number that another source gives the very same group.
+        tool::accounts(root, "groupmod", &["--non-unique", "--gid", &to.to_string(), group])?;
     }
     Ok(join(root, group, from, to)? | differs)
 }
@@ -119,6 +133,21 @@ fn regroup(root: &Root, files: &[PathBuf], old: u32, new: u32) -> Result<bool> {
         // The group is compared on the descriptor: a name that someone swapped meanwhile changes nothing else.
         if let Some(found) = root.find_nofollow(path)?.filter(|found| found.gid() == old) {
             write::regroup(&found, new)?;
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
+
+/// What the kernel took from a file whose change of hands was killed in the middle.
+fn give_back(root: &Root, special: &[Special], gid: u32) -> Result<bool> {
+    let mut changed = false;
+    for Special { path, mode, capabilities } in special {
+        let Some(found) = root.find_nofollow(path)?.filter(|found| found.gid() == gid) else { continue };
+        let robbed = found.kind() == Kind::File && found.mode() | (mode & SET_ID) == *mode;
+        let whole = found.mode() == *mode && found.xattr(CAPABILITIES)? == *capabilities;
+        if robbed && !whole {
+            write::set_special(&found, *mode, capabilities.as_deref())?;
             changed = true;
         }
     }

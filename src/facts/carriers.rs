@@ -29,6 +29,11 @@ const OTHERS_NUMBERS: [&str; 9] = [
     "/var/lib/machines",
 ];
 
+/// setuid and setgid.
+pub const SET_ID: u32 = 0o6000;
+/// A file's capabilities (capabilities(7)).
+pub const CAPABILITIES: &str = "security.capability";
+
 /// A running process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carrier {
@@ -36,6 +41,30 @@ pub struct Carrier {
     pub pid: u32,
     /// Its name.
     pub name: String,
+}
+
+/// What the kernel takes from a file with its owner, and gives no one back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Special {
+    /// The file.
+    pub path: PathBuf,
+    /// Its permission bits, setuid or setgid among them.
+    pub mode: u32,
+    /// Its capabilities.
+    pub capabilities: Option<Vec<u8>>,
+}
+
+/// Those of `files` that lose something when they change hands.
+pub fn special(root: &Root, files: &[PathBuf]) -> Result<Vec<Special>> {
+    let mut found = Vec::new();
+    for path in files {
+        let Some(file) = root.find_nofollow(path)?.filter(|file| file.kind() == Kind::File) else { continue };
+        let capabilities = file.xattr(CAPABILITIES)?;
+        if file.mode() & SET_ID != 0 || capabilities.is_some() {
+            found.push(Special { path: path.clone(), mode: file.mode(), capabilities });
+        }
+    }
+    Ok(found)
 }
 
 /// Every process with this group as one of its own or a supplementary one, by number; none in an image.

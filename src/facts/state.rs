@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::accord::item::{Absent, File, Group, Item, Member, Owner, Renumber, Setting, Unpatch, User};
 use crate::edit::{legacy, virconf};
 use crate::facts::accounts::Accounts;
-use crate::facts::carriers::{self, Carrier};
+use crate::facts::carriers::{self, Carrier, Special};
 use crate::paths;
 use crate::root::{Handle, Kind, Root};
 
@@ -137,6 +137,9 @@ pub enum State {
         gid: Option<u32>,
         /// Files with that number, found only where it is not the one asked for.
         files: Vec<PathBuf>,
+        /// Those of them that lose more than their group by it: what is killed half-way is put right from here.
+        #[serde(default)]
+        special: Vec<Special>,
         /// Files that have the number asked for already: another's, or of nobody. They keep it at `revert`.
         #[serde(default)]
         others: Vec<PathBuf>,
@@ -184,12 +187,14 @@ pub fn observe(root: &Root, accounts: &Accounts, item: &Item) -> Result<State> {
 
 fn number(root: &Root, now: Option<u32>, wanted: u32) -> Result<State> {
     let Some(old) = now.filter(|now| *now != wanted) else {
-        let (files, others, processes, backups) = Default::default();
-        return Ok(State::Number { gid: now, files, others, processes, backups });
+        let (files, special, others, processes, backups) = Default::default();
+        return Ok(State::Number { gid: now, files, special, others, processes, backups });
     };
+    let files = carriers::files(root, old)?;
     Ok(State::Number {
         gid: now,
-        files: carriers::files(root, old)?,
+        special: carriers::special(root, &files)?,
+        files,
         others: carriers::files(root, wanted)?,
         processes: carriers::processes(root, old)?,
         // groupmod changes the primary group of users as well.

@@ -227,6 +227,7 @@ fn a_renumbering_killed_anywhere_is_finished_or_taken_back() {
         let most = if syscall == "fchownat" { 8 } else { 3 };
         points.extend(spread(*count, most).into_iter().map(|at| (syscall.as_str(), at)));
     }
+    points.push(("setxattr", 1));
     // groupmod's own: the databases one after the other.
     points.extend((1..=6).map(|at| ("rename", at)));
     points.extend((2..=4).map(|at| ("execve", at)));
@@ -260,6 +261,8 @@ fn a_revert_killed_anywhere_is_finished_by_the_next() {
     let mut points: Vec<(&str, u32)> = [1, 3, 6, 9, 12, 15].map(|at| ("fchownat", at)).to_vec();
     points.extend([1, 2, 4, 8, 12].map(|at| ("renameat", at)));
     points.extend([1, 3, 5].map(|at| ("unlinkat", at)));
+    points.extend([1, 2, 3].map(|at| ("fchmodat", at)));
+    points.push(("setxattr", 1));
     points.extend((1..=4).map(|at| ("rename", at)));
     for (syscall, at) in points {
         node.apply("--renumber");
