@@ -49,13 +49,17 @@ fn parent(path: PathBuf) -> Item {
     Item::Owner(Owner { path, subject, uid: None, gid: None, mode: None, absent: Absent::Create })
 }
 
-/// Puts the directory of each file of ours before it: drop-in directories come and go with what is in them.
+/// Puts the directories above each file of ours before it: drop-in directories come and go with what is in them, and an
+/// image may have none of `/etc/systemd` yet.
 pub(super) fn with_directories(items: Vec<Item>) -> Vec<Item> {
     let mut complete: Vec<Item> = Vec::new();
     for item in items {
         if let Item::File(file) = &item {
-            let directory = file.path.parent().map(|path| parent(path.to_path_buf()));
-            complete.extend(directory.filter(|directory| !complete.contains(directory)));
+            for directory in parents(&file.path).into_iter().map(parent) {
+                if !complete.contains(&directory) {
+                    complete.push(directory);
+                }
+            }
         }
         complete.push(item);
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::accord::item::{Absent, File, Group, Item, Member, Owner, Renumber, Setting, Unpatch, User};
+use crate::accord::item::{Absent, File, Group, Item, Member, Owner, Renumber, Setting, Subject, Unpatch, User};
 use crate::edit::{legacy, virconf};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers::{self, Carrier, Special};
@@ -174,10 +174,13 @@ pub fn observe(root: &Root, accounts: &Accounts, item: &Item) -> Result<State> {
         Item::Renumber(Renumber { group, gid }) => {
             number(root, accounts.group(group).map(|group| group.gid), *gid)
         }
+        // On the way to something of ours a link that root made is as good as a directory.
+        Item::Owner(Owner { path, subject: Subject::Parent, .. }) => {
+            Ok(State::Owner { found: root.find(path)?.as_ref().map(OwnerState::of) })
+        }
+        // The mount root or directory itself: whoever may replace it by a link shall not direct us elsewhere.
         Item::Owner(Owner { path, .. }) => {
-            // The mount root or directory itself: whoever may replace it by a link shall not direct us elsewhere.
-            let found = root.find_nofollow(path)?.as_ref().map(OwnerState::of);
-            Ok(State::Owner { found })
+            Ok(State::Owner { found: root.find_nofollow(path)?.as_ref().map(OwnerState::of) })
         }
         Item::File(File { path, .. })
         | Item::Setting(Setting { path, .. })
