@@ -20,6 +20,7 @@ pub use diff::{diff, owner_text};
 pub use file::place;
 
 use crate::accord::Item;
+use crate::accord::item::{File, Setting, Unpatch};
 use crate::facts::accounts::Accounts;
 use crate::facts::state::{self, State};
 use crate::root::Root;
@@ -78,6 +79,12 @@ impl Change {
 
     /// Takes it back.
     pub fn undo(&self, root: &Root) -> Result<Undone> {
+        if let Item::File(File { path, .. })
+        | Item::Setting(Setting { path, .. })
+        | Item::Unpatch(Unpatch { path, .. }) = &self.item
+        {
+            file::clear(root, path)?;
+        }
         let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
         match (&self.item, &self.before, &now) {
             (

@@ -65,7 +65,7 @@ fn converge(
     let mut survey = Survey::take(root, manager, options)?;
     let plan = Plan::of(&survey)?;
     if plan.is_empty() {
-        return Ok(survey);
+        return reload_overdue(root, manager, survey);
     }
     preflight::check(root, &plan.changes)?;
     output.steps = plan.steps(&survey);
@@ -82,6 +82,15 @@ fn converge(
         grant::make(root, grant)?;
     }
     // Afterwards the group has its number: what was asked for once is not asked for again.
+    reload_overdue(root, manager, Survey::take(root, manager, Options::default())?)
+}
+
+/// An apply that was killed after it wrote its last drop-in leaves nothing to change, and a systemd that knows none of it.
+fn reload_overdue(root: &Root, manager: &dyn ServiceManager, survey: Survey) -> Result<Survey> {
+    if !survey.reload_overdue() {
+        return Ok(survey);
+    }
+    manager.reload()?;
     Survey::take(root, manager, Options::default())
 }
 

@@ -47,7 +47,9 @@ pub fn run(args: &RevertArgs) -> Result<Outcome> {
     }
     let renumberings = renumberings(&journal);
     take_back(&root, &mut journal, &mut output)?;
-    if root.is_live() && !output.undone.is_empty() {
+    // A revert that was killed before this left nothing to undo.
+    let overdue = survey.as_ref().is_some_and(Survey::reload_overdue);
+    if root.is_live() && (overdue || !output.undone.is_empty()) {
         manager.reload()?;
     }
     finish(manager.as_ref(), args, units, &mut output)?;
@@ -68,6 +70,10 @@ pub fn run(args: &RevertArgs) -> Result<Outcome> {
 /// The last change first. What cannot be undone does not keep the rest from it, and stays in the journal.
 fn take_back(root: &Root, journal: &mut Journal, output: &mut Output) -> Result<()> {
     let entries: Vec<Entry> = journal.entries.iter().rev().cloned().collect();
+    if entries.is_empty() {
+        // What an apply left that was killed before it had written its first line.
+        return journal.save(root);
+    }
     for entry in entries {
         let target = entry.change.item.target();
         match entry.change.undo(root) {

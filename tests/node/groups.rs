@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The shared group: not there, there, there with another number, with a number that is taken, in several sources.
 
-use super::steps::{BOTH, calls, files_of, gid_of, killed, refused, same_as, spread};
+use super::steps::{BOTH, calls, files_of, gid_of, killed, refused, same_as, spread, systemd_knows};
 use super::support::Node;
 
 const CONTRACT: &str = "42477";
@@ -248,6 +248,7 @@ fn a_renumbering_killed_anywhere_is_finished_or_taken_back() {
         assert_eq!(gid_of(&node, "hugetlbfs"), OLD, "{at_point}");
         let differing = super::steps::differences(&stock, &node.snapshot_with(&MORE));
         assert!(differing.is_empty(), "{at_point}: {differing:#?}");
+        systemd_knows(&node, &at_point);
     }
     eprintln!("{hit} of {} points killed it", points.len());
     assert!(hit > 15, "{hit} of {points:?}");
@@ -271,5 +272,6 @@ fn a_revert_killed_anywhere_is_finished_by_the_next() {
         assert_eq!(output.code, 0, "killed at {syscall} {at}: {output}");
         let differing = super::steps::differences(&stock, &node.snapshot_with(&MORE));
         assert!(differing.is_empty(), "killed at {syscall} {at}: {differing:#?}");
+        systemd_knows(&node, syscall);
     }
 }

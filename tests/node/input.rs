@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Bad input: one clear line each, an exit code that is not zero, and nothing half-written.
 
-use super::steps::{BOTH, calls, differences, killed, refused, same_as, spread};
+use super::steps::{BOTH, calls, differences, killed, refused, same_as, spread, systemd_knows};
 use super::support::Node;
 
 const JOURNAL: &str = "/var/lib/vhost-accord/journal.json";
@@ -106,7 +106,7 @@ fn a_read_only_or_full_filesystem_is_found_before_the_first_change() {
     for options in ["size=256k", "size=16m,nr_inodes=200"] {
         node.sh(&format!(
             "cp -a {units} /tmp/units; mount -t tmpfs -o mode=755,{options} tmpfs {units}; cp -a /tmp/units/. {units}; rm -r /tmp/units; \
-             i=0; while : >{units}/fill$i; do i=$((i+1)); test $i -gt 300 && break; done 2>/dev/null; \
+             i=0; while touch {units}/fill$i; do i=$((i+1)); test $i -gt 300 && break; done 2>/dev/null; \
              cat /dev/zero >{units}/fill0 2>/dev/null; true"
         ));
         let before = node.snapshot();
@@ -299,6 +299,7 @@ fn an_apply_killed_anywhere_converges_and_reverts() {
         assert_eq!(output.code, 0, "{at_point}: {output}");
         let differing = differences(&stock, &node.snapshot());
         assert!(differing.is_empty(), "{at_point}: {differing:#?}");
+        systemd_knows(&node, &at_point);
     }
     eprintln!("{hit} of {} points killed it", points.len());
     assert!(hit > 15, "{hit} of {points:?}");
@@ -326,5 +327,6 @@ fn a_revert_killed_anywhere_is_finished_by_the_next() {
         assert_eq!(output.code, 0, "killed at {syscall} {at}: {output}");
         let differing = differences(&stock, &node.snapshot());
         assert!(differing.is_empty(), "killed at {syscall} {at}: {differing:#?}");
+        systemd_knows(&node, syscall);
     }
 }

@@ -29,6 +29,13 @@ pub fn refused(output: &Output, text: &str) {
     assert_eq!(output.stdout, "", "{output}");
 }
 
+/// Expects systemd to have read what is on disk.
+pub fn systemd_knows(node: &Node, when: &str) {
+    let units = "ovs-vswitchd.service ovsdb-server.service dev-hugepages.mount";
+    let overdue = node.sh(&format!("systemctl show -P NeedDaemonReload {units} | grep -c yes || :"));
+    assert_eq!(overdue.trim(), "0", "{when}: a daemon-reload is missing");
+}
+
 /// Everything on the node with this group.
 pub fn files_of(node: &Node, gid: &str) -> String {
     node.sh(&format!(
@@ -44,7 +51,7 @@ pub fn gid_of(node: &Node, group: &str) -> String {
 /// Runs the program until it calls `syscall` for the `count`th time, and kills it there. False if it ended before.
 pub fn killed(node: &Node, arguments: &str, syscall: &str, count: u32) -> bool {
     let output = node.try_sh(&format!(
-        "strace -f -qq -o /dev/null -e trace={syscall} -e inject={syscall}:signal=KILL:when={count} \
+        "strace -f --seccomp-bpf -qq -o /dev/null -e trace={syscall} -e inject={syscall}:signal=KILL:when={count} \
          vhost-accord {arguments}"
     ));
     output.code != 0 && !output.stdout.contains("changes made")
@@ -53,7 +60,7 @@ pub fn killed(node: &Node, arguments: &str, syscall: &str, count: u32) -> bool {
 /// How often the program itself makes each of these system calls on its way through.
 pub fn calls(node: &Node, arguments: &str, syscalls: &[&str]) -> Vec<(String, u32)> {
     node.sh(&format!(
-        "rm -rf /tmp/calls; mkdir /tmp/calls; strace -ff -qq -o /tmp/calls/t -e trace={} vhost-accord {arguments} >/dev/null",
+        "rm -rf /tmp/calls; mkdir /tmp/calls; strace -ff --seccomp-bpf -qq -o /tmp/calls/t -e trace={} vhost-accord {arguments} >/dev/null",
         syscalls.join(",")
     ));
     let count = |syscall: &&str| {
