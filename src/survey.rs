@@ -102,6 +102,11 @@ impl Survey {
         self.journal.entries.iter().rev().filter(wanted).cloned().collect()
     }
 
+    /// Has systemd yet to read what is on disk of the units that we have to do with?
+    pub fn reload_overdue(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.units.iter().any(|unit| unit.need_daemon_reload))
+    }
+
     /// What does not agree.
     pub fn findings(&self) -> Vec<Finding> {
         rules::run(&Case {

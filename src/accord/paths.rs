@@ -49,7 +49,8 @@ fn parent(path: PathBuf) -> Item {
     Item::Owner(Owner { path, subject, uid: None, gid: None, mode: None, absent: Absent::Create })
 }
 
-/// Puts the directory of each file of ours before it: drop-in directories come and go with what is in them.
+/// Puts the directories above each file of ours before it: drop-in directories come and go with what is in them, and an
+/// image may have none of `/etc/systemd` yet.
 pub(super) fn with_directories(items: Vec<Item>) -> Vec<Item> {
     let mut complete: Vec<Item> = Vec::new();
     for item in items {

@@ -2,17 +2,19 @@
 //! What a change would do, for people.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use similar::TextDiff;
 
 use super::Change;
-use crate::accord::item::{Item, Owner};
+use crate::accord::item::{Item, Owner, Renumber};
 use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::accounts::Accounts;
+use crate::facts::carriers::Carrier;
 use crate::facts::state::{FileState, OwnerState, State};
 
-/// Files listed by name in a renumbering; the count is always given.
-const LISTED_FILES: usize = 20;
+/// Files and processes listed by name in a renumbering; the count is always given.
+const LISTED: usize = 20;
 
 /// The change as lines: a unified diff for text, before and after for owners and accounts.
 pub fn diff(change: &Change, accounts: &Accounts) -> String {
@@ -20,22 +22,8 @@ pub fn diff(change: &Change, accounts: &Accounts) -> String {
         (Item::Group(group), _) => format!("+ group {} with gid {}\n", group.name, group.gid),
         (Item::User(user), _) => format!("+ user {} with uid {}, group {}\n", user.name, user.uid, user.gid),
         (Item::Member(member), _) => format!("+ user {} in group {}\n", member.user, member.group),
-        (Item::Renumber(item), State::Number { gid, files }) => {
-            let mut text = format!("- group {} has gid {}\n", item.group, gid.unwrap_or_default());
-            let _ = writeln!(
-                text,
-                "+ group {} has gid {}, and so have its {} files:",
-                item.group,
-                item.gid,
-                files.len()
-            );
-            for path in files.iter().take(LISTED_FILES) {
-                let _ = writeln!(text, "  {}", path.display());
-            }
-            if files.len() > LISTED_FILES {
-                let _ = writeln!(text, "  and {} more", files.len() - LISTED_FILES);
-            }
-            text
+        (Item::Renumber(item), State::Number { gid, files, processes, .. }) => {
+            renumbering(item, gid.unwrap_or_default(), files, processes)
         }
         (Item::Owner(item), State::Owner { found }) => owner(item, found.as_ref(), accounts),
         (Item::File(item), State::File { found }) => {
@@ -65,6 +53,31 @@ pub fn diff(change: &Change, accounts: &Accounts) -> String {
 /// `owner:group mode`, with names where there are any.
 pub fn owner_text(accounts: &Accounts, uid: u32, gid: u32, mode: u32) -> String {
     format!("{}:{} {mode:04o}", accounts.user_name(uid), accounts.group_name(gid))
+}
+
+fn renumbering(item: &Renumber, old: u32, files: &[PathBuf], processes: &[Carrier]) -> String {
+    let Renumber { group, gid } = item;
+    let mut text = format!("- group {group} has gid {old}\n");
+    let _ = writeln!(text, "+ group {group} has gid {gid}, and so have its {} files:", files.len());
+    let paths: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    listed(&mut text, &paths);
+    if !processes.is_empty() {
+        let count = processes.len();
+        let _ = writeln!(text, "! {count} processes keep gid {old} until they are started again:");
+        let names: Vec<String> =
+            processes.iter().map(|process| format!("{} (pid {})", process.name, process.pid)).collect();
+        listed(&mut text, &names);
+    }
+    text
+}
+
+fn listed(text: &mut String, entries: &[String]) {
+    for entry in entries.iter().take(LISTED) {
+        let _ = writeln!(text, "  {entry}");
+    }
+    if entries.len() > LISTED {
+        let _ = writeln!(text, "  and {} more", entries.len() - LISTED);
+    }
 }
 
 fn owner(item: &Owner, found: Option<&OwnerState>, accounts: &Accounts) -> String {

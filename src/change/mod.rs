@@ -21,6 +21,7 @@ pub use diff::{diff, owner_text};
 pub use file::place;
 
 use crate::accord::Item;
+use crate::accord::item::{File, Setting, Unpatch};
 use crate::facts::accounts::Accounts;
 use crate::facts::state::{self, State};
 use crate::root::Root;
@@ -55,7 +56,9 @@ impl Change {
     pub fn make(&self, root: &Root) -> Result<()> {
         match (&self.item, &self.before) {
             (Item::Group(_) | Item::User(_) | Item::Member(_), _) => account::make(root, &self.item)?,
-            (Item::Renumber(item), State::Number { gid, files }) => renumber::make(root, item, *gid, files)?,
+            (Item::Renumber(item), State::Number { gid, files, special, .. }) => {
+                renumber::make(root, item, *gid, files, special)?;
+            }
             (Item::Owner(item), _) => owner::make(root, item)?,
             (Item::File(item), _) => file::make(root, item)?,
             (Item::Setting(item), _) => text::set(root, item)?,
@@ -70,8 +73,22 @@ impl Change {
         Ok(())
     }
 
+    /// Whether it has to be made again later: a renumbering is not over while processes run with the old number.
+    pub fn lingers(&self, root: &Root) -> Result<bool> {
+        match (&self.item, &self.before) {
+            (Item::Renumber(item), State::Number { gid, .. }) => renumber::lingers(root, item, *gid),
+            _ => Ok(false),
+        }
+    }
+
     /// Takes it back.
     pub fn undo(&self, root: &Root) -> Result<Undone> {
+        if let Item::File(File { path, .. })
+        | Item::Setting(Setting { path, .. })
+        | Item::Unpatch(Unpatch { path, .. }) = &self.item
+        {
+            file::clear(root, path)?;
+        }
         let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
         match (&self.item, &self.before, &now) {
             (
@@ -79,9 +96,11 @@ impl Change {
                 State::Account { number, backups },
                 State::Account { number: now, .. },
             ) => account::undo(root, &self.item, *number, *now, backups),
-            (Item::Renumber(item), State::Number { gid, .. }, State::Number { gid: now, .. }) => {
-                renumber::undo(root, item, *gid, *now)
-            }
+            (
+                Item::Renumber(item),
+                State::Number { gid, special, others, backups, .. },
+                State::Number { gid: now, .. },
+            ) => renumber::undo(root, item, renumber::Before { gid: *gid, special, others, backups }, *now),
             (Item::Owner(item), State::Owner { found }, State::Owner { found: now }) => {
                 owner::undo(root, item, found.as_ref(), now.as_ref())
             }

@@ -75,7 +75,7 @@ fn round(
 ) -> Result<Survey> {
     let plan = Plan::of(&survey)?;
     if plan.is_empty() {
-        return Ok(survey);
+        return reload_overdue(root, manager, survey);
     }
     preflight::check(root, &plan.changes)?;
     output.steps.extend(plan.steps(&survey));
@@ -92,16 +92,28 @@ fn round(
         grant::make(root, grant)?;
     }
     // Afterwards the group has its number: what was asked for once is not asked for again.
+    reload_overdue(root, manager, Survey::take(root, manager, Options::default())?)
+}
+
+/// An apply that was killed after it wrote its last drop-in leaves nothing to change, and a systemd that knows none of it.
+fn reload_overdue(root: &Root, manager: &dyn ServiceManager, survey: Survey) -> Result<Survey> {
+    if !survey.reload_overdue() {
+        return Ok(survey);
+    }
+    manager.reload()?;
     Survey::take(root, manager, Options::default())
 }
 
-/// A renumbering that was interrupted shows nowhere but in the journal: it is finished before anything is looked at.
+/// A renumbering that was interrupted, or whose old number processes still have, shows nowhere but in the journal: it is
+/// finished before anything is looked at.
 fn resume(root: &Root) -> Result<()> {
     let mut journal = Journal::read(root)?;
     let pending: Vec<_> = journal.entries.iter().filter_map(|entry| entry.pending.clone()).collect();
     for change in pending {
         change.make(root).with_context(|| format!("finishing: {}", change.item.target()))?;
-        journal.made(root, &change.item.target())?;
+        if !change.lingers(root)? {
+            journal.made(root, &change.item.target())?;
+        }
     }
     Ok(())
 }
@@ -116,7 +128,9 @@ pub fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<Stri
         let context = || format!("{target}; what was done before it is journaled: apply again, or revert");
         journal.begin(root, change).with_context(context)?;
         change.make(root).with_context(context)?;
-        journal.made(root, &target)?;
+        if !change.lingers(root)? {
+            journal.made(root, &target)?;
+        }
         tracing::info!(VA_TARGET = %target, "changed {target}");
     }
     let mut notes = Vec::new();
@@ -167,6 +181,8 @@ fn restart(
         }
         output.restarted.push(unit);
     }
+    // What the old processes made to their end.
+    resume(root)?;
     // Sockets that the restarted dataplane made anew.
     survey = Survey::take(root, manager, Options::default())?;
     round(root, manager, survey, json, output)

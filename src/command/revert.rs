@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Outcome, apply, blast};
 use crate::accord::Item;
-use crate::change::{Undone, grant, runtime};
+use crate::change::{Change, Undone, grant, runtime};
 use crate::cli::RevertArgs;
 use crate::journal::{Entry, Journal};
 use crate::lock::Lock;
@@ -45,15 +45,21 @@ pub fn run(args: &RevertArgs) -> Result<Outcome> {
     if let Some(survey) = survey.as_ref().filter(|_| !journal.is_empty()) {
         withdraw_grants(&root, survey)?;
     }
+    let renumberings = renumberings(&journal);
     if let Some(survey) = &survey {
         stop_switch(manager.as_ref(), survey, &units, args)?;
     }
     take_back(&root, &mut journal, &mut output)?;
-    if root.is_live() && !output.undone.is_empty() {
+    // A revert that was killed before this left nothing to undo.
+    let overdue = survey.as_ref().is_some_and(Survey::reload_overdue);
+    if root.is_live() && (overdue || !output.undone.is_empty()) {
         manager.reload()?;
         runtime::clear(&root)?;
     }
     finish(manager.as_ref(), args, units, &mut output)?;
+    if !output.restarted.is_empty() {
+        sweep(&root, &renumberings)?;
+    }
     tell(args.output.json, &output)?;
     let left = output.undone.iter().any(|line| matches!(line.outcome, Undone::Left(_) | Undone::InUse(_)));
     Ok(if !output.failed.is_empty() {
@@ -98,6 +104,10 @@ fn stop_switch(
 /// The last change first. What cannot be undone does not keep the rest from it, and stays in the journal.
 fn take_back(root: &Root, journal: &mut Journal, output: &mut Output) -> Result<()> {
     let entries: Vec<Entry> = journal.entries.iter().rev().cloned().collect();
+    if entries.is_empty() {
+        // What an apply left that was killed before it had written its first line.
+        return journal.save(root);
+    }
     for entry in entries {
         let target = entry.change.item.target();
         match entry.change.undo(root) {
@@ -111,6 +121,16 @@ fn take_back(root: &Root, journal: &mut Journal, output: &mut Output) -> Result<
         }
     }
     Ok(())
+}
+
+fn renumberings(journal: &Journal) -> Vec<Change> {
+    let changes = journal.entries.iter().map(|entry| &entry.change);
+    changes.filter(|change| matches!(change.item, Item::Renumber(_))).cloned().collect()
+}
+
+/// Files that processes with the number of the accord made before they were restarted.
+fn sweep(root: &Root, renumberings: &[Change]) -> Result<()> {
+    renumberings.iter().try_for_each(|change| change.undo(root).map(drop))
 }
 
 fn withdraw_grants(root: &Root, survey: &Survey) -> Result<()> {

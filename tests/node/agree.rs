@@ -58,7 +58,7 @@ fn both_port_types_agree_after_apply(kind: &'static str) {
 }
 
 /// Tried with the very ids of the running QEMU, not predicted.
-fn qemu_cannot_drive_the_switch(node: &Node) {
+pub fn qemu_cannot_drive_the_switch(node: &Node) {
     let as_qemu = "pid=$(pgrep -o qemu-system); uid=$(awk '/^Uid:/{print $3}' /proc/$pid/status); \
                    gid=$(awk '/^Gid:/{print $3}' /proc/$pid/status); \
                    groups=$(sed -n 's/^Groups:[[:space:]]*//p' /proc/$pid/status | tr ' ' , | sed 's/,*$//'); \

@@ -124,7 +124,12 @@ impl Node {
 
     /// Every path with type, owner, mode, ACL, attributes and content.
     pub fn snapshot(&self) -> BTreeMap<String, String> {
-        let output = expect("snapshot", tool(&["snapshot", &self.name]));
+        self.snapshot_with(&[])
+    }
+
+    /// The same of further paths as well.
+    pub fn snapshot_with(&self, paths: &[&str]) -> BTreeMap<String, String> {
+        let output = expect("snapshot", tool(&[&["snapshot", self.name.as_str()], paths].concat()));
         output
             .stdout
             .lines()
