@@ -28,6 +28,8 @@ pub enum Item {
     Setting(Setting),
     /// A packaged file that was patched in place and shall be as packaged again.
     Unpatch(Unpatch),
+    /// A symlink of our own.
+    Link(Link),
 }
 
 /// A group with a number.
@@ -154,6 +156,15 @@ pub struct Unpatch {
     pub kind: legacy::Kind,
 }
 
+/// A symlink of our own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Where.
+    pub path: PathBuf,
+    /// What it leads to.
+    pub target: PathBuf,
+}
+
 impl Item {
     /// What the item is about. Two items with the same target never stand in one accord.
     pub fn target(&self) -> Target {
@@ -166,6 +177,7 @@ impl Item {
             Item::File(File { path, .. }) => Target(format!("file {}", path.display())),
             Item::Setting(Setting { path, key, .. }) => Target(format!("{key} in {}", path.display())),
             Item::Unpatch(Unpatch { path, .. }) => Target(format!("packaged {}", path.display())),
+            Item::Link(Link { path, .. }) => Target(format!("link {}", path.display())),
         }
     }
 }

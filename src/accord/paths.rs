@@ -53,8 +53,18 @@ fn parent(path: PathBuf) -> Item {
 pub(super) fn with_directories(items: Vec<Item>) -> Vec<Item> {
     let mut complete: Vec<Item> = Vec::new();
     for item in items {
-        if let Item::File(file) = &item {
-            let directory = file.path.parent().map(|path| parent(path.to_path_buf()));
+        let path = match &item {
+            Item::File(file) => Some(&file.path),
+            Item::Link(link) => Some(&link.path),
+            _ => None,
+        };
+        if let Some(path) = path {
+            // libvirt's hooks have two directories of their own, and a node may lack both.
+            let above =
+                path.parent().and_then(Path::parent).filter(|above| *above == Path::new(crate::paths::HOOKS));
+            let above = above.map(|above| parent(above.to_path_buf()));
+            complete.extend(above.filter(|above| !complete.contains(above)));
+            let directory = path.parent().map(|path| parent(path.to_path_buf()));
             complete.extend(directory.filter(|directory| !complete.contains(directory)));
         }
         complete.push(item);

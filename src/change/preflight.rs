@@ -32,6 +32,7 @@ fn written(item: &Item) -> Vec<PathBuf> {
         Item::File(file) => vec![file.path.clone()],
         Item::Setting(setting) => vec![setting.path.clone()],
         Item::Unpatch(unpatch) => vec![unpatch.path.clone()],
+        Item::Link(link) => vec![link.path.clone()],
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::accord::item::{Absent, File, Group, Item, Member, Owner, Renumber, Setting, Unpatch, User};
+use crate::accord::item::{Absent, File, Group, Item, Link, Member, Owner, Renumber, Setting, Unpatch, User};
 use crate::edit::{legacy, virconf};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers;
@@ -120,6 +120,24 @@ impl OwnerState {
     }
 }
 
+/// A symlink, or something else in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkState {
+    /// What it leads to; `None`: it is no symlink.
+    pub target: Option<PathBuf>,
+}
+
+impl LinkState {
+    fn read(root: &Root, path: &Path) -> Result<Option<LinkState>> {
+        let Some(handle) = root.find_nofollow(path)? else { return Ok(None) };
+        let target = match handle.kind() {
+            Kind::Symlink => Some(PathBuf::from(nix::fcntl::readlinkat(handle.fd(), "")?)),
+            _ => None,
+        };
+        Ok(Some(LinkState { target }))
+    }
+}
+
 /// What is at an item's target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
@@ -148,6 +166,11 @@ pub enum State {
         /// What is there.
         found: Option<FileState>,
     },
+    /// A symlink; nothing is there.
+    Link {
+        /// What is there.
+        found: Option<LinkState>,
+    },
 }
 
 /// Reads what is at the item's target.
@@ -175,6 +198,7 @@ pub fn observe(root: &Root, accounts: &Accounts, item: &Item) -> Result<State> {
         Item::File(File { path, .. })
         | Item::Setting(Setting { path, .. })
         | Item::Unpatch(Unpatch { path, .. }) => Ok(State::File { found: FileState::read(root, path)? }),
+        Item::Link(Link { path, .. }) => Ok(State::Link { found: LinkState::read(root, path)? }),
     }
 }
 
@@ -210,6 +234,9 @@ impl State {
             }
             (Item::Unpatch(Unpatch { kind, .. }), State::File { found }) => {
                 found.as_ref().is_none_or(|file| legacy::find(*kind, file.content.text()).is_empty())
+            }
+            (Item::Link(Link { target, .. }), State::Link { found }) => {
+                found.as_ref().is_some_and(|link| link.target.as_ref() == Some(target))
             }
             _ => false,
         }
