@@ -18,7 +18,7 @@ mod watchdog;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -59,7 +59,7 @@ pub fn run(arguments: &[OsString]) -> i32 {
     std::panic::set_hook(Box::new(|_| {}));
     let name = arguments.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let decision = guard(|| check(operation, &name, begun))
-        .or_else(|error| guard(|| Ok(failed(&error, operation, &name, &configuration()))))
+        .or_else(|error| guard(|| Ok(failed(&error, operation, &name, &configuration().0))))
         .unwrap_or(Decision::Start);
     match decision {
         Decision::Start => 0,
@@ -97,13 +97,16 @@ fn failed(error: &anyhow::Error, operation: Operation, name: &str, config: &Hook
     }
 }
 
-/// A configuration that cannot be read is no reason to refuse a VM.
-fn configuration() -> HookConfig {
+/// A configuration that cannot be read is no reason to refuse a VM. Also gives where sockets are to be by it.
+fn configuration() -> (HookConfig, Option<PathBuf>) {
     let read = || Config::read(&Root::open(Path::new("/"))?);
-    read().map(|config| config.hook).unwrap_or_else(|error| {
-        log(Priority::Warning, &format!("{error:#}; the hook goes by its defaults"), &[]);
-        HookConfig::default()
-    })
+    match read() {
+        Ok(config) => (config.hook, Some(config.socket_directory)),
+        Err(error) => {
+            log(Priority::Warning, &format!("{error:#}; the hook goes by its defaults"), &[]);
+            (HookConfig::default(), None)
+        }
+    }
 }
 
 fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
@@ -116,7 +119,7 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     if domain.endpoints.is_empty() {
         return Ok(Decision::Start);
     }
-    let config = configuration();
+    let (config, socket_directory) = configuration();
     let deadline = begun + config.deadline;
     let late = {
         let (config, name) = (config.clone(), name.to_string());
@@ -133,7 +136,8 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     };
     let _watchdog = Watchdog::start(deadline, late)?;
     let root = Root::open(Path::new("/"))?;
-    let subject = Subject::read(&root, operation, domain, &xml).context("reading what was agreed")?;
+    let mut subject = Subject::read(&root, operation, domain, &xml).context("reading what was agreed")?;
+    subject.socket_directory = socket_directory;
     let (facts, problems) = examine(&root, &subject, deadline - Watchdog::GRACE.min(config.deadline / 4))?;
     Ok(decide(&subject, &facts, problems, &config))
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a start is about and what was agreed for it: all that does not change while the hook looks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -23,6 +23,8 @@ pub struct Subject {
     pub domain: Domain,
     /// What `apply` settled; `None` before the first one, and then nothing is ours to mend.
     pub agreed: Option<Agreed>,
+    /// Where the configuration has the sockets now, agreed or not.
+    pub socket_directory: Option<PathBuf>,
     /// Whom QEMU will run as; `None` before `start` and where it cannot be known.
     pub qemu: Option<Identity>,
     /// The identity's groups are all there are: no other source of groups was left out.
@@ -46,6 +48,7 @@ impl Subject {
             operation,
             domain,
             agreed,
+            socket_directory: None,
             qemu: None,
             groups_are_known: false,
             shares_by_command_line,

@@ -98,7 +98,9 @@ pub struct Problem {
 impl Problem {
     /// In one line: id, what, cause, command.
     pub fn text(&self) -> String {
-        format!("{}: {}: {}; {}; mend: {}", self.id, self.subject, self.seen, self.cause, self.mend)
+        // The kernel's reason names the path once more where it is the subject itself.
+        let seen = self.seen.replace(&format!(": {} is ", self.subject), ": it is ");
+        format!("{}: {}: {seen}; {}; mend: {}", self.id, self.subject, self.cause, self.mend)
     }
 }
 

@@ -90,13 +90,14 @@ fn directory_missing(case: &Case<'_>) -> Vec<Evidence> {
         if socket.endpoint.mode == SocketMode::Client {
             continue;
         }
-        let seen = format!("{} is not there", first.display());
-        let mend = match case.subject.is_agreed_path(&socket.path) {
+        let seen = match *first == directory.path {
+            true => "not there".to_string(),
+            false => format!("{} is not there", first.display()),
+        };
+        let ours = case.subject.socket_directory.as_ref() == Some(&directory.path);
+        let mend = match ours || case.subject.is_agreed_path(&socket.path) {
             true => case.apply().to_string(),
-            false => format!(
-                "vhost-accord apply with socket-directory={0}, or: install -d -m 2775 -o QEMU_USER -g SHARED_GROUP {0}",
-                directory.path.display()
-            ),
+            false => format!("set socket-directory = {}, then vhost-accord apply", directory.path.display()),
         };
         found.push(Evidence::new(directory.path.display().to_string(), seen, mend));
     }
