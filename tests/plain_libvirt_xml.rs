@@ -76,7 +76,11 @@ fn ours(text: &str) -> Vec<(String, Option<String>, String)> {
                 EndpointKind::CommandLine => "command-line",
             };
             let mode = if endpoint.mode == SocketMode::Server { "server" } else { "client" };
-            (kind.to_string(), endpoint.path.as_ref().map(|path| path.display().to_string()), mode.to_string())
+            (
+                kind.to_string(),
+                endpoint.path.as_ref().map(|path| path.display().to_string()),
+                mode.to_string(),
+            )
         })
         .collect();
     endpoints.sort();
@@ -85,7 +89,8 @@ fn ours(text: &str) -> Vec<(String, Option<String>, String)> {
 
 fn theirs(answer: &Value) -> Vec<(String, Option<String>, String)> {
     let text = |value: &Value| value.as_str().map(str::to_string);
-    let tuple = |endpoint: &Value| (text(&endpoint[0]).unwrap(), text(&endpoint[1]), text(&endpoint[2]).unwrap());
+    let tuple =
+        |endpoint: &Value| (text(&endpoint[0]).unwrap(), text(&endpoint[1]), text(&endpoint[2]).unwrap());
     let mut endpoints: Vec<_> = answer["endpoints"].as_array().unwrap().iter().map(tuple).collect();
     endpoints.sort();
     endpoints
