@@ -30,6 +30,8 @@ pub enum Item {
     LogOwner(LogOwner),
     /// A packaged file that was patched in place and shall be as packaged again.
     Unpatch(Unpatch),
+    /// A symlink of our own.
+    Link(Link),
 }
 
 /// A group with a number.
@@ -165,6 +167,15 @@ pub struct Unpatch {
     pub kind: legacy::Kind,
 }
 
+/// A symlink of our own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Where.
+    pub path: PathBuf,
+    /// What it leads to.
+    pub target: PathBuf,
+}
+
 impl Item {
     /// What the item is about. Two items with the same target never stand in one accord.
     pub fn target(&self) -> Target {
@@ -178,6 +189,7 @@ impl Item {
             Item::Setting(Setting { path, key, .. }) => Target(format!("{key} in {}", path.display())),
             Item::LogOwner(LogOwner { path, .. }) => Target(format!("owner of logs in {}", path.display())),
             Item::Unpatch(Unpatch { path, .. }) => Target(format!("packaged {}", path.display())),
+            Item::Link(Link { path, .. }) => Target(format!("link {}", path.display())),
         }
     }
 }

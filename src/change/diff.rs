@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use similar::TextDiff;
 
 use super::Change;
-use crate::accord::item::{Item, Owner, Renumber};
+use crate::accord::item::{Item, Link, Owner, Renumber};
 use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers::Carrier;
-use crate::facts::state::{FileState, OwnerState, State};
+use crate::facts::state::{FileState, LinkState, OwnerState, State};
 
 /// Files and processes listed by name in a renumbering; the count is always given.
 const LISTED: usize = 20;
@@ -46,6 +46,7 @@ pub fn diff(change: &Change, accounts: &Accounts) -> String {
             let old = found.as_ref().map_or("", |file| file.content.text());
             unified(&item.path.display().to_string(), found.as_ref(), &legacy::undo(item.kind, old))
         }
+        (Item::Link(item), State::Link { found }) => link(item, found.as_ref()),
         (item, _) => format!("? {}\n", item.target()),
     }
 }
@@ -95,6 +96,16 @@ fn owner(item: &Owner, found: Option<&OwnerState>, accounts: &Accounts) -> Strin
         Some(now) => format!("- {path}  {now}\n+ {path}  {after}\n"),
         None => format!("+ {path}/  {after}\n"),
     }
+}
+
+fn link(item: &Link, found: Option<&LinkState>) -> String {
+    let path = item.path.display();
+    let before = match found {
+        None => String::new(),
+        Some(LinkState { target: Some(target) }) => format!("- {path} -> {}\n", target.display()),
+        Some(LinkState { target: None }) => format!("! {path} is no symlink; move it away\n"),
+    };
+    format!("{before}+ {path} -> {}\n", item.target.display())
 }
 
 fn unified(path: &str, old: Option<&FileState>, new: &str) -> String {

@@ -5,6 +5,7 @@ mod account;
 mod diff;
 mod file;
 pub mod grant;
+mod link;
 mod owner;
 pub mod preflight;
 mod renumber;
@@ -64,6 +65,7 @@ impl Change {
             (Item::Setting(item), _) => text::set(root, item)?,
             (Item::LogOwner(item), _) => text::give_logs(root, item)?,
             (Item::Unpatch(item), _) => text::unpatch(root, item)?,
+            (Item::Link(item), _) => link::make(root, item)?,
             (Item::Renumber(_), _) => bail!("{}: not a state of a group's number", self.item.target()),
         }
         let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
@@ -115,6 +117,9 @@ impl Change {
             }
             (Item::Unpatch(item), State::File { found }, State::File { found: now }) => {
                 text::repatch(root, item, found.as_ref(), now.as_ref())
+            }
+            (Item::Link(item), State::Link { found }, State::Link { found: now }) => {
+                link::undo(root, item, found.as_ref(), now.as_ref())
             }
             _ => bail!("{}: the journal holds a state of another kind", self.item.target()),
         }

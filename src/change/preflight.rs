@@ -36,6 +36,7 @@ fn written(item: &Item) -> Vec<PathBuf> {
         Item::Setting(setting) => vec![setting.path.clone()],
         Item::LogOwner(logs) => vec![logs.path.clone()],
         Item::Unpatch(unpatch) => vec![unpatch.path.clone()],
+        Item::Link(link) => vec![link.path.clone()],
     }
 }
 

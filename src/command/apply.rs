@@ -91,6 +91,9 @@ fn round(
     for grant in &plan.grants {
         grant::make(root, grant)?;
     }
+    if plan.changes.iter().any(|change| matches!(change.item, Item::Link(_))) {
+        pick_up_hook(root, manager, &survey)?;
+    }
     // Afterwards the group has its number: what was asked for once is not asked for again.
     reload_overdue(root, manager, Survey::take(root, manager, Options::default())?)
 }
@@ -148,6 +151,17 @@ pub fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<Stri
         journal.forget(root, &target)?;
     }
     Ok(notes)
+}
+
+/// libvirt finds its first hook when it starts or reloads; a reload disturbs no VM.
+fn pick_up_hook(root: &Root, manager: &dyn ServiceManager, survey: &Survey) -> Result<()> {
+    let Some(hypervisor) = survey.profile.hypervisor.as_ref().filter(|_| root.is_live()) else {
+        return Ok(());
+    };
+    match manager.unit(&hypervisor.daemon_unit)? {
+        Some(unit) if unit.is_active() => manager.reload_unit(&unit.name),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Restarts what findings wait for, the dataplane first, and looks again.

@@ -5,6 +5,7 @@ mod apply;
 mod blast;
 mod check;
 mod config;
+mod inspect;
 mod plan;
 mod revert;
 mod service;
@@ -46,6 +47,8 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Check(args) => check::run(args),
         Command::Revert(args) => revert::run(args),
         Command::Config(args) => config::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Hook { arguments } => std::process::exit(crate::hook::run(arguments)),
         Command::Service { moment } => service::run(moment),
     }
 }
