@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tempfile::TempDir;
 use vhost_accord::accord::Item;
@@ -83,7 +83,7 @@ fn vswitchd(survey: &Survey) -> Option<String> {
 /// `uid:gid mode` asked for at a path.
 fn owner(survey: &Survey, path: &str) -> Option<(Option<u32>, Option<u32>, Option<u32>)> {
     survey.accord.items.iter().find_map(|item| match item {
-        Item::Owner(owner) if owner.path == PathBuf::from(path) => Some((owner.uid, owner.gid, owner.mode)),
+        Item::Owner(owner) if owner.path == Path::new(path) => Some((owner.uid, owner.gid, owner.mode)),
         _ => None,
     })
 }
