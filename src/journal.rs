@@ -100,8 +100,12 @@ impl Journal {
         }
         let state = write::create_directory(&parent, name, 0, 0, 0o700)?;
         let text = serde_json::to_string_pretty(self).context("writing the journal as JSON")?;
-        let written =
-            write::replace_file(&state, OsStr::new(NAME), text.as_bytes(), &write::FileMeta::plain(0, 0, 0o600));
+        let written = write::replace_file(
+            &state,
+            OsStr::new(NAME),
+            text.as_bytes(),
+            &write::FileMeta::plain(0, 0, 0o600),
+        );
         if written.is_err() && state.entry(OsStr::new(NAME))?.is_none() {
             // The first error is the one to tell.
             let _ = remove(&parent, name);

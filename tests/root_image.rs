@@ -11,7 +11,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const QEMU_CONF: &str = "# Master configuration.\n\n#user = \"libvirt-qemu\"\n\n# The group.\n#group = \"libvirt-qemu\"\n";
+const QEMU_CONF: &str =
+    "# Master configuration.\n\n#user = \"libvirt-qemu\"\n\n# The group.\n#group = \"libvirt-qemu\"\n";
 const VSWITCHD: &str = "[Unit]\nDescription=vswitchd\n\n[Service]\nType=forking\nEnvironmentFile=-/etc/default/openvswitch-switch\nExecStart=/usr/share/openvswitch/scripts/ovs-ctl --no-ovsdb-server start $OVS_CTL_OPTS\n";
 const OVSDB: &str = "[Unit]\nDescription=ovsdb\n\n[Service]\nType=forking\nEnvironmentFile=-/etc/default/openvswitch-switch\nExecStart=/usr/share/openvswitch/scripts/ovs-ctl --no-ovs-vswitchd start $OVS_CTL_OPTS\nRuntimeDirectory=openvswitch\n";
 const PATCH: &str = "RuntimeDirectoryMode=0775\nGroup=libvirt-qemu\nUMask=0002\n";
@@ -26,7 +27,10 @@ impl Image {
         let image = Image { base: tempfile::tempdir().unwrap() };
         fs::create_dir(image.base.path().join("outside")).unwrap();
         for (path, text) in [
-            ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nlibvirt-qemu:x:64055:104::/var/lib/libvirt:/usr/sbin/nologin\n"),
+            (
+                "etc/passwd",
+                "root:x:0:0:root:/root:/bin/sh\nlibvirt-qemu:x:64055:104::/var/lib/libvirt:/usr/sbin/nologin\n",
+            ),
             ("etc/shadow", "root:*:19000:0:99999:7:::\nlibvirt-qemu:!:19000::::::\n"),
             ("etc/group", "root:x:0:\nkvm:x:104:\nlibvirt-qemu:x:64055:libvirt-qemu\n"),
             ("etc/gshadow", "root:*::\nkvm:!::\nlibvirt-qemu:!::libvirt-qemu\n"),
@@ -37,17 +41,27 @@ impl Image {
             ("etc/default/openvswitch-switch", "# OVS_CTL_OPTS=''\n"),
             ("etc/fstab", "# <what> <where>\nnodev /dev/hugepages1G hugetlbfs pagesize=1G 0 0\n"),
             ("etc/openvswitch/system-id.conf", "x\n"),
-            ("usr/lib/systemd/system/dev-hugepages.mount", "[Mount]\nWhat=hugetlbfs\nWhere=/dev/hugepages\nType=hugetlbfs\n"),
+            (
+                "usr/lib/systemd/system/dev-hugepages.mount",
+                "[Mount]\nWhat=hugetlbfs\nWhere=/dev/hugepages\nType=hugetlbfs\n",
+            ),
             ("usr/lib/systemd/system/libvirtd.service", "[Service]\nExecStart=/usr/sbin/libvirtd\n"),
-            ("usr/lib/systemd/system/openvswitch-switch.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n"),
+            (
+                "usr/lib/systemd/system/openvswitch-switch.service",
+                "[Service]\nType=oneshot\nExecStart=/bin/true\n",
+            ),
             ("usr/lib/systemd/system/ovs-vswitchd.service", &format!("{VSWITCHD}{PATCH}")),
             ("usr/lib/systemd/system/ovsdb-server.service", OVSDB),
-            ("usr/share/openvswitch/scripts/ovs-ctl", "start () {\n        umask 0002 && start_daemon \"$OVS_VSWITCHD_PRIORITY\" \"$OVS_VSWITCHD_WRAPPER\" \"$@\"\n}\n"),
+            (
+                "usr/share/openvswitch/scripts/ovs-ctl",
+                "start () {\n        umask 0002 && start_daemon \"$OVS_VSWITCHD_PRIORITY\" \"$OVS_VSWITCHD_WRAPPER\" \"$@\"\n}\n",
+            ),
             ("etc/vhost-accord/vhost-accord.conf", "[accord]\nmodes = dpdkvhostuserclient dpdkvhostuser\n"),
         ] {
             image.write(path, text);
         }
-        for directory in ["dev/hugepages", "run", "proc", "var/lib/openvswitch", "var/log/openvswitch", "tmp"] {
+        for directory in ["dev/hugepages", "run", "proc", "var/lib/openvswitch", "var/log/openvswitch", "tmp"]
+        {
             fs::create_dir_all(image.path(directory)).unwrap();
         }
         symlink("usr/lib", image.path("lib")).unwrap();
@@ -108,11 +122,8 @@ impl Image {
 
     fn expect(&self, command: &str, code: i32) -> String {
         let output = self.run(command);
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "{command}: {text}");
         text
     }
@@ -135,8 +146,7 @@ impl Image {
                 .unwrap()
                 .map(|name| (name.clone(), xattr::get(&path, &name).unwrap()))
                 .collect();
-            let line =
-                format!("{:o} {}:{} {attributes:?} {content}", state.mode(), state.uid(), state.gid());
+            let line = format!("{:o} {}:{} {attributes:?} {content}", state.mode(), state.uid(), state.gid());
             tree.insert(path, line);
         }
         tree

@@ -54,7 +54,8 @@ fn sources_allow(config: &Config, profile: &Profile, gid: u32) -> Result<(), Obs
     let sources = &profile.accounts.sources;
     let now = profile.accounts.shared.as_ref().map(|group| group.gid);
     let renumbers = config.gid_mismatch == GidMismatch::Renumber && now.is_some_and(|now| now != gid);
-    let against = |(_, source): &(usize, &Source)| source.gid != gid && !LOCAL.contains(&source.name.as_str());
+    let against =
+        |(_, source): &(usize, &Source)| source.gid != gid && !LOCAL.contains(&source.name.as_str());
     // Programs hear the first one; whom the others mislead is a finding.
     let counts = |(position, _): &(usize, &Source)| renumbers || *position == 0;
     let Some((_, source)) = sources.iter().enumerate().filter(against).find(counts) else { return Ok(()) };

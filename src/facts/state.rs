@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::accord::item::{Absent, File, Group, Item, Member, Owner, Renumber, Setting, Subject, Unpatch, User};
+use crate::accord::item::{
+    Absent, File, Group, Item, Member, Owner, Renumber, Setting, Subject, Unpatch, User,
+};
 use crate::edit::{legacy, virconf};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers::{self, Carrier, Special};

@@ -45,10 +45,7 @@ fn both_port_types_agree_after_apply(kind: &'static str) {
     };
     let owner = dataplane.split(':').next().unwrap();
     assert_eq!(node.owner("/var/lib/vhost_sockets"), format!("{qemu}:hugetlbfs 2775"));
-    assert_eq!(
-        node.owner("/var/lib/vhost_sockets/vhus0"),
-        format!("{qemu}:hugetlbfs 0775")
-    );
+    assert_eq!(node.owner("/var/lib/vhost_sockets/vhus0"), format!("{qemu}:hugetlbfs 0775"));
     assert_eq!(node.owner("/run/openvswitch/vhuc0"), format!("{owner}:{qemu} 0775"));
     assert_eq!(node.owner("/dev/hugepages"), "root:hugetlbfs 0775");
     assert_eq!(node.process("ovs-vswitchd").0, format!("{dataplane} 0022"));

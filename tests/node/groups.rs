@@ -196,7 +196,10 @@ fn sources_that_disagree_are_named_and_never_made_worse() {
     let expected = "group-sources-disagree: extrausers gives group 'hugetlbfs' gid 5200, not 42477";
     refused(&node.accord("apply --renumber"), expected);
     sources(&node, "extrausers files", "hugetlbfs:x:5200:\\n");
-    refused(&node.accord("apply"), "group-sources-disagree: extrausers gives group 'hugetlbfs' gid 5200, not 5123");
+    refused(
+        &node.accord("apply"),
+        "group-sources-disagree: extrausers gives group 'hugetlbfs' gid 5200, not 5123",
+    );
     sources(&node, "files extrausers", "hugetlbfs:x:5200:\\n");
     same_as(&node, &before, "with sources that disagree");
 

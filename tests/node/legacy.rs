@@ -37,8 +37,7 @@ fn patches_are_named_shown_undone_and_put_back(kind: &'static str) {
 
     let (code, findings) = node.check();
     assert_eq!(code, 2, "{findings:?}");
-    let named: Vec<_> =
-        findings.iter().filter(|line| line.starts_with("packaged-file-patched ")).collect();
+    let named: Vec<_> = findings.iter().filter(|line| line.starts_with("packaged-file-patched ")).collect();
     let units = if kind == "bookworm" { 2 } else { 1 };
     let units = if kind == "rhel-2.9" { units + 1 } else { units };
     assert_eq!(named.len(), units + 1, "{findings:?}");

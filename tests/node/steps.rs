@@ -38,9 +38,7 @@ pub fn systemd_knows(node: &Node, when: &str) {
 
 /// Everything on the node with this group.
 pub fn files_of(node: &Node, gid: &str) -> String {
-    node.sh(&format!(
-        "find / \\( -path /proc -o -path /sys \\) -prune -o -gid {gid} -print 2>/dev/null || :"
-    ))
+    node.sh(&format!("find / \\( -path /proc -o -path /sys \\) -prune -o -gid {gid} -print 2>/dev/null || :"))
 }
 
 /// A group's number.

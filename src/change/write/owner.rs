@@ -61,7 +61,9 @@ pub fn set_special(handle: &Handle, mode: u32, capabilities: Option<&[u8]>) -> R
         change_mode(&now, mode)?;
     }
     match capabilities {
-        Some(value) if now.xattr(CAPABILITIES)?.as_deref() != Some(value) => set_one(&now, CAPABILITIES, value),
+        Some(value) if now.xattr(CAPABILITIES)?.as_deref() != Some(value) => {
+            set_one(&now, CAPABILITIES, value)
+        }
         Some(_) | None => Ok(()),
     }
 }
