@@ -27,6 +27,15 @@ pub enum Command {
     Revert(RevertArgs),
     /// Print the configuration that counts, and where each value came from
     Config(OutputArgs),
+    /// Show every vhost-user endpoint, the memory and the identity in a domain XML, as the hook sees them
+    Inspect(InspectArgs),
+    /// What libvirt calls, by the name of its link
+    #[command(hide = true)]
+    Hook {
+        /// The guest's name, the operation, the sub-operation, extra
+        #[arg(allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// What units of the dataplane call
     #[command(hide = true)]
     Service {
@@ -77,4 +86,14 @@ pub struct RevertArgs {
     /// Restart the services that were restarted into the accord
     #[arg(long)]
     pub restart: bool,
+}
+
+/// Of `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A domain XML, or - for standard input
+    pub file: PathBuf,
+    /// JSON for programs
+    #[arg(long)]
+    pub json: bool,
 }

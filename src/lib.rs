@@ -10,6 +10,7 @@ pub mod command;
 pub mod config;
 pub mod edit;
 pub mod facts;
+pub mod hook;
 pub mod journal;
 pub mod lock;
 pub mod logging;

@@ -5,9 +5,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use vhost_accord::cli::Cli;
-use vhost_accord::{command, logging, report};
+use vhost_accord::{command, hook, logging, report};
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    // libvirt waits for its hook: nothing is set up for it that it does not need.
+    if arguments.next().is_some_and(|program| hook::is_hook(&program)) {
+        let arguments: Vec<_> = arguments.collect();
+        std::process::exit(hook::run(&arguments));
+    }
     let cli = Cli::parse();
     logging::start();
     match command::run(&cli) {

@@ -14,6 +14,12 @@ pub const DATAPLANE_ENVIRONMENT: &str = "/etc/vhost-accord/dataplane.env";
 pub const STATE: &str = "/var/lib/vhost-accord";
 /// Held by whoever changes the node.
 pub const LOCK: &str = "/run/vhost-accord.lock";
+/// What the hook must know of the accord.
+pub const AGREED: &str = "/etc/vhost-accord/agreed.json";
+/// The name of our hook among those of others in libvirt's `qemu.d`.
+pub const HOOK_NAME: &str = "50-vhost-accord";
+/// Where libvirt looks for hooks.
+pub const HOOKS: &str = "/etc/libvirt/hooks";
 /// Where packages put the program: what units and images name.
 pub const PROGRAM: &str = "/usr/bin/vhost-accord";
 

@@ -2,6 +2,8 @@
 //! What is seen on a real node: systemd, OVS-DPDK, libvirt and QEMU, from their stock state, for every kind of node.
 //! Left out by a plain `cargo test`; `make test` builds the nodes and runs these.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 #[path = "node/agree.rs"]
 mod agree;
 #[path = "node/groups.rs"]
@@ -14,3 +16,5 @@ mod legacy;
 mod steps;
 #[path = "node/support.rs"]
 mod support;
+#[path = "node/users.rs"]
+mod users;

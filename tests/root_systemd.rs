@@ -76,7 +76,7 @@ fn the_files_say_what_systemd_says() {
         let (mut live, mut written) = (bus.unit(name).unwrap().unwrap(), image.unit(name).unwrap().unwrap());
         // What only a running systemd knows, and two names of one directory.
         live.active_state.clone_from(&written.active_state);
-        (live.main_pid, live.active_enter_timestamp) = (None, None);
+        (live.main_pid, live.active_enter_timestamp, live.state_change_timestamp) = (None, None, None);
         (live.mount_options, written.mount_options) = (None, None);
         live.fragment = live.fragment.map(|path| fs::canonicalize(path).unwrap());
         assert_eq!(live, written);

@@ -2,12 +2,15 @@
 //! What should hold on this node: a value made from configuration and profile alone, without looking again.
 
 mod accounts;
+mod agreed;
 mod dataplane;
+mod hook;
 pub mod item;
 mod paths;
 mod settings;
 
 pub use accounts::SharedGroup;
+pub use agreed::{Agreed, AgreedDataplane, AgreedQemu};
 pub use dataplane::{DataplaneAccord, openvswitch_id};
 pub use item::{Item, Target};
 pub use settings::QemuAccord;
@@ -88,16 +91,20 @@ impl Accord {
             server_access: server.then_some(config.server_access),
             items: Vec::new(),
         };
-        let parts: [(&str, Part); 6] = [
+        let parts: [(&str, Part); 7] = [
             ("accounts", accounts::items),
             ("sockets", paths::socket_directory),
             ("hugepages", paths::hugepages),
             ("qemu-conf", settings::items),
             ("legacy", settings::legacy),
             ("dataplane", dataplane::items),
+            ("hook", hook::items),
         ];
         let managed = parts.into_iter().filter(|(part, _)| config.managed.has(part));
-        let items = managed.flat_map(|(_, items)| items(&accord, ground)).collect();
+        let mut items: Vec<Item> = managed.flat_map(|(_, items)| items(&accord, ground)).collect();
+        if config.managed.has("hook") {
+            items.extend(hook::agreed(&accord, &items));
+        }
         accord.items = paths::with_directories(items);
         Ok(accord)
     }

@@ -54,11 +54,14 @@ fn parent(path: PathBuf) -> Item {
 pub(super) fn with_directories(items: Vec<Item>) -> Vec<Item> {
     let mut complete: Vec<Item> = Vec::new();
     for item in items {
-        if let Item::File(file) = &item {
-            for directory in parents(&file.path).into_iter().map(parent) {
-                if !complete.contains(&directory) {
-                    complete.push(directory);
-                }
+        let path = match &item {
+            Item::File(file) => Some(&file.path),
+            Item::Link(link) => Some(&link.path),
+            _ => None,
+        };
+        for directory in path.into_iter().flat_map(|path| parents(path)).map(parent) {
+            if !complete.contains(&directory) {
+                complete.push(directory);
             }
         }
         complete.push(item);

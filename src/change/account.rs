@@ -42,7 +42,7 @@ pub fn undo(
     if now.is_some()
         && let Err(why) = remove(root, item)
     {
-        return Ok(Undone::Left(format!("{why:#}")));
+        return Ok(Undone::InUse(format!("{why:#}")));
     }
     for (path, state) in backups {
         file::restore(root, path, state.as_ref())?;

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use similar::TextDiff;
 
 use super::Change;
-use crate::accord::item::{Item, Owner, Renumber};
-use crate::edit::{legacy, virconf};
+use crate::accord::item::{Item, Link, Owner, Renumber};
+use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers::Carrier;
-use crate::facts::state::{FileState, OwnerState, State};
+use crate::facts::state::{FileState, LinkState, OwnerState, State};
 
 /// Files and processes listed by name in a renumbering; the count is always given.
 const LISTED: usize = 20;
@@ -37,10 +37,16 @@ pub fn diff(change: &Change, accounts: &Accounts) -> String {
                 Err(why) => format!("! {path}: {why}\n"),
             }
         }
+        (Item::LogOwner(item), State::File { found }) => {
+            let old = found.as_ref().map_or("", |file| file.content.text());
+            let new = logrotate::set_owner(old, &item.user);
+            unified(&item.path.display().to_string(), found.as_ref(), &new)
+        }
         (Item::Unpatch(item), State::File { found }) => {
             let old = found.as_ref().map_or("", |file| file.content.text());
             unified(&item.path.display().to_string(), found.as_ref(), &legacy::undo(item.kind, old))
         }
+        (Item::Link(item), State::Link { found }) => link(item, found.as_ref()),
         (item, _) => format!("? {}\n", item.target()),
     }
 }
@@ -81,11 +87,25 @@ fn owner(item: &Owner, found: Option<&OwnerState>, accounts: &Accounts) -> Strin
     let base = found.map_or((0, 0, 0o755), |found| (found.uid, found.gid, found.mode));
     let (uid, gid, mode) =
         (item.uid.unwrap_or(base.0), item.gid.unwrap_or(base.1), item.mode.unwrap_or(base.2));
-    let after = owner_text(accounts, uid, gid, mode);
+    let mut after = owner_text(accounts, uid, gid, mode);
+    if now.as_ref() == Some(&after) {
+        // Two numbers with one name, as while a group gets a new one.
+        after = format!("{uid}:{gid} {mode:04o}");
+    }
     match now {
         Some(now) => format!("- {path}  {now}\n+ {path}  {after}\n"),
         None => format!("+ {path}/  {after}\n"),
     }
+}
+
+fn link(item: &Link, found: Option<&LinkState>) -> String {
+    let path = item.path.display();
+    let before = match found {
+        None => String::new(),
+        Some(LinkState { target: Some(target) }) => format!("- {path} -> {}\n", target.display()),
+        Some(LinkState { target: None }) => format!("! {path} is no symlink; move it away\n"),
+    };
+    format!("{before}+ {path} -> {}\n", item.target.display())
 }
 
 fn unified(path: &str, old: Option<&FileState>, new: &str) -> String {

@@ -15,7 +15,7 @@ use crate::facts::sockets::Liveness;
 use crate::root::{Kind, Root};
 
 /// What connecting needs: write for the group (unix(7)).
-const GROUP_READ_WRITE: u32 = 0o060;
+pub const GROUP_READ_WRITE: u32 = 0o060;
 
 /// A socket that shall have another group or mode.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -5,9 +5,11 @@ mod account;
 mod diff;
 mod file;
 pub mod grant;
+mod link;
 mod owner;
 pub mod preflight;
 mod renumber;
+pub mod runtime;
 pub mod stale;
 mod text;
 mod tool;
@@ -44,8 +46,10 @@ pub enum Undone {
     RestoredOver(String),
     /// Someone put it back already.
     AlreadyBack,
-    /// Left as it is, and why.
+    /// Left as it is for good, and why.
     Left(String),
+    /// Cannot go back as long as someone uses it; it stays in the journal.
+    InUse(String),
 }
 
 impl Change {
@@ -59,7 +63,9 @@ impl Change {
             (Item::Owner(item), _) => owner::make(root, item)?,
             (Item::File(item), _) => file::make(root, item)?,
             (Item::Setting(item), _) => text::set(root, item)?,
+            (Item::LogOwner(item), _) => text::give_logs(root, item)?,
             (Item::Unpatch(item), _) => text::unpatch(root, item)?,
+            (Item::Link(item), _) => link::make(root, item)?,
             (Item::Renumber(_), _) => bail!("{}: not a state of a group's number", self.item.target()),
         }
         let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
@@ -106,8 +112,14 @@ impl Change {
             (Item::Setting(item), State::File { found }, State::File { found: now }) => {
                 text::unset(root, item, found.as_ref(), now.as_ref())
             }
+            (Item::LogOwner(item), State::File { found }, State::File { found: now }) => {
+                text::take_logs(root, item, found.as_ref(), now.as_ref())
+            }
             (Item::Unpatch(item), State::File { found }, State::File { found: now }) => {
                 text::repatch(root, item, found.as_ref(), now.as_ref())
+            }
+            (Item::Link(item), State::Link { found }, State::Link { found: now }) => {
+                link::undo(root, item, found.as_ref(), now.as_ref())
             }
             _ => bail!("{}: the journal holds a state of another kind", self.item.target()),
         }

@@ -34,7 +34,9 @@ fn written(item: &Item) -> Vec<PathBuf> {
         Item::Owner(owner) => vec![owner.path.clone()],
         Item::File(file) => vec![file.path.clone()],
         Item::Setting(setting) => vec![setting.path.clone()],
+        Item::LogOwner(logs) => vec![logs.path.clone()],
         Item::Unpatch(unpatch) => vec![unpatch.path.clone()],
+        Item::Link(link) => vec![link.path.clone()],
     }
 }
 

@@ -5,6 +5,7 @@ mod apply;
 mod blast;
 mod check;
 mod config;
+mod inspect;
 mod plan;
 mod revert;
 mod service;
@@ -46,13 +47,17 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Check(args) => check::run(args),
         Command::Revert(args) => revert::run(args),
         Command::Config(args) => config::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Hook { arguments } => std::process::exit(crate::hook::run(arguments)),
         Command::Service { moment } => service::run(moment),
     }
 }
 
 /// Opens the root. Only root can read all that counts, let alone change it; reading an image is free to anyone.
 fn open_root(path: &Path, writes: bool) -> Result<Root> {
-    let root = Root::open(path)?;
+    // Helper programs get the path as well, and take an absolute one only.
+    let path = std::path::absolute(path)?;
+    let root = Root::open(&path)?;
     if !nix::unistd::geteuid().is_root() && (writes || root.is_live()) {
         bail!("must run as root (sudo vhost-accord ...): it reads and changes what only root may");
     }

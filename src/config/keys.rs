@@ -52,6 +52,21 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "manage",
         default: "all",
-        meaning: "what apply may touch: all, or a list of accounts sockets hugepages dataplane qemu-conf legacy",
+        meaning: "what apply may touch: all, or a list of accounts sockets hugepages dataplane qemu-conf hook legacy",
+    },
+    Key {
+        name: "on-problem",
+        default: "refuse",
+        meaning: "a VM that would not work: refuse its start or warn, also per family: refuse memory=warn (paths, ports, sockets, memory)",
+    },
+    Key {
+        name: "on-error",
+        default: "warn",
+        meaning: "the check itself failed or took too long: warn (the VM starts) or refuse",
+    },
+    Key {
+        name: "hook-deadline",
+        default: "2",
+        meaning: "seconds that a check at a VM's start may take, 0.1 to 30",
     },
 ];

@@ -4,6 +4,7 @@
 //! Files in the order systemd's own daemons read theirs: the vendor's, the administrator's, then the drop-ins of both
 //! sorted by name, where one in `/etc` masks its namesake in `/usr/lib`. A later value wins.
 
+mod hook;
 mod keys;
 mod layers;
 mod value;
@@ -11,6 +12,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use hook::{Action, Family, HookConfig};
 pub use keys::{KEYS, Key};
 pub use layers::{Effective, Origin, Raw};
 pub use value::{DataplaneUser, GidMismatch, Managed, PortType, QemuGroup, ServerAccess};
@@ -42,6 +44,8 @@ pub struct Config {
     pub qemu_group: QemuGroup,
     /// What `apply` may touch.
     pub managed: Managed,
+    /// What the check at a VM's start does.
+    pub hook: HookConfig,
 }
 
 impl Config {
@@ -62,6 +66,7 @@ impl Config {
             dataplane_user: raw.parse("dataplane-user", value::dataplane_user)?,
             qemu_group: raw.parse("qemu-group", value::qemu_group)?,
             managed: raw.parse("manage", value::managed)?,
+            hook: HookConfig::parse(raw)?,
         };
         Ok(config)
     }

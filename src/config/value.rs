@@ -85,8 +85,8 @@ pub struct Managed(BTreeSet<&'static str>);
 
 impl Managed {
     /// The parts there are.
-    pub const PARTS: [&'static str; 6] =
-        ["accounts", "sockets", "hugepages", "dataplane", "qemu-conf", "legacy"];
+    pub const PARTS: [&'static str; 7] =
+        ["accounts", "sockets", "hugepages", "dataplane", "qemu-conf", "hook", "legacy"];
 
     /// Everything.
     pub fn all() -> Managed {
@@ -99,7 +99,7 @@ impl Managed {
     }
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', '\t', ',']).filter(|word| !word.is_empty())
 }
 

@@ -69,6 +69,17 @@ impl Accounts {
         })
     }
 
+    /// The same from the files alone, on the running node too: never waits for a name service on the network.
+    pub fn read_files(root: &Root) -> Result<Accounts> {
+        Ok(Accounts { live: false, ..Accounts::read(root)? })
+    }
+
+    /// True where NSS asks nobody but the files, so that what is not in them is not there at all.
+    pub fn files_are_all(&self) -> bool {
+        let local = ["files", "compat", "altfiles", "systemd"];
+        self.services.iter().all(|service| local.contains(&service.as_str()))
+    }
+
     /// The user of this name.
     pub fn user(&self, name: &str) -> Option<User> {
         let own = self.users.iter().find(|user| user.name == name).cloned();

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Known;
 use super::domains::{self, Domain, Domains};
+use super::hooks::{self, Hook};
 use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort};
 use super::paths::{PathFact, read_chain};
 use super::processes::{self, Process};
@@ -75,6 +76,10 @@ pub struct Live {
     pub sockets: Vec<PortSocket>,
     /// What QEMU must not reach: control sockets, the database and its socket.
     pub guarded: Vec<Guarded>,
+    /// libvirt's hooks for VMs.
+    pub hooks: Vec<Hook>,
+    /// When libvirt's unit changed its state last (a start, a reload), in nanoseconds since 1970.
+    pub libvirt_reloaded: Option<i128>,
     /// When qemu.conf was changed last, in nanoseconds since 1970.
     pub qemu_conf_modified: Option<i128>,
 }
@@ -102,7 +107,11 @@ impl Live {
             .into_iter()
             .find(|process| Some(process.name.as_str()) == wanted);
         let conf = root.find(Path::new(paths::QEMU_CONF))?;
+        let daemon = profile.hypervisor.as_ref().map(|found| units.unit(&found.daemon_unit)).transpose()?;
+        let changed = daemon.flatten().and_then(|unit| unit.state_change_timestamp);
         Ok(Live {
+            hooks: hooks::read(root)?,
+            libvirt_reloaded: changed.map(|microseconds| i128::from(microseconds) * 1000),
             units: our_units(units, accord)?,
             dataplane: processes::by_name(root, &["ovs-vswitchd", "ovsdb-server"])?,
             libvirt,
@@ -113,6 +122,15 @@ impl Live {
             switch,
             qemu_conf_modified: conf.map(|conf| conf.modified()),
         })
+    }
+
+    /// True while the dataplane runs with other ids than the accord's and without root's capabilities: it could not go on
+    /// with a database, logs or a run directory that are already its successor's.
+    pub fn keeps_its_state(&self, accord: &Accord) -> bool {
+        let Some(wanted) = &accord.dataplane else { return false };
+        self.dataplane
+            .iter()
+            .any(|process| process.uid.effective != wanted.uid && !process.identity().has_dac_override())
     }
 
     /// ovs-vswitchd.

@@ -4,6 +4,8 @@
 pub mod accounts;
 pub mod carriers;
 pub mod domains;
+pub mod hooks;
+pub mod hugepages;
 mod known;
 pub mod live;
 pub mod mounts;
@@ -12,5 +14,6 @@ pub mod paths;
 pub mod processes;
 pub mod sockets;
 pub mod state;
+pub mod vswitchd;
 
 pub use known::Known;

@@ -5,6 +5,7 @@
 //! monotonic clock, one limit for all bytes received.
 
 mod client;
+mod join;
 mod ports;
 mod switch;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 mod value;
 
 pub use client::Ovsdb;
+pub use join::Join;
 pub use ports::VhostPort;
 pub use switch::SwitchConfig;
 

@@ -10,9 +10,9 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::accord::item::{
-    Absent, File, Group, Item, Member, Owner, Renumber, Setting, Subject, Unpatch, User,
+    Absent, File, Group, Item, Link, LogOwner, Member, Owner, Renumber, Setting, Subject, Unpatch, User,
 };
-use crate::edit::{legacy, virconf};
+use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers::{self, Carrier, Special};
 use crate::paths;
@@ -122,6 +122,24 @@ impl OwnerState {
     }
 }
 
+/// A symlink, or something else in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkState {
+    /// What it leads to; `None`: it is no symlink.
+    pub target: Option<PathBuf>,
+}
+
+impl LinkState {
+    fn read(root: &Root, path: &Path) -> Result<Option<LinkState>> {
+        let Some(handle) = root.find_nofollow(path)? else { return Ok(None) };
+        let target = match handle.kind() {
+            Kind::Symlink => Some(PathBuf::from(nix::fcntl::readlinkat(handle.fd(), "")?)),
+            _ => None,
+        };
+        Ok(Some(LinkState { target }))
+    }
+}
+
 /// What is at an item's target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
@@ -162,6 +180,11 @@ pub enum State {
         /// What is there.
         found: Option<FileState>,
     },
+    /// A symlink; nothing is there.
+    Link {
+        /// What is there.
+        found: Option<LinkState>,
+    },
 }
 
 /// Reads what is at the item's target.
@@ -186,7 +209,9 @@ pub fn observe(root: &Root, accounts: &Accounts, item: &Item) -> Result<State> {
         }
         Item::File(File { path, .. })
         | Item::Setting(Setting { path, .. })
+        | Item::LogOwner(LogOwner { path, .. })
         | Item::Unpatch(Unpatch { path, .. }) => Ok(State::File { found: FileState::read(root, path)? }),
+        Item::Link(Link { path, .. }) => Ok(State::Link { found: LinkState::read(root, path)? }),
     }
 }
 
@@ -241,8 +266,15 @@ impl State {
                 let now = virconf::VirConf::parse(text).ok().and_then(|conf| conf.get(key));
                 now == Some(virconf::Value::Text(value.clone()))
             }
+            (Item::LogOwner(LogOwner { user, .. }), State::File { found }) => {
+                let text = found.as_ref().map_or("", |file| file.content.text());
+                logrotate::owners(text).iter().all(|owner| owner == user)
+            }
             (Item::Unpatch(Unpatch { kind, .. }), State::File { found }) => {
                 found.as_ref().is_none_or(|file| legacy::find(*kind, file.content.text()).is_empty())
+            }
+            (Item::Link(Link { target, .. }), State::Link { found }) => {
+                found.as_ref().is_some_and(|link| link.target.as_ref() == Some(target))
             }
             _ => false,
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::hooks::{self, Hooks};
 use crate::edit::virconf::{Value, VirConf};
 use crate::facts::accounts::{Accounts, Group, User};
 use crate::paths;
@@ -42,10 +43,17 @@ pub struct Hypervisor {
     pub groups: Vec<u32>,
     /// The state of qemu.conf.
     pub conf: QemuConf,
+    /// Its hooks.
+    pub hooks: Hooks,
 }
 
 pub(super) fn look(root: &Root, units: &dyn Units, accounts: &Accounts) -> Result<Option<Hypervisor>> {
     let Some(daemon_unit) = daemon(units)? else { return Ok(None) };
+    configured(root, accounts, daemon_unit)
+}
+
+/// Whom QEMU runs as by qemu.conf and libvirt's defaults, without asking for units.
+pub fn configured(root: &Root, accounts: &Accounts, daemon_unit: String) -> Result<Option<Hypervisor>> {
     let text = root.read_text(Path::new(paths::QEMU_CONF))?;
     let parsed = text.as_deref().map(VirConf::parse);
     let (conf, state) = match parsed {
@@ -65,7 +73,15 @@ pub(super) fn look(root: &Root, units: &dyn Units, accounts: &Accounts) -> Resul
     let group =
         named("group").and_then(|name| find_group(accounts, &name)).unwrap_or_else(|| own_group.clone());
     let groups = accounts.groups_of(&user);
-    Ok(Some(Hypervisor { daemon_unit, user, group, own_group, groups, conf: state }))
+    Ok(Some(Hypervisor {
+        daemon_unit,
+        user,
+        group,
+        own_group,
+        groups,
+        conf: state,
+        hooks: hooks::look(root)?,
+    }))
 }
 
 /// Both daemons can be installed (Debian ships virtqemud since libvirt 11); the one that is running or enabled counts.
@@ -135,15 +151,12 @@ fn judge(conf: &VirConf, accounts: &Accounts) -> QemuConf {
         Some(Value::Integer(number)) => Some(number.to_string()),
         Some(Value::List(_)) | None => None,
     };
-    if let Some(user) = active("user") {
-        if find_user(accounts, &user).is_none()
-            && user.strip_prefix('+').unwrap_or(&user).parse::<u32>().is_err()
-        {
-            return QemuConf::Invalid(format!(
-                "{}: user = \"{user}\": there is no such user",
-                paths::QEMU_CONF
-            ));
-        }
+    let is_number = |name: &str| name.strip_prefix('+').unwrap_or(name).parse::<u32>().is_ok();
+    if let Some(user) = active("user")
+        && find_user(accounts, &user).is_none()
+        && !is_number(&user)
+    {
+        return QemuConf::Invalid(format!("{}: user = \"{user}\": there is no such user", paths::QEMU_CONF));
     }
     let group = active("group");
     match group.as_deref().map(|name| (name, find_group(accounts, name))) {

@@ -7,11 +7,13 @@
 //! be the same before and after `apply`.
 
 mod dataplane;
+mod hooks;
 mod hypervisor;
 mod mounts;
 
 pub use dataplane::{Dataplane, IdentityBy};
-pub use hypervisor::{Hypervisor, QemuConf};
+pub use hooks::{Hooks, MainHook};
+pub use hypervisor::{Hypervisor, QemuConf, configured};
 pub use mounts::{DeclaredMount, escape_path};
 
 use std::path::Path;

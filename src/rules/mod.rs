@@ -2,6 +2,7 @@
 //! What must agree, rule by rule: pure functions of accord and facts, one stable id each.
 
 mod accounts;
+mod hook;
 mod paths;
 mod presence;
 mod processes;
@@ -113,7 +114,7 @@ pub struct Finding {
 
 /// Every rule there is. A new one is a line in its family's list; a new family a file and a line here.
 pub fn catalogue() -> impl Iterator<Item = &'static Rule> {
-    let families: [&'static [Rule]; 8] = [
+    let families: [&'static [Rule]; 9] = [
         presence::RULES,
         accounts::RULES,
         paths::RULES,
@@ -122,6 +123,7 @@ pub fn catalogue() -> impl Iterator<Item = &'static Rule> {
         processes::RULES,
         sockets::RULES,
         reach::RULES,
+        hook::RULES,
     ];
     families.into_iter().flatten()
 }

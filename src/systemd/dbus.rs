@@ -129,6 +129,10 @@ impl ServiceManager for Bus {
         self.manager("Reload", &()).map(drop)
     }
 
+    fn reload_unit(&self, name: &str) -> Result<()> {
+        self.run_job("ReloadUnit", name).map(drop)
+    }
+
     fn restart(&self, name: &str) -> Result<()> {
         self.bring_up("RestartUnit", name)
     }
@@ -192,6 +196,7 @@ fn fact(unit: &Properties, own: &Properties) -> UnitFact {
         exec_start_post: own.arguments("ExecStartPost"),
         mount_options: set(own.text("Options")),
         mount_where: set(own.text("Where")).map(PathBuf::from),
+        state_change_timestamp: unit.get("StateChangeTimestamp").filter(|time| *time != 0),
         active_enter_timestamp: unit.get("ActiveEnterTimestamp").filter(|time| *time != 0),
     }
 }

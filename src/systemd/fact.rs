@@ -54,6 +54,8 @@ pub struct UnitFact {
     pub mount_options: Option<String>,
     /// Where a mount is mounted, `Where=`.
     pub mount_where: Option<PathBuf>,
+    /// When its state changed last, a reload included, in microseconds since 1970.
+    pub state_change_timestamp: Option<u64>,
     /// When it became active last, in microseconds since 1970.
     pub active_enter_timestamp: Option<u64>,
 }

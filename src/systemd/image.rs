@@ -175,6 +175,10 @@ impl ServiceManager for Image<'_> {
         Ok(())
     }
 
+    fn reload_unit(&self, name: &str) -> Result<()> {
+        bail!("{name}: nothing runs in an image")
+    }
+
     fn restart(&self, name: &str) -> Result<()> {
         bail!("{name}: nothing runs in an image")
     }
@@ -240,6 +244,7 @@ fn described(name: &str, unit: &UnitText) -> UnitFact {
         exec_start_post: exec("ExecStartPost"),
         mount_options: value("Options"),
         mount_where: value("Where").map(PathBuf::from),
+        state_change_timestamp: None,
         active_enter_timestamp: None,
     }
 }

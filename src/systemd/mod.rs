@@ -46,6 +46,8 @@ pub trait Units: fmt::Debug {
 pub trait ServiceManager: Units {
     /// Makes systemd read the unit files again.
     fn reload(&self) -> Result<()>;
+    /// Tells a unit's daemon to read its configuration again; nothing is restarted.
+    fn reload_unit(&self, name: &str) -> Result<()>;
     /// Restarts a unit, or starts it if it does not run, and waits until it is up. An error says why it is not.
     fn restart(&self, name: &str) -> Result<()>;
     /// Starts a unit and waits until it is up.

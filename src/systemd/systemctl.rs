@@ -17,7 +17,7 @@ use crate::edit::unit::UnitText;
 
 const PROPERTIES: &str = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,Group,User,UMask,\
     Environment,EnvironmentFiles,RuntimeDirectory,RuntimeDirectoryPreserve,DefaultDependencies,MainPID,ExecStartPre,\
-    ExecStart,ExecStartPost,Options,Where,ActiveEnterTimestamp";
+    ExecStart,ExecStartPost,Options,Where,ActiveEnterTimestamp,StateChangeTimestamp";
 
 /// The command `systemctl`.
 #[derive(Debug, Clone)]
@@ -74,6 +74,12 @@ impl Units for Systemctl {
 impl ServiceManager for Systemctl {
     fn reload(&self) -> Result<()> {
         self.run(&["daemon-reload"], JOB_LIMIT).map(drop)
+    }
+
+    fn reload_unit(&self, name: &str) -> Result<()> {
+        self.run(&["reload", "--", name], JOB_LIMIT)
+            .with_context(|| format!("{name} did not reload"))
+            .map(drop)
     }
 
     fn restart(&self, name: &str) -> Result<()> {
@@ -133,6 +139,7 @@ pub fn parse_show(text: &str) -> Result<Option<UnitFact>> {
         exec_start_post: exec("ExecStartPost"),
         mount_options: set(value("Options")),
         mount_where: set(value("Where")).map(PathBuf::from),
+        state_change_timestamp: time::parse(&value("StateChangeTimestamp")),
         active_enter_timestamp: time::parse(&value("ActiveEnterTimestamp")),
     }))
 }

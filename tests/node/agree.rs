@@ -141,14 +141,7 @@ fn revert_gives_the_stock_node_back(kind: &'static str) {
     assert_ne!(node.snapshot(), stock, "apply changed nothing?");
     let output = node.accord("revert --restart");
     assert_eq!(output.code, 0, "{output}");
-    let now = node.snapshot();
-    let differing: Vec<_> = stock
-        .keys()
-        .chain(now.keys())
-        .filter(|path| stock.get(*path) != now.get(*path))
-        .map(|path| (stock.get(path), now.get(path)))
-        .collect();
-    assert!(differing.is_empty(), "on {kind}: {differing:#?}");
+    node.same_as(&stock, "after revert");
     assert!(node.accord("revert").stdout.contains("Nothing to revert."));
 }
 

@@ -142,7 +142,7 @@ fn the_stock_group_of_rhel_is_renumbered_under_a_running_switch() {
     assert!(plan.contains("  ovs-vswitchd (pid ") && plan.contains("  ovsdb-server (pid "), "{plan}");
     node.apply("--renumber --restart");
     assert_eq!(files_of(&node, &old), "");
-    assert_eq!(node.sh("id -g openvswitch; id -G openvswitch").contains(&old), false);
+    assert!(!node.sh("id -g openvswitch; id -G openvswitch").contains(&old));
     node.agrees("with the new number");
     both_start(&node);
     node.reboot();

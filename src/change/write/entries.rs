@@ -2,13 +2,15 @@
 //! Making and removing the entries of a directory.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
+use nix::fcntl::{readlinkat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use nix::unistd::{UnlinkatFlags, geteuid, symlinkat, unlinkat};
 
-use super::{refused, set_owner_mode};
+use super::{refused, set_owner_mode, temporary_name};
 use crate::root::{Handle, Kind};
 
 /// Makes the directory `name` with this owner and mode, and returns it. One that is there is given them; anything else
@@ -45,6 +47,27 @@ fn adopt(parent: &Handle, name: &OsStr, new: bool, (uid, gid, mode): (u32, u32, 
     }
     set_owner_mode(&found, Some(uid), Some(gid), Some(mode))?;
     found.again()
+}
+
+/// Makes `name` a symlink to `target`: whoever looks sees the old link or the new one. False when it is that already;
+/// anything but a symlink under that name is [`super::Refused`].
+pub fn replace_link(parent: &Handle, name: &OsStr, target: &Path) -> Result<bool> {
+    let path = parent.path().join(name);
+    if let Some(found) = parent.entry(name)? {
+        if found.kind() != Kind::Symlink {
+            return Err(refused(&path, "something other than a symlink; move it away"));
+        }
+        if Path::new(&readlinkat(found.fd(), "")?) == target {
+            return Ok(false);
+        }
+    }
+    let temporary = temporary_name(name);
+    unlink(parent, &temporary, UnlinkatFlags::NoRemoveDir)?;
+    symlinkat(target, parent.fd(), temporary.as_os_str())
+        .with_context(|| format!("making the symlink {} (symlinkat)", path.display()))?;
+    renameat(parent.fd(), temporary.as_os_str(), parent.fd(), name)
+        .with_context(|| format!("putting the symlink {} in place (renameat)", path.display()))?;
+    Ok(true)
 }
 
 /// Removes `name` if it is still the file, socket or symlink with this device and inode. False when there is nothing;

@@ -48,6 +48,8 @@ pub struct NumaCell {
     pub access: Option<String>,
     /// `<memnode nodeset=>`, which overrides the domain's `host_nodes`.
     pub host_nodes: Option<String>,
+    /// `<memnode mode=>`, which overrides the domain's `placement`.
+    pub placement: Option<String>,
 }
 
 impl MemoryBacking {
@@ -93,7 +95,8 @@ fn cells(domain: Node, tune: Option<Node>) -> Result<Vec<NumaCell>> {
         let is_ours = |node: &Node| node.attribute("cellid").and_then(|cell| cell.parse().ok()) == Some(id);
         let memnode = tune.and_then(|tune| children(tune, "memnode").find(is_ours));
         let host_nodes = memnode.and_then(|node| text(node, "nodeset"));
-        found.push(NumaCell { id, size, access: text(cell, "memAccess"), host_nodes });
+        let placement = memnode.and_then(|node| text(node, "mode"));
+        found.push(NumaCell { id, size, access: text(cell, "memAccess"), host_nodes, placement });
     }
     Ok(found)
 }

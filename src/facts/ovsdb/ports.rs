@@ -14,8 +14,8 @@ use super::client::{rows, select};
 use super::value::{integer, map, string, uuids};
 use crate::config::PortType;
 
-const TABLE: &str = "Interface";
-const COLUMNS: [&str; 9] =
+pub(super) const TABLE: &str = "Interface";
+pub(super) const COLUMNS: [&str; 9] =
     ["_uuid", "name", "type", "options", "status", "ofport", "error", "admin_state", "link_state"];
 
 /// One vhost-user port, a row of the table Interface.
@@ -104,7 +104,7 @@ impl Ovsdb {
     }
 }
 
-fn port(row: &Value) -> Result<VhostPort> {
+pub(super) fn port(row: &Value) -> Result<VhostPort> {
     let kind = string(&row["type"]).unwrap_or_default();
     let kind = PortType::ALL
         .into_iter()

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Ovsdb;
+use super::client::select;
 use super::value::{boolean, map, string, strings};
 
+const TABLE: &str = "Open_vSwitch";
 /// There since OVS 2.5, and what older schemas do not know.
 const COLUMNS: [&str; 5] = ["other_config", "ovs_version", "iface_types", "dpdk_initialized", "dpdk_version"];
 const OLD_COLUMNS: usize = 3;
@@ -32,18 +34,33 @@ pub struct SwitchConfig {
 impl Ovsdb {
     /// The switch's settings.
     pub fn switch(&mut self) -> Result<SwitchConfig> {
-        let rows = match self.select("Open_vSwitch", json!([]), &COLUMNS) {
+        let rows = match self.select(TABLE, json!([]), &COLUMNS) {
             // An old schema refuses the columns it does not know. If something else is wrong, so is it the second time.
-            Err(_) => self.select("Open_vSwitch", json!([]), &COLUMNS[..OLD_COLUMNS])?,
+            Err(_) => self.select(TABLE, json!([]), &COLUMNS[..OLD_COLUMNS])?,
             Ok(rows) => rows,
         };
-        let row = rows.first().context("the table Open_vSwitch is empty")?;
-        Ok(SwitchConfig {
-            other_config: map(&row["other_config"]),
-            dpdk_initialized: boolean(&row["dpdk_initialized"]),
-            ovs_version: string(&row["ovs_version"]),
-            dpdk_version: string(&row["dpdk_version"]),
-            iface_types: strings(&row["iface_types"]),
-        })
+        settings(&rows)
     }
+}
+
+/// The question for the settings, as one operation of a transaction.
+pub(super) fn question() -> Value {
+    select(TABLE, json!([]), &COLUMNS)
+}
+
+/// The same for a schema that does not know all columns.
+pub(super) fn old_question() -> Value {
+    select(TABLE, json!([]), &COLUMNS[..OLD_COLUMNS])
+}
+
+/// The settings in the table's rows.
+pub(super) fn settings(rows: &[Value]) -> Result<SwitchConfig> {
+    let row = rows.first().context("the table Open_vSwitch is empty")?;
+    Ok(SwitchConfig {
+        other_config: map(&row["other_config"]),
+        dpdk_initialized: boolean(&row["dpdk_initialized"]),
+        ovs_version: string(&row["ovs_version"]),
+        dpdk_version: string(&row["dpdk_version"]),
+        iface_types: strings(&row["iface_types"]),
+    })
 }

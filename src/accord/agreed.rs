@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the hook must know of the accord, in a file: it has no time to ask systemd, and must not ask a name service on
+//! the network. Numbers only, so that it holds in a container with other names as well.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::item::{Item, Owner, Subject};
+use super::{Accord, QemuAccord};
+use crate::config::{PortType, ServerAccess};
+use crate::paths;
+use crate::root::{Kind, Root};
+
+const VERSION: u32 = 1;
+
+/// QEMU, unless a domain has a DAC label of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgreedQemu {
+    /// The user.
+    pub uid: u32,
+    /// The group it runs with.
+    pub gid: u32,
+    /// All its groups.
+    pub groups: Vec<u32>,
+    /// The group `dpdkvhostuser` sockets are given to; none where they are not ours to give.
+    pub grant_gid: Option<u32>,
+}
+
+/// The dataplane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgreedDataplane {
+    /// The user.
+    pub uid: u32,
+    /// The only group it has.
+    pub gid: u32,
+    /// It keeps root's capabilities.
+    pub privileged: bool,
+    /// The unit to restart.
+    pub unit: String,
+}
+
+/// The part of the accord that counts when a VM starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Agreed {
+    version: u32,
+    note: String,
+    /// The number of the shared group.
+    pub gid: u32,
+    /// Where QEMU makes its sockets.
+    pub socket_directory: PathBuf,
+    /// That directory and what is above it, to be made where it is missing; empty where it is not ours.
+    pub directories: Vec<Owner>,
+    /// QEMU.
+    pub qemu: Option<AgreedQemu>,
+    /// The dataplane.
+    pub dataplane: Option<AgreedDataplane>,
+}
+
+impl Agreed {
+    pub(super) fn of(accord: &Accord, items: &[Item]) -> Agreed {
+        let is_ours = |owner: &&Owner| {
+            accord.socket_directory.starts_with(&owner.path)
+                && matches!(owner.subject, Subject::Parent | Subject::SocketDirectory)
+        };
+        let owners =
+            items.iter().filter_map(|item| if let Item::Owner(owner) = item { Some(owner) } else { None });
+        let grants = accord.has(PortType::Dpdkvhostuser) && accord.server_access == Some(ServerAccess::Grant);
+        let qemu = |qemu: &QemuAccord| AgreedQemu {
+            uid: qemu.uid,
+            gid: qemu.gid,
+            groups: qemu.groups.clone(),
+            grant_gid: grants.then_some(qemu.grant_gid),
+        };
+        Agreed {
+            version: VERSION,
+            note: "written by 'vhost-accord apply', taken back by 'vhost-accord revert'".to_string(),
+            gid: accord.group.gid,
+            socket_directory: accord.socket_directory.clone(),
+            directories: owners.filter(is_ours).cloned().collect(),
+            qemu: accord.qemu.as_ref().map(qemu),
+            dataplane: accord.dataplane.as_ref().map(|dataplane| AgreedDataplane {
+                uid: dataplane.uid,
+                gid: dataplane.gid,
+                privileged: dataplane.privileged,
+                unit: dataplane.switch_unit.clone(),
+            }),
+        }
+    }
+
+    /// The file's content.
+    pub(super) fn text(&self) -> String {
+        // A value of numbers, paths and texts always has a JSON form.
+        serde_json::to_string_pretty(self).map(|text| text + "\n").unwrap_or_default()
+    }
+
+    /// Reads what `apply` agreed to; `None` where it did not run yet. Only what root alone could have written counts.
+    pub fn read(root: &Root) -> Result<Option<Agreed>> {
+        let path = Path::new(paths::AGREED);
+        let Some(file) = root.find_nofollow(path)? else { return Ok(None) };
+        if file.kind() != Kind::File || file.uid() != 0 || file.mode() & 0o022 != 0 {
+            bail!("{} is not a file that root alone may write", path.display());
+        }
+        let agreed: Agreed = serde_json::from_slice(&file.read()?)
+            .with_context(|| format!("{}: not what this program writes", path.display()))?;
+        if agreed.version != VERSION {
+            bail!("{}: version {}, expected {VERSION}", path.display(), agreed.version);
+        }
+        Ok(Some(agreed))
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `inspect`: what the hook would see in a domain XML.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use super::Outcome;
+use crate::cli::InspectArgs;
+use crate::facts::domains::{
+    Account, DacLabel, Domain, Endpoint, EndpointKind, LabelKind, MemoryBacking, SocketMode, parse_domain,
+};
+use crate::report;
+
+/// As the hook's own limit.
+const MAX_XML: u64 = 64 << 20;
+
+#[derive(Serialize)]
+struct Output {
+    version: u32,
+    domain: Domain,
+    memory_is_shared: bool,
+}
+
+pub fn run(args: &InspectArgs) -> Result<Outcome> {
+    let xml = read(&args.file)?;
+    let domain = parse_domain(&xml).with_context(|| format!("inspecting {}", args.file.display()))?;
+    if args.json {
+        let memory_is_shared = domain.memory.is_shared();
+        report::json(&Output { version: 1, domain, memory_is_shared })?;
+    } else {
+        report::out(&report::clean(&text(&domain)));
+    }
+    Ok(Outcome::Fine)
+}
+
+fn read(path: &Path) -> Result<String> {
+    let context = || format!("reading {}", path.display());
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(MAX_XML + 1).read_to_end(&mut bytes).with_context(context)?;
+    } else {
+        let file = std::fs::File::open(path).with_context(context)?;
+        file.take(MAX_XML + 1).read_to_end(&mut bytes).with_context(context)?;
+    }
+    if bytes.len() as u64 > MAX_XML {
+        bail!("{} is larger than {} MiB", path.display(), MAX_XML >> 20);
+    }
+    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))
+}
+
+fn text(domain: &Domain) -> String {
+    let header = ["DEVICE", "SOCKET", "QEMU", "RECONNECT", "TARGET"].map(str::to_string);
+    let rows: Vec<_> = std::iter::once(header).chain(domain.endpoints.iter().map(row)).collect();
+    let endpoints = match domain.endpoints.is_empty() {
+        true => "no vhost-user endpoints\n".to_string(),
+        false => report::table(&rows),
+    };
+    format!(
+        "{}\n{endpoints}memory: {}\nidentity: {}\n",
+        domain.name,
+        memory(&domain.memory),
+        label(domain.dac.as_ref())
+    )
+}
+
+fn row(endpoint: &Endpoint) -> [String; 5] {
+    let device = match endpoint.device {
+        EndpointKind::Interface => "interface",
+        EndpointKind::Passt => "passt",
+        EndpointKind::Disk => "disk",
+        EndpointKind::Filesystem => "filesystem",
+        EndpointKind::Video => "video",
+        EndpointKind::CommandLine => "command line",
+    };
+    let path =
+        endpoint.path.as_ref().map_or("(libvirt's own)".to_string(), |path| path.display().to_string());
+    let mode = match endpoint.mode {
+        SocketMode::Server => "server",
+        SocketMode::Client => "client",
+    };
+    let reconnect = endpoint.reconnect.map_or("no".to_string(), |seconds| format!("{seconds} s"));
+    let target = endpoint.target.clone().map_or("-".to_string(), |name| format!("'{name}'"));
+    [device.to_string(), path, mode.to_string(), reconnect, target]
+}
+
+fn memory(memory: &MemoryBacking) -> String {
+    let shared = if memory.is_shared() { "shared" } else { "private" };
+    let pages: Vec<String> = memory.pages.iter().map(|page| format!("{} KiB", page.size >> 10)).collect();
+    let backing = match (memory.hugepages, pages.is_empty()) {
+        (true, true) => "huge pages of the default size".to_string(),
+        (true, false) => format!("huge pages of {}", pages.join(", ")),
+        (false, _) => memory.source.clone().unwrap_or_else(|| "ordinary pages".to_string()),
+    };
+    let nodes = memory.host_nodes.as_ref().map_or(String::new(), |nodes| format!(", NUMA nodes {nodes}"));
+    format!("{} MiB, {shared}, {backing}{nodes}, {} cells", memory.size >> 20, memory.cells.len())
+}
+
+fn label(label: Option<&DacLabel>) -> String {
+    let Some(label) = label else { return "as qemu.conf says".to_string() };
+    let account = |account: &Account| match account {
+        Account::Id(number) => format!("+{number}"),
+        Account::Name(name) => name.clone(),
+    };
+    let kind = match label.kind {
+        LabelKind::Static => "static",
+        LabelKind::Dynamic => "dynamic",
+        LabelKind::None => "none",
+    };
+    match &label.owner {
+        Some((user, group)) => format!("{}:{} ({kind})", account(user), account(group)),
+        None => format!("as qemu.conf says ({kind})"),
+    }
+}

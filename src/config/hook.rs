@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the check at a VM's start does with what it finds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::Raw;
+use super::value::words;
+
+/// Let the VM start, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It does not start.
+    Refuse,
+    /// It starts, and the journal has a warning.
+    Warn,
+}
+
+/// What a check at a VM's start is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// Where the sockets are.
+    Paths,
+    /// The other end, in OVSDB.
+    Ports,
+    /// Who may reach them.
+    Sockets,
+    /// Shared, on huge pages that are there.
+    Memory,
+}
+
+impl Family {
+    const ALL: [(&'static str, Family); 4] = [
+        ("paths", Family::Paths),
+        ("ports", Family::Ports),
+        ("sockets", Family::Sockets),
+        ("memory", Family::Memory),
+    ];
+}
+
+/// The keys `on-problem`, `on-error` and `hook-deadline`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookConfig {
+    on_problem: Action,
+    families: BTreeMap<Family, Action>,
+    /// The check itself failed.
+    pub on_error: Action,
+    /// For one call of the hook.
+    pub deadline: Duration,
+}
+
+impl Default for HookConfig {
+    fn default() -> HookConfig {
+        HookConfig {
+            on_problem: Action::Refuse,
+            families: BTreeMap::new(),
+            on_error: Action::Warn,
+            deadline: Duration::from_secs(2),
+        }
+    }
+}
+
+impl HookConfig {
+    pub(super) fn parse(raw: &Raw) -> Result<HookConfig> {
+        let (on_problem, families) = raw.parse("on-problem", problems)?;
+        let on_error = raw.parse("on-error", action)?;
+        Ok(HookConfig { on_problem, families, on_error, deadline: raw.parse("hook-deadline", seconds)? })
+    }
+
+    /// What to do about a problem of this family.
+    pub fn on_problem(&self, family: Family) -> Action {
+        self.families.get(&family).copied().unwrap_or(self.on_problem)
+    }
+}
+
+fn action(text: &str) -> Result<Action, String> {
+    match text {
+        "refuse" => Ok(Action::Refuse),
+        "warn" => Ok(Action::Warn),
+        _ => Err("refuse or warn".into()),
+    }
+}
+
+fn problems(text: &str) -> Result<(Action, BTreeMap<Family, Action>), String> {
+    let expected = || "refuse or warn, then FAMILY=refuse or FAMILY=warn (paths, ports, sockets, memory)";
+    let mut general = Action::Refuse;
+    let mut families = BTreeMap::new();
+    for word in words(text) {
+        let Some((family, what)) = word.split_once('=') else {
+            general = action(word).map_err(|_| expected())?;
+            continue;
+        };
+        let family = Family::ALL.into_iter().find(|(name, _)| *name == family).ok_or_else(expected)?.1;
+        families.insert(family, action(what).map_err(|_| expected())?);
+    }
+    Ok((general, families))
+}
+
+/// Less is no time for a database to answer in; more is a start that hangs.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: Option<f64> = text.parse().ok().filter(|seconds| (0.1..=30.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "seconds from 0.1 to 30".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_has_its_own_say() {
+        let (general, families) = problems("refuse memory=warn").unwrap();
+        assert_eq!((general, families[&Family::Memory]), (Action::Refuse, Action::Warn));
+        let (general, families) = problems("ports=refuse, warn").unwrap();
+        assert_eq!((general, families[&Family::Ports]), (Action::Warn, Action::Refuse));
+        for wrong in ["no", "memory", "memories=warn", "memory=off"] {
+            assert!(problems(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_bounded() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["0", "31", "-1", "NaN", "inf", "2s"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Both ends of a socket, in as few questions as can be: what a hook asks.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::client::{rows, select};
+use super::ports::{COLUMNS, TABLE, port};
+use super::switch::{self, SwitchConfig};
+use super::value::string;
+use super::{Ovsdb, VhostPort};
+use crate::config::PortType;
+
+/// What OVSDB knows of some sockets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Join {
+    /// The switch's settings.
+    pub config: SwitchConfig,
+    /// vhost-user ports that are named like a socket, or meant for it.
+    pub ports: Vec<VhostPort>,
+    /// Interfaces that are named like a socket and are of another type: name and type.
+    pub others: Vec<(String, String)>,
+}
+
+impl Ovsdb {
+    /// What is known of the sockets at these paths. neutron and os-vif name a port like its socket, so ports are looked
+    /// for by name first; only for paths that are left, in a second question, by the path that OVS was given.
+    pub fn join(&mut self, paths: &[&Path]) -> Result<Join> {
+        let names: Vec<&str> = paths.iter().map(|path| name(path)).collect::<Result<_>>()?;
+        let mut operations = vec![switch::question()];
+        operations.extend(names.iter().map(|name| select(TABLE, json!([["name", "==", name]]), &COLUMNS)));
+        let mut results = match self.transact(&operations) {
+            Ok(results) => results.into_iter(),
+            // A schema from before OVS 2.9: it does not know all columns of the switch.
+            Err(_) => {
+                operations[0] = switch::old_question();
+                self.transact(&operations)?.into_iter()
+            }
+        };
+        let config = switch::settings(&rows(results.next())?)?;
+        let mut join = Join { config, ports: Vec::new(), others: Vec::new() };
+        for result in results {
+            join.add(rows(Some(result))?)?;
+        }
+        let is_left =
+            |path: &&&Path| !join.ports.iter().any(|port| port.server_path.as_deref() == Some(**path));
+        let by_path: Vec<Value> = paths.iter().filter(is_left).filter_map(|path| at_path(path)).collect();
+        if join.is_complete(&names) || by_path.is_empty() {
+            return Ok(join);
+        }
+        for result in self.transact(&by_path)? {
+            join.add(rows(Some(result))?)?;
+        }
+        Ok(join)
+    }
+}
+
+impl Join {
+    /// Each name is that of a vhost-user port: nothing is left to look for.
+    fn is_complete(&self, names: &[&str]) -> bool {
+        names.iter().all(|name| self.ports.iter().any(|port| port.name == *name))
+    }
+
+    fn add(&mut self, found: Vec<Value>) -> Result<()> {
+        for row in found {
+            let kind = string(&row["type"]).unwrap_or_default();
+            if !PortType::ALL.iter().any(|known| known.as_str() == kind) {
+                self.others.extend(string(&row["name"]).map(|name| (name, kind)));
+                continue;
+            }
+            let port = port(&row).context("reading a row of the table Interface")?;
+            if !self.ports.contains(&port) {
+                self.ports.push(port);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name(path: &Path) -> Result<&str> {
+    let text = path.to_str().with_context(|| format!("{} is not UTF-8 text", path.display()))?;
+    Ok(text.rsplit('/').next().unwrap_or_default())
+}
+
+fn at_path(path: &Path) -> Option<Value> {
+    let options = json!(["map", [["vhost-server-path", path.to_str()?]]]);
+    let conditions =
+        json!([["type", "==", PortType::Dpdkvhostuserclient.as_str()], ["options", "includes", options]]);
+    Some(select(TABLE, conditions, &COLUMNS))
+}

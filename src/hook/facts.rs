@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the node is like at this moment, as far as this VM's start depends on it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::time::{ClockId, clock_gettime};
+
+use super::subject::Subject;
+use crate::access::{Acl, Node};
+use crate::facts::Known;
+use crate::facts::domains::{Endpoint, EndpointKind};
+use crate::facts::hugepages;
+use crate::facts::mounts;
+use crate::facts::ovsdb::{Join, Ovsdb};
+use crate::facts::paths::{PathFact, read_chain, read_node};
+use crate::facts::sockets::{self, Liveness};
+use crate::facts::vswitchd::Vswitchd;
+use crate::paths;
+use crate::root::{Kind, Root};
+
+/// A dataplane younger than this may still be making its sockets.
+const YOUNG: Duration = Duration::from_secs(30);
+
+/// A directory that sockets of the VM are in.
+#[derive(Debug)]
+pub struct Directory {
+    /// As written.
+    pub path: PathBuf,
+    /// What is there.
+    pub fact: Known<PathFact>,
+    /// What new entries get.
+    pub default_acl: Option<Acl>,
+}
+
+/// A socket of the VM.
+#[derive(Debug)]
+pub struct Socket {
+    /// What it is for.
+    pub endpoint: Endpoint,
+    /// Its path as written.
+    pub path: PathBuf,
+    /// The number of its directory.
+    pub directory: usize,
+    /// What is there.
+    pub node: Option<Node>,
+    /// Its device and inode.
+    pub id: Option<(u64, u64)>,
+    /// Who is behind it.
+    pub liveness: Liveness,
+}
+
+/// Huge pages that the VM needs from the same places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// Their size in bytes.
+    pub page_size: u64,
+    /// How many.
+    pub pages: u64,
+    /// The only NUMA nodes they may come from; empty: any.
+    pub nodes: Vec<u32>,
+    /// A hugetlbfs of that size is mounted.
+    pub mounted: bool,
+    /// What there is; `None`: this kernel has no such pages.
+    pub pool: Option<hugepages::Pool>,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct Facts {
+    /// The other end, where a switch is asked for one.
+    pub switch: Known<Join>,
+    /// A switch is asked at all: some endpoint is a network card with a path.
+    pub asks_switch: bool,
+    /// The switch's daemon.
+    pub vswitchd: Vswitchd,
+    /// Directories of the sockets.
+    pub directories: Vec<Directory>,
+    /// The sockets, in the order of the VM's endpoints.
+    pub sockets: Vec<Socket>,
+    /// Huge pages.
+    pub memory: Known<Vec<Need>>,
+}
+
+impl Facts {
+    /// Looks. `known` is what is known of the switch already; it gets at most half of the time that is left to answer.
+    pub fn look(root: &Root, subject: &Subject, known: Option<Known<Join>>, deadline: Instant) -> Facts {
+        let endpoints = subject.domain.endpoints.iter();
+        let on_switch = |endpoint: &&Endpoint| is_network_card(endpoint);
+        let asked: Vec<&Path> =
+            endpoints.filter(on_switch).filter_map(|endpoint| endpoint.path.as_deref()).collect();
+        let asks_switch = !asked.is_empty();
+        let limit = deadline.saturating_duration_since(Instant::now()) / 2;
+        let nothing = || Known::Unknown("not asked for".to_string());
+        let switch = known.unwrap_or_else(|| if asks_switch { ask(root, &asked, limit) } else { nothing() });
+        let vswitchd =
+            if asks_switch { Vswitchd::read(root) } else { Vswitchd::Unknown("not asked for".to_string()) };
+        let (directories, sockets) = places(root, subject);
+        Facts {
+            switch,
+            asks_switch,
+            vswitchd,
+            directories,
+            sockets,
+            memory: Known::from(needs(root, subject)),
+        }
+    }
+
+    /// The same with the file tree read anew, after something was mended in it.
+    pub fn look_again(self, root: &Root, subject: &Subject) -> Facts {
+        let (directories, sockets) = places(root, subject);
+        Facts { directories, sockets, ..self }
+    }
+
+    /// What could not be read, in a line each.
+    pub fn unknown(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let (Known::Unknown(why), true) = (&self.switch, self.asks_switch) {
+            lines.push(why.clone());
+        }
+        if let (Vswitchd::Unknown(why), true) = (&self.vswitchd, self.asks_switch) {
+            lines.push(why.clone());
+        }
+        let directories = self.directories.iter().filter_map(|directory| match &directory.fact {
+            Known::Unknown(why) => Some(why.clone()),
+            Known::Known(_) => None,
+        });
+        lines.extend(directories);
+        if let Known::Unknown(why) = &self.memory {
+            lines.push(why.clone());
+        }
+        lines
+    }
+
+    /// Is the dataplane just coming up, so that what is missing may be there in a moment?
+    pub fn is_starting(&self) -> bool {
+        if !self.asks_switch {
+            return false;
+        }
+        let tried = |join: &Join| join.ports.iter().all(|port| port.ofport.is_some());
+        let all_tried = self.switch.known().is_none_or(tried);
+        match &self.vswitchd {
+            Vswitchd::NotRunning => true,
+            Vswitchd::Running(Some(process)) => is_young(process.started.since_boot) || !all_tried,
+            Vswitchd::Running(None) | Vswitchd::Unknown(_) => !all_tried,
+        }
+    }
+}
+
+/// Endpoints whose other end is a switch's port.
+pub fn is_network_card(endpoint: &Endpoint) -> bool {
+    matches!(endpoint.device, EndpointKind::Interface | EndpointKind::CommandLine)
+}
+
+fn is_young(since_boot: u64) -> bool {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from);
+    now.is_ok_and(|now| now.saturating_sub(Duration::from_nanos(since_boot)) < YOUNG)
+}
+
+fn ask(root: &Root, paths: &[&Path], limit: Duration) -> Known<Join> {
+    let ask = || Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), limit)?.join(paths);
+    Known::from(ask())
+}
+
+/// Directories are read once each, however many sockets are in them.
+fn places(root: &Root, subject: &Subject) -> (Vec<Directory>, Vec<Socket>) {
+    let mut directories: Vec<Directory> = Vec::new();
+    let mut handles = Vec::new();
+    let mut numbers: HashMap<PathBuf, usize> = HashMap::new();
+    let mut found = Vec::new();
+    for endpoint in &subject.domain.endpoints {
+        let Some(path) = endpoint.path.clone() else { continue };
+        let parent = path.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let number = *numbers.entry(parent.clone()).or_insert_with(|| {
+            let (directory, handle) = read_directory(root, parent);
+            directories.push(directory);
+            handles.push(handle);
+            directories.len() - 1
+        });
+        let handle = handles.get(number).and_then(Option::as_ref);
+        found.push(read_socket(handle, endpoint.clone(), path, number));
+    }
+    (directories, found)
+}
+
+fn read_directory(root: &Root, path: PathBuf) -> (Directory, Option<crate::root::Handle>) {
+    let fact = Known::from(read_chain(root, &path));
+    let handle = root.find(&path).ok().flatten().filter(|handle| handle.kind() == Kind::Directory);
+    let default_acl = handle.as_ref().and_then(|handle| Acl::parse(&handle.xattr(Acl::DEFAULT).ok()??).ok());
+    (Directory { path, fact, default_acl }, handle)
+}
+
+fn read_socket(
+    directory: Option<&crate::root::Handle>,
+    endpoint: Endpoint,
+    path: PathBuf,
+    number: usize,
+) -> Socket {
+    let mut socket =
+        Socket { endpoint, path, directory: number, node: None, id: None, liveness: Liveness::Missing };
+    let (Some(directory), Some(name)) = (directory, socket.path.file_name()) else { return socket };
+    match directory.entry(name) {
+        Ok(Some(entry)) => {
+            // Whoever may write the directory chooses where a link leads: it is not followed, and nothing is said of it.
+            socket.liveness = match entry.kind() {
+                Kind::Symlink => Liveness::Unknown("a symlink".to_string()),
+                _ => sockets::liveness_of(&entry),
+            };
+            socket.id = Some(entry.id());
+            socket.node = read_node(&entry).ok();
+        }
+        Ok(None) => {}
+        Err(error) => socket.liveness = Liveness::Unknown(format!("{error:#}")),
+    }
+    socket
+}
+
+/// Which huge pages the VM needs, cell by cell, those from the same places together.
+fn needs(root: &Root, subject: &Subject) -> Result<Vec<Need>> {
+    let memory = &subject.domain.memory;
+    if !memory.hugepages {
+        return Ok(Vec::new());
+    }
+    let meminfo = root.read_text(Path::new("/proc/meminfo"))?.unwrap_or_default();
+    let default = mounts::default_page_size(&meminfo);
+    let mut wanted: HashMap<(u64, Vec<u32>), u64> = HashMap::new();
+    for (cell, size, host_nodes) in cells(memory) {
+        let holds = |set: &str| hugepages::parse_set(set).is_some_and(|set| set.contains(&cell));
+        let of_cell = memory.pages.iter().find(|page| page.cells.as_deref().is_some_and(holds));
+        let for_all = memory.pages.iter().find(|page| page.cells.is_none());
+        // Sizes are named for other cells only: this one is on ordinary pages.
+        let Some(page_size) =
+            of_cell.or(for_all).map(|page| page.size).or(default.filter(|_| memory.pages.is_empty()))
+        else {
+            continue;
+        };
+        let page_size = Some(page_size).filter(|size| *size > 0).context("a page size of 0")?;
+        *wanted.entry((page_size, host_nodes)).or_default() += size.div_ceil(page_size);
+    }
+    let mounted = mounts::hugetlb(root)?;
+    let mut needs = Vec::new();
+    for ((page_size, nodes), pages) in wanted {
+        let pool = hugepages::pool(root, page_size, &nodes)?;
+        let mounted = mounted.iter().any(|mount| mount.page_size == page_size && !mount.read_only);
+        needs.push(Need { page_size, pages, nodes, mounted, pool });
+    }
+    needs.sort_by(|a, b| (a.page_size, &a.nodes).cmp(&(b.page_size, &b.nodes)));
+    Ok(needs)
+}
+
+/// Each cell's number, size, and the NUMA nodes that its memory must come from.
+fn cells(memory: &crate::facts::domains::MemoryBacking) -> Vec<(u32, u64, Vec<u32>)> {
+    let strict = |placement: Option<&str>| matches!(placement, None | Some("strict"));
+    let nodes = |own: Option<&str>, own_placement: Option<&str>| {
+        let placement = own_placement.or(memory.placement.as_deref());
+        let set = own.or(memory.host_nodes.as_deref()).filter(|_| strict(placement));
+        set.and_then(hugepages::parse_set).unwrap_or_default()
+    };
+    if memory.cells.is_empty() {
+        return vec![(0, memory.size, nodes(None, None))];
+    }
+    let cell = |cell: &crate::facts::domains::NumaCell| {
+        (cell.id, cell.size, nodes(cell.host_nodes.as_deref(), cell.placement.as_deref()))
+    };
+    memory.cells.iter().map(cell).collect()
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The domain on standard input, which may be slow, huge, or never come.
+
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// libvirt's own limit for an XML document (VIR_DOMAIN_MAX... of its RPC is 64 MiB, src/rpc/virnetprotocol.x: 32 MiB).
+const MAX_XML: usize = 64 << 20;
+/// What a pipe holds.
+const PIECE: usize = 64 << 10;
+
+/// Reads to the end, or until it is too much or too late.
+pub fn read(input: &mut (impl Read + AsFd), deadline: Instant) -> Result<String> {
+    let mut bytes = Vec::new();
+    loop {
+        await_input(input, deadline)?;
+        let length = bytes.len();
+        bytes.try_reserve(PIECE).context("no memory for the domain XML")?;
+        bytes.resize(length + PIECE, 0);
+        let got = match input.read(&mut bytes[length..]) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error).context("reading the domain XML"),
+            Ok(0) => {
+                bytes.truncate(length);
+                break;
+            }
+            Ok(got) => got,
+        };
+        bytes.truncate(length + got);
+        if bytes.len() > MAX_XML {
+            bail!("the domain XML is larger than {} MiB", MAX_XML >> 20);
+        }
+    }
+    String::from_utf8(bytes).context("the domain XML is not UTF-8 text")
+}
+
+fn await_input(input: &impl AsFd, deadline: Instant) -> Result<()> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            bail!("no domain XML came in time");
+        }
+        // Rounded up: a wait of nothing would spin.
+        let limit = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(input.as_fd(), PollFlags::POLLIN)], limit) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => return Ok(()),
+            Err(errno) => return Err(errno).context("waiting for the domain XML"),
+        }
+    }
+}
+
+/// Whether anything in this text can speak vhost-user; false needs no parser.
+///
+/// Every kind of endpoint has one of two words in an attribute's value: `vhostuser` and `vhost-user` of interfaces, disks,
+/// video and `<qemu:arg>`, or `virtiofs` of filesystems. A value can spell them in another way only by character references
+/// (`&#118;`), since other entities need a document type declaration, which libvirt never writes.
+pub fn may_speak_vhost_user(xml: &str) -> bool {
+    ["vhost", "virtiofs", "&#", "<!DOCTYPE"].iter().any(|word| xml.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(200)
+    }
+
+    #[test]
+    fn a_slow_writer_is_waited_for_and_a_silent_one_is_not() {
+        let (mut reader, mut writer) = UnixStream::pair().unwrap();
+        let slow = std::thread::spawn(move || {
+            for piece in ["<domain>", "</domain>"] {
+                writer.write_all(piece.as_bytes()).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        assert_eq!(read(&mut reader, soon()).unwrap(), "<domain></domain>");
+        slow.join().unwrap();
+
+        let (mut reader, mut writer) = UnixStream::pair().unwrap();
+        writer.write_all(b"<domain>").unwrap();
+        let begun = Instant::now();
+        assert!(read(&mut reader, soon()).unwrap_err().to_string().contains("in time"));
+        assert!(begun.elapsed() < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn too_much_is_not_taken() {
+        let (mut reader, mut writer) = UnixStream::pair().unwrap();
+        let babbler = std::thread::spawn(move || while writer.write_all(&[b'x'; PIECE]).is_ok() {});
+        let error = read(&mut reader, Instant::now() + Duration::from_secs(60)).unwrap_err();
+        assert!(error.to_string().contains("larger than 64 MiB"), "{error}");
+        drop(reader);
+        babbler.join().unwrap();
+    }
+
+    #[test]
+    fn a_hidden_word_is_not_overlooked() {
+        assert!(!may_speak_vhost_user("<domain><interface type='bridge'/></domain>"));
+        for xml in
+            ["<a b='vhostuser'/>", "<a b='&#118;hostuser'/>", "<a b='&#x76;irtiofs'/>", "<a b='virtiofs'/>"]
+        {
+            assert!(may_speak_vhost_user(xml), "{xml}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the hook puts right by itself, all of it by the changes' own primitives: the agreed directory, a socket that
+//! nobody has any more, the grant on a socket that OVS made. Only what `apply` agreed to is touched.
+
+use anyhow::Result;
+
+use super::facts::{Facts, Socket, is_network_card};
+use super::notice::{Priority, log};
+use super::rules::{expected_socket, same_path};
+use super::subject::Subject;
+use crate::access::{Wish, may};
+use crate::accord::{Agreed, Item};
+use crate::change::grant::{self, Grant};
+use crate::change::{Change, place, write};
+use crate::config::PortType;
+use crate::facts::accounts::Accounts;
+use crate::facts::domains::SocketMode;
+use crate::facts::sockets::{self, Liveness};
+use crate::facts::state;
+use crate::facts::vswitchd::Vswitchd;
+use crate::root::{Kind, Root};
+
+/// True when something was changed. What cannot be mended is left to the rules: they say why it matters.
+pub fn mend(root: &Root, subject: &Subject, facts: &Facts) -> bool {
+    let Some(agreed) = &subject.agreed else { return false };
+    let mut changed = note(subject, "the socket directory", directory(root, subject, agreed, facts));
+    for socket in &facts.sockets {
+        let path = socket.path.display().to_string();
+        changed |= note(subject, &path, stale(root, agreed, facts, socket));
+        changed |= note(subject, &path, granted(root, subject, agreed, facts, socket));
+    }
+    changed
+}
+
+/// What was done, or what went wrong.
+fn note(subject: &Subject, path: &str, result: Result<Option<String>>) -> bool {
+    let name = subject.domain.name.as_str();
+    let fields = [("VA_DOMAIN", name), ("VA_OPERATION", subject.operation.name()), ("VA_SOCKET", path)];
+    match result {
+        Ok(None) => false,
+        Ok(Some(what)) => {
+            log(Priority::Notice, &format!("{name}: {what}"), &fields);
+            true
+        }
+        Err(error) => {
+            log(Priority::Warning, &format!("{name}: {path} was not mended: {error:#}"), &fields);
+            false
+        }
+    }
+}
+
+/// Makes the agreed directory, or gives it its owner again, where QEMU is to make a socket in it.
+fn directory(root: &Root, subject: &Subject, agreed: &Agreed, facts: &Facts) -> Result<Option<String>> {
+    let in_it =
+        |socket: &Socket| socket.endpoint.mode == SocketMode::Server && subject.is_agreed_path(&socket.path);
+    if !facts.sockets.iter().any(in_it) {
+        return Ok(None);
+    }
+    let names = Accounts::read_files(root)?;
+    let mut changed = false;
+    for owner in &agreed.directories {
+        let item = Item::Owner(owner.clone());
+        let before = state::observe(root, &names, &item)?;
+        if !before.satisfies(&item) {
+            Change { item, before }.make(root)?;
+            changed = true;
+        }
+    }
+    Ok(changed.then(|| format!("put {} right", agreed.socket_directory.display())))
+}
+
+/// Removes a socket that is proven stale: of QEMU's in the agreed directory, of OVS's where its port is known and OVS did
+/// not come to bind it.
+fn stale(root: &Root, agreed: &Agreed, facts: &Facts, socket: &Socket) -> Result<Option<String>> {
+    let (Liveness::Stale, Some(id)) = (&socket.liveness, socket.id) else { return Ok(None) };
+    let ours = match socket.endpoint.mode {
+        SocketMode::Server => socket.path.parent() == Some(agreed.socket_directory.as_path()),
+        SocketMode::Client => {
+            let gives = agreed.qemu.as_ref().is_some_and(|qemu| qemu.grant_gid.is_some());
+            gives && is_ports_socket(facts, socket)
+        }
+    };
+    if !ours || sockets::liveness(root, &socket.path) != Liveness::Stale {
+        return Ok(None);
+    }
+    let (parent, name) = place(root, &socket.path)?;
+    let removed = write::remove_file(&parent, name, id)?;
+    Ok(removed.then(|| format!("removed the stale socket {}", socket.path.display())))
+}
+
+/// OVSDB has a `dpdkvhostuser` port whose socket this is.
+fn is_ports_socket(facts: &Facts, socket: &Socket) -> bool {
+    let Some(join) = facts.switch.known().filter(|_| is_network_card(&socket.endpoint)) else { return false };
+    join.ports.iter().any(|port| {
+        port.kind == PortType::Dpdkvhostuser && same_path(&expected_socket(join, port), &socket.path)
+    })
+}
+
+/// Lets QEMU in to the one socket that is its own. Nothing is given that OVSDB does not name: a path in a domain is no
+/// reason to hand out a control socket.
+fn granted(
+    root: &Root,
+    subject: &Subject,
+    agreed: &Agreed,
+    facts: &Facts,
+    socket: &Socket,
+) -> Result<Option<String>> {
+    let (Some(qemu), Some(usual), Some(node)) = (&subject.qemu, &agreed.qemu, &socket.node) else {
+        return Ok(None);
+    };
+    let Some(gid) = usual.grant_gid.filter(|_| socket.endpoint.mode == SocketMode::Client) else {
+        return Ok(None);
+    };
+    let made_by_switch = match &facts.vswitchd {
+        Vswitchd::Running(Some(process)) => node.uid == process.uid.fs,
+        _ => node.uid == 0 || agreed.dataplane.as_ref().is_some_and(|dataplane| dataplane.uid == node.uid),
+    };
+    let wanted = made_by_switch && node.kind == Kind::Socket && socket.liveness == Liveness::Listening;
+    if !wanted
+        || !is_ports_socket(facts, socket)
+        || may(qemu, std::slice::from_ref(node), Wish::Connect).is_allowed()
+    {
+        return Ok(None);
+    }
+    // A domain with a label of its own is let in by its own group.
+    let gid = if qemu.in_group(gid) { gid } else { qemu.gid };
+    let grant = Grant {
+        port: socket.endpoint.target.clone().unwrap_or_default(),
+        path: socket.path.clone(),
+        uid: node.uid,
+        gid_before: node.gid,
+        mode_before: node.mode,
+        gid,
+        mode: node.mode | grant::GROUP_READ_WRITE,
+    };
+    Ok(grant::make(root, &grant)?.then(|| format!("gave {} to group {gid}", socket.path.display())))
+}

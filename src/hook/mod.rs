@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+//! libvirt's hook: runs in front of every VM, synchronously, without a timeout of libvirt's own.
+//!
+//! It may refuse at `prepare`, `start`, `migrate` and `restore` only. Everywhere else it ends at once with success: libvirt
+//! kills a running guest when the hook fails at `started` or `reconnect`. It starts no process, asks no bus and no name
+//! service, and prints nothing to standard output, which libvirt takes for a new domain XML.
+
+mod call;
+mod facts;
+pub mod input;
+mod mend;
+mod notice;
+mod predict;
+mod rules;
+mod subject;
+mod watchdog;
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+pub use call::{Operation, is_hook, operation};
+pub use facts::{Directory, Facts, Need, Socket};
+pub use rules::{Case, Problem, RULES, Rule};
+pub use subject::Subject;
+
+use crate::config::{Action, Config, HookConfig};
+use crate::facts::Known;
+use crate::facts::domains::parse_domain;
+use crate::root::Root;
+use notice::{Priority, log};
+use watchdog::Watchdog;
+
+/// Before the configuration is read.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
+/// Between two looks at a dataplane that is just starting.
+const PAUSE: Duration = Duration::from_millis(50);
+/// What a refusal ends with.
+const REFUSED: i32 = 1;
+
+/// What is to become of the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The VM starts.
+    Start,
+    /// It does not: the line for whoever starts it.
+    Refuse(String),
+}
+
+/// Runs the hook with libvirt's arguments, and gives the code to exit with. Never panics.
+pub fn run(arguments: &[OsString]) -> i32 {
+    let begun = Instant::now();
+    let Some(operation) = operation(arguments) else { return 0 };
+    // What a panic has to say goes to the journal, not between libvirt's lines.
+    std::panic::set_hook(Box::new(|_| {}));
+    let name = arguments.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let decision = guard(|| check(operation, &name, begun))
+        .or_else(|error| guard(|| Ok(failed(&error, operation, &name, &configuration().0))))
+        .unwrap_or(Decision::Start);
+    match decision {
+        Decision::Start => 0,
+        Decision::Refuse(line) => {
+            notice::refuse(&line);
+            REFUSED
+        }
+    }
+}
+
+/// A panic of ours is an error like any other.
+fn guard(work: impl FnOnce() -> Result<Decision>) -> Result<Decision> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(anyhow::anyhow!("a defect of vhost-accord: {text}"))
+    })
+}
+
+/// The check could not be carried out.
+fn failed(error: &anyhow::Error, operation: Operation, name: &str, config: &HookConfig) -> Decision {
+    let what = format!("check-failed: {name}: {error:#}");
+    let fields = [("VA_FINDING", "check-failed"), ("VA_DOMAIN", name), ("VA_OPERATION", operation.name())];
+    match config.on_error {
+        Action::Warn => {
+            log(Priority::Warning, &format!("{what}; the VM is started unchecked"), &fields);
+            Decision::Start
+        }
+        Action::Refuse => {
+            log(Priority::Error, &what, &fields);
+            Decision::Refuse(format!(
+                "vhost-accord: {what}; refused by on-error = refuse; mend: vhost-accord check, or set on-error = warn"
+            ))
+        }
+    }
+}
+
+/// A configuration that cannot be read is no reason to refuse a VM. Also gives where sockets are to be by it.
+fn configuration() -> (HookConfig, Option<PathBuf>) {
+    let read = || Config::read(&Root::open(Path::new("/"))?);
+    match read() {
+        Ok(config) => (config.hook, Some(config.socket_directory)),
+        Err(error) => {
+            log(Priority::Warning, &format!("{error:#}; the hook goes by its defaults"), &[]);
+            (HookConfig::default(), None)
+        }
+    }
+}
+
+fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
+    let mut input = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let xml = input::read(&mut input, begun + DEFAULT_DEADLINE)?;
+    if !input::may_speak_vhost_user(&xml) {
+        return Ok(Decision::Start);
+    }
+    let domain = parse_domain(&xml)?;
+    if domain.endpoints.is_empty() {
+        return Ok(Decision::Start);
+    }
+    let (config, socket_directory) = configuration();
+    let deadline = begun + config.deadline;
+    let late = {
+        let (config, name) = (config.clone(), name.to_string());
+        move || {
+            let error = anyhow::anyhow!("not done within {:.1} s", config.deadline.as_secs_f64());
+            match failed(&error, operation, &name, &config) {
+                Decision::Start => 0,
+                Decision::Refuse(line) => {
+                    notice::refuse(&line);
+                    REFUSED
+                }
+            }
+        }
+    };
+    let _watchdog = Watchdog::start(deadline, late)?;
+    let root = Root::open(Path::new("/"))?;
+    let mut subject = Subject::read(&root, operation, domain, &xml).context("reading what was agreed")?;
+    subject.socket_directory = socket_directory;
+    let (facts, problems) = examine(&root, &subject, deadline - Watchdog::GRACE.min(config.deadline / 4))?;
+    Ok(decide(&subject, &facts, problems, &config))
+}
+
+/// Mends what is ours, looks, and looks again while the dataplane is just starting.
+fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, Vec<Problem>)> {
+    let mut known = None;
+    loop {
+        let mut facts = Facts::look(root, subject, known, deadline);
+        if mend::mend(root, subject, &facts) {
+            facts = facts.look_again(root, subject);
+        }
+        let problems = rules::run(&Case { subject, facts: &facts });
+        let passing = problems.iter().any(|problem| problem.passing) && facts.is_starting();
+        if !passing || Instant::now() + PAUSE >= deadline {
+            return Ok((facts, problems));
+        }
+        // A database that did not answer in its time gets no second chance: that time is gone.
+        known = Some(facts.switch).filter(|switch| matches!(switch, Known::Unknown(_)));
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn decide(subject: &Subject, facts: &Facts, problems: Vec<Problem>, config: &HookConfig) -> Decision {
+    let name = subject.domain.name.as_str();
+    let operation = subject.operation.name();
+    for why in facts.unknown() {
+        let fields = [("VA_FINDING", "unknown"), ("VA_DOMAIN", name), ("VA_OPERATION", operation)];
+        log(Priority::Warning, &format!("{name}: not all could be checked: {why}"), &fields);
+    }
+    let refuses = |problem: &Problem| problem.sure && config.on_problem(problem.family) == Action::Refuse;
+    let refused: Vec<&Problem> = problems.iter().filter(|problem| refuses(problem)).collect();
+    for problem in &problems {
+        let priority = if refuses(problem) { Priority::Error } else { Priority::Warning };
+        let fields = [
+            ("VA_FINDING", problem.id),
+            ("VA_DOMAIN", name),
+            ("VA_OPERATION", operation),
+            ("VA_SOCKET", problem.subject.as_str()),
+            ("VA_MEND", problem.mend.as_str()),
+        ];
+        log(priority, &format!("{name}: {}", problem.text()), &fields);
+    }
+    let Some(first) = refused.first() else { return Decision::Start };
+    let others: Vec<String> =
+        refused.iter().skip(1).map(|problem| format!("{} {}", problem.id, problem.subject)).collect();
+    let more = if others.is_empty() { String::new() } else { format!(" (also: {})", others.join(", ")) };
+    Decision::Refuse(format!("vhost-accord: {}{more}", first.text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_and_what_may_kill_a_guest_never_fails() {
+        let error = guard(|| panic!("number {}", 7)).unwrap_err();
+        assert_eq!(error.to_string(), "a defect of vhost-accord: number 7");
+        let decided = failed(&error, Operation::Prepare, "vm", &HookConfig::default());
+        assert_eq!(decided, Decision::Start);
+        for operation in ["started", "stopped", "release", "reconnect", "attach", "future"] {
+            assert_eq!(run(&["vm", operation, "begin", "-"].map(OsString::from)), 0);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the hook says: one line on standard error when it refuses, which libvirt shows to whoever starts the VM, and the
+//! same with fields to the journal. Neither may block.
+
+use std::io::Write as _;
+use std::os::unix::net::UnixDatagram;
+
+use crate::report;
+
+/// journald's socket (systemd's "Native Journal Protocol").
+const JOURNAL: &str = "/run/systemd/journal/socket";
+/// Longer lines are cut: they come from foreign names.
+const MAX_LINE: usize = 2000;
+
+/// syslog(3)'s levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// A VM was refused.
+    Error = 3,
+    /// A VM was started in spite of something.
+    Warning = 4,
+    /// Something was mended.
+    Notice = 5,
+}
+
+/// One line in which nothing moves a terminal's cursor.
+pub fn one_line(text: &str) -> String {
+    let clean = report::clean(text).replace('\n', "\\n").replace('\t', " ");
+    match clean.char_indices().nth(MAX_LINE) {
+        Some((end, _)) => format!("{}...", &clean[..end]),
+        None => clean,
+    }
+}
+
+/// To whoever starts the VM. A reader that went away is no error.
+pub fn refuse(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{}\n", one_line(line)).as_bytes());
+}
+
+/// To the journal, if it takes it at once.
+pub fn log(priority: Priority, message: &str, fields: &[(&str, &str)]) {
+    let mut entry = format!("MESSAGE={}\n", one_line(message));
+    entry.push_str(&format!("PRIORITY={}\nSYSLOG_IDENTIFIER=vhost-accord\n", priority as u8));
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+        entry.push_str(&format!("{name}={}\n", one_line(value)));
+    }
+    let send = || -> std::io::Result<()> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        socket.send_to(entry.as_bytes(), JOURNAL).map(drop)
+    };
+    // There is nobody left to tell that the journal does not listen.
+    let _ = send();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_one() {
+        assert_eq!(one_line("a\nb\tc\x1b[2J"), "a\\nb c\\u{1b}[2J");
+        assert_eq!(one_line(&"\u{e4}".repeat(3000)).chars().count(), MAX_LINE + 3);
+    }
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The VM's memory, which the dataplane has to map.
+
+use super::{Case, Evidence, Rule};
+use crate::config::Family;
+use crate::facts::domains::EndpointKind;
+use crate::hook::facts::Need;
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "memory-not-shared",
+        family: Family::Memory,
+        cause: "the dataplane cannot map the guest's memory: the device is there and dead, mostly without a word",
+        check: not_shared,
+    },
+    Rule {
+        id: "hugepages-not-mounted",
+        family: Family::Memory,
+        cause: "libvirt fails with 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
+        check: not_mounted,
+    },
+    Rule {
+        id: "hugepages-not-enough",
+        family: Family::Memory,
+        cause: "QEMU fails with 'unable to map backing store for guest RAM: Cannot allocate memory'",
+        check: not_enough,
+    },
+    Rule {
+        id: "hugepages-not-on-node",
+        family: Family::Memory,
+        cause: "QEMU fails with 'Insufficient free host memory pages available to allocate guest RAM'",
+        check: not_on_node,
+    },
+];
+
+fn not_shared(case: &Case<'_>) -> Vec<Evidence> {
+    let domain = &case.subject.domain;
+    let device = domain.endpoints.iter().find(|endpoint| endpoint.device != EndpointKind::CommandLine);
+    if domain.memory.is_shared() || case.subject.shares_by_command_line || device.is_none() {
+        return Vec::new();
+    }
+    let mend = format!("virsh edit {}: <memoryBacking><access mode='shared'/></memoryBacking>", domain.name);
+    vec![Evidence::new(domain.name.clone(), "its memory is private", mend)]
+}
+
+fn needs<'a>(case: &Case<'a>) -> &'a [Need] {
+    case.facts.memory.known().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        _ if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ => format!("{} KiB", bytes >> 10),
+    }
+}
+
+fn not_mounted(case: &Case<'_>) -> Vec<Evidence> {
+    let mut found: Vec<Evidence> = Vec::new();
+    for need in needs(case).iter().filter(|need| !need.mounted) {
+        let name = size(need.page_size);
+        let mib = need.page_size >> 20;
+        let mend = format!(
+            "mkdir -p /dev/hugepages{mib}M && mount -t hugetlbfs -o pagesize={mib}M hugetlbfs /dev/hugepages{mib}M, then restart libvirt"
+        );
+        let evidence =
+            Evidence::new(format!("huge pages of {name}"), "no hugetlbfs of that size is mounted", mend);
+        if !found.contains(&evidence) {
+            found.push(evidence);
+        }
+    }
+    found
+}
+
+fn not_enough(case: &Case<'_>) -> Vec<Evidence> {
+    let mut found = Vec::new();
+    let needs = needs(case);
+    let mut sizes: Vec<u64> = needs.iter().map(|need| need.page_size).collect();
+    sizes.dedup();
+    for page_size in sizes {
+        let of_size = || needs.iter().filter(|need| need.page_size == page_size);
+        let wanted: u64 = of_size().map(|need| need.pages).sum();
+        let available = of_size().find_map(|need| need.pool.as_ref()).map_or(0, |pool| pool.available);
+        if wanted > available {
+            let seen = format!("{wanted} needed, {available} free and not reserved");
+            let mend = format!(
+                "stop another VM, or sysctl vm.nr_hugepages / hugepages-{}kB/nr_hugepages up by {}",
+                page_size >> 10,
+                wanted - available
+            );
+            found.push(Evidence::new(format!("huge pages of {}", size(page_size)), seen, mend));
+        }
+    }
+    found
+}
+
+fn not_on_node(case: &Case<'_>) -> Vec<Evidence> {
+    let short = |need: &Need| {
+        let pool = need.pool.as_ref().filter(|pool| !need.nodes.is_empty() && pool.on_demand == 0)?;
+        let there: u64 = pool.nodes.iter().map(|(_, free)| free).sum();
+        if need.pages <= there {
+            return None;
+        }
+        let nodes: Vec<String> = need.nodes.iter().map(u32::to_string).collect();
+        let nodes = nodes.join(",");
+        let seen = format!("{} needed on NUMA node {nodes}, {there} free there", need.pages);
+        let mend = format!(
+            "raise /sys/devices/system/node/node{nodes}/hugepages/hugepages-{}kB/nr_hugepages, or widen <numatune>",
+            need.page_size >> 10
+        );
+        Some(Evidence::new(format!("huge pages of {}", size(need.page_size)), seen, mend))
+    };
+    needs(case).iter().filter_map(short).collect()
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What keeps a VM from working, rule by rule: pure functions of what was found, one stable id each. Ids that
+//! `vhost-accord check` has too mean the same there.
+
+mod memory;
+mod paths;
+mod ports;
+mod sockets;
+#[cfg(test)]
+mod tests;
+
+use super::facts::{Facts, Socket};
+use super::subject::Subject;
+use crate::access::{Node, Verdict, Wish, may};
+use crate::config::Family;
+use crate::facts::Known;
+use crate::facts::paths::PathFact;
+
+pub use ports::{expected_socket, same_path};
+
+/// All that a rule looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// What the start is about.
+    pub subject: &'a Subject,
+    /// What was found.
+    pub facts: &'a Facts,
+}
+
+/// One rule.
+pub struct Rule {
+    /// Its stable id.
+    pub id: &'static str,
+    /// What it is about.
+    pub family: Family,
+    /// Why it matters, in a line.
+    pub cause: &'static str,
+    /// Finds what breaks it.
+    check: fn(&Case<'_>) -> Vec<Evidence>,
+}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rule").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What was seen, and what mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Evidence {
+    subject: String,
+    seen: String,
+    mend: String,
+    passing: bool,
+    sure: bool,
+}
+
+impl Evidence {
+    fn new(subject: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Evidence {
+        Evidence { subject: subject.into(), seen: seen.into(), mend: mend.into(), passing: false, sure: true }
+    }
+
+    fn of(socket: &Socket, seen: impl Into<String>, mend: impl Into<String>) -> Evidence {
+        Evidence::new(socket.path.display().to_string(), seen, mend)
+    }
+
+    /// It may be gone when the dataplane has come up.
+    fn passing(self) -> Evidence {
+        Evidence { passing: true, ..self }
+    }
+
+    fn sure_if(self, sure: bool) -> Evidence {
+        Evidence { sure, ..self }
+    }
+}
+
+/// A rule that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The rule.
+    pub id: &'static str,
+    /// What it is about.
+    pub family: Family,
+    /// The socket, directory or daemon.
+    pub subject: String,
+    /// What was seen.
+    pub seen: String,
+    /// Why it matters.
+    pub cause: &'static str,
+    /// The command that mends it.
+    pub mend: String,
+    /// It may pass by itself while the dataplane comes up.
+    pub passing: bool,
+    /// Nothing that could not be read may make it otherwise. What is not sure is never refused.
+    pub sure: bool,
+}
+
+impl Problem {
+    /// In one line: id, what, cause, command.
+    pub fn text(&self) -> String {
+        // The kernel's reason names the path once more where it is the subject itself.
+        let seen = self.seen.replace(&format!(": {} is ", self.subject), ": it is ");
+        format!("{}: {}: {seen}; {}; mend: {}", self.id, self.subject, self.cause, self.mend)
+    }
+}
+
+/// Every rule there is, the first cause first.
+pub const RULES: [&[Rule]; 4] = [paths::RULES, ports::RULES, sockets::RULES, memory::RULES];
+
+/// Runs them all.
+pub fn run(case: &Case<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for rule in RULES.into_iter().flatten() {
+        problems.extend((rule.check)(case).into_iter().map(|evidence| Problem {
+            id: rule.id,
+            family: rule.family,
+            subject: evidence.subject,
+            seen: evidence.seen,
+            cause: rule.cause,
+            mend: evidence.mend,
+            passing: evidence.passing,
+            sure: evidence.sure,
+        }));
+    }
+    problems
+}
+
+impl Case<'_> {
+    /// The directory of a socket with everything above it; `None` where it is missing or could not be read.
+    fn directory(&self, socket: &Socket) -> Option<&[Node]> {
+        match &self.facts.directories.get(socket.directory)?.fact {
+            Known::Known(PathFact::Present { chain, .. }) => Some(chain),
+            Known::Known(PathFact::Missing { .. }) | Known::Unknown(_) => None,
+        }
+    }
+
+    /// May QEMU connect to a socket that is there? `None` before `start`, and where it cannot be known.
+    fn qemu_connects(&self, socket: &Socket) -> Option<Verdict> {
+        let chain = [self.directory(socket)?, std::slice::from_ref(socket.node.as_ref()?)].concat();
+        Some(may(self.subject.qemu.as_ref()?, &chain, Wish::Connect))
+    }
+
+    /// The command that makes the accord hold, as far as it is ours.
+    fn apply(&self) -> &'static str {
+        "vhost-accord apply"
+    }
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where the sockets are.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+use super::{Case, Evidence, Rule};
+use crate::access::{Identity, Verdict, Wish, may};
+use crate::config::Family;
+use crate::facts::Known;
+use crate::facts::domains::SocketMode;
+use crate::facts::paths::PathFact;
+use crate::facts::vswitchd::Vswitchd;
+use crate::hook::facts::{Socket, is_network_card};
+use crate::root::Kind;
+
+/// `sun_path` of unix(7) less its NUL. QEMU would take 108 bytes; DPDK cuts at 107 and looks for another name.
+const LONGEST: usize = 107;
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "socket-path-too-long",
+        family: Family::Paths,
+        cause: "a Unix socket's path has at most 107 bytes; DPDK cuts the rest off without a word",
+        check: too_long,
+    },
+    Rule {
+        id: "socket-path-not-clean",
+        family: Family::Paths,
+        cause: "dataplane and QEMU would not mean the same file by it",
+        check: not_clean,
+    },
+    Rule {
+        id: "socket-directory-missing",
+        family: Family::Paths,
+        cause: "QEMU fails with 'No such file or directory'",
+        check: directory_missing,
+    },
+    Rule {
+        id: "socket-directory-refuses-qemu",
+        family: Family::Sockets,
+        cause: "QEMU fails with 'Failed to bind socket to ...: Permission denied'",
+        check: refuses_qemu,
+    },
+    Rule {
+        id: "socket-directory-refuses-dataplane",
+        family: Family::Sockets,
+        cause: "OVS never finds the socket, and says so only once: the VM hangs or has no network",
+        check: refuses_dataplane,
+    },
+];
+
+fn too_long(case: &Case<'_>) -> Vec<Evidence> {
+    let is_long = |socket: &&Socket| socket.path.as_os_str().len() > LONGEST;
+    let evidence = |socket: &Socket| {
+        let seen = format!("{} bytes", socket.path.as_os_str().len());
+        Evidence::of(socket, seen, "give the port a socket in a directory with a shorter path")
+    };
+    case.facts.sockets.iter().filter(is_long).map(evidence).collect()
+}
+
+fn not_clean(case: &Case<'_>) -> Vec<Evidence> {
+    let evidence = |socket: &Socket| {
+        let seen = dirt(&socket.path)?;
+        Some(Evidence::of(socket, seen, format!("virsh edit {}", case.subject.domain.name)))
+    };
+    case.facts.sockets.iter().filter_map(evidence).collect()
+}
+
+fn dirt(path: &Path) -> Option<&'static str> {
+    if !path.is_absolute() {
+        Some("not an absolute path")
+    } else if path.components().any(|component| component == Component::ParentDir) {
+        Some("a path with '..'")
+    } else if path.as_os_str().as_bytes().iter().any(u8::is_ascii_control) {
+        Some("a path with control characters")
+    } else {
+        None
+    }
+}
+
+fn directory_missing(case: &Case<'_>) -> Vec<Evidence> {
+    let mut found = Vec::new();
+    for (number, directory) in case.facts.directories.iter().enumerate() {
+        let Known::Known(PathFact::Missing { first, .. }) = &directory.fact else { continue };
+        let Some(socket) = case.facts.sockets.iter().find(|socket| socket.directory == number) else {
+            continue;
+        };
+        // Whoever serves the socket makes its directory; the socket is what is missed then.
+        if socket.endpoint.mode == SocketMode::Client {
+            continue;
+        }
+        let seen = match *first == directory.path {
+            true => "not there".to_string(),
+            false => format!("{} is not there", first.display()),
+        };
+        let ours = case.subject.socket_directory.as_ref() == Some(&directory.path);
+        let mend = match ours || case.subject.is_agreed_path(&socket.path) {
+            true => case.apply().to_string(),
+            false => format!("set socket-directory = {}, then vhost-accord apply", directory.path.display()),
+        };
+        found.push(Evidence::new(directory.path.display().to_string(), seen, mend));
+    }
+    found
+}
+
+fn servers<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Socket> {
+    case.facts.sockets.iter().filter(|socket| socket.endpoint.mode == SocketMode::Server)
+}
+
+fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
+    let Some(qemu) = &case.subject.qemu else { return Vec::new() };
+    let mut found: Vec<Evidence> = Vec::new();
+    for socket in servers(case) {
+        let Some(Verdict::Denied(denial)) =
+            case.directory(socket).map(|chain| may(qemu, chain, Wish::Create))
+        else {
+            continue;
+        };
+        let path = socket.path.parent().unwrap_or(Path::new("/")).display().to_string();
+        if found.iter().all(|evidence| evidence.subject != path) {
+            let seen = format!("{} is kept out: {}", who(case, qemu), denial.text(&case.subject.names));
+            found.push(Evidence::new(path, seen, case.apply()).sure_if(case.subject.groups_are_known));
+        }
+    }
+    found
+}
+
+/// Whom a line is about: `user:group`.
+pub fn who(case: &Case<'_>, identity: &Identity) -> String {
+    let names = &case.subject.names;
+    format!("{}:{}", names.user_name(identity.uid), names.group_name(identity.gid))
+}
+
+/// Whom the dataplane runs as: what the process has, else what was agreed.
+pub fn dataplane(case: &Case<'_>) -> Option<Identity> {
+    match &case.facts.vswitchd {
+        Vswitchd::Running(Some(process)) => Some(process.identity()),
+        Vswitchd::Running(None) | Vswitchd::NotRunning | Vswitchd::Unknown(_) => None,
+    }
+}
+
+fn refuses_dataplane(case: &Case<'_>) -> Vec<Evidence> {
+    let Some(identity) = dataplane(case) else { return Vec::new() };
+    let mut found: Vec<Evidence> = Vec::new();
+    for socket in servers(case).filter(|socket| is_network_card(&socket.endpoint)) {
+        let Some(chain) = case.directory(socket).filter(|_| super::ports::is_switch_path(case, &socket.path))
+        else {
+            continue;
+        };
+        let Verdict::Denied(denial) = may(&identity, chain, Wish::Search) else { continue };
+        let path = socket.path.parent().unwrap_or(Path::new("/")).display().to_string();
+        if chain.last().is_some_and(|last| last.kind == Kind::Directory)
+            && found.iter().all(|evidence| evidence.subject != path)
+        {
+            let seen = format!(
+                "ovs-vswitchd, which is {}, is kept out: {}",
+                who(case, &identity),
+                denial.text(&case.subject.names)
+            );
+            found.push(Evidence::new(path, seen, case.apply()));
+        }
+    }
+    found
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The other end: the port of the switch that is to meet QEMU at the socket.
+
+use std::path::{Path, PathBuf};
+
+use super::{Case, Evidence, Rule};
+use crate::config::{Family, PortType};
+use crate::facts::domains::SocketMode;
+use crate::facts::ovsdb::{Join, VhostPort};
+use crate::facts::sockets::Liveness;
+use crate::facts::vswitchd::Vswitchd;
+use crate::hook::call::Operation;
+use crate::hook::facts::{Socket, is_network_card};
+use crate::paths;
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "dataplane-not-running",
+        family: Family::Ports,
+        cause: "nobody comes to the socket: QEMU would wait for ever, or fail to connect",
+        check: not_running,
+    },
+    Rule {
+        id: "dpdk-not-initialized",
+        family: Family::Ports,
+        cause: "without DPDK Open vSwitch has no vhost-user ports at all",
+        check: not_initialized,
+    },
+    Rule {
+        id: "both-ends-server",
+        family: Family::Ports,
+        cause: "OVS and QEMU would each make the socket and wait for the other for ever",
+        check: both_servers,
+    },
+    Rule {
+        id: "both-ends-client",
+        family: Family::Ports,
+        cause: "OVS and QEMU would each wait for the other to make the socket",
+        check: both_clients,
+    },
+    Rule {
+        id: "port-path-differs",
+        family: Family::Ports,
+        cause: "OVS waits at another path than QEMU",
+        check: path_differs,
+    },
+    Rule {
+        id: "port-of-other-type",
+        family: Family::Ports,
+        cause: "only dpdkvhostuserclient and dpdkvhostuser ports speak vhost-user",
+        check: other_type,
+    },
+    Rule {
+        id: "port-missing",
+        family: Family::Ports,
+        cause: "no port of the switch has this socket: QEMU would wait for ever, without an error anywhere",
+        check: missing,
+    },
+    Rule {
+        id: "port-failed",
+        family: Family::Ports,
+        cause: "OVS has the port in its database and could not make it",
+        check: failed,
+    },
+];
+
+/// `/var/run` is a link to `/run` on every node there is.
+pub fn same_path(one: &Path, other: &Path) -> bool {
+    let plain = |path: &Path| match path.strip_prefix("/var/run") {
+        Ok(rest) => Path::new("/run").join(rest),
+        Err(_) => path.to_path_buf(),
+    };
+    plain(one) == plain(other)
+}
+
+/// Where OVS has, or will have, a port's socket.
+pub fn expected_socket(join: &Join, port: &VhostPort) -> PathBuf {
+    match port.kind {
+        PortType::Dpdkvhostuserclient => port.server_path.clone().unwrap_or_default(),
+        PortType::Dpdkvhostuser => {
+            let below =
+                join.config.other_config.get("vhost-sock-dir").map(String::as_str).unwrap_or_default();
+            let made = || Path::new(paths::OVS_RUN).join(below).join(&port.name);
+            port.socket.clone().filter(|path| path.is_absolute()).unwrap_or_else(made)
+        }
+    }
+}
+
+/// Is this a socket that Open vSwitch is to meet QEMU at, and nothing else? A node may have another dataplane beside.
+pub fn is_switch_path(case: &Case<'_>, path: &Path) -> bool {
+    let has_dpdk =
+        |join: &Join| join.config.other_config.get("dpdk-init").is_some_and(|value| value != "false");
+    let below_run = ["/run/openvswitch", "/var/run/openvswitch"].iter().any(|run| path.starts_with(run));
+    below_run || case.subject.is_agreed_path(path) || case.facts.switch.known().is_some_and(has_dpdk)
+}
+
+fn on_switch<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Socket> {
+    let case = *case;
+    let sockets = case.facts.sockets.iter();
+    sockets.filter(move |socket| is_network_card(&socket.endpoint) && is_switch_path(&case, &socket.path))
+}
+
+/// What OVSDB knows of one socket.
+struct Met<'a> {
+    socket: &'a Socket,
+    join: &'a Join,
+    /// The port that has the socket at this path.
+    at: Option<&'a VhostPort>,
+    /// A port that is named like the socket.
+    named: Option<&'a VhostPort>,
+}
+
+fn met<'a>(case: &Case<'a>) -> Vec<Met<'a>> {
+    let Some(join) = case.facts.switch.known() else { return Vec::new() };
+    let meet = |socket: &'a Socket| {
+        let at = join.ports.iter().find(|port| same_path(&expected_socket(join, port), &socket.path));
+        let named = join.ports.iter().find(|port| Some(port.name.as_str()) == file_name(socket));
+        Met { socket, join, at, named }
+    };
+    on_switch(case).map(meet).collect()
+}
+
+fn file_name(socket: &Socket) -> Option<&str> {
+    socket.path.file_name()?.to_str()
+}
+
+/// The type of port that goes with QEMU's side.
+fn counterpart(socket: &Socket) -> PortType {
+    match socket.endpoint.mode {
+        SocketMode::Server => PortType::Dpdkvhostuserclient,
+        SocketMode::Client => PortType::Dpdkvhostuser,
+    }
+}
+
+impl Met<'_> {
+    /// The port that this socket is about, whether it fits or not.
+    fn port(&self) -> Option<&VhostPort> {
+        self.at.or(self.named)
+    }
+
+    fn roles_clash(&self, mode: SocketMode) -> bool {
+        self.socket.endpoint.mode == mode
+            && self.port().is_some_and(|port| port.kind != counterpart(self.socket))
+    }
+
+    fn fits(&self) -> bool {
+        self.at.is_some_and(|port| port.kind == counterpart(self.socket))
+    }
+
+    fn is_served(&self) -> bool {
+        self.socket.endpoint.mode == SocketMode::Client && self.socket.liveness == Liveness::Listening
+    }
+}
+
+fn switch_unit(case: &Case<'_>) -> String {
+    let agreed = case.subject.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
+    agreed.map_or("openvswitch-switch".to_string(), |dataplane| dataplane.unit.clone())
+}
+
+fn not_running(case: &Case<'_>) -> Vec<Evidence> {
+    let needed = on_switch(case).any(|socket| socket.liveness != Liveness::Listening);
+    if case.facts.vswitchd != Vswitchd::NotRunning || !needed {
+        return Vec::new();
+    }
+    let mend = format!("systemctl start {}", switch_unit(case));
+    vec![Evidence::new("ovs-vswitchd", "does not run", mend).passing()]
+}
+
+fn not_initialized(case: &Case<'_>) -> Vec<Evidence> {
+    let Some(join) = case.facts.switch.known() else { return Vec::new() };
+    let running = matches!(case.facts.vswitchd, Vswitchd::Running(_));
+    if !running || join.config.dpdk_initialized != Some(false) || on_switch(case).next().is_none() {
+        return Vec::new();
+    }
+    let (seen, mend) = match join.config.other_config.get("dpdk-init").map(String::as_str) {
+        None | Some("false") => (
+            "other_config:dpdk-init is not set",
+            "ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true".to_string(),
+        ),
+        Some(_) => (
+            "dpdk_initialized is false though other_config:dpdk-init is set",
+            format!("journalctl -t ovs-vswitchd -g EAL, then systemctl restart {}", switch_unit(case)),
+        ),
+    };
+    vec![Evidence::new("Open vSwitch", seen, mend).passing()]
+}
+
+fn both_servers(case: &Case<'_>) -> Vec<Evidence> {
+    let clash = |met: &Met<'_>| {
+        let port = met.port()?;
+        let seen = format!(
+            "the domain has mode='server' and port {} is a {} at {}",
+            port.name,
+            port.kind,
+            expected_socket(met.join, port).display()
+        );
+        let mend = format!(
+            "ovs-vsctl set Interface {} type=dpdkvhostuserclient options:vhost-server-path={}",
+            port.name,
+            met.socket.path.display()
+        );
+        Some(Evidence::of(met.socket, seen, mend))
+    };
+    met(case).iter().filter(|met| met.roles_clash(SocketMode::Server)).filter_map(clash).collect()
+}
+
+fn both_clients(case: &Case<'_>) -> Vec<Evidence> {
+    let clash = |met: &Met<'_>| {
+        let port = met.port()?;
+        let path = expected_socket(met.join, port);
+        let seen = format!(
+            "the domain has mode='client' and port {} is a {} at {}",
+            port.name,
+            port.kind,
+            path.display()
+        );
+        let mend = format!(
+            "virsh edit {}: <source type='unix' path='{}' mode='server'/>",
+            case.subject.domain.name,
+            path.display()
+        );
+        Some(Evidence::of(met.socket, seen, mend))
+    };
+    let clashing = |met: &&Met<'_>| met.roles_clash(SocketMode::Client) && !met.is_served();
+    met(case).iter().filter(clashing).filter_map(clash).collect()
+}
+
+fn path_differs(case: &Case<'_>) -> Vec<Evidence> {
+    let differs = |met: &Met<'_>| {
+        let port = met.named.filter(|port| met.at.is_none() && port.kind == counterpart(met.socket))?;
+        if met.is_served() {
+            return None;
+        }
+        let other = expected_socket(met.join, port);
+        let seen = format!("port {} has its socket at {}", port.name, other.display());
+        let mend = match port.kind {
+            PortType::Dpdkvhostuserclient => format!(
+                "ovs-vsctl set Interface {} options:vhost-server-path={}",
+                port.name,
+                met.socket.path.display()
+            ),
+            PortType::Dpdkvhostuser => {
+                format!("virsh edit {}: path='{}'", case.subject.domain.name, other.display())
+            }
+        };
+        Some(Evidence::of(met.socket, seen, mend))
+    };
+    met(case).iter().filter_map(differs).collect()
+}
+
+fn other_type(case: &Case<'_>) -> Vec<Evidence> {
+    let wrong = |met: &Met<'_>| {
+        let name = file_name(met.socket).filter(|_| met.port().is_none() && !met.is_served())?;
+        let (_, kind) = met.join.others.iter().find(|(other, _)| other == name)?;
+        let seen = format!("interface {name} is of type '{kind}'");
+        Some(Evidence::of(met.socket, seen, add_port(met.socket, "set Interface")))
+    };
+    met(case).iter().filter_map(wrong).collect()
+}
+
+fn add_port(socket: &Socket, command: &str) -> String {
+    let name = file_name(socket).unwrap_or("PORT");
+    let port = match socket.endpoint.mode {
+        SocketMode::Server => {
+            format!("type=dpdkvhostuserclient options:vhost-server-path={}", socket.path.display())
+        }
+        SocketMode::Client => "type=dpdkvhostuser".to_string(),
+    };
+    match command {
+        "add-port" => format!("ovs-vsctl add-port BRIDGE {name} -- set Interface {name} {port}"),
+        _ => format!("ovs-vsctl {command} {name} {port}"),
+    }
+}
+
+fn missing(case: &Case<'_>) -> Vec<Evidence> {
+    let Some(join) = case.facts.switch.known() else { return missing_by_libvirt(case) };
+    let absent = |met: &&Met<'_>| {
+        let other = join.others.iter().any(|(name, _)| Some(name.as_str()) == file_name(met.socket));
+        met.port().is_none() && !other && !met.is_served()
+    };
+    let evidence = |met: &Met<'_>| {
+        Evidence::of(met.socket, "OVSDB has no such port", add_port(met.socket, "add-port")).passing()
+    };
+    met(case).iter().filter(absent).map(evidence).collect()
+}
+
+/// libvirt asks OVS itself before `start`, and leaves the name empty when there is no port with this path.
+fn missing_by_libvirt(case: &Case<'_>) -> Vec<Evidence> {
+    if case.subject.operation != Operation::Start || case.facts.vswitchd == Vswitchd::NotRunning {
+        return Vec::new();
+    }
+    let unnamed = |socket: &&Socket| {
+        socket.endpoint.target.as_deref() == Some("") && socket.endpoint.mode == SocketMode::Server
+    };
+    let evidence = |socket: &Socket| {
+        Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket, "add-port"))
+    };
+    on_switch(case).filter(unnamed).map(evidence).collect()
+}
+
+fn failed(case: &Case<'_>) -> Vec<Evidence> {
+    let broken = |met: &Met<'_>| {
+        let port = met.at.filter(|_| met.fits() && !met.is_served())?;
+        let seen = match (&port.error, port.ofport) {
+            (Some(error), _) => format!("port {}: {error}", port.name),
+            (None, Some(-1)) => format!("port {} has no OpenFlow number", port.name),
+            (None, _) => return None,
+        };
+        let mend = format!(
+            "journalctl -u ovs-vswitchd -g {0}, then ovs-vsctl -- --if-exists del-port {0} and plug it again",
+            port.name
+        );
+        Some(Evidence::of(met.socket, seen, mend).passing())
+    };
+    met(case).iter().filter_map(broken).collect()
+}

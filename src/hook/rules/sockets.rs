@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The sockets themselves, by the kernel's own rule.
+
+use super::paths::{dataplane, who};
+use super::ports::is_switch_path;
+use super::{Case, Evidence, Rule};
+use crate::access::{Verdict, Wish, may};
+use crate::config::Family;
+use crate::facts::domains::SocketMode;
+use crate::facts::sockets::Liveness;
+use crate::hook::call::Operation;
+use crate::hook::facts::{Socket, is_network_card};
+use crate::hook::predict;
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "server-socket-missing",
+        family: Family::Sockets,
+        cause: "QEMU connects to it: 'Failed to connect to ...: No such file or directory'",
+        check: missing,
+    },
+    Rule {
+        id: "server-socket-stale",
+        family: Family::Sockets,
+        cause: "whoever made it is gone: QEMU fails with 'Connection refused', and DPDK does not bind over it",
+        check: stale,
+    },
+    Rule {
+        id: "not-a-socket",
+        family: Family::Sockets,
+        cause: "something else is at the socket's path",
+        check: not_a_socket,
+    },
+    Rule {
+        id: "server-socket-refuses-qemu",
+        family: Family::Sockets,
+        cause: "QEMU connects to it: 'Failed to connect to ...: Permission denied'",
+        check: refuses_qemu,
+    },
+    Rule {
+        id: "client-socket-in-use",
+        family: Family::Sockets,
+        cause: "QEMU would remove it and take another's place without a word",
+        check: in_use,
+    },
+    Rule {
+        id: "client-socket-in-the-way",
+        family: Family::Sockets,
+        cause: "QEMU fails with 'Failed to unlink socket ...'",
+        check: in_the_way,
+    },
+    Rule {
+        id: "client-socket-refuses-dataplane",
+        family: Family::Sockets,
+        cause: "OVS connects to it and tries again each second without a word: the VM would hang for ever",
+        check: refuses_dataplane,
+    },
+];
+
+fn of_mode<'a>(case: &Case<'a>, mode: SocketMode) -> impl Iterator<Item = &'a Socket> + use<'a> {
+    case.facts.sockets.iter().filter(move |socket| socket.endpoint.mode == mode)
+}
+
+/// Sockets that someone else must have made by now: of the switch at once; of other back ends at `start`, since another
+/// hook may bring them up.
+fn due<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Socket> {
+    let sockets = of_mode(case, SocketMode::Client);
+    let case = *case;
+    sockets.filter(move |socket| {
+        let of_switch = is_network_card(&socket.endpoint) && is_switch_path(&case, &socket.path);
+        of_switch || case.subject.operation == Operation::Start
+    })
+}
+
+fn missing(case: &Case<'_>) -> Vec<Evidence> {
+    let evidence = |socket: &Socket| {
+        let mend = match is_network_card(&socket.endpoint) {
+            true => "ovs-vsctl list Interface, then journalctl -u ovs-vswitchd",
+            false => "start the back end that serves it",
+        };
+        Evidence::of(socket, "there is nothing", mend).passing()
+    };
+    due(case).filter(|socket| socket.liveness == Liveness::Missing).map(evidence).collect()
+}
+
+fn stale(case: &Case<'_>) -> Vec<Evidence> {
+    let evidence = |socket: &Socket| {
+        let mend = format!("rm {}, then restart what serves it", socket.path.display());
+        Evidence::of(socket, "nobody listens on it", mend).passing()
+    };
+    due(case).filter(|socket| socket.liveness == Liveness::Stale).map(evidence).collect()
+}
+
+fn not_a_socket(case: &Case<'_>) -> Vec<Evidence> {
+    let evidence = |socket: &Socket| {
+        let kind = socket.node.as_ref().map_or("something else", |node| match node.kind {
+            crate::root::Kind::Directory => "a directory",
+            crate::root::Kind::File => "a file",
+            _ => "neither file nor socket",
+        });
+        Evidence::of(socket, kind, format!("move {} away", socket.path.display()))
+    };
+    case.facts.sockets.iter().filter(|socket| socket.liveness == Liveness::NotASocket).map(evidence).collect()
+}
+
+fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
+    let listening = |socket: &&Socket| socket.liveness == Liveness::Listening;
+    let evidence = |socket: &Socket| {
+        let Verdict::Denied(denial) = case.qemu_connects(socket)? else { return None };
+        let qemu = case.subject.qemu.as_ref()?;
+        let seen = format!("{} is kept out: {}", who(case, qemu), denial.text(&case.subject.names));
+        Some(Evidence::of(socket, seen, case.apply()).passing().sure_if(case.subject.groups_are_known))
+    };
+    of_mode(case, SocketMode::Client).filter(listening).filter_map(evidence).collect()
+}
+
+fn in_use(case: &Case<'_>) -> Vec<Evidence> {
+    let evidence = |socket: &Socket| {
+        let mend = format!("ss -xlp src {}", socket.path.display());
+        Evidence::of(socket, "another process listens on it", mend)
+    };
+    of_mode(case, SocketMode::Server)
+        .filter(|socket| socket.liveness == Liveness::Listening)
+        .map(evidence)
+        .collect()
+}
+
+fn in_the_way(case: &Case<'_>) -> Vec<Evidence> {
+    let Some(qemu) = &case.subject.qemu else { return Vec::new() };
+    let evidence = |socket: &Socket| {
+        let chain = [case.directory(socket)?, std::slice::from_ref(socket.node.as_ref()?)].concat();
+        let Verdict::Denied(denial) = may(qemu, &chain, Wish::Remove) else { return None };
+        let seen = format!("{} may not remove it: {}", who(case, qemu), denial.text(&case.subject.names));
+        let mend = format!("rm {}", socket.path.display());
+        Some(Evidence::of(socket, seen, mend).sure_if(case.subject.groups_are_known))
+    };
+    of_mode(case, SocketMode::Server)
+        .filter(|socket| socket.liveness == Liveness::Stale)
+        .filter_map(evidence)
+        .collect()
+}
+
+/// The socket is not there yet: what QEMU is about to make decides.
+fn refuses_dataplane(case: &Case<'_>) -> Vec<Evidence> {
+    let (Some(qemu), Some(dataplane)) = (&case.subject.qemu, dataplane(case)) else { return Vec::new() };
+    let evidence = |socket: &Socket| {
+        let chain = case.directory(socket)?;
+        let default_acl = case.facts.directories.get(socket.directory)?.default_acl.as_ref();
+        let mut made = predict::socket(chain.last()?, default_acl, qemu);
+        made.path.clone_from(&socket.path);
+        let denial = may(&dataplane, &[chain, &[made]].concat(), Wish::Connect);
+        let denial = denial.denial().filter(|denial| denial.path == socket.path)?.clone();
+        let seen = format!(
+            "ovs-vswitchd, which is {}, would be kept out: it {}",
+            who(case, &dataplane),
+            denial
+                .text(&case.subject.names)
+                .replacen(" is ", " will be ", 1)
+                .replacen(&socket.path.display().to_string(), "", 1)
+                .trim_start()
+        );
+        Some(Evidence::of(socket, seen, case.apply()))
+    };
+    of_mode(case, SocketMode::Server)
+        .filter(|socket| is_network_card(&socket.endpoint) && is_switch_path(case, &socket.path))
+        .filter_map(evidence)
+        .collect()
+}

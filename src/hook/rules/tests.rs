@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::*;
+use crate::access::Identity;
+use crate::config::PortType;
+use crate::facts::domains::{SocketMode, parse_domain};
+use crate::facts::hugepages::Pool;
+use crate::facts::ovsdb::{Join, SwitchConfig, VhostPort};
+use crate::facts::processes::{Ids, Process, Started};
+use crate::facts::sockets::Liveness;
+use crate::facts::vswitchd::Vswitchd;
+use crate::hook::call::Operation;
+use crate::hook::facts::{Directory, Need};
+use crate::root::{Kind, Root};
+
+const QEMU: (u32, u32) = (64055, 42477);
+const DATAPLANE: (u32, u32) = (990, 42477);
+const CLIENT_PORT: &str = "/var/lib/vhost_sockets/vhu1";
+const SERVER_PORT: &str = "/run/openvswitch/vhu2";
+
+/// A node on which everything is as it should be; a test breaks one thing.
+struct Node0 {
+    subject: Subject,
+    facts: Facts,
+}
+
+fn node(path: &str, kind: Kind, (uid, gid): (u32, u32), mode: u32) -> Node {
+    Node { path: PathBuf::from(path), kind, uid, gid, mode, acl: None, read_only: false }
+}
+
+fn port(name: &str, kind: PortType, server_path: Option<&str>) -> VhostPort {
+    VhostPort {
+        uuid: name.to_string(),
+        bridge: None,
+        name: name.to_string(),
+        kind,
+        server_path: server_path.map(PathBuf::from),
+        socket: None,
+        connected: None,
+        ofport: Some(1),
+        error: None,
+        admin_state: None,
+        link_state: None,
+    }
+}
+
+fn vswitchd((uid, gid): (u32, u32)) -> Vswitchd {
+    let ids = |id| Ids { real: id, effective: id, saved: id, fs: id };
+    Vswitchd::Running(Some(Box::new(Process {
+        pid: 1,
+        name: "ovs-vswitchd".to_string(),
+        uid: ids(uid),
+        gid: ids(gid),
+        groups: Vec::new(),
+        umask: Some(0o022),
+        cap_eff: 0,
+        started: Started { since_boot: 0, at: 0 },
+        exe: None,
+        cmdline: Vec::new(),
+        same_mounts: Some(true),
+    })))
+}
+
+fn healthy(operation: Operation) -> Node0 {
+    let xml = format!(
+        "<domain><name>vm</name><memory>4096</memory>
+         <memoryBacking><hugepages/><access mode='shared'/></memoryBacking><devices>
+         <interface type='vhostuser'><source type='unix' path='{CLIENT_PORT}' mode='server'/></interface>
+         <interface type='vhostuser'><source type='unix' path='{SERVER_PORT}' mode='client'/></interface>
+         </devices></domain>"
+    );
+    let image = tempfile::tempdir().unwrap();
+    let root = Root::open(image.path()).unwrap();
+    let domain = parse_domain(&xml).unwrap();
+    let mut subject = Subject::read(&root, Operation::Prepare, domain, &xml).unwrap();
+    subject.operation = operation;
+    if operation == Operation::Start {
+        subject.qemu = Some(Identity::unprivileged(QEMU.0, QEMU.1, vec![]));
+        subject.groups_are_known = true;
+    }
+    let top = node("/", Kind::Directory, (0, 0), 0o755);
+    let directory = |path: &str, owner, mode| Directory {
+        path: PathBuf::from(path),
+        fact: Known::Known(PathFact::Present {
+            chain: vec![top.clone(), node(path, Kind::Directory, owner, mode)],
+            id: (1, 1),
+        }),
+        default_acl: None,
+    };
+    let socket = |number: usize, node: Option<Node>, liveness| {
+        let endpoint = subject.domain.endpoints[number].clone();
+        Socket {
+            path: endpoint.path.clone().unwrap(),
+            endpoint,
+            directory: number,
+            node,
+            id: Some((1, 2)),
+            liveness,
+        }
+    };
+    let granted = node(SERVER_PORT, Kind::Socket, (990, QEMU.1), 0o775);
+    let sockets = vec![socket(0, None, Liveness::Missing), socket(1, Some(granted), Liveness::Listening)];
+    let other_config = BTreeMap::from([("dpdk-init".to_string(), "true".to_string())]);
+    let config = SwitchConfig {
+        other_config,
+        dpdk_initialized: Some(true),
+        ovs_version: None,
+        dpdk_version: None,
+        iface_types: Vec::new(),
+    };
+    let ports = vec![
+        port("vhu1", PortType::Dpdkvhostuserclient, Some(CLIENT_PORT)),
+        port("vhu2", PortType::Dpdkvhostuser, None),
+    ];
+    let pool = Pool { page_size: 2 << 20, available: 100, on_demand: 0, nodes: vec![] };
+    let need = Need { page_size: 2 << 20, pages: 2, nodes: vec![], mounted: true, pool: Some(pool) };
+    let directories = vec![
+        directory("/var/lib/vhost_sockets", (QEMU.0, 42477), 0o2775),
+        directory("/run/openvswitch", (990, 42477), 0o755),
+    ];
+    let facts = Facts {
+        switch: Known::Known(Join { config, ports, others: Vec::new() }),
+        asks_switch: true,
+        vswitchd: vswitchd(DATAPLANE),
+        directories,
+        sockets,
+        memory: Known::Known(vec![need]),
+    };
+    Node0 { subject, facts }
+}
+
+fn ids(node: &Node0) -> Vec<&'static str> {
+    let problems = run(&Case { subject: &node.subject, facts: &node.facts });
+    problems.into_iter().map(|problem| problem.id).collect()
+}
+
+fn broken_at(operation: Operation, change: impl FnOnce(&mut Node0)) -> Vec<&'static str> {
+    let mut node = healthy(operation);
+    change(&mut node);
+    ids(&node)
+}
+
+/// What is found at `start` after one thing was broken.
+fn broken(change: impl FnOnce(&mut Node0)) -> Vec<&'static str> {
+    broken_at(Operation::Start, change)
+}
+
+fn join(node: &mut Node0) -> &mut Join {
+    match &mut node.facts.switch {
+        Known::Known(join) => join,
+        Known::Unknown(why) => panic!("{why}"),
+    }
+}
+
+fn directory(node: &mut Node0, number: usize) -> &mut Node {
+    match &mut node.facts.directories[number].fact {
+        Known::Known(PathFact::Present { chain, .. }) => chain.last_mut().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn need(node: &mut Node0) -> &mut Need {
+    match &mut node.facts.memory {
+        Known::Known(needs) => &mut needs[0],
+        Known::Unknown(why) => panic!("{why}"),
+    }
+}
+
+#[test]
+fn nothing_is_said_of_a_healthy_node() {
+    assert_eq!(ids(&healthy(Operation::Prepare)), [""; 0]);
+    assert_eq!(ids(&healthy(Operation::Start)), [""; 0]);
+}
+
+#[test]
+fn each_rule_has_its_own_id_family_and_cause() {
+    let mut seen = std::collections::BTreeSet::new();
+    for rule in RULES.into_iter().flatten() {
+        assert!(seen.insert(rule.id) && !rule.cause.is_empty(), "{rule:?}");
+        assert!(rule.id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{rule:?}");
+    }
+    assert_eq!(seen.len(), 24);
+}
+
+#[test]
+fn ends_that_do_not_meet_are_told_apart() {
+    let cases: [(&str, fn(&mut Node0)); 9] = [
+        ("port-missing", |node| join(node).ports.retain(|port| port.name != "vhu1")),
+        ("both-ends-server", |node| join(node).ports[0] = port("vhu1", PortType::Dpdkvhostuser, None)),
+        ("port-path-differs", |node| {
+            join(node).ports[0].server_path = Some("/var/lib/vhost_socket/vhu1".into())
+        }),
+        ("port-of-other-type", |node| {
+            let join = join(node);
+            join.ports.retain(|port| port.name != "vhu1");
+            join.others.push(("vhu1".to_string(), "tap".to_string()));
+        }),
+        ("port-failed", |node| join(node).ports[0].ofport = Some(-1)),
+        ("dpdk-not-initialized", |node| join(node).config.dpdk_initialized = Some(false)),
+        ("dataplane-not-running", |node| node.facts.vswitchd = Vswitchd::NotRunning),
+        ("both-ends-client", |node| {
+            join(node).ports[1] = port("vhu2", PortType::Dpdkvhostuserclient, Some(SERVER_PORT));
+            (node.facts.sockets[1].liveness, node.facts.sockets[1].node) =
+                (Liveness::Unknown(String::new()), None);
+        }),
+        ("port-missing", |node| {
+            node.facts.switch = Known::Unknown("no answer in time".to_string());
+            node.facts.sockets[0].endpoint.target = Some(String::new());
+            // Without OVSDB only what was agreed tells whose path it is.
+            node.facts.sockets[0].path = PathBuf::from("/run/openvswitch/vhu1");
+        }),
+    ];
+    for (id, change) in cases {
+        assert_eq!(broken(change), [id]);
+    }
+}
+
+#[test]
+fn what_stayed_unknown_is_no_problem() {
+    assert_eq!(broken(|node| node.facts.switch = Known::Unknown("no answer".to_string())), [""; 0]);
+    assert_eq!(broken(|node| node.facts.vswitchd = Vswitchd::Unknown("no answer".to_string())), [""; 0]);
+    assert_eq!(broken(|node| node.facts.memory = Known::Unknown("no answer".to_string())), [""; 0]);
+}
+
+#[test]
+fn another_dataplane_beside_is_left_in_peace() {
+    let foreign = |node: &mut Node0| {
+        join(node).config.other_config.clear();
+        join(node).config.dpdk_initialized = None;
+        join(node).ports.clear();
+        node.facts.sockets.truncate(1);
+        node.facts.sockets[0].path = PathBuf::from("/run/vpp/vhu1");
+    };
+    assert_eq!(broken(foreign), [""; 0]);
+}
+
+#[test]
+fn var_run_is_run() {
+    let spelled = |node: &mut Node0| node.facts.sockets[1].path = PathBuf::from("/var/run/openvswitch/vhu2");
+    assert_eq!(broken(spelled), [""; 0]);
+}
+
+#[test]
+fn paths_are_judged() {
+    let path = |path: String| {
+        move |node: &mut Node0| {
+            join(node).ports.clear();
+            join(node).config.other_config.clear();
+            node.facts.sockets.truncate(1);
+            node.facts.sockets[0].path = PathBuf::from(path);
+        }
+    };
+    assert_eq!(broken(path(format!("/{}", "a".repeat(106)))), [""; 0]);
+    assert_eq!(broken(path(format!("/{}", "a".repeat(107)))), ["socket-path-too-long"]);
+    for dirty in ["vhu1", "/var/lib/../vhu1", "/var/lib/vhu\n1"] {
+        assert_eq!(broken(path(dirty.to_string())), ["socket-path-not-clean"]);
+    }
+    let gone = |node: &mut Node0| {
+        let first = PathBuf::from("/var/lib/vhost_sockets");
+        node.facts.directories[0].fact = Known::Known(PathFact::Missing { first, above: Vec::new() });
+    };
+    assert_eq!(broken(gone), ["socket-directory-missing"]);
+}
+
+#[test]
+fn sockets_of_the_switch_are_judged() {
+    fn liveness(liveness: Liveness) -> impl FnOnce(&mut Node0) {
+        |node| node.facts.sockets[1].liveness = liveness
+    }
+    assert_eq!(broken(liveness(Liveness::Missing)), ["server-socket-missing"]);
+    assert_eq!(broken_at(Operation::Prepare, liveness(Liveness::Missing)), ["server-socket-missing"]);
+    assert_eq!(broken(liveness(Liveness::Stale)), ["server-socket-stale"]);
+    assert_eq!(broken(liveness(Liveness::NotASocket)), ["not-a-socket"]);
+    let stock = |node: &mut Node0| {
+        node.facts.sockets[1].node = Some(self::node(SERVER_PORT, Kind::Socket, (0, 0), 0o755))
+    };
+    assert_eq!(broken(stock), ["server-socket-refuses-qemu"]);
+    assert_eq!(broken_at(Operation::Prepare, stock), [""; 0], "whom QEMU runs as is known at start");
+}
+
+#[test]
+fn what_is_not_sure_is_never_refused() {
+    let mut node = healthy(Operation::Start);
+    node.facts.sockets[1].node = Some(self::node(SERVER_PORT, Kind::Socket, (0, 0), 0o755));
+    node.subject.groups_are_known = false;
+    let problems = run(&Case { subject: &node.subject, facts: &node.facts });
+    assert_eq!(
+        problems.iter().map(|problem| (problem.id, problem.sure)).collect::<Vec<_>>(),
+        [("server-socket-refuses-qemu", false)]
+    );
+}
+
+#[test]
+fn the_socket_qemu_will_make_is_judged() {
+    assert_eq!(broken(|node| directory(node, 0).uid = 0), [""; 0], "the group lets QEMU in");
+    let stock = |node: &mut Node0| {
+        (directory(node, 0).uid, directory(node, 0).gid, directory(node, 0).mode) = (0, 0, 0o755)
+    };
+    assert_eq!(broken(stock), ["socket-directory-refuses-qemu"]);
+    // QEMU in a group of its own, in a directory that gives no group: OVS could not connect.
+    let hang = |node: &mut Node0| {
+        node.subject.qemu = Some(Identity::unprivileged(QEMU.0, QEMU.0, vec![]));
+        directory(node, 0).mode = 0o777;
+        node.facts.sockets.truncate(1);
+    };
+    assert_eq!(broken(hang), ["client-socket-refuses-dataplane"]);
+    let private = |node: &mut Node0| (directory(node, 0).mode, directory(node, 0).gid) = (0o2700, 0);
+    assert_eq!(broken(private), ["socket-directory-refuses-dataplane"]);
+    let in_use = |node: &mut Node0| node.facts.sockets[0].liveness = Liveness::Listening;
+    assert_eq!(broken(in_use), ["client-socket-in-use"]);
+    let in_the_way = |node: &mut Node0| {
+        (directory(node, 0).mode, directory(node, 0).uid) = (0o3775, 0);
+        node.facts.sockets[0].liveness = Liveness::Stale;
+        node.facts.sockets[0].node = Some(self::node(CLIENT_PORT, Kind::Socket, (0, 0), 0o775));
+    };
+    assert_eq!(broken(in_the_way), ["client-socket-in-the-way"]);
+}
+
+#[test]
+fn other_back_ends_are_due_at_start_only() {
+    let disk = |node: &mut Node0| {
+        node.facts.sockets.remove(0);
+        node.facts.sockets[0].endpoint.device = crate::facts::domains::EndpointKind::Disk;
+        assert_eq!(node.facts.sockets[0].endpoint.mode, SocketMode::Client);
+        node.facts.sockets[0].liveness = Liveness::Missing;
+    };
+    assert_eq!(broken_at(Operation::Prepare, disk), [""; 0]);
+    assert_eq!(broken(disk), ["server-socket-missing"]);
+}
+
+#[test]
+fn memory_is_judged() {
+    assert_eq!(broken(|node| node.subject.domain.memory.access = None), ["memory-not-shared"]);
+    let by_command_line = |node: &mut Node0| {
+        node.subject.domain.memory.access = None;
+        node.subject.shares_by_command_line = true;
+    };
+    assert_eq!(broken(by_command_line), [""; 0]);
+    assert_eq!(broken(|node| need(node).mounted = false), ["hugepages-not-mounted"]);
+    assert_eq!(broken(|node| need(node).pages = 101), ["hugepages-not-enough"]);
+    let on_node = |free: u64| {
+        move |node: &mut Node0| {
+            need(node).nodes = vec![1];
+            need(node).pool.as_mut().unwrap().nodes = vec![(1, free)];
+        }
+    };
+    assert_eq!(broken(on_node(2)), [""; 0]);
+    assert_eq!(broken(on_node(1)), ["hugepages-not-on-node"]);
+}
+
+#[test]
+fn a_line_says_id_what_cause_and_command() {
+    let mut node = healthy(Operation::Start);
+    join(&mut node).ports.clear();
+    let problems = run(&Case { subject: &node.subject, facts: &node.facts });
+    assert_eq!(
+        problems[0].text(),
+        "port-missing: /var/lib/vhost_sockets/vhu1: OVSDB has no such port; no port of the switch has this socket: \
+         QEMU would wait for ever, without an error anywhere; mend: ovs-vsctl add-port BRIDGE vhu1 -- set Interface vhu1 \
+         type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhu1"
+    );
+}

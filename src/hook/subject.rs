@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a start is about and what was agreed for it: all that does not change while the hook looks.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::call::Operation;
+use super::notice::{Priority, log};
+use crate::access::Identity;
+use crate::accord::Agreed;
+use crate::facts::accounts::{Accounts, User};
+use crate::facts::domains::{Account, Domain};
+use crate::profile;
+use crate::root::Root;
+
+/// A start.
+#[derive(Debug)]
+pub struct Subject {
+    /// When.
+    pub operation: Operation,
+    /// The VM.
+    pub domain: Domain,
+    /// What `apply` settled; `None` before the first one, and then nothing is ours to mend.
+    pub agreed: Option<Agreed>,
+    /// Where the configuration has the sockets now, agreed or not.
+    pub socket_directory: Option<PathBuf>,
+    /// Whom QEMU will run as; `None` before `start` and where it cannot be known.
+    pub qemu: Option<Identity>,
+    /// The identity's groups are all there are: no other source of groups was left out.
+    pub groups_are_known: bool,
+    /// The command line that the domain adds shares memory by itself.
+    pub shares_by_command_line: bool,
+    /// Names for numbers, from the files.
+    pub names: Accounts,
+}
+
+impl Subject {
+    /// Reads what was agreed, and finds out whom QEMU will run as.
+    pub fn read(root: &Root, operation: Operation, domain: Domain, xml: &str) -> Result<Subject> {
+        let names = Accounts::read_files(root)?;
+        let agreed = Agreed::read(root).unwrap_or_else(|error| {
+            log(Priority::Warning, &format!("{error:#}; mend: vhost-accord apply"), &[]);
+            None
+        });
+        let shares_by_command_line = xml.contains("share=on") || xml.contains("memory-backend-memfd");
+        let mut subject = Subject {
+            operation,
+            domain,
+            agreed,
+            socket_directory: None,
+            qemu: None,
+            groups_are_known: false,
+            shares_by_command_line,
+            names,
+        };
+        if operation == Operation::Start {
+            subject.qemu = subject.identity(root);
+            subject.groups_are_known = subject.knows_groups();
+        }
+        Ok(subject)
+    }
+
+    /// Is this path one at which the node's switch has its sockets, by what was agreed?
+    pub fn is_agreed_path(&self, path: &Path) -> bool {
+        let below =
+            |agreed: &Agreed| agreed.dataplane.is_some() && path.starts_with(&agreed.socket_directory);
+        self.agreed.as_ref().is_some_and(below)
+    }
+
+    /// The DAC label where the domain has it; else qemu.conf, else the build's default (libvirt: a label of type `none`
+    /// changes nothing about whom QEMU runs as).
+    fn identity(&self, root: &Root) -> Option<Identity> {
+        if let Some((user, group)) = self.domain.dac.as_ref().and_then(|label| label.owner.as_ref()) {
+            let uid = number(user, |name| self.names.user(name).map(|user| user.uid))?;
+            let gid = number(group, |name| self.names.group(name).map(|group| group.gid))?;
+            return Some(Identity::unprivileged(uid, gid, self.groups(uid, gid)));
+        }
+        let found = profile::configured(root, &self.names, String::new()).ok()??;
+        let (uid, gid) = (found.user.uid, found.group.gid);
+        Some(Identity::unprivileged(uid, gid, self.groups(uid, gid)))
+    }
+
+    /// libvirt gives QEMU the groups of the account databases (src/util/virutil.c, virGetGroupList). `apply` had time to
+    /// ask them all for the usual user.
+    fn groups(&self, uid: u32, gid: u32) -> Vec<u32> {
+        let in_files = |user: User| self.names.groups_of(&user);
+        let mut groups = self.names.user_by_id(uid).map(in_files).unwrap_or_default();
+        let usual = self.agreed.as_ref().and_then(|agreed| agreed.qemu.as_ref());
+        groups.extend(
+            usual.filter(|qemu| qemu.uid == uid).into_iter().flat_map(|qemu| qemu.groups.iter().copied()),
+        );
+        groups.push(gid);
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
+    fn knows_groups(&self) -> bool {
+        let Some(qemu) = &self.qemu else { return false };
+        let usual = self.agreed.as_ref().and_then(|agreed| agreed.qemu.as_ref());
+        // root may be left its capabilities (`clear_emulator_capabilities = 0`).
+        qemu.uid != 0 && (self.names.files_are_all() || usual.is_some_and(|usual| usual.uid == qemu.uid))
+    }
+}
+
+/// A name first, a number where there is no such name, as libvirt takes it.
+fn number(account: &Account, look_up: impl Fn(&str) -> Option<u32>) -> Option<u32> {
+    match account {
+        Account::Id(number) => Some(*number),
+        Account::Name(name) => look_up(name).or_else(|| name.parse().ok()),
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where libvirt takes its hooks from.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::paths;
+use crate::root::{Kind, Root};
+
+/// The first libvirt that reads `qemu.d` (docs/hooks.rst: since 6.5.0), as its library counts.
+const FIRST_WITH_DIRECTORY: u32 = 6005;
+
+/// What is at `hooks/qemu`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MainHook {
+    /// Nothing.
+    Absent,
+    /// A link to this program.
+    Ours,
+    /// Someone else's.
+    Foreign,
+}
+
+/// libvirt's hooks for QEMU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hooks {
+    /// Every executable in `hooks/qemu.d` is called, in the order of names, after `hooks/qemu`.
+    pub reads_directory: bool,
+    /// What is at `hooks/qemu`.
+    pub main: MainHook,
+}
+
+pub(super) fn look(root: &Root) -> Result<Hooks> {
+    let main = root.find_nofollow(&Path::new(paths::HOOKS).join("qemu"))?;
+    let main = match main {
+        None => MainHook::Absent,
+        Some(found) if found.kind() == Kind::Symlink => {
+            let target = nix::fcntl::readlinkat(found.fd(), "")?;
+            let ours = Path::new(&target).file_name() == Path::new(paths::PROGRAM).file_name();
+            if ours { MainHook::Ours } else { MainHook::Foreign }
+        }
+        Some(_) => MainHook::Foreign,
+    };
+    // A library of unknown name is taken for a new one: a hook that is not read does no harm, and is found out.
+    let reads_directory = library_version(root)?.is_none_or(|version| version >= FIRST_WITH_DIRECTORY);
+    Ok(Hooks { reads_directory, main })
+}
+
+/// `libvirt.so.0.9000.0` is libvirt 9.0.0 (meson.build: `1000 * major + minor`).
+fn library_version(root: &Root) -> Result<Option<u32>> {
+    let mut places = vec![PathBuf::from("/usr/lib64"), PathBuf::from("/usr/lib")];
+    let multiarch = |name: &OsStr| name.to_string_lossy().contains("-linux-");
+    places.extend(
+        root.list(Path::new("/usr/lib"))?
+            .iter()
+            .filter(|name| multiarch(name))
+            .map(|name| Path::new("/usr/lib").join(name)),
+    );
+    for place in places {
+        let version =
+            |name: &OsStr| name.to_str()?.strip_prefix("libvirt.so.0.")?.split('.').next()?.parse().ok();
+        if let Some(version) = root.list(&place)?.iter().filter_map(|name| version(name)).max() {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_tells_whether_the_directory_is_read() {
+        let image = tempfile::tempdir().unwrap();
+        let library = image.path().join("usr/lib/x86_64-linux-gnu");
+        std::fs::create_dir_all(&library).unwrap();
+        std::fs::create_dir_all(image.path().join("etc/libvirt/hooks")).unwrap();
+        let root = Root::open(image.path()).unwrap();
+        assert_eq!(look(&root).unwrap(), Hooks { reads_directory: true, main: MainHook::Absent });
+        std::fs::write(library.join("libvirt.so.0.6004.0"), "").unwrap();
+        std::fs::write(library.join("libvirt-qemu.so.0.9000.0"), "").unwrap();
+        assert!(!look(&root).unwrap().reads_directory);
+        std::fs::write(library.join("libvirt.so.0.6005.0"), "").unwrap();
+        assert!(look(&root).unwrap().reads_directory);
+
+        let main = image.path().join("etc/libvirt/hooks/qemu");
+        std::os::unix::fs::symlink("/usr/bin/vhost-accord", &main).unwrap();
+        assert_eq!(look(&root).unwrap().main, MainHook::Ours);
+        std::fs::remove_file(&main).unwrap();
+        std::fs::write(&main, "#!/bin/sh\n").unwrap();
+        assert_eq!(look(&root).unwrap().main, MainHook::Foreign);
+    }
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whether libvirt calls the hook at all.
+
+use super::{Case, Evidence, Level, Rule};
+use crate::accord::item::{Item, Link};
+use crate::facts::hooks::Hook;
+use crate::facts::state::{LinkState, State};
+use crate::profile::MainHook;
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "hook-missing",
+        level: Level::Broken,
+        cause: "no VM is checked when it starts",
+        check: missing,
+    },
+    Rule {
+        id: "hook-not-executable",
+        level: Level::Broken,
+        cause: "libvirt passes over what it cannot execute: no VM is checked when it starts",
+        check: not_executable,
+    },
+    Rule {
+        id: "hook-shadowed",
+        level: Level::Advice,
+        cause: "this libvirt (before 6.5) calls hooks/qemu alone, and that is someone else's",
+        check: shadowed,
+    },
+    Rule {
+        id: "hook-not-picked-up",
+        level: Level::Broken,
+        cause: "libvirt looks for hooks when it starts or reloads, and had found none: no VM is checked when it starts",
+        check: not_picked_up,
+    },
+];
+
+fn links<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Link, &'a Option<LinkState>, bool)> {
+    case.observed.iter().filter_map(|change| match (&change.item, &change.before) {
+        (Item::Link(link), State::Link { found }) => {
+            Some((link, found, change.before.satisfies(&change.item)))
+        }
+        _ => None,
+    })
+}
+
+fn missing(case: &Case<'_>) -> Vec<Evidence> {
+    let evidence = |(link, found, holds): (&Link, &Option<LinkState>, bool)| {
+        let path = link.path.display().to_string();
+        match found {
+            _ if holds => None,
+            None => Some(Evidence::applies(path, "not there")),
+            Some(LinkState { target: Some(target) }) => {
+                Some(Evidence::applies(path, format!("leads to {}", target.display())))
+            }
+            Some(LinkState { target: None }) => {
+                let mend = format!("mv {path} {path}.other && vhost-accord apply");
+                Some(Evidence::mended_by(path, "no symlink of ours", mend))
+            }
+        }
+    };
+    links(case).filter_map(evidence).collect()
+}
+
+/// Ours as libvirt meets it, where it is what it shall be.
+fn ours<'a>(case: &Case<'a>) -> Option<(&'a Link, &'a Hook)> {
+    let (link, ..) = links(case).find(|(.., holds)| *holds)?;
+    let hook = case.live?.hooks.iter().find(|hook| hook.path == link.path)?;
+    Some((link, hook))
+}
+
+fn not_executable(case: &Case<'_>) -> Vec<Evidence> {
+    let Some((link, _)) = ours(case).filter(|(_, hook)| !hook.executable) else { return Vec::new() };
+    let mend = format!("chmod 0755 {}", link.target.display());
+    let seen = format!("{} cannot be executed, or is not there", link.target.display());
+    vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
+}
+
+fn shadowed(case: &Case<'_>) -> Vec<Evidence> {
+    let Some(hypervisor) = &case.profile.hypervisor else { return Vec::new() };
+    if hypervisor.hooks.reads_directory || hypervisor.hooks.main != MainHook::Foreign {
+        return Vec::new();
+    }
+    let path = format!("{}/qemu", crate::paths::HOOKS);
+    let mend = format!("let {path} end with: exec {} hook \"$@\"", crate::paths::PROGRAM);
+    vec![Evidence::mended_by(path, "a hook of someone else's", mend)]
+}
+
+/// With a hook that was there when the daemon last looked, ones that come later are found without a reload.
+fn not_picked_up(case: &Case<'_>) -> Vec<Evidence> {
+    let (Some((link, hook)), Some(live), Some(hypervisor)) =
+        (ours(case), case.live, &case.profile.hypervisor)
+    else {
+        return Vec::new();
+    };
+    let Some(daemon) = live.libvirt.as_ref().filter(|_| hook.executable) else { return Vec::new() };
+    let looked = live.libvirt_reloaded.unwrap_or_default().max(daemon.started.at);
+    let known = |other: &&Hook| other.path != link.path && other.executable && other.modified < looked;
+    if hook.modified < looked || live.hooks.iter().find(known).is_some() {
+        return Vec::new();
+    }
+    let seen = format!("newer than the start of {} (pid {})", daemon.name, daemon.pid);
+    let mend = format!("systemctl reload {}", hypervisor.daemon_unit);
+    vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
+}
