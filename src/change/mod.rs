@@ -22,7 +22,7 @@ pub use diff::{diff, owner_text};
 pub use file::place;
 
 use crate::accord::Item;
-use crate::accord::item::{File, Setting, Unpatch};
+use crate::accord::item::{File, Link, LogOwner, Setting, Unpatch};
 use crate::facts::accounts::Accounts;
 use crate::facts::state::{self, State};
 use crate::root::Root;
@@ -87,6 +87,8 @@ impl Change {
     pub fn undo(&self, root: &Root) -> Result<Undone> {
         if let Item::File(File { path, .. })
         | Item::Setting(Setting { path, .. })
+        | Item::LogOwner(LogOwner { path, .. })
+        | Item::Link(Link { path, .. })
         | Item::Unpatch(Unpatch { path, .. }) = &self.item
         {
             file::clear(root, path)?;

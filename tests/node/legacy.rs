@@ -10,10 +10,10 @@ const PATCH: &str = "\
     unit=$(readlink -f $(systemctl show -P FragmentPath ovs-vswitchd.service)); \
     db=$(readlink -f $(systemctl show -P FragmentPath ovsdb-server.service)); \
     sed -i 's/RuntimeDirectoryMode=.*/RuntimeDirectoryMode=0775/' $db; \
-    echo RuntimeDirectoryMode=0775 >>$unit; echo Group=GROUP >>$unit; echo UMask=0002 >>$unit; \
+    echo RuntimeDirectoryMode=0775 >>$unit; echo Group=@GROUP@ >>$unit; echo UMask=0002 >>$unit; \
     sed -i 's/start_daemon \"$OVS_VSWITCHD_PRIORITY\"/umask 0002 \\&\\& start_daemon \"$OVS_VSWITCHD_PRIORITY\"/' \
         /usr/share/openvswitch/scripts/ovs-ctl; \
-    systemctl daemon-reload; systemctl restart SWITCH";
+    systemctl daemon-reload; systemctl restart @SWITCH@";
 const SCRIPTS: &str = "/usr/share/openvswitch";
 /// What the packages say of their own files.
 const VERIFY: &str = "dpkg -V openvswitch-common openvswitch-switch openvswitch-switch-dpdk || :; \
@@ -24,7 +24,7 @@ fn patches_are_named_shown_undone_and_put_back(kind: &'static str) {
     let node = Node::up(kind);
     node.configure(BOTH);
     let packaged = node.sh(VERIFY);
-    node.sh(&PATCH.replace("GROUP", node.qemu()).replace("SWITCH", node.switch()));
+    node.sh(&PATCH.replace("@GROUP@", node.qemu()).replace("@SWITCH@", node.switch()));
     node.wait_for("OVS", "ovs-appctl --timeout=5 version && ovs-vsctl --timeout=5 show");
     let patched = node.snapshot_with(&[SCRIPTS]);
     assert_ne!(node.sh(VERIFY), packaged, "nothing was patched?");
@@ -76,8 +76,8 @@ fn patches_are_named_shown_undone_and_put_back(kind: &'static str) {
 fn a_package_that_came_since_is_not_patched_again() {
     let node = Node::up("bookworm");
     node.configure(BOTH);
-    node.sh(&PATCH.replace("GROUP", node.qemu()).replace("SWITCH", node.switch()));
-    node.apply("");
+    node.sh(&PATCH.replace("@GROUP@", node.qemu()).replace("@SWITCH@", node.switch()));
+    node.apply("--restart");
     node.sh("echo '# the next version' >>/usr/share/openvswitch/scripts/ovs-ctl");
     let output = node.accord("revert");
     assert_eq!(output.code, 1, "{output}");
