@@ -4,5 +4,7 @@
 
 #[path = "node/agree.rs"]
 mod agree;
+#[path = "node/hook.rs"]
+mod hook;
 #[path = "node/support.rs"]
 mod support;
