@@ -22,7 +22,8 @@ const NAME: &str = "journal.json";
 pub struct Entry {
     /// What was asked for last, and what was there before the first `apply` touched it.
     pub change: Change,
-    /// A renumbering that was begun and not seen to its end: what is left of it shows nowhere else.
+    /// A renumbering that was begun and not seen to its end: killed, or processes still have the old number. What is left
+    /// of it shows nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Change>,
 }
@@ -99,13 +100,23 @@ impl Journal {
         }
         let state = write::create_directory(&parent, name, 0, 0, 0o700)?;
         let text = serde_json::to_string_pretty(self).context("writing the journal as JSON")?;
-        write::replace_file(&state, OsStr::new(NAME), text.as_bytes(), &write::FileMeta::plain(0, 0, 0o600))
-            .context("writing the journal; nothing was changed without it")
+        let written = write::replace_file(
+            &state,
+            OsStr::new(NAME),
+            text.as_bytes(),
+            &write::FileMeta::plain(0, 0, 0o600),
+        );
+        if written.is_err() && state.entry(OsStr::new(NAME))?.is_none() {
+            // The first error is the one to tell.
+            let _ = remove(&parent, name);
+        }
+        written.context("writing the journal; nothing was changed without it")
     }
 }
 
 fn remove(parent: &crate::root::Handle, name: &OsStr) -> Result<()> {
     let Some(state) = parent.entry(name)? else { return Ok(()) };
+    write::remove_temporary(&state, OsStr::new(NAME))?;
     if let Some(journal) = state.entry(OsStr::new(NAME))? {
         write::remove_file(&state, OsStr::new(NAME), journal.id())?;
     }

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 
+use crate::accord::item::{Group, Subject, User};
 use crate::accord::{Accord, Ground, Item};
 use crate::change::Change;
 use crate::config::{Config, GidMismatch};
@@ -68,18 +69,42 @@ impl Survey {
         Ok(Survey { config, profile, accord, journal, observed, live, accounts })
     }
 
-    /// What does not hold and is ours to make.
+    /// What does not hold and is ours to make now.
     pub fn changes(&self) -> Vec<Change> {
-        self.observed.iter().filter(|change| !change.before.satisfies(&change.item)).cloned().collect()
+        let due =
+            |change: &&Change| !change.before.satisfies(&change.item) && !self.waits_for_stop(&change.item);
+        self.observed.iter().filter(due).cloned().collect()
+    }
+
+    /// Does it wait until the dataplane that runs now has stopped?
+    fn waits_for_stop(&self, item: &Item) -> bool {
+        let Some(live) = self.live.as_ref().filter(|live| live.keeps_its_state(&self.accord)) else {
+            return false;
+        };
+        let runs_as = |name: &str| {
+            let user = self.accounts.user(name);
+            user.is_some_and(|user| live.dataplane.iter().any(|process| process.uid.effective == user.uid))
+        };
+        match item {
+            Item::Owner(owner) => matches!(owner.subject, Subject::DataplaneState | Subject::RunDirectory),
+            Item::User(User { name, .. }) | Item::Group(Group { name, .. }) => runs_as(name),
+            _ => false,
+        }
     }
 
     /// What an earlier `apply` made and the accord no longer asks for, last made first.
     pub fn outdated(&self) -> Vec<Entry> {
         let wanted = |entry: &&Entry| {
-            let target = entry.change.item.target();
-            !self.accord.items.iter().any(|item| item.target() == target)
+            let item = &entry.change.item;
+            let asked_for = self.accord.items.iter().any(|other| other.target() == item.target());
+            !asked_for && !self.waits_for_stop(item)
         };
         self.journal.entries.iter().rev().filter(wanted).cloned().collect()
+    }
+
+    /// Has systemd yet to read what is on disk of the units that we have to do with?
+    pub fn reload_overdue(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.units.iter().any(|unit| unit.need_daemon_reload))
     }
 
     /// What does not agree.

@@ -2,9 +2,21 @@
 //! What is seen on a real node: systemd, OVS-DPDK, libvirt and QEMU, from their stock state, for every kind of node.
 //! Left out by a plain `cargo test`; `make test` builds the nodes and runs these.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 #[path = "node/agree.rs"]
 mod agree;
+#[path = "node/groups.rs"]
+mod groups;
 #[path = "node/hook.rs"]
 mod hook;
+#[path = "node/input.rs"]
+mod input;
+#[path = "node/legacy.rs"]
+mod legacy;
+#[path = "node/steps.rs"]
+mod steps;
 #[path = "node/support.rs"]
 mod support;
+#[path = "node/users.rs"]
+mod users;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::item::{Group, Item, Member, Renumber, User};
 use super::{Accord, Ground, Obstacle};
 use crate::config::{Config, GidMismatch};
+use crate::facts::accounts::Source;
 use crate::profile::Profile;
 
 /// The group dataplane and QEMU share.
@@ -30,6 +31,7 @@ impl SharedGroup {
         };
         let contract =
             (config.gid_mismatch == GidMismatch::Report && gid != config.gid).then_some(config.gid);
+        sources_allow(config, profile, gid)?;
         match &accounts.gid_holder {
             Some(holder) if existing != Some(gid) && holder.gid == gid => Err(Obstacle {
                 id: "group-gid-taken",
@@ -42,6 +44,26 @@ impl SharedGroup {
             _ => Ok(SharedGroup { name: config.group.clone(), gid, contract }),
         }
     }
+}
+
+/// The sources that shadow's tools change.
+const LOCAL: [&str; 3] = ["files", "compat", "/etc/group"];
+
+/// A number that only some of the node would go by is not one to give to files, and only the local source can be changed.
+fn sources_allow(config: &Config, profile: &Profile, gid: u32) -> Result<(), Obstacle> {
+    let sources = &profile.accounts.sources;
+    let now = profile.accounts.shared.as_ref().map(|group| group.gid);
+    let renumbers = config.gid_mismatch == GidMismatch::Renumber && now.is_some_and(|now| now != gid);
+    let against =
+        |(_, source): &(usize, &Source)| source.gid != gid && !LOCAL.contains(&source.name.as_str());
+    // Programs hear the first one; whom the others mislead is a finding.
+    let counts = |(position, _): &(usize, &Source)| renumbers || *position == 0;
+    let Some((_, source)) = sources.iter().enumerate().filter(against).find(counts) else { return Ok(()) };
+    Err(Obstacle {
+        id: "group-sources-disagree",
+        what: format!("{} gives group '{}' gid {}, not {gid}", source.name, config.group, source.gid),
+        mend: format!("make every source of 'group:' in /etc/nsswitch.conf say {gid}, or only 'files'"),
+    })
 }
 
 pub(super) fn items(accord: &Accord, _ground: &Ground<'_>) -> Vec<Item> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::item::{Absent, File, Item, Owner, Subject, User};
+use super::item::{Absent, File, Item, LogOwner, Owner, Subject, User};
 use super::{Accord, Ground, Obstacle, SharedGroup};
 use crate::config::{Config, DataplaneUser, PortType, ServerAccess};
 use crate::edit::shell;
@@ -35,15 +35,24 @@ pub struct DataplaneAccord {
     pub switch_unit: String,
     /// The unit of ovs-vswitchd.
     pub vswitchd_unit: String,
+    /// The unit of ovsdb-server, where it has one of its own.
+    pub ovsdb_unit: Option<String>,
     /// The account to make, where it does not exist.
     pub(super) to_be_made: Option<User>,
     /// The group must list the user.
     pub(super) needs_membership: bool,
+    /// The group its units are told.
+    unit_group: String,
     /// Distribution or administrator would run it as someone else.
     switched: bool,
 }
 
 impl DataplaneAccord {
+    /// Would distribution or administrator run it as someone else?
+    pub fn is_switched(&self) -> bool {
+        self.switched
+    }
+
     /// Must everything that it reaches be opened to its ids?
     pub fn is_confined(&self) -> bool {
         !self.privileged
@@ -80,10 +89,15 @@ pub(super) fn decide(
         Some(_) | None => group,
     };
     let gid = group_number(profile, shared, &group)?;
-    let unchanged = dataplane.user == user && (privileged || dataplane.group.as_ref() == Some(&group));
+    let by_units = dataplane.identity_by == IdentityBy::OvsUserId;
+    let unit_group = if by_units && privileged { shared.name.clone() } else { group.clone() };
+    let group_is_told = by_units || !privileged;
+    let unchanged =
+        dataplane.user == user && (!group_is_told || dataplane.group.as_ref() == Some(&unit_group));
     Ok(Some(DataplaneAccord {
         needs_membership: !privileged && !primary(profile, &user, gid),
         privileged,
+        unit_group,
         uid: account.0,
         to_be_made: account.1,
         user,
@@ -92,6 +106,7 @@ pub(super) fn decide(
         umask: if classical { 0o002 } else { 0o022 },
         switch_unit: dataplane.switch_unit.clone(),
         vswitchd_unit: dataplane.vswitchd_unit.clone(),
+        ovsdb_unit: dataplane.ovsdb_unit.clone(),
         switched: !unchanged,
     }))
 }
@@ -101,12 +116,16 @@ fn primary(profile: &Profile, user: &str, gid: u32) -> bool {
 }
 
 fn account(profile: &Profile, user: &str) -> Result<(u32, Option<User>), Obstacle> {
+    let made = User { name: user.to_string(), uid: OPENVSWITCH_ID, gid: OPENVSWITCH_ID };
     match &profile.accounts.dataplane_user {
-        Some(existing) if existing.name == user => return Ok((existing.uid, None)),
+        // One with our own numbers is the one that an earlier apply made, and stays asked for.
+        Some(existing) if existing.name == user => {
+            let ours = existing.uid == OPENVSWITCH_ID && existing.gid == OPENVSWITCH_ID;
+            return Ok((existing.uid, ours.then_some(made)));
+        }
         Some(_) | None => {}
     }
     if user == "openvswitch" && !profile.accounts.openvswitch_id_taken {
-        let made = User { name: user.to_string(), uid: OPENVSWITCH_ID, gid: OPENVSWITCH_ID };
         return Ok((OPENVSWITCH_ID, Some(made)));
     }
     Err(Obstacle {
@@ -150,6 +169,12 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
         }
     }
     if wanted.is_confined() {
+        items.extend(
+            found
+                .logrotate
+                .iter()
+                .map(|path| Item::LogOwner(LogOwner { path: path.clone(), user: wanted.user.clone() })),
+        );
         if found.needs_run_directory && resets_run_directory(found) {
             let line = format!("d {} 0755 {} {} -\n", paths::OVS_RUN, wanted.user, wanted.group);
             items.push(file(paths::TMPFILES, line, None));
@@ -168,9 +193,8 @@ fn resets_run_directory(found: &Dataplane) -> bool {
 fn environment(wanted: &DataplaneAccord, found: &Dataplane) -> String {
     let user = format!("{}:{}", wanted.user, wanted.group);
     let (name, value) = match found.identity_by {
-        IdentityBy::OvsUserId => {
-            ("OVS_USER_ID", if wanted.privileged { "root:root".to_string() } else { user })
-        }
+        // RHEL's units take the group from here for the hugepages too, also where the daemons stay root's.
+        IdentityBy::OvsUserId => ("OVS_USER_ID", format!("{}:{}", wanted.user, wanted.unit_group)),
         IdentityBy::OvsCtlOpts | IdentityBy::Neither => {
             let option = if wanted.privileged { String::new() } else { format!(" --ovs-user={user}") };
             ("OVS_CTL_OPTS", format!("{}{option}", found.options).trim().to_string())
@@ -196,6 +220,9 @@ fn service_lines(
     let keeps_run_directory = found.runtime_directory_units.iter().any(|name| name == unit);
     line(wanted.is_confined() && keeps_run_directory, "RuntimeDirectory=".to_string());
     line(wanted.switched, format!("EnvironmentFile={}", paths::DATAPLANE_ENVIRONMENT));
+    // What the new identity must own changes hands between the old dataplane's stop and its start, whoever restarts it.
+    let first = found.ovsdb_unit.as_deref().unwrap_or(&found.vswitchd_unit) == unit;
+    line(wanted.switched && first, format!("ExecStartPre=-+{program} service dataplane-pre"));
     // Where DPDK keeps its run-time files for a user that is not root; else it takes /tmp (lib/eal/unix/eal_filesystem.c).
     line(
         wanted.switched && wanted.uid != 0 && is_vswitchd,
@@ -234,7 +261,9 @@ fn state(accord: &Accord, wanted: &DataplaneAccord, found: &Dataplane) -> Vec<It
     if database != Path::new(paths::OVS_ETC) {
         items.push(data(PathBuf::from(paths::OVS_ETC), None));
     }
-    if wanted.switched || resets_run_directory(found) {
+    // Units that change the owner themselves do it while nobody runs: a root without capabilities could else not remove
+    // its own pid file from a directory that is no longer root's.
+    if !found.changes_run_directory && (wanted.switched || resets_run_directory(found)) {
         let run = PathBuf::from(paths::OVS_RUN);
         items.push(owned(run, Subject::RunDirectory, Some(wanted.gid), Some(0o755)));
     }

@@ -26,6 +26,8 @@ pub enum Item {
     File(File),
     /// A key in a file of someone else's.
     Setting(Setting),
+    /// Who owns the logs that logrotate makes.
+    LogOwner(LogOwner),
     /// A packaged file that was patched in place and shall be as packaged again.
     Unpatch(Unpatch),
     /// A symlink of our own.
@@ -147,6 +149,15 @@ pub struct Setting {
     pub value: String,
 }
 
+/// The owner in a logrotate configuration of the dataplane's package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogOwner {
+    /// The file.
+    pub path: PathBuf,
+    /// The user the logs must belong to.
+    pub user: String,
+}
+
 /// A packaged file that may have been patched in place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unpatch {
@@ -176,6 +187,7 @@ impl Item {
             Item::Owner(Owner { path, .. }) => Target(format!("owner of {}", path.display())),
             Item::File(File { path, .. }) => Target(format!("file {}", path.display())),
             Item::Setting(Setting { path, key, .. }) => Target(format!("{key} in {}", path.display())),
+            Item::LogOwner(LogOwner { path, .. }) => Target(format!("owner of logs in {}", path.display())),
             Item::Unpatch(Unpatch { path, .. }) => Target(format!("packaged {}", path.display())),
             Item::Link(Link { path, .. }) => Target(format!("link {}", path.display())),
         }

@@ -49,7 +49,8 @@ fn parent(path: PathBuf) -> Item {
     Item::Owner(Owner { path, subject, uid: None, gid: None, mode: None, absent: Absent::Create })
 }
 
-/// Puts the directory of each file of ours before it: drop-in directories come and go with what is in them.
+/// Puts the directories above each file of ours before it: drop-in directories come and go with what is in them, and an
+/// image may have none of `/etc/systemd` yet.
 pub(super) fn with_directories(items: Vec<Item>) -> Vec<Item> {
     let mut complete: Vec<Item> = Vec::new();
     for item in items {
@@ -58,14 +59,10 @@ pub(super) fn with_directories(items: Vec<Item>) -> Vec<Item> {
             Item::Link(link) => Some(&link.path),
             _ => None,
         };
-        if let Some(path) = path {
-            // libvirt's hooks have two directories of their own, and a node may lack both.
-            let above =
-                path.parent().and_then(Path::parent).filter(|above| *above == Path::new(crate::paths::HOOKS));
-            let above = above.map(|above| parent(above.to_path_buf()));
-            complete.extend(above.filter(|above| !complete.contains(above)));
-            let directory = path.parent().map(|path| parent(path.to_path_buf()));
-            complete.extend(directory.filter(|directory| !complete.contains(directory)));
+        for directory in path.into_iter().flat_map(|path| parents(path)).map(parent) {
+            if !complete.contains(&directory) {
+                complete.push(directory);
+            }
         }
         complete.push(item);
     }

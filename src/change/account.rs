@@ -35,20 +35,26 @@ pub fn undo(
     now: Option<u32>,
     backups: &BTreeMap<PathBuf, Option<FileState>>,
 ) -> Result<Undone> {
-    if before.is_some() || now.is_none() {
+    if before.is_some() {
         return Ok(Undone::AlreadyBack);
     }
-    let outcome = match item {
-        Item::Group(Group { name, .. }) => tool::accounts(root, "groupdel", &[name]),
-        Item::User(User { name, .. }) => tool::accounts(root, "userdel", &[name]),
-        Item::Member(Member { user, group }) => tool::membership(root, &["--delete", user, group]),
-        _ => bail!("{} is no account", item.target()),
-    };
-    if let Err(why) = outcome {
-        return Ok(Undone::Left(format!("{why:#}")));
+    // One that was killed after it took the account back has the backups still to do.
+    if now.is_some()
+        && let Err(why) = remove(root, item)
+    {
+        return Ok(Undone::InUse(format!("{why:#}")));
     }
     for (path, state) in backups {
         file::restore(root, path, state.as_ref())?;
     }
-    Ok(Undone::Restored)
+    Ok(if now.is_some() { Undone::Restored } else { Undone::AlreadyBack })
+}
+
+fn remove(root: &Root, item: &Item) -> Result<()> {
+    match item {
+        Item::Group(Group { name, .. }) => tool::accounts(root, "groupdel", &[name]),
+        Item::User(User { name, .. }) => tool::accounts(root, "userdel", &[name]),
+        Item::Member(Member { user, group }) => tool::membership(root, &["--delete", user, group]),
+        _ => bail!("{} is no account", item.target()),
+    }
 }

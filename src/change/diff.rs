@@ -2,17 +2,19 @@
 //! What a change would do, for people.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use similar::TextDiff;
 
 use super::Change;
-use crate::accord::item::{Item, Link, Owner};
-use crate::edit::{legacy, virconf};
+use crate::accord::item::{Item, Link, Owner, Renumber};
+use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::accounts::Accounts;
+use crate::facts::carriers::Carrier;
 use crate::facts::state::{FileState, LinkState, OwnerState, State};
 
-/// Files listed by name in a renumbering; the count is always given.
-const LISTED_FILES: usize = 20;
+/// Files and processes listed by name in a renumbering; the count is always given.
+const LISTED: usize = 20;
 
 /// The change as lines: a unified diff for text, before and after for owners and accounts.
 pub fn diff(change: &Change, accounts: &Accounts) -> String {
@@ -20,22 +22,8 @@ pub fn diff(change: &Change, accounts: &Accounts) -> String {
         (Item::Group(group), _) => format!("+ group {} with gid {}\n", group.name, group.gid),
         (Item::User(user), _) => format!("+ user {} with uid {}, group {}\n", user.name, user.uid, user.gid),
         (Item::Member(member), _) => format!("+ user {} in group {}\n", member.user, member.group),
-        (Item::Renumber(item), State::Number { gid, files }) => {
-            let mut text = format!("- group {} has gid {}\n", item.group, gid.unwrap_or_default());
-            let _ = writeln!(
-                text,
-                "+ group {} has gid {}, and so have its {} files:",
-                item.group,
-                item.gid,
-                files.len()
-            );
-            for path in files.iter().take(LISTED_FILES) {
-                let _ = writeln!(text, "  {}", path.display());
-            }
-            if files.len() > LISTED_FILES {
-                let _ = writeln!(text, "  and {} more", files.len() - LISTED_FILES);
-            }
-            text
+        (Item::Renumber(item), State::Number { gid, files, processes, .. }) => {
+            renumbering(item, gid.unwrap_or_default(), files, processes)
         }
         (Item::Owner(item), State::Owner { found }) => owner(item, found.as_ref(), accounts),
         (Item::File(item), State::File { found }) => {
@@ -48,6 +36,11 @@ pub fn diff(change: &Change, accounts: &Accounts) -> String {
                 Ok(new) => unified(&path, found.as_ref(), &new),
                 Err(why) => format!("! {path}: {why}\n"),
             }
+        }
+        (Item::LogOwner(item), State::File { found }) => {
+            let old = found.as_ref().map_or("", |file| file.content.text());
+            let new = logrotate::set_owner(old, &item.user);
+            unified(&item.path.display().to_string(), found.as_ref(), &new)
         }
         (Item::Unpatch(item), State::File { found }) => {
             let old = found.as_ref().map_or("", |file| file.content.text());
@@ -63,13 +56,42 @@ pub fn owner_text(accounts: &Accounts, uid: u32, gid: u32, mode: u32) -> String 
     format!("{}:{} {mode:04o}", accounts.user_name(uid), accounts.group_name(gid))
 }
 
+fn renumbering(item: &Renumber, old: u32, files: &[PathBuf], processes: &[Carrier]) -> String {
+    let Renumber { group, gid } = item;
+    let mut text = format!("- group {group} has gid {old}\n");
+    let _ = writeln!(text, "+ group {group} has gid {gid}, and so have its {} files:", files.len());
+    let paths: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    listed(&mut text, &paths);
+    if !processes.is_empty() {
+        let count = processes.len();
+        let _ = writeln!(text, "! {count} processes keep gid {old} until they are started again:");
+        let names: Vec<String> =
+            processes.iter().map(|process| format!("{} (pid {})", process.name, process.pid)).collect();
+        listed(&mut text, &names);
+    }
+    text
+}
+
+fn listed(text: &mut String, entries: &[String]) {
+    for entry in entries.iter().take(LISTED) {
+        let _ = writeln!(text, "  {entry}");
+    }
+    if entries.len() > LISTED {
+        let _ = writeln!(text, "  and {} more", entries.len() - LISTED);
+    }
+}
+
 fn owner(item: &Owner, found: Option<&OwnerState>, accounts: &Accounts) -> String {
     let path = item.path.display();
     let now = found.map(|found| owner_text(accounts, found.uid, found.gid, found.mode));
     let base = found.map_or((0, 0, 0o755), |found| (found.uid, found.gid, found.mode));
     let (uid, gid, mode) =
         (item.uid.unwrap_or(base.0), item.gid.unwrap_or(base.1), item.mode.unwrap_or(base.2));
-    let after = owner_text(accounts, uid, gid, mode);
+    let mut after = owner_text(accounts, uid, gid, mode);
+    if now.as_ref() == Some(&after) {
+        // Two numbers with one name, as while a group gets a new one.
+        after = format!("{uid}:{gid} {mode:04o}");
+    }
     match now {
         Some(now) => format!("- {path}  {now}\n+ {path}  {after}\n"),
         None => format!("+ {path}/  {after}\n"),

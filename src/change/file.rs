@@ -32,8 +32,18 @@ pub fn rewrite(root: &Root, path: &Path, content: &[u8], like: &FileState) -> Re
     write::replace_file(&parent, name, content, &meta)
 }
 
+/// Removes what a change that was killed left beside the file.
+pub fn clear(root: &Root, path: &Path) -> Result<()> {
+    let Some(name) = path.file_name() else { return Ok(()) };
+    let Some(parent) = path.parent().map(|directory| root.find(directory)).transpose()?.flatten() else {
+        return Ok(());
+    };
+    write::remove_temporary(&parent, name)
+}
+
 /// Makes the file what it was, absent included. Does nothing where it is that already.
 pub fn restore(root: &Root, path: &Path, before: Option<&FileState>) -> Result<()> {
+    clear(root, path)?;
     let now = FileState::read(root, path)?;
     match (before, now) {
         (before, now) if before == now.as_ref() => Ok(()),

@@ -9,6 +9,7 @@ mod link;
 mod owner;
 pub mod preflight;
 mod renumber;
+pub mod runtime;
 pub mod stale;
 mod text;
 mod tool;
@@ -21,6 +22,7 @@ pub use diff::{diff, owner_text};
 pub use file::place;
 
 use crate::accord::Item;
+use crate::accord::item::{File, Setting, Unpatch};
 use crate::facts::accounts::Accounts;
 use crate::facts::state::{self, State};
 use crate::root::Root;
@@ -44,8 +46,10 @@ pub enum Undone {
     RestoredOver(String),
     /// Someone put it back already.
     AlreadyBack,
-    /// Left as it is, and why.
+    /// Left as it is for good, and why.
     Left(String),
+    /// Cannot go back as long as someone uses it; it stays in the journal.
+    InUse(String),
 }
 
 impl Change {
@@ -53,10 +57,13 @@ impl Change {
     pub fn make(&self, root: &Root) -> Result<()> {
         match (&self.item, &self.before) {
             (Item::Group(_) | Item::User(_) | Item::Member(_), _) => account::make(root, &self.item)?,
-            (Item::Renumber(item), State::Number { gid, files }) => renumber::make(root, item, *gid, files)?,
+            (Item::Renumber(item), State::Number { gid, files, special, .. }) => {
+                renumber::make(root, item, *gid, files, special)?;
+            }
             (Item::Owner(item), _) => owner::make(root, item)?,
             (Item::File(item), _) => file::make(root, item)?,
             (Item::Setting(item), _) => text::set(root, item)?,
+            (Item::LogOwner(item), _) => text::give_logs(root, item)?,
             (Item::Unpatch(item), _) => text::unpatch(root, item)?,
             (Item::Link(item), _) => link::make(root, item)?,
             (Item::Renumber(_), _) => bail!("{}: not a state of a group's number", self.item.target()),
@@ -68,8 +75,22 @@ impl Change {
         Ok(())
     }
 
+    /// Whether it has to be made again later: a renumbering is not over while processes run with the old number.
+    pub fn lingers(&self, root: &Root) -> Result<bool> {
+        match (&self.item, &self.before) {
+            (Item::Renumber(item), State::Number { gid, .. }) => renumber::lingers(root, item, *gid),
+            _ => Ok(false),
+        }
+    }
+
     /// Takes it back.
     pub fn undo(&self, root: &Root) -> Result<Undone> {
+        if let Item::File(File { path, .. })
+        | Item::Setting(Setting { path, .. })
+        | Item::Unpatch(Unpatch { path, .. }) = &self.item
+        {
+            file::clear(root, path)?;
+        }
         let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
         match (&self.item, &self.before, &now) {
             (
@@ -77,9 +98,11 @@ impl Change {
                 State::Account { number, backups },
                 State::Account { number: now, .. },
             ) => account::undo(root, &self.item, *number, *now, backups),
-            (Item::Renumber(item), State::Number { gid, .. }, State::Number { gid: now, .. }) => {
-                renumber::undo(root, item, *gid, *now)
-            }
+            (
+                Item::Renumber(item),
+                State::Number { gid, special, others, backups, .. },
+                State::Number { gid: now, .. },
+            ) => renumber::undo(root, item, renumber::Before { gid: *gid, special, others, backups }, *now),
             (Item::Owner(item), State::Owner { found }, State::Owner { found: now }) => {
                 owner::undo(root, item, found.as_ref(), now.as_ref())
             }
@@ -88,6 +111,9 @@ impl Change {
             }
             (Item::Setting(item), State::File { found }, State::File { found: now }) => {
                 text::unset(root, item, found.as_ref(), now.as_ref())
+            }
+            (Item::LogOwner(item), State::File { found }, State::File { found: now }) => {
+                text::take_logs(root, item, found.as_ref(), now.as_ref())
             }
             (Item::Unpatch(item), State::File { found }, State::File { found: now }) => {
                 text::repatch(root, item, found.as_ref(), now.as_ref())

@@ -61,7 +61,7 @@ fn remove(root: &Root, item: &Owner, found: &Handle) -> Result<Undone> {
     }
     let entries = found.names()?.len();
     if entries > 0 {
-        return Ok(Undone::Left(format!("not empty ({entries} inside)")));
+        return Ok(Undone::InUse(format!("not empty ({entries} inside)")));
     }
     let (parent, name) = super::file::place(root, &item.path)?;
     write::remove_empty_directory(&parent, name).context("removing what apply made")?;

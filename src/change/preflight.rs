@@ -14,10 +14,13 @@ use crate::root::Root;
 /// Free bytes a filesystem must have before we begin: the largest file that is written, twice, and the journal.
 const ROOM: u64 = 1 << 20;
 
+/// Free inodes: what is replaced has two at a time, and directories are made on the way.
+const FILES: u64 = 64;
+
 /// Fails when a filesystem that `changes` would write is read-only or full.
 pub fn check(root: &Root, changes: &[Change]) -> Result<()> {
     let targets = changes.iter().flat_map(|change| written(&change.item));
-    for target in targets.chain([PathBuf::from(paths::STATE)]) {
+    for target in targets.chain([Path::new(paths::STATE).join("journal")]) {
         writable(root, &target)?;
     }
     Ok(())
@@ -31,6 +34,7 @@ fn written(item: &Item) -> Vec<PathBuf> {
         Item::Owner(owner) => vec![owner.path.clone()],
         Item::File(file) => vec![file.path.clone()],
         Item::Setting(setting) => vec![setting.path.clone()],
+        Item::LogOwner(logs) => vec![logs.path.clone()],
         Item::Unpatch(unpatch) => vec![unpatch.path.clone()],
         Item::Link(link) => vec![link.path.clone()],
     }
@@ -51,6 +55,11 @@ fn writable(root: &Root, target: &Path) -> Result<()> {
         let holds_files = path != target;
         if holds_files && filesystem.blocks() > 0 && free < ROOM {
             bail!("{}: the filesystem is full ({free} bytes free); nothing was changed", target.display());
+        }
+        // Filesystems that make inodes as they go report none at all.
+        let inodes = filesystem.files_available();
+        if holds_files && filesystem.files() > 0 && inodes < FILES {
+            bail!("{}: the filesystem is full ({inodes} inodes free); nothing was changed", target.display());
         }
         return Ok(());
     }

@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::{Undone, file};
-use crate::accord::item::{Setting, Unpatch};
-use crate::edit::{legacy, virconf};
+use crate::accord::item::{LogOwner, Setting, Unpatch};
+use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::state::FileState;
 use crate::root::Root;
 
@@ -43,6 +43,33 @@ pub fn unset(
     let context = || item.path.display().to_string();
     let previous = virconf::previous(before.content.text(), &item.key).with_context(context)?;
     let restored = virconf::restore(&text, &item.key, &item.value, &previous).with_context(context)?;
+    if restored == text {
+        return Ok(Undone::AlreadyBack);
+    }
+    file::rewrite(root, &item.path, restored.as_bytes(), &state)?;
+    Ok(Undone::Restored)
+}
+
+pub fn give_logs(root: &Root, item: &LogOwner) -> Result<()> {
+    let (state, text) = read(root, &item.path)?;
+    file::rewrite(root, &item.path, logrotate::set_owner(&text, &item.user).as_bytes(), &state)
+}
+
+/// The owner goes back to the first that was there before; packages name one.
+pub fn take_logs(
+    root: &Root,
+    item: &LogOwner,
+    before: Option<&FileState>,
+    now: Option<&FileState>,
+) -> Result<Undone> {
+    let (Some(before), Some(_)) = (before, now) else {
+        return Ok(Undone::Left("the file is gone".to_string()));
+    };
+    let Some(owner) = logrotate::owners(before.content.text()).first().copied() else {
+        return Ok(Undone::AlreadyBack);
+    };
+    let (state, text) = read(root, &item.path)?;
+    let restored = logrotate::set_owner(&text, owner);
     if restored == text {
         return Ok(Undone::AlreadyBack);
     }

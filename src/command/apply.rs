@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::plan::{Plan, Step};
 use super::{Outcome, blast};
-use crate::accord::Item;
 use crate::accord::item::Group;
-use crate::change::{Undone, grant, preflight};
+use crate::accord::{DataplaneAccord, Item};
+use crate::change::{Undone, grant, preflight, runtime};
 use crate::cli::ApplyArgs;
 use crate::journal::Journal;
 use crate::lock::Lock;
@@ -61,18 +61,28 @@ fn converge(
     output: &mut Output,
 ) -> Result<Survey> {
     resume(root)?;
-    let options = Options { renumber: args.plan.renumber };
-    let mut survey = Survey::take(root, manager, options)?;
+    let survey = Survey::take(root, manager, Options { renumber: args.plan.renumber })?;
+    round(root, manager, survey, json, output)
+}
+
+/// One plan, made; the survey after it.
+fn round(
+    root: &Root,
+    manager: &dyn ServiceManager,
+    mut survey: Survey,
+    json: bool,
+    output: &mut Output,
+) -> Result<Survey> {
     let plan = Plan::of(&survey)?;
     if plan.is_empty() {
-        return Ok(survey);
+        return reload_overdue(root, manager, survey);
     }
     preflight::check(root, &plan.changes)?;
-    output.steps = plan.steps(&survey);
+    output.steps.extend(plan.steps(&survey));
     if !json {
         report::out(&plan.text(&survey));
     }
-    output.notes = execute(root, &mut survey, &plan)?;
+    output.notes.extend(execute(root, &mut survey, &plan)?);
     let units = |item: &Item| matches!(item, Item::File(_) | Item::Unpatch(_));
     let outdated = plan.outdated.iter().map(|entry| &entry.change.item);
     if root.is_live() && plan.changes.iter().map(|change| &change.item).chain(outdated).any(units) {
@@ -85,21 +95,34 @@ fn converge(
         pick_up_hook(root, manager, &survey)?;
     }
     // Afterwards the group has its number: what was asked for once is not asked for again.
+    reload_overdue(root, manager, Survey::take(root, manager, Options::default())?)
+}
+
+/// An apply that was killed after it wrote its last drop-in leaves nothing to change, and a systemd that knows none of it.
+fn reload_overdue(root: &Root, manager: &dyn ServiceManager, survey: Survey) -> Result<Survey> {
+    if !survey.reload_overdue() {
+        return Ok(survey);
+    }
+    manager.reload()?;
     Survey::take(root, manager, Options::default())
 }
 
-/// A renumbering that was interrupted shows nowhere but in the journal: it is finished before anything is looked at.
+/// A renumbering that was interrupted, or whose old number processes still have, shows nowhere but in the journal: it is
+/// finished before anything is looked at.
 fn resume(root: &Root) -> Result<()> {
     let mut journal = Journal::read(root)?;
     let pending: Vec<_> = journal.entries.iter().filter_map(|entry| entry.pending.clone()).collect();
     for change in pending {
         change.make(root).with_context(|| format!("finishing: {}", change.item.target()))?;
-        journal.made(root, &change.item.target())?;
+        if !change.lingers(root)? {
+            journal.made(root, &change.item.target())?;
+        }
     }
     Ok(())
 }
 
-fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<String>> {
+/// Journals and makes each change, takes back what is no longer asked for; notes what could not be.
+pub fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<String>> {
     let group = &survey.accord.group;
     let journal = &mut survey.journal;
     journal.group = Some(Group { name: group.name.clone(), gid: group.gid });
@@ -108,13 +131,19 @@ fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<String>>
         let context = || format!("{target}; what was done before it is journaled: apply again, or revert");
         journal.begin(root, change).with_context(context)?;
         change.make(root).with_context(context)?;
-        journal.made(root, &target)?;
+        if !change.lingers(root)? {
+            journal.made(root, &target)?;
+        }
         tracing::info!(VA_TARGET = %target, "changed {target}");
     }
     let mut notes = Vec::new();
     for entry in &plan.outdated {
         let target = entry.change.item.target();
         match entry.change.undo(root).with_context(|| format!("taking back {target}"))? {
+            Undone::InUse(why) => {
+                notes.push(format!("{target}: waits: {why}"));
+                continue;
+            }
             Undone::Left(why) => notes.push(format!("{target}: left as it is: {why}")),
             Undone::RestoredOver(what) => notes.push(format!("{target}: put back over {what}")),
             Undone::Restored | Undone::AlreadyBack => {}
@@ -139,7 +168,7 @@ fn pick_up_hook(root: &Root, manager: &dyn ServiceManager, survey: &Survey) -> R
 fn restart(
     root: &Root,
     manager: &dyn ServiceManager,
-    survey: Survey,
+    mut survey: Survey,
     json: bool,
     output: &mut Output,
 ) -> Result<Survey> {
@@ -152,27 +181,55 @@ fn restart(
         return Ok(survey);
     }
     for unit in units {
-        if Some(&unit) == switch.as_ref()
-            && let Some(live) = &survey.live
-        {
-            output.lost_network = blast::lost_network(live);
-            if !json {
-                report::out(&output.lost_network.iter().map(|line| format!("{line}\n")).collect::<String>());
-            }
-        }
         if !json {
             report::out(&format!("restarting {unit}\n"));
         }
-        manager.restart(&unit)?;
+        if Some(&unit) == switch.as_ref() {
+            output.lost_network = survey.live.as_ref().map(blast::lost_network).unwrap_or_default();
+            if !json {
+                report::out(&output.lost_network.iter().map(|line| format!("{line}\n")).collect::<String>());
+            }
+            survey = hand_over(root, manager, survey, json, output)?;
+        } else {
+            manager.restart(&unit)?;
+        }
         output.restarted.push(unit);
     }
-    let survey = Survey::take(root, manager, Options::default())?;
+    // What the old processes made to their end.
+    resume(root)?;
     // Sockets that the restarted dataplane made anew.
-    let grants = Plan::of(&survey)?.grants;
-    for grant in &grants {
-        grant::make(root, grant)?;
+    survey = Survey::take(root, manager, Options::default())?;
+    round(root, manager, survey, json, output)
+}
+
+/// Restarts the dataplane; what its new identity must own changes hands while nobody runs.
+fn hand_over(
+    root: &Root,
+    manager: &dyn ServiceManager,
+    survey: Survey,
+    json: bool,
+    output: &mut Output,
+) -> Result<Survey> {
+    let Some(dataplane) = &survey.accord.dataplane else { return Ok(survey) };
+    stop_dataplane(manager, dataplane)?;
+    let between = Survey::take(root, manager, Options::default()).and_then(|survey| {
+        if survey.accord.dataplane.as_ref().is_some_and(|dataplane| dataplane.uid == 0) {
+            runtime::clear(root)?;
+        }
+        round(root, manager, survey, json, output)
+    });
+    // Whatever came in between: the switch must run again.
+    manager.start(&dataplane.switch_unit)?;
+    between
+}
+
+/// Stopping the unit that stands for the switch stops the others too, but does not wait for them.
+pub fn stop_dataplane(manager: &dyn ServiceManager, dataplane: &DataplaneAccord) -> Result<()> {
+    let daemons = [Some(&dataplane.vswitchd_unit), dataplane.ovsdb_unit.as_ref()];
+    for unit in std::iter::once(&dataplane.switch_unit).chain(daemons.into_iter().flatten()) {
+        manager.stop(unit)?;
     }
-    if grants.is_empty() { Ok(survey) } else { Survey::take(root, manager, Options::default()) }
+    Ok(())
 }
 
 /// What is not in force before a restart.
@@ -200,10 +257,16 @@ fn closing(survey: &Survey, output: &Output) -> String {
         text.push_str(&super::check::finding_text(finding));
     }
     let summary = match (output.steps.len(), output.waiting.len()) {
-        (0, 0) => "Nothing to change.\n".to_string(),
+        (0, 0) if output.restarted.is_empty() => "Nothing to change.\n".to_string(),
+        (0, 0) => "Nothing to change; restarted.\n".to_string(),
         (0, _) => "Nothing to change; vhost-accord apply --restart ends the waiting.\n".to_string(),
-        (count, 0) => format!("{count} changes made.\n"),
-        (count, _) => format!("{count} changes made; vhost-accord apply --restart ends the waiting.\n"),
+        (count, 0) => format!("{} made.\n", report::count(count, "change")),
+        (count, _) => {
+            format!(
+                "{} made; vhost-accord apply --restart ends the waiting.\n",
+                report::count(count, "change")
+            )
+        }
     };
     text + &summary
 }

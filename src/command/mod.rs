@@ -55,7 +55,9 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
 
 /// Opens the root. Only root can read all that counts, let alone change it; reading an image is free to anyone.
 fn open_root(path: &Path, writes: bool) -> Result<Root> {
-    let root = Root::open(path)?;
+    // Helper programs get the path as well, and take an absolute one only.
+    let path = std::path::absolute(path)?;
+    let root = Root::open(&path)?;
     if !nix::unistd::geteuid().is_root() && (writes || root.is_live()) {
         bail!("must run as root (sudo vhost-accord ...): it reads and changes what only root may");
     }

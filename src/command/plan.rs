@@ -123,7 +123,7 @@ pub fn run(args: &PlanArgs) -> Result<Outcome> {
     } else {
         report::out(&plan.text(&survey));
         let count = plan.steps(&survey).len();
-        report::out(&format!("\n{count} changes; vhost-accord apply makes them.\n"));
+        report::out(&format!("\n{}; vhost-accord apply makes them.\n", report::count(count, "change")));
     }
     Ok(if plan.is_empty() { Outcome::Fine } else { Outcome::Waiting })
 }

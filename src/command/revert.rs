@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::Outcome;
+use super::{Outcome, apply, blast};
 use crate::accord::Item;
-use crate::change::{Undone, grant};
+use crate::change::{Change, Undone, grant, runtime};
 use crate::cli::RevertArgs;
 use crate::journal::{Entry, Journal};
 use crate::lock::Lock;
@@ -45,13 +45,23 @@ pub fn run(args: &RevertArgs) -> Result<Outcome> {
     if let Some(survey) = survey.as_ref().filter(|_| !journal.is_empty()) {
         withdraw_grants(&root, survey)?;
     }
+    let renumberings = renumberings(&journal);
+    if let Some(survey) = &survey {
+        stop_switch(manager.as_ref(), survey, &units, args)?;
+    }
     take_back(&root, &mut journal, &mut output)?;
-    if root.is_live() && !output.undone.is_empty() {
+    // A revert that was killed before this left nothing to undo.
+    let overdue = survey.as_ref().is_some_and(Survey::reload_overdue);
+    if root.is_live() && (overdue || !output.undone.is_empty()) {
         manager.reload()?;
+        runtime::clear(&root)?;
     }
     finish(manager.as_ref(), args, units, &mut output)?;
+    if !output.restarted.is_empty() {
+        sweep(&root, &renumberings)?;
+    }
     tell(args.output.json, &output)?;
-    let left = output.undone.iter().any(|line| matches!(line.outcome, Undone::Left(_)));
+    let left = output.undone.iter().any(|line| matches!(line.outcome, Undone::Left(_) | Undone::InUse(_)));
     Ok(if !output.failed.is_empty() {
         Outcome::Waiting
     } else if left {
@@ -61,12 +71,47 @@ pub fn run(args: &RevertArgs) -> Result<Outcome> {
     })
 }
 
+/// The dataplane is stopped with the identity it was started with: without it, it could not remove its own sockets and
+/// pid files, and the next one would find them in its way.
+fn stop_switch(
+    manager: &dyn ServiceManager,
+    survey: &Survey,
+    units: &[String],
+    args: &RevertArgs,
+) -> Result<()> {
+    let (Some(dataplane), Some(live)) = (&survey.accord.dataplane, &survey.live) else { return Ok(()) };
+    if !units.contains(&dataplane.switch_unit) {
+        return Ok(());
+    }
+    if args.restart {
+        if !args.output.json {
+            report::out(
+                &blast::lost_network(live).iter().map(|line| format!("{line}\n")).collect::<String>(),
+            );
+        }
+        return apply::stop_dataplane(manager, dataplane);
+    }
+    let confined = live.vswitchd().is_some_and(|process| !process.identity().has_dac_override());
+    if confined && dataplane.is_switched() {
+        bail!(
+            "the dataplane runs as {} by an earlier apply, and must be stopped to go back; nothing was changed (revert --restart)",
+            dataplane.user
+        );
+    }
+    Ok(())
+}
+
 /// The last change first. What cannot be undone does not keep the rest from it, and stays in the journal.
 fn take_back(root: &Root, journal: &mut Journal, output: &mut Output) -> Result<()> {
     let entries: Vec<Entry> = journal.entries.iter().rev().cloned().collect();
+    if entries.is_empty() {
+        // What an apply left that was killed before it had written its first line.
+        return journal.save(root);
+    }
     for entry in entries {
         let target = entry.change.item.target();
         match entry.change.undo(root) {
+            Ok(outcome @ Undone::InUse(_)) => output.undone.push(Line { target: target.0.clone(), outcome }),
             Ok(outcome) => {
                 tracing::info!(VA_TARGET = %target, "reverted {target}");
                 output.undone.push(Line { target: target.0.clone(), outcome });
@@ -76,6 +121,16 @@ fn take_back(root: &Root, journal: &mut Journal, output: &mut Output) -> Result<
         }
     }
     Ok(())
+}
+
+fn renumberings(journal: &Journal) -> Vec<Change> {
+    let changes = journal.entries.iter().map(|entry| &entry.change);
+    changes.filter(|change| matches!(change.item, Item::Renumber(_))).cloned().collect()
+}
+
+/// Files that processes with the number of the accord made before they were restarted.
+fn sweep(root: &Root, renumberings: &[Change]) -> Result<()> {
+    renumberings.iter().try_for_each(|change| change.undo(root).map(drop))
 }
 
 fn withdraw_grants(root: &Root, survey: &Survey) -> Result<()> {
@@ -152,6 +207,7 @@ fn tell(json: bool, output: &Output) -> Result<()> {
             Undone::RestoredOver(what) => format!("back; had changed since: {what}"),
             Undone::AlreadyBack => "was back already".to_string(),
             Undone::Left(why) => format!("left: {why}"),
+            Undone::InUse(why) => format!("waits: {why}; revert again when it is free"),
         };
         text.push_str(&format!("{}: {outcome}\n", line.target));
     }

@@ -4,10 +4,13 @@
 
 use anyhow::{Result, bail};
 
-use super::Outcome;
+use super::plan::Plan;
+use super::{Outcome, apply};
+use crate::accord::item::{Item, Subject};
 use crate::change::{grant, stale};
 use crate::facts::Known;
 use crate::facts::live::{port_sockets, read_switch};
+use crate::lock::Lock;
 use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd::image::Image;
@@ -15,11 +18,27 @@ use crate::systemd::image::Image;
 pub fn run(moment: &str) -> Result<Outcome> {
     let root = super::open_root("/".as_ref(), true)?;
     match moment {
+        "dataplane-pre" => before_dataplane(&root)?,
         "vswitchd-pre" => before_vswitchd(&root)?,
         "vswitchd-post" => after_vswitchd(&root)?,
-        other => bail!("service {other}: expected vswitchd-pre or vswitchd-post"),
+        other => bail!("service {other}: expected dataplane-pre, vswitchd-pre or vswitchd-post"),
     }
     Ok(Outcome::Fine)
+}
+
+/// A dataplane with a new identity is about to start, and the old one has stopped: what waited for that is done. An `apply`
+/// that restarts it does the same by itself and holds the lock.
+fn before_dataplane(root: &Root) -> Result<()> {
+    let _lock = Lock::take(root)?;
+    let mut survey = Survey::take(root, &Image::new(root), Options::default())?;
+    let mut plan = Plan::of(&survey)?;
+    let state = |item: &Item| match item {
+        Item::Owner(owner) => matches!(owner.subject, Subject::DataplaneState | Subject::RunDirectory),
+        _ => false,
+    };
+    plan.changes.retain(|change| state(&change.item));
+    plan.outdated.retain(|entry| state(&entry.change.item));
+    apply::execute(root, &mut survey, &plan).map(drop)
 }
 
 /// A `dpdkvhostuser` socket that a killed ovs-vswitchd left keeps the next one from binding: DPDK never removes one

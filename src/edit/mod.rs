@@ -5,6 +5,7 @@
 //! is not the wanted key's.
 
 pub mod legacy;
+pub mod logrotate;
 pub mod shell;
 pub mod unit;
 pub mod virconf;

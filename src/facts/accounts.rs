@@ -104,6 +104,11 @@ impl Accounts {
         own.or_else(|| self.live.then(|| users::get_group_by_gid(gid).as_ref().map(convert_group))?)
     }
 
+    /// The users of the account files with this primary group.
+    pub fn users_of(&self, gid: u32) -> Vec<User> {
+        self.users.iter().filter(|user| user.gid == gid).cloned().collect()
+    }
+
     /// Every group a process gets that is started as this user: the primary one first.
     pub fn groups_of(&self, user: &User) -> Vec<u32> {
         let listed = self.groups.iter().filter(|group| group.members.contains(&user.name));

@@ -124,6 +124,15 @@ impl Live {
         })
     }
 
+    /// True while the dataplane runs with other ids than the accord's and without root's capabilities: it could not go on
+    /// with a database, logs or a run directory that are already its successor's.
+    pub fn keeps_its_state(&self, accord: &Accord) -> bool {
+        let Some(wanted) = &accord.dataplane else { return false };
+        self.dataplane
+            .iter()
+            .any(|process| process.uid.effective != wanted.uid && !process.identity().has_dac_override())
+    }
+
     /// ovs-vswitchd.
     pub fn vswitchd(&self) -> Option<&Process> {
         self.dataplane.iter().find(|process| process.name == "ovs-vswitchd")

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::accord::item::{Absent, File, Group, Item, Link, Member, Owner, Renumber, Setting, Unpatch, User};
-use crate::edit::{legacy, virconf};
+use crate::accord::item::{
+    Absent, File, Group, Item, Link, LogOwner, Member, Owner, Renumber, Setting, Subject, Unpatch, User,
+};
+use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::accounts::Accounts;
-use crate::facts::carriers;
+use crate::facts::carriers::{self, Carrier, Special};
 use crate::paths;
 use crate::root::{Handle, Kind, Root};
 
@@ -155,6 +157,18 @@ pub enum State {
         gid: Option<u32>,
         /// Files with that number, found only where it is not the one asked for.
         files: Vec<PathBuf>,
+        /// Those of them that lose more than their group by it: what is killed half-way is put right from here.
+        #[serde(default)]
+        special: Vec<Special>,
+        /// Files that have the number asked for already: another's, or of nobody. They keep it at `revert`.
+        #[serde(default)]
+        others: Vec<PathBuf>,
+        /// Processes with the group's number now, for people: the journal outlives them.
+        #[serde(default, skip_serializing)]
+        processes: Vec<Carrier>,
+        /// As those of an account.
+        #[serde(default)]
+        backups: BTreeMap<PathBuf, Option<FileState>>,
     },
     /// Owner, group, mode; nothing is there.
     Owner {
@@ -183,26 +197,46 @@ pub fn observe(root: &Root, accounts: &Accounts, item: &Item) -> Result<State> {
             account(root, listed.map(|group| group.gid), false)
         }
         Item::Renumber(Renumber { group, gid }) => {
-            let now = accounts.group(group).map(|group| group.gid);
-            let files = match now.filter(|now| now != gid) {
-                Some(old) => carriers::files(root, old)?,
-                None => Vec::new(),
-            };
-            Ok(State::Number { gid: now, files })
+            number(root, accounts.group(group).map(|group| group.gid), *gid)
         }
+        // On the way to something of ours a link that root made is as good as a directory.
+        Item::Owner(Owner { path, subject: Subject::Parent, .. }) => {
+            Ok(State::Owner { found: root.find(path)?.as_ref().map(OwnerState::of) })
+        }
+        // The mount root or directory itself: whoever may replace it by a link shall not direct us elsewhere.
         Item::Owner(Owner { path, .. }) => {
-            // The mount root or directory itself: whoever may replace it by a link shall not direct us elsewhere.
-            let found = root.find_nofollow(path)?.as_ref().map(OwnerState::of);
-            Ok(State::Owner { found })
+            Ok(State::Owner { found: root.find_nofollow(path)?.as_ref().map(OwnerState::of) })
         }
         Item::File(File { path, .. })
         | Item::Setting(Setting { path, .. })
+        | Item::LogOwner(LogOwner { path, .. })
         | Item::Unpatch(Unpatch { path, .. }) => Ok(State::File { found: FileState::read(root, path)? }),
         Item::Link(Link { path, .. }) => Ok(State::Link { found: LinkState::read(root, path)? }),
     }
 }
 
+fn number(root: &Root, now: Option<u32>, wanted: u32) -> Result<State> {
+    let Some(old) = now.filter(|now| *now != wanted) else {
+        let (files, special, others, processes, backups) = Default::default();
+        return Ok(State::Number { gid: now, files, special, others, processes, backups });
+    };
+    let files = carriers::files(root, old)?;
+    Ok(State::Number {
+        gid: now,
+        special: carriers::special(root, &files)?,
+        files,
+        others: carriers::files(root, wanted)?,
+        processes: carriers::processes(root, old)?,
+        // groupmod changes the primary group of users as well.
+        backups: backups(root, true)?,
+    })
+}
+
 fn account(root: &Root, number: Option<u32>, is_user: bool) -> Result<State> {
+    Ok(State::Account { number, backups: backups(root, is_user)? })
+}
+
+fn backups(root: &Root, is_user: bool) -> Result<BTreeMap<PathBuf, Option<FileState>>> {
     let mut backups = BTreeMap::new();
     let touched = |path: &&&str| {
         path.ends_with('-') && (is_user || path.contains("/group") || path.contains("/gshadow"))
@@ -210,7 +244,7 @@ fn account(root: &Root, number: Option<u32>, is_user: bool) -> Result<State> {
     for path in paths::ACCOUNT_FILES.iter().filter(touched) {
         backups.insert(PathBuf::from(path), FileState::read(root, Path::new(path))?);
     }
-    Ok(State::Account { number, backups })
+    Ok(backups)
 }
 
 impl State {
@@ -231,6 +265,10 @@ impl State {
                 let text = found.as_ref().map_or("", |file| file.content.text());
                 let now = virconf::VirConf::parse(text).ok().and_then(|conf| conf.get(key));
                 now == Some(virconf::Value::Text(value.clone()))
+            }
+            (Item::LogOwner(LogOwner { user, .. }), State::File { found }) => {
+                let text = found.as_ref().map_or("", |file| file.content.text());
+                logrotate::owners(text).iter().all(|owner| owner == user)
             }
             (Item::Unpatch(Unpatch { kind, .. }), State::File { found }) => {
                 found.as_ref().is_none_or(|file| legacy::find(*kind, file.content.text()).is_empty())

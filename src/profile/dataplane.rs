@@ -61,6 +61,10 @@ pub struct Dataplane {
     pub runtime_directory_units: Vec<String>,
     /// A unit changes the run directory's owner before anything made it, so the directory must be there.
     pub needs_run_directory: bool,
+    /// A unit changes the run directory's owner itself, each time it starts.
+    pub changes_run_directory: bool,
+    /// logrotate's configuration of OVS's package.
+    pub logrotate: Option<PathBuf>,
     /// Where the database is: beside the configuration before OVS 3.1's packages.
     pub database_directory: PathBuf,
     /// The files the units are read from.
@@ -96,11 +100,13 @@ pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> 
     let passes_always = |(_, text): &(String, UnitText)| {
         text.list("Service", "ExecStart").iter().any(|line| line.contains("--ovs-user=${OVS_USER_ID}"))
     };
-    let early_chown = |text: &UnitText| {
-        text.list("Service", "ExecStartPre")
-            .iter()
-            .any(|line| !line.starts_with('-') && line.contains("chown") && line.contains("run/openvswitch"))
-    };
+    let chowns: Vec<&str> = declarations
+        .iter()
+        .flat_map(|(_, text)| text.list("Service", "ExecStartPre"))
+        .filter(|line| line.contains("chown") && line.contains("run/openvswitch"))
+        .collect();
+    let needs_run_directory = chowns.iter().any(|line| !line.starts_with('-'));
+    let changes_run_directory = !chowns.is_empty();
     Ok(Some(Dataplane {
         switch_unit: switch.map_or_else(|| vswitchd.name.clone(), |unit| unit.name),
         vswitchd_unit: vswitchd.name,
@@ -113,7 +119,9 @@ pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> 
         database_directory: database_directory(root)?,
         fragments,
         runtime_directory_units: with_runtime_directory(&declarations),
-        needs_run_directory: declarations.iter().any(|(_, text)| early_chown(text)),
+        needs_run_directory,
+        changes_run_directory,
+        logrotate: logrotate(root)?,
     }))
 }
 
@@ -121,6 +129,16 @@ fn database_directory(root: &Root) -> Result<PathBuf> {
     let beside = root.find_nofollow(&Path::new(paths::OVS_ETC).join("conf.db"))?;
     let is_file = beside.is_some_and(|database| database.kind() == Kind::File);
     Ok(PathBuf::from(if is_file { paths::OVS_ETC } else { paths::OVS_LIB }))
+}
+
+fn logrotate(root: &Root) -> Result<Option<PathBuf>> {
+    for name in ["openvswitch-switch", "openvswitch"] {
+        let path = Path::new("/etc/logrotate.d").join(name);
+        if root.find_nofollow(&path)?.is_some_and(|found| found.kind() == Kind::File) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 fn first(units: &dyn Units, names: &[&str]) -> Result<Option<UnitFact>> {

@@ -151,15 +151,12 @@ fn judge(conf: &VirConf, accounts: &Accounts) -> QemuConf {
         Some(Value::Integer(number)) => Some(number.to_string()),
         Some(Value::List(_)) | None => None,
     };
-    if let Some(user) = active("user") {
-        if find_user(accounts, &user).is_none()
-            && user.strip_prefix('+').unwrap_or(&user).parse::<u32>().is_err()
-        {
-            return QemuConf::Invalid(format!(
-                "{}: user = \"{user}\": there is no such user",
-                paths::QEMU_CONF
-            ));
-        }
+    let is_number = |name: &str| name.strip_prefix('+').unwrap_or(name).parse::<u32>().is_ok();
+    if let Some(user) = active("user")
+        && find_user(accounts, &user).is_none()
+        && !is_number(&user)
+    {
+        return QemuConf::Invalid(format!("{}: user = \"{user}\": there is no such user", paths::QEMU_CONF));
     }
     let group = active("group");
     match group.as_deref().map(|name| (name, find_group(accounts, name))) {

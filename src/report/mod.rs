@@ -12,6 +12,11 @@ use std::io::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
+/// "1 change", "2 changes".
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 /// Prints to standard output. A reader that went away is no error.
 pub fn out(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());

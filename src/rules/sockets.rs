@@ -2,7 +2,7 @@
 //! The sockets themselves, by the kernel's own rule.
 
 use super::{Case, Evidence, Level, Rule};
-use crate::access::{Identity, Verdict, Wish, may};
+use crate::access::{Denial, Identity, Verdict, Wish, may};
 use crate::config::PortType;
 use crate::facts::live::PortSocket;
 use crate::facts::paths::PathFact;
@@ -53,6 +53,14 @@ fn connect(identity: &Identity, fact: &PathFact) -> Option<Verdict> {
     }
 }
 
+/// The path is named once where it is the socket itself that refuses.
+fn refused(case: &Case<'_>, socket: &PortSocket, denial: &Denial) -> Evidence {
+    let path = socket.path.display().to_string();
+    let text = denial.text(case.names);
+    let seen = text.strip_prefix(&format!("{path} is ")).map(str::to_string).unwrap_or(text);
+    Evidence::applies(path, seen)
+}
+
 fn server_socket(case: &Case<'_>) -> Vec<Evidence> {
     let Some(qemu) = qemu_identity(case).filter(|_| case.accord.server_access.is_some()) else {
         return Vec::new();
@@ -60,7 +68,7 @@ fn server_socket(case: &Case<'_>) -> Vec<Evidence> {
     let mut evidence = Vec::new();
     for socket in of_kind(case, PortType::Dpdkvhostuser).filter(|socket| socket.liveness != Liveness::Stale) {
         if let Some(Verdict::Denied(denial)) = connect(&qemu, &socket.fact) {
-            evidence.push(Evidence::applies(socket.path.display().to_string(), denial.text(case.names)));
+            evidence.push(refused(case, socket, &denial));
         }
     }
     evidence
@@ -75,7 +83,7 @@ fn client_socket(case: &Case<'_>) -> Vec<Evidence> {
     let mut evidence = Vec::new();
     for socket in of_kind(case, PortType::Dpdkvhostuserclient) {
         if let Some(Verdict::Denied(denial)) = connect(&identity, &socket.fact) {
-            evidence.push(Evidence::applies(socket.path.display().to_string(), denial.text(case.names)));
+            evidence.push(refused(case, socket, &denial));
         }
     }
     evidence

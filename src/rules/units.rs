@@ -12,7 +12,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "file-missing",
         level: Level::Broken,
-        cause: "it holds now, and is lost with the next start of the unit, or the next boot",
+        cause: "without it what holds now is lost with the unit's next start, or the next boot",
         check: |case| files(case, |found| !found),
     },
     Rule {
@@ -32,6 +32,12 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "a later drop-in, or a mask, takes back what ours says",
         check: without_effect,
+    },
+    Rule {
+        id: "rotated-logs-owner",
+        level: Level::Broken,
+        cause: "after the next rotation the dataplane cannot write its logs: 'vlog/reopen' is refused, silently",
+        check: rotated_logs,
     },
     Rule {
         id: "packaged-file-patched",
@@ -127,6 +133,18 @@ fn has_effect(line: &str, unit: &UnitFact) -> bool {
         // The options of a mount that is there are the kernel's, from when it was mounted.
         _ => true,
     }
+}
+
+fn rotated_logs(case: &Case<'_>) -> Vec<Evidence> {
+    let broken = |change: &&Change| !change.before.satisfies(&change.item);
+    let evidence = |change: &Change| match &change.item {
+        Item::LogOwner(logs) => {
+            let seen = format!("new logs do not belong to {}", logs.user);
+            Some(Evidence::applies(logs.path.display().to_string(), seen))
+        }
+        _ => None,
+    };
+    case.observed.iter().filter(broken).filter_map(evidence).collect()
 }
 
 fn patched(case: &Case<'_>) -> Vec<Evidence> {

@@ -58,7 +58,7 @@ fn both_port_types_agree_after_apply(kind: &'static str) {
 }
 
 /// Tried with the very ids of the running QEMU, not predicted.
-fn qemu_cannot_drive_the_switch(node: &Node) {
+pub fn qemu_cannot_drive_the_switch(node: &Node) {
     let as_qemu = "pid=$(pgrep -o qemu-system); uid=$(awk '/^Uid:/{print $3}' /proc/$pid/status); \
                    gid=$(awk '/^Gid:/{print $3}' /proc/$pid/status); \
                    groups=$(sed -n 's/^Groups:[[:space:]]*//p' /proc/$pid/status | tr ' ' , | sed 's/,*$//'); \
@@ -141,14 +141,7 @@ fn revert_gives_the_stock_node_back(kind: &'static str) {
     assert_ne!(node.snapshot(), stock, "apply changed nothing?");
     let output = node.accord("revert --restart");
     assert_eq!(output.code, 0, "{output}");
-    let now = node.snapshot();
-    let differing: Vec<_> = stock
-        .keys()
-        .chain(now.keys())
-        .filter(|path| stock.get(*path) != now.get(*path))
-        .map(|path| (stock.get(path), now.get(path)))
-        .collect();
-    assert!(differing.is_empty(), "on {kind}: {differing:#?}");
+    node.same_as(&stock, "after revert");
     assert!(node.accord("revert").stdout.contains("Nothing to revert."));
 }
 

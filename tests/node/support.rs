@@ -99,6 +99,13 @@ impl Node {
         expect("apply", self.accord(&format!("apply {options}")))
     }
 
+    /// Runs `apply` where it is expected to have something against its own result.
+    pub fn apply_anyway(&self, options: &str) -> Output {
+        let output = self.accord(&format!("apply {options}"));
+        assert!(output.code == 0 || output.code == 2, "{output}");
+        output
+    }
+
     /// The findings of `check`, as `id subject`, and its exit code.
     pub fn check(&self) -> (i32, Vec<String>) {
         let output = self.accord("check --json");
@@ -122,12 +129,29 @@ impl Node {
 
     /// Every path with type, owner, mode, ACL, attributes and content.
     pub fn snapshot(&self) -> BTreeMap<String, String> {
-        let output = expect("snapshot", tool(&["snapshot", &self.name]));
+        self.snapshot_with(&[])
+    }
+
+    /// The same of further paths as well.
+    pub fn snapshot_with(&self, paths: &[&str]) -> BTreeMap<String, String> {
+        let output = expect("snapshot", tool(&[&["snapshot", self.name.as_str()], paths].concat()));
         output
             .stdout
             .lines()
             .map(|line| (line.split(['\t', ' ']).next().unwrap().to_string(), line.to_string()))
             .collect()
+    }
+
+    /// Expects nothing to differ from an earlier snapshot.
+    pub fn same_as(&self, stock: &BTreeMap<String, String>, when: &str) {
+        let now = self.snapshot();
+        let paths: std::collections::BTreeSet<_> = stock.keys().chain(now.keys()).collect();
+        let differing: Vec<_> = paths
+            .into_iter()
+            .filter(|path| stock.get(*path) != now.get(*path))
+            .map(|path| (stock.get(path), now.get(path)))
+            .collect();
+        assert!(differing.is_empty(), "{when}, on {}: {differing:#?}", self.kind);
     }
 
     /// A true reboot.

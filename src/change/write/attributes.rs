@@ -24,6 +24,12 @@ pub fn set_xattrs(handle: &Handle, wanted: &[(OsString, Vec<u8>)]) -> Result<()>
     set_through(&handle.proc_path(), handle.path(), wanted)
 }
 
+/// Gives what is held one extended attribute.
+pub(super) fn set_one(handle: &Handle, name: &str, value: &[u8]) -> Result<()> {
+    let context = || format!("setting {name} of {} (setxattr)", handle.path().display());
+    xattr::set_deref(handle.proc_path(), name, value).with_context(context)
+}
+
 /// The same through a descriptor's path in /proc, for a file that is open under a temporary name.
 pub(super) fn set_through(proc_path: &Path, path: &Path, wanted: &[(OsString, Vec<u8>)]) -> Result<()> {
     for name in unwanted(proc_path, path, wanted)? {

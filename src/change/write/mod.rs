@@ -9,8 +9,8 @@ mod replace;
 
 pub use attributes::set_xattrs;
 pub use entries::{create_directory, remove_empty_directory, remove_file, replace_link};
-pub use owner::{regroup, set_owner_mode};
-pub use replace::{FileMeta, replace_file, temporary_name};
+pub use owner::{regroup, set_owner_mode, set_special};
+pub use replace::{FileMeta, remove_temporary, replace_file, temporary_name};
 
 use std::fmt;
 use std::path::{Path, PathBuf};

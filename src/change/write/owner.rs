@@ -6,7 +6,9 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{Gid, Uid, fchownat};
 
+use super::attributes::set_one;
 use super::refused;
+use crate::facts::carriers::CAPABILITIES;
 use crate::root::{Handle, Kind};
 
 /// Gives what is held the owner, group and mode that are `Some`, and reads them back. True when something had to change.
@@ -44,14 +46,26 @@ pub fn set_owner_mode(
 }
 
 /// Gives what is held another number of the same group: a symlink and a file with several names as well, since whoever
-/// was in the group before is in it after. setuid and setgid stay, which the kernel takes from a file with its owner.
+/// was in the group before is in it after. setuid, setgid and capabilities, which the kernel takes from a file with its
+/// owner, are given back by [`set_special`].
 pub fn regroup(handle: &Handle, gid: u32) -> Result<()> {
+    let (mode, capabilities) = (handle.mode(), handle.xattr(CAPABILITIES)?);
     change_owner(handle, None, Some(gid))?;
-    let after = handle.again()?;
-    if handle.kind() != Kind::Symlink && after.mode() != handle.mode() {
-        change_mode(&after, handle.mode())?;
+    if handle.kind() == Kind::Symlink { Ok(()) } else { set_special(handle, mode, capabilities.as_deref()) }
+}
+
+/// Gives a file the bits and capabilities it had before it changed hands; nothing where it has them.
+pub fn set_special(handle: &Handle, mode: u32, capabilities: Option<&[u8]>) -> Result<()> {
+    let now = handle.again()?;
+    if now.mode() != mode {
+        change_mode(&now, mode)?;
     }
-    Ok(())
+    match capabilities {
+        Some(value) if now.xattr(CAPABILITIES)?.as_deref() != Some(value) => {
+            set_one(&now, CAPABILITIES, value)
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A symlink has no rights of its own, and a second name of a file may be one that somebody planted here to be given it

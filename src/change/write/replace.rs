@@ -82,6 +82,11 @@ pub fn replace_file(parent: &Handle, name: &OsStr, content: &[u8], like: &FileMe
     }
 }
 
+/// Removes the new `name` that somebody who was killed never put in its place.
+pub fn remove_temporary(parent: &Handle, name: &OsStr) -> Result<()> {
+    unlink(parent, &temporary_name(name), UnlinkatFlags::NoRemoveDir).map(drop)
+}
+
 /// A file on its way in, removed again unless it gets there.
 struct Temporary<'a> {
     parent: &'a Handle,

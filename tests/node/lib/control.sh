@@ -74,11 +74,12 @@ node_list() {
 }
 
 node_demo() {
-    [ $# = 1 ] || die "usage: node demo KIND"
+    [ $# = 1 ] || [ $# = 2 ] || die "usage: node demo KIND [PROGRAM]"
     demo=demo$$
     node_up "$1" "$demo"
     trap 'node_down "$demo"' EXIT
     trap 'exit 129' HUP TERM
+    [ $# = 1 ] || node_push "$demo" "$2" /usr/bin/
     cat <<EOF
 
 This is a compute node ($1) as its packages left it. OVS-DPDK runs with a port of each kind, libvirt has a VM for each:
@@ -86,7 +87,9 @@ This is a compute node ($1) as its packages left it. OVS-DPDK runs with a port o
   virsh start vms                QEMU is to make it: /var/lib/vhost_sockets/vhus0
 Neither starts. See why:
   ls -ln /run/openvswitch /var/lib/vhost_sockets /dev/hugepages
-  tail /var/log/openvswitch/ovs-vswitchd.log
+  tail /var/log/openvswitch/ovs-vswitchd.log${2:+
+And mend it:
+  vhost-accord plan; vhost-accord apply --restart; vhost-accord check; vhost-accord revert --restart}
 The node goes when you leave this shell.
 
 EOF

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# What people type: `make demo` to see it, `make test` to trust it, `make install` to use it. Both of the first work on a
+# fresh Debian machine that has Rust, git and make, as root: they install what else they need. Cargo does the building;
+# there are no rules of building here.
+
+CARGO ?= cargo
+PREFIX ?= /usr
+DESTDIR ?=
+# The kind of node for `make node`: see tests/node/README.md.
+KIND ?= bookworm
+
+target := $(or $(CARGO_TARGET_DIR),target)
+program := vhost-accord
+scripts := .ci/run tests/run tests/setup tests/demo/run tests/node/node tests/node/lib/launch tests/node/lib/customize \
+	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
+# Run by `sh` inside a node.
+node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer)
+
+.PHONY: help demo test node build release lint install clean-cache
+
+help:
+	@echo 'make demo          what it does, on a throw-away image of a node (seconds)'
+	@echo 'make test          all tests, those on real nodes included (root; 15 to 45 minutes)'
+	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
+	@echo 'make build         target/debug/vhost-accord'
+	@echo 'make lint          format, clippy, documentation, shell scripts'
+	@echo 'make install       release build, installed below $$(DESTDIR)$$(PREFIX)'
+	@echo 'make clean-cache   the images of nodes that tests keep'
+
+demo: build
+	@tests/demo/run $(target)/debug/$(program)
+
+test:
+	@tests/setup test
+	@tests/run
+
+node: build
+	@tests/node/node demo $(KIND) $(target)/debug/$(program)
+
+build:
+	@tests/setup build
+	$(CARGO) build --locked
+
+release:
+	@tests/setup build
+	$(CARGO) build --locked --release
+
+# Cheap ones first.
+lint:
+	@tests/setup lint
+	$(CARGO) fmt --check
+	shellcheck $(scripts)
+	shellcheck --shell=sh $(node_scripts)
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; fi
+
+# The program alone for now: packages bring units and configuration.
+install: release
+	install -D -m 755 $(target)/release/$(program) $(DESTDIR)$(PREFIX)/bin/$(program)
+
+clean-cache:
+	@tests/node/node list | grep . && { echo 'these nodes are up: tests/node/node down NAME'; exit 1; } || :
+	rm -rf --one-file-system $(or $(VHOST_ACCORD_CACHE),/var/cache/vhost-accord)

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Steps that several families of tests take.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::support::{Node, Output};
+
+/// Both port types, so that every part of the accord is there.
+pub const BOTH: &str = "modes = dpdkvhostuserclient dpdkvhostuser\\n";
+
+/// The paths that two snapshots tell different things of.
+pub fn differences(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
+    let paths: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let differing = paths.into_iter().filter(|path| before.get(*path) != after.get(*path));
+    differing.map(|path| format!("{:?} -> {:?}", before.get(path), after.get(path))).collect()
+}
+
+/// Expects the node to be as it was when `before` was taken.
+pub fn same_as(node: &Node, before: &BTreeMap<String, String>, when: &str) {
+    let differing = differences(before, &node.snapshot());
+    assert!(differing.is_empty(), "{when}, on {}: {differing:#?}", node.kind);
+}
+
+/// Expects a command to be refused: exit code 1, nothing on standard output, and one line on standard error with `text`.
+pub fn refused(output: &Output, text: &str) {
+    assert_eq!(output.code, 1, "{output}");
+    assert_eq!(output.stderr.lines().count(), 1, "{output}");
+    assert!(output.stderr.starts_with("vhost-accord: ") && output.stderr.contains(text), "{text}: {output}");
+    assert_eq!(output.stdout, "", "{output}");
+}
+
+/// Expects systemd to have read what is on disk.
+pub fn systemd_knows(node: &Node, when: &str) {
+    let units = "ovs-vswitchd.service ovsdb-server.service dev-hugepages.mount";
+    let overdue = node.sh(&format!("systemctl show -P NeedDaemonReload {units} | grep -c yes || :"));
+    assert_eq!(overdue.trim(), "0", "{when}: a daemon-reload is missing");
+}
+
+/// Everything on the node with this group.
+pub fn files_of(node: &Node, gid: &str) -> String {
+    node.sh(&format!("find / \\( -path /proc -o -path /sys \\) -prune -o -gid {gid} -print 2>/dev/null || :"))
+}
+
+/// A group's number.
+pub fn gid_of(node: &Node, group: &str) -> String {
+    node.sh(&format!("getent group {group} | cut -d: -f3")).trim().to_string()
+}
+
+/// Runs the program until it calls `syscall` for the `count`th time, and kills it there. False if it ended before.
+pub fn killed(node: &Node, arguments: &str, syscall: &str, count: u32) -> bool {
+    let output = node.try_sh(&format!(
+        "strace -f --seccomp-bpf -qq -o /dev/null -e trace={syscall} -e inject={syscall}:signal=KILL:when={count} \
+         vhost-accord {arguments}"
+    ));
+    output.code != 0 && !output.stdout.contains("changes made")
+}
+
+/// How often the program itself makes each of these system calls on its way through.
+pub fn calls(node: &Node, arguments: &str, syscalls: &[&str]) -> Vec<(String, u32)> {
+    node.sh(&format!(
+        "rm -rf /tmp/calls; mkdir /tmp/calls; strace -ff --seccomp-bpf -qq -o /tmp/calls/t -e trace={} vhost-accord {arguments} >/dev/null",
+        syscalls.join(",")
+    ));
+    let count = |syscall: &&str| {
+        let text = node.sh(&format!("grep -c '^{syscall}(' $(ls /tmp/calls/* | sort -V | head -1) || :"));
+        (syscall.to_string(), text.trim().parse().unwrap())
+    };
+    let counts = syscalls.iter().map(count).collect();
+    node.sh("rm -r /tmp/calls");
+    counts
+}
+
+/// Up to `most` points from 1 to `count`, evenly, the first and the last among them.
+pub fn spread(count: u32, most: u32) -> Vec<u32> {
+    if count <= most {
+        return (1..=count).collect();
+    }
+    (0..most).map(|at| 1 + at * (count - 1) / (most - 1)).collect()
+}
