@@ -67,6 +67,11 @@ impl Node {
         node
     }
 
+    /// Copies a file into the node.
+    pub fn push(&self, file: &std::path::Path, to: &str) {
+        expect("node push", tool(&["push", &self.name, file.to_str().unwrap(), to]));
+    }
+
     /// Runs a shell script in the node.
     pub fn try_sh(&self, script: &str) -> Output {
         tool(&["run", &self.name, "--", "sh", "-c", script])
