@@ -86,7 +86,18 @@ fn main() -> ExitCode {
 
 /// The private tree, as `apply` would have left a node.
 fn build(tree: &Path) {
-    for directory in ["usr", "proc", "sys", "dev", "etc/vhost-accord", "run/openvswitch", "var/lib/vhost_sockets", "hooks", "tmp"] {
+    for directory in [
+        "usr",
+        "proc",
+        "sys",
+        "dev",
+        "etc/vhost-accord",
+        "run/openvswitch",
+        "var/lib/vhost_sockets",
+        "hooks",
+        "hugepages",
+        "tmp",
+    ] {
         fs::create_dir_all(tree.join(directory)).unwrap();
     }
     for link in ["bin", "sbin", "lib", "lib64"] {
@@ -94,8 +105,16 @@ fn build(tree: &Path) {
     }
     symlink("/run", tree.join("var/run")).unwrap();
     fs::copy("/etc/ld.so.cache", tree.join("etc/ld.so.cache")).unwrap();
-    fs::write(tree.join("etc/passwd"), format!("root:x:0:0::/:/bin/sh\nlibvirt-qemu:x:{UID}:104::/:/bin/false\n")).unwrap();
-    fs::write(tree.join("etc/group"), format!("root:x:0:\nkvm:x:104:\nhugetlbfs:x:{GID}:\nlibvirt-qemu:x:{UID}:libvirt-qemu\n")).unwrap();
+    fs::write(
+        tree.join("etc/passwd"),
+        format!("root:x:0:0::/:/bin/sh\nlibvirt-qemu:x:{UID}:104::/:/bin/false\n"),
+    )
+    .unwrap();
+    fs::write(
+        tree.join("etc/group"),
+        format!("root:x:0:\nkvm:x:104:\nhugetlbfs:x:{GID}:\nlibvirt-qemu:x:{UID}:libvirt-qemu\n"),
+    )
+    .unwrap();
     fs::write(tree.join("etc/nsswitch.conf"), "passwd: files\ngroup: files\n").unwrap();
     let sockets = tree.join("var/lib/vhost_sockets");
     chown(&sockets, Some(UID), Some(GID)).unwrap();
@@ -114,9 +133,11 @@ fn build(tree: &Path) {
     for script in ["hook.sh", "hook.py"] {
         fs::copy(format!("{BENCHES}/{script}"), tree.join(script)).unwrap();
     }
-    let flags = ["--edition=2024", "-Copt-level=3", "-Clto=fat", "-Ccodegen-units=1", "-Cstrip=symbols", "-o"];
+    let flags =
+        ["--edition=2024", "-Copt-level=3", "-Clto=fat", "-Ccodegen-units=1", "-Cstrip=symbols", "-o"];
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_string());
-    let built = Command::new(rustc).args(flags).arg(tree.join("noop")).arg(format!("{BENCHES}/noop.rs")).status();
+    let built =
+        Command::new(rustc).args(flags).arg(tree.join("noop")).arg(format!("{BENCHES}/noop.rs")).status();
     assert!(built.unwrap().success());
     // A process of the right name, which is all that is asked of ovs-vswitchd here.
     fs::copy("/bin/sleep", tree.join("ovs-vswitchd")).unwrap();
@@ -148,10 +169,15 @@ impl Drop for Daemon {
 }
 
 fn run(tree: &Path, check: bool) -> ExitCode {
-    for (kind, directory) in [("--rbind", "usr"), ("--rbind", "proc"), ("--rbind", "sys"), ("--rbind", "dev")] {
-        let status = Command::new("mount").args([kind, &format!("/{directory}")]).arg(tree.join(directory)).status();
+    for (kind, directory) in [("--rbind", "usr"), ("--rbind", "proc"), ("--rbind", "sys"), ("--rbind", "dev")]
+    {
+        let status =
+            Command::new("mount").args([kind, &format!("/{directory}")]).arg(tree.join(directory)).status();
         assert!(status.unwrap().success());
     }
+    let pages =
+        Command::new("mount").args(["-t", "hugetlbfs", "hugetlbfs"]).arg(tree.join("hugepages")).status();
+    assert!(pages.unwrap().success());
     nix::unistd::chroot(tree).unwrap();
     std::env::set_current_dir("/").unwrap();
     let vswitchd = Daemon(Command::new("/ovs-vswitchd").arg("9999").spawn().unwrap());
@@ -163,7 +189,10 @@ fn run(tree: &Path, check: bool) -> ExitCode {
 /// A real ovsdb-server with 2,000 ports.
 fn database() -> Daemon {
     let run = |program: &str, arguments: &[&str]| {
-        assert!(Command::new(program).args(arguments).stdout(Stdio::null()).status().unwrap().success(), "{program}");
+        assert!(
+            Command::new(program).args(arguments).stdout(Stdio::null()).status().unwrap().success(),
+            "{program}"
+        );
     };
     run("/usr/bin/ovsdb-tool", &["create", "/tmp/conf.db", SCHEMA]);
     let server = Command::new("/usr/sbin/ovsdb-server")
@@ -175,10 +204,25 @@ fn database() -> Daemon {
     while !Path::new("/run/openvswitch/db.sock").exists() {
         std::thread::sleep(Duration::from_millis(10));
     }
-    run("/usr/bin/ovs-vsctl", &["--no-wait", "init", "--", "add-br", "br-int", "--", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", "dpdk_initialized=true"]);
-    for first in (0..PORTS).step_by(100) {
+    run(
+        "/usr/bin/ovs-vsctl",
+        &[
+            "--no-wait",
+            "init",
+            "--",
+            "add-br",
+            "br-int",
+            "--",
+            "set",
+            "Open_vSwitch",
+            ".",
+            "other_config:dpdk-init=true",
+            "dpdk_initialized=true",
+        ],
+    );
+    for first in (0..PORTS).step_by(500) {
         let mut words = vec!["--no-wait".to_string()];
-        for number in first..first + 100 {
+        for number in first..first + 500 {
             let line = format!(
                 "-- add-port br-int vhu{number} -- set Interface vhu{number} type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhu{number} ofport={}",
                 number + 1
@@ -201,7 +245,10 @@ fn command(case: &Case, prefix: &[&str]) -> Command {
         command.arg0(case.program);
     }
     command.stdin(File::open(Path::new("/").join(case.input)).unwrap()).stdout(Stdio::null());
-    command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+        .env_clear()
+        .env("LC_ALL", "C")
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command
 }
 
@@ -226,7 +273,9 @@ fn once(case: &Case) -> Duration {
 /// Millions of instructions in user space, by callgrind; `None` without valgrind. Children count with bash and Python.
 fn instructions(case: &Case) -> Option<f64> {
     let prefix = ["valgrind", "--tool=none", "--trace-children=yes", "--quiet"];
-    let prefix = [&prefix[..1], &["--tool=callgrind", "--callgrind-out-file=/dev/null", "--trace-children=yes"]].concat();
+    let prefix =
+        [&prefix[..1], &["--tool=callgrind", "--callgrind-out-file=/dev/null", "--trace-children=yes"]]
+            .concat();
     let output = command(case, &prefix).stderr(Stdio::piped()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let counts = text.lines().filter_map(|line| line.split("Collected :").nth(1)?.trim().parse::<f64>().ok());
@@ -260,12 +309,21 @@ fn measure_all() -> ExitCode {
             }
         }
     }
-    println!("\n{:<26}{:>10}{:>10}{:>9}{:>9}{:>12}{:>10}", "", "median ms", "p90 ms", "x no-op", "x ours", "M instr.", "peak KiB");
+    println!(
+        "\n{:<26}{:>10}{:>10}{:>9}{:>9}{:>12}{:>10}",
+        "", "median ms", "p90 ms", "x no-op", "x ours", "M instr.", "peak KiB"
+    );
     let median = |times: &[Duration]| times[times.len() / 2].as_secs_f64() * 1e3;
     for times in &mut times {
         times.sort();
     }
-    let of = |name: &str| CASES.iter().position(|case| case.name == name).map(|number| median(&times[number])).unwrap_or(f64::NAN);
+    let of = |name: &str| {
+        CASES
+            .iter()
+            .position(|case| case.name == name)
+            .map(|number| median(&times[number]))
+            .unwrap_or(f64::NAN)
+    };
     let noop = of("no-op in Rust");
     for (case, times) in CASES.iter().zip(&times) {
         set_ovsdb(case.ovsdb);
