@@ -95,6 +95,7 @@ fn build(tree: &Path) {
         "run/openvswitch",
         "var/lib/vhost_sockets",
         "hooks",
+        "hugepages",
         "tmp",
     ] {
         fs::create_dir_all(tree.join(directory)).unwrap();
@@ -174,6 +175,9 @@ fn run(tree: &Path, check: bool) -> ExitCode {
             Command::new("mount").args([kind, &format!("/{directory}")]).arg(tree.join(directory)).status();
         assert!(status.unwrap().success());
     }
+    let pages =
+        Command::new("mount").args(["-t", "hugetlbfs", "hugetlbfs"]).arg(tree.join("hugepages")).status();
+    assert!(pages.unwrap().success());
     nix::unistd::chroot(tree).unwrap();
     std::env::set_current_dir("/").unwrap();
     let vswitchd = Daemon(Command::new("/ovs-vswitchd").arg("9999").spawn().unwrap());
@@ -216,9 +220,9 @@ fn database() -> Daemon {
             "dpdk_initialized=true",
         ],
     );
-    for first in (0..PORTS).step_by(100) {
+    for first in (0..PORTS).step_by(500) {
         let mut words = vec!["--no-wait".to_string()];
-        for number in first..first + 100 {
+        for number in first..first + 500 {
             let line = format!(
                 "-- add-port br-int vhu{number} -- set Interface vhu{number} type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhu{number} ofport={}",
                 number + 1

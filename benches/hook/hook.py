@@ -26,7 +26,8 @@ try:
 except FileNotFoundError:
     groups = None
 with open("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages") as file:
-    free = int(file.read())
+    if int(file.read()) < 2:
+        sys.exit("no huge pages")
 for path, mode in sockets:
     if len(path) > 107:
         sys.exit("too long")

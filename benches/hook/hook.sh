@@ -9,6 +9,7 @@ read -r uid gid <<<"$label"
 grep -q "access mode='shared'" <<<"$xml" || { echo "memory is not shared" >&2; exit 1; }
 pid=$(cat /run/openvswitch/ovs-vswitchd.pid) && ovs_gid=$(awk '/^Gid:/{print $3}' "/proc/$pid/status")
 free=$(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages)
+((free >= 2)) || { echo "no huge pages" >&2; exit 1; }
 while read -r path mode; do
     name=${path##*/} directory=${path%/*}
     ((${#path} <= 107)) || exit 1
