@@ -4,16 +4,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::{Node, on_every_node};
+use super::support::{Node, on_every_node, on_nodes};
 
-on_every_node!(
-    stock_failures_become_refusals,
-    each_disagreement_is_named,
-    the_whole_table_beside_a_foreign_hook,
-    a_failing_hook_kills_nothing,
-    installed_beside_others_and_found,
-    fifty_small_domains_start,
-);
+on_every_node!(stock_failures_become_refusals);
+
+/// What depends on libvirt's version rather than on the dataplane's units.
+mod by_libvirt {
+    use super::*;
+
+    on_nodes!(bookworm = "bookworm": each_disagreement_is_named the_whole_table_beside_a_foreign_hook
+        a_failing_hook_kills_nothing installed_beside_others_and_found fifty_small_domains_start);
+    on_nodes!(trixie = "trixie": the_whole_table_beside_a_foreign_hook installed_beside_others_and_found);
+    on_nodes!(rhel_3_6 = "rhel-3.6": each_disagreement_is_named fifty_small_domains_start);
+}
 
 const BOTH: &str = "modes = dpdkvhostuserclient dpdkvhostuser\\n";
 const HOOK: &str = "/etc/libvirt/hooks/qemu.d/50-vhost-accord";
