@@ -293,9 +293,14 @@ fn an_image_with_nothing_in_it_is_refused_or_left_alone() {
     let image = Image { base: tempfile::tempdir().unwrap() };
     fs::create_dir(image.base.path().join("outside")).unwrap();
     fs::create_dir(image.root()).unwrap();
-    let before = image.tree();
-    let output = image.run("apply");
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1, "{output:?}");
-    same(&before, &image.tree());
+    // Nowhere to lock, then nowhere for the journal.
+    for (directory, missing) in [(None, "/run does not exist"), (Some("run"), "/var/lib does not exist")] {
+        directory.map(|name| fs::create_dir(image.path(name)).unwrap());
+        let before = image.tree();
+        let output = image.run("apply");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.lines().count() == 1 && text.contains(missing), "{text}");
+        same(&before, &image.tree());
+    }
 }

@@ -67,11 +67,12 @@ pub fn undo(root: &Root, item: &Renumber, before: Before<'_>, now: Option<u32>) 
     let renumbered = renumber(root, &item.group, now, old)? | join(root, &item.group, item.gid, old)?;
     back(root)?;
     changed |= give_back(root, before.special, old)?;
-    if !changed && !renumbered {
-        return Ok(Undone::AlreadyBack);
-    }
+    // Whatever was done before: one that was killed in here has this still to do.
     for (path, state) in before.backups {
         file::restore(root, path, state.as_ref())?;
+    }
+    if !changed && !renumbered {
+        return Ok(Undone::AlreadyBack);
     }
     let expected = now == item.gid || now == old;
     Ok(if expected { Undone::Restored } else { Undone::RestoredOver(format!("gid {now}")) })
