@@ -57,12 +57,15 @@ pub(super) fn decide(
         conf_group.filter(|_| config.managed.has("qemu-conf") && hypervisor.conf != QemuConf::Missing);
     let named = conf_group.as_deref().map(|name| group_number(profile, shared, name)).transpose()?;
     let (group, gid) = named.unwrap_or_else(|| (hypervisor.group.name.clone(), hypervisor.group.gid));
+    // A member of the shared group stays one when that gets another number.
+    let before = profile.accounts.shared.as_ref().map(|group| group.gid);
+    let settled = |gid: u32| if Some(gid) == before { shared.gid } else { gid };
     Ok(Some(QemuAccord {
         user: hypervisor.user.name.clone(),
         uid: hypervisor.user.uid,
         group,
         gid,
-        groups: hypervisor.groups.clone(),
+        groups: hypervisor.groups.iter().map(|gid| settled(*gid)).collect(),
         grant_gid: hypervisor.own_group.gid,
         grant_group: hypervisor.own_group.name.clone(),
         daemon_unit: hypervisor.daemon_unit.clone(),
