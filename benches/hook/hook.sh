@@ -7,7 +7,7 @@ grep -q vhostuser <<<"$xml" || exit 0
 label=$(sed -n "s/.*<label>+\([0-9]*\):+\([0-9]*\)<.*/\1 \2/p" <<<"$xml")
 read -r uid gid <<<"$label"
 grep -q "access mode='shared'" <<<"$xml" || { echo "memory is not shared" >&2; exit 1; }
-pid=$(cat /run/openvswitch/ovs-vswitchd.pid) && ovs_gid=$(awk '/^Gid:/{print $3}' "/proc/$pid/status")
+pid=$(cat /run/openvswitch/ovs-vswitchd.pid) && ovs_gid=$(sed -n 's/^Gid:\s*\S*\s*\(\S*\).*/\1/p' "/proc/$pid/status")
 free=$(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages)
 ((free >= 2)) || { echo "no huge pages" >&2; exit 1; }
 while read -r path mode; do

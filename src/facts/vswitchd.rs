@@ -9,6 +9,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 
 use super::processes::{self, Process};
+use crate::paths;
 use crate::root::{Kind, Root};
 
 const PID_FILE: &str = "/run/openvswitch/ovs-vswitchd.pid";
@@ -42,7 +43,10 @@ impl Vswitchd {
 
 fn look(root: &Root) -> Result<Vswitchd> {
     let Some(file) = root.find(Path::new(PID_FILE))?.filter(|file| file.kind() == Kind::File) else {
-        // Another run directory, or a build without pid files.
+        // ovs-vswitchd removes it when it stops. Without the directory it has another, or there is no OVS here.
+        if root.find(Path::new(paths::OVS_RUN))?.is_some() {
+            return Ok(Vswitchd::NotRunning);
+        }
         let found = processes::by_name(root, &[NAME])?.into_iter().next();
         return Ok(found.map_or(Vswitchd::NotRunning, |process| Vswitchd::Running(Some(Box::new(process)))));
     };

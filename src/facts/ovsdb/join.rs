@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Both ends of a socket, in as few questions as can be: what a hook asks.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -45,8 +46,9 @@ impl Ovsdb {
         for result in results {
             join.add(rows(Some(result))?)?;
         }
-        let is_left =
-            |path: &&&Path| !join.ports.iter().any(|port| port.server_path.as_deref() == Some(**path));
+        let found: HashSet<&Path> =
+            join.ports.iter().filter_map(|port| port.server_path.as_deref()).collect();
+        let is_left = |path: &&&Path| !found.contains(**path);
         let by_path: Vec<Value> = paths.iter().filter(is_left).filter_map(|path| at_path(path)).collect();
         if join.is_complete(&names) || by_path.is_empty() {
             return Ok(join);
@@ -61,7 +63,8 @@ impl Ovsdb {
 impl Join {
     /// Each name is that of a vhost-user port: nothing is left to look for.
     fn is_complete(&self, names: &[&str]) -> bool {
-        names.iter().all(|name| self.ports.iter().any(|port| port.name == *name))
+        let found: HashSet<&str> = self.ports.iter().map(|port| port.name.as_str()).collect();
+        names.iter().all(|name| found.contains(name))
     }
 
     fn add(&mut self, found: Vec<Value>) -> Result<()> {

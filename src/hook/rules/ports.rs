@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The other end: the port of the switch that is to meet QEMU at the socket.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::{Case, Evidence, Rule};
@@ -66,11 +67,14 @@ pub const RULES: &[Rule] = &[
 
 /// `/var/run` is a link to `/run` on every node there is.
 pub fn same_path(one: &Path, other: &Path) -> bool {
-    let plain = |path: &Path| match path.strip_prefix("/var/run") {
+    plain(one) == plain(other)
+}
+
+fn plain(path: &Path) -> PathBuf {
+    match path.strip_prefix("/var/run") {
         Ok(rest) => Path::new("/run").join(rest),
         Err(_) => path.to_path_buf(),
-    };
-    plain(one) == plain(other)
+    }
 }
 
 /// Where OVS has, or will have, a port's socket.
@@ -112,9 +116,14 @@ struct Met<'a> {
 
 fn met<'a>(case: &Case<'a>) -> Vec<Met<'a>> {
     let Some(join) = case.facts.switch.known() else { return Vec::new() };
+    // As many as a VM may have: looked up, not searched for.
+    let by_path: HashMap<PathBuf, &VhostPort> =
+        join.ports.iter().map(|port| (plain(&expected_socket(join, port)), port)).collect();
+    let by_name: HashMap<&str, &VhostPort> =
+        join.ports.iter().map(|port| (port.name.as_str(), port)).collect();
     let meet = |socket: &'a Socket| {
-        let at = join.ports.iter().find(|port| same_path(&expected_socket(join, port), &socket.path));
-        let named = join.ports.iter().find(|port| Some(port.name.as_str()) == file_name(socket));
+        let at = by_path.get(&plain(&socket.path)).copied();
+        let named = file_name(socket).and_then(|name| by_name.get(name).copied());
         Met { socket, join, at, named }
     };
     on_switch(case).map(meet).collect()

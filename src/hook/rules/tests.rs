@@ -132,6 +132,8 @@ fn healthy(operation: Operation) -> Node0 {
     Node0 { subject, facts }
 }
 
+type Break = fn(&mut Node0);
+
 fn ids(node: &Node0) -> Vec<&'static str> {
     let problems = run(&Case { subject: &node.subject, facts: &node.facts });
     problems.into_iter().map(|problem| problem.id).collect()
@@ -187,7 +189,6 @@ fn each_rule_has_its_own_id_family_and_cause() {
 
 #[test]
 fn ends_that_do_not_meet_are_told_apart() {
-    type Break = fn(&mut Node0);
     let cases: [(&str, Break); 9] = [
         ("port-missing", |node| join(node).ports.retain(|port| port.name != "vhu1")),
         ("both-ends-server", |node| join(node).ports[0] = port("vhu1", PortType::Dpdkvhostuser, None)),
