@@ -11,7 +11,7 @@ KIND ?= bookworm
 
 target := $(or $(CARGO_TARGET_DIR),target)
 program := vhost-accord
-scripts := .ci/run tests/run tests/setup tests/demo/run tests/node/node tests/node/lib/launch tests/node/lib/customize \
+scripts := .ci/run benches/hook/hook.sh tests/libvirt/fetch tests/run tests/setup tests/demo/run tests/node/node tests/node/lib/launch tests/node/lib/customize \
 	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
 # Run by `sh` inside a node.
 node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer)

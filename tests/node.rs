@@ -8,6 +8,8 @@
 mod agree;
 #[path = "node/groups.rs"]
 mod groups;
+#[path = "node/hook.rs"]
+mod hook;
 #[path = "node/input.rs"]
 mod input;
 #[path = "node/legacy.rs"]

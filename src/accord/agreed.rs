@@ -60,14 +60,16 @@ pub struct Agreed {
 }
 
 impl Agreed {
-    pub(super) fn of(accord: &Accord, items: &[Item]) -> Agreed {
+    /// `gives`: sockets of the switch are ours to give away.
+    pub(super) fn of(accord: &Accord, items: &[Item], gives: bool) -> Agreed {
         let is_ours = |owner: &&Owner| {
             accord.socket_directory.starts_with(&owner.path)
                 && matches!(owner.subject, Subject::Parent | Subject::SocketDirectory)
         };
         let owners =
             items.iter().filter_map(|item| if let Item::Owner(owner) = item { Some(owner) } else { None });
-        let grants = accord.has(PortType::Dpdkvhostuser) && accord.server_access == Some(ServerAccess::Grant);
+        let grants =
+            gives && accord.has(PortType::Dpdkvhostuser) && accord.server_access == Some(ServerAccess::Grant);
         let qemu = |qemu: &QemuAccord| AgreedQemu {
             uid: qemu.uid,
             gid: qemu.gid,

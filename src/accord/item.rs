@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::edit::legacy;
+pub use crate::facts::accounts::User;
 
 /// One thing that must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ use crate::edit::legacy;
 pub enum Item {
     /// A group with a number.
     Group(Group),
-    /// A system user.
+    /// A system user without login.
     User(User),
     /// A user listed in a group.
     Member(Member),
@@ -40,17 +41,6 @@ pub struct Group {
     /// Its name.
     pub name: String,
     /// Its number.
-    pub gid: u32,
-}
-
-/// A system user without login.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct User {
-    /// Its name.
-    pub name: String,
-    /// Its number.
-    pub uid: u32,
-    /// Its primary group.
     pub gid: u32,
 }
 

@@ -43,3 +43,39 @@ pub fn read(root: &Root) -> Result<Vec<Hook>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_libvirt_would_call_in_its_order() {
+        let image = tempfile::tempdir().unwrap();
+        let hooks = image.path().join("etc/libvirt/hooks");
+        std::fs::create_dir_all(hooks.join("qemu.d/directory")).unwrap();
+        let script = |path: &str, mode| {
+            std::fs::write(hooks.join(path), "#!/bin/sh\n").unwrap();
+            std::fs::set_permissions(hooks.join(path), PermissionsExt::from_mode(mode)).unwrap();
+        };
+        script("qemu", 0o755);
+        script("qemu.d/10-not-executable", 0o644);
+        symlink("../qemu", hooks.join("qemu.d/50-link")).unwrap();
+        symlink("/nowhere", hooks.join("qemu.d/60-dangling")).unwrap();
+        symlink("10-not-executable", hooks.join("qemu.d/70-to-that")).unwrap();
+        let found = read(&Root::open(image.path()).unwrap()).unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|hook| (hook.path.file_name().unwrap().to_str().unwrap(), hook.executable))
+            .collect();
+        let expected = [
+            ("qemu", true),
+            ("10-not-executable", false),
+            ("50-link", true),
+            ("60-dangling", false),
+            ("70-to-that", false),
+        ];
+        assert_eq!(found, expected);
+    }
+}

@@ -10,27 +10,23 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// libvirt's own limit for an XML document (VIR_DOMAIN_MAX... of its RPC is 64 MiB, src/rpc/virnetprotocol.x: 32 MiB).
 const MAX_XML: usize = 64 << 20;
-/// What a pipe holds.
-const PIECE: usize = 64 << 10;
+/// A domain of usual size.
+const PIECE: usize = 8 << 10;
 
 /// Reads to the end, or until it is too much or too late.
 pub fn read(input: &mut (impl Read + AsFd), deadline: Instant) -> Result<String> {
     let mut bytes = Vec::new();
+    let mut piece = [0; PIECE];
     loop {
         await_input(input, deadline)?;
-        let length = bytes.len();
-        bytes.try_reserve(PIECE).context("no memory for the domain XML")?;
-        bytes.resize(length + PIECE, 0);
-        let got = match input.read(&mut bytes[length..]) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
+        let got = match input.read(&mut piece) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error).context("reading the domain XML"),
-            Ok(0) => {
-                bytes.truncate(length);
-                break;
-            }
+            Ok(0) => break,
             Ok(got) => got,
         };
-        bytes.truncate(length + got);
+        bytes.try_reserve(got).context("no memory for the domain XML")?;
+        bytes.extend_from_slice(&piece[..got]);
         if bytes.len() > MAX_XML {
             bail!("the domain XML is larger than {} MiB", MAX_XML >> 20);
         }

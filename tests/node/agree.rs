@@ -123,6 +123,11 @@ fn it_stays_so(kind: &'static str) {
         node.switch()
     ));
     node.wait_for("OVS", "ovs-appctl --timeout=5 version");
+    if kind == "rhel-2.9" || kind == "rhel-2.17" {
+        // The packages are Debian's under units of RHEL's shape: their maintainer script moves the database to a directory
+        // that these generations do not have, and what must hold there is new.
+        node.apply("");
+    }
     still("after the packages were installed again");
 
     node.sh("virsh dumpxml --inactive vms | sed \"s#</domain>#<seclabel type='static' model='dac' relabel='yes'><label>+1234:+$(getent group hugetlbfs | cut -d: -f3)</label></seclabel></domain>#\" > /tmp/own.xml && virsh define /tmp/own.xml");

@@ -67,6 +67,11 @@ impl Node {
         node
     }
 
+    /// Copies a file into the node.
+    pub fn push(&self, file: &std::path::Path, to: &str) {
+        expect("node push", tool(&["push", &self.name, file.to_str().unwrap(), to]));
+    }
+
     /// Runs a shell script in the node.
     pub fn try_sh(&self, script: &str) -> Output {
         tool(&["run", &self.name, "--", "sh", "-c", script])
@@ -233,13 +238,18 @@ impl Node {
 /// Makes one test for each kind of node out of a function that takes a kind.
 macro_rules! on_every_node {
     ($($test:ident),+ $(,)?) => {
-        on_every_node!(@kind bookworm "bookworm" $($test)+);
-        on_every_node!(@kind trixie "trixie" $($test)+);
-        on_every_node!(@kind rhel_2_9 "rhel-2.9" $($test)+);
-        on_every_node!(@kind rhel_2_17 "rhel-2.17" $($test)+);
-        on_every_node!(@kind rhel_3_6 "rhel-3.6" $($test)+);
+        crate::support::on_nodes!(bookworm = "bookworm": $($test)+);
+        crate::support::on_nodes!(trixie = "trixie": $($test)+);
+        crate::support::on_nodes!(rhel_2_9 = "rhel-2.9": $($test)+);
+        crate::support::on_nodes!(rhel_2_17 = "rhel-2.17": $($test)+);
+        crate::support::on_nodes!(rhel_3_6 = "rhel-3.6": $($test)+);
     };
-    (@kind $module:ident $kind:literal $($test:ident)+) => {
+}
+pub(crate) use on_every_node;
+
+/// The same for one kind, where the kinds do not differ in what is tested.
+macro_rules! on_nodes {
+    ($module:ident = $kind:literal: $($test:ident)+) => {
         mod $module {
             $(
                 #[test]
@@ -251,4 +261,4 @@ macro_rules! on_every_node {
         }
     };
 }
-pub(crate) use on_every_node;
+pub(crate) use on_nodes;

@@ -187,7 +187,8 @@ fn each_rule_has_its_own_id_family_and_cause() {
 
 #[test]
 fn ends_that_do_not_meet_are_told_apart() {
-    let cases: [(&str, fn(&mut Node0)); 9] = [
+    type Break = fn(&mut Node0);
+    let cases: [(&str, Break); 9] = [
         ("port-missing", |node| join(node).ports.retain(|port| port.name != "vhu1")),
         ("both-ends-server", |node| join(node).ports[0] = port("vhu1", PortType::Dpdkvhostuser, None)),
         ("port-path-differs", |node| {

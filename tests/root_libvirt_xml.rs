@@ -97,7 +97,7 @@ fn theirs(answer: &Value) -> Vec<(String, Option<String>, String)> {
 }
 
 #[test]
-#[ignore = "fetches libvirt's source package: make test"]
+#[ignore = "needs root: make test"]
 fn every_domain_of_libvirts_own_tests_is_read_like_by_another_reader() {
     let suite = suite();
     let refused = refused_by_libvirt(&suite);

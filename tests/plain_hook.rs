@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The program as libvirt calls it, and `inspect`, on any machine: what the hook needs of a node is not there, and it must
+//! neither fail for that nor say anything.
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vhost-accord");
+const HOOK: &str = "/etc/libvirt/hooks/qemu.d/50-vhost-accord";
+
+fn fed(command: &mut Command, input: &str) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A hook that does not read is no error.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn hook(operation: &str, input: &str) -> (i32, String, String) {
+    let mut command = Command::new(PROGRAM);
+    let output = fed(command.arg0(HOOK).args(["vm", operation, "begin", "-"]), input);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn domain(devices: &str) -> String {
+    format!(
+        "<domain type='kvm'><name>vm</name><memory>4096</memory>
+         <memoryBacking><access mode='shared'/></memoryBacking><devices>{devices}</devices></domain>"
+    )
+}
+
+fn silent() -> (i32, String, String) {
+    (0, String::new(), String::new())
+}
+
+#[test]
+fn what_is_not_its_business_passes_without_a_word() {
+    let bridge = domain("<interface type='bridge'><source bridge='br0'/></interface>");
+    let managed = domain(
+        "<filesystem type='mount'><driver type='virtiofs'/><source dir='/x'/><target dir='x'/></filesystem>",
+    );
+    for operation in ["prepare", "start", "migrate", "restore", "started", "reconnect", "unheard-of"] {
+        for input in [&bridge, &managed] {
+            assert_eq!(hook(operation, input), silent(), "{operation}");
+        }
+    }
+}
+
+#[test]
+fn its_own_failure_is_nobodys_harm() {
+    for operation in
+        ["prepare", "start", "migrate", "restore", "started", "stopped", "release", "reconnect", "attach"]
+    {
+        for input in [
+            "",
+            "<domain",
+            "vhost \u{1b}[2J",
+            "<domain><name>vm</name>&#118;</domain>",
+            "<!DOCTYPE x [<!ENTITY a 'b'>]><domain/>",
+        ] {
+            assert_eq!(hook(operation, input), silent(), "{operation} {input:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_is_one_line_and_only_where_it_may() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gone/vhu1");
+    for spelled in ["vhostuser", "&#118;hostuser"] {
+        let input = domain(&format!(
+            "<interface type='{spelled}'><source type='unix' path='{}' mode='server'/></interface>",
+            path.display()
+        ));
+        for operation in ["prepare", "start", "migrate", "restore"] {
+            let (code, stdout, stderr) = hook(operation, &input);
+            assert_eq!((code, stdout.as_str(), stderr.lines().count()), (1, "", 1), "{operation}: {stderr}");
+            let begins = format!(
+                "vhost-accord: socket-directory-missing: {}: not there; ",
+                path.parent().unwrap().display()
+            );
+            assert!(stderr.starts_with(&begins) && stderr.contains("; mend: "), "{stderr}");
+        }
+        for operation in ["started", "stopped", "release", "reconnect", "attach", "unheard-of"] {
+            assert_eq!(hook(operation, &input), silent(), "{operation}");
+        }
+    }
+}
+
+#[test]
+fn input_that_never_comes_is_not_waited_for() {
+    let begun = Instant::now();
+    let mut command = Command::new(PROGRAM);
+    let mut child =
+        command.arg0(HOOK).args(["vm", "prepare", "begin", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let input = child.stdin.take();
+    assert!(child.wait().unwrap().success());
+    drop(input);
+    let took = begun.elapsed();
+    assert!((Duration::from_millis(1900)..Duration::from_secs(4)).contains(&took), "{took:?}");
+}
+
+#[test]
+fn inspect_shows_what_the_hook_sees() {
+    let input = domain(
+        "<interface type='vhostuser'><source type='unix' path='/run/vhu1' mode='client'><reconnect enabled='yes' timeout='3'/></source></interface>",
+    );
+    let output = fed(Command::new(PROGRAM).args(["inspect", "-", "--json"]), &input);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["domain"]["endpoints"][0]["path"], "/run/vhu1");
+    assert_eq!((json["version"].as_u64(), json["memory_is_shared"].as_bool()), (Some(1), Some(true)));
+    let output = fed(Command::new(PROGRAM).args(["inspect", "-"]), &input);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("interface  /run/vhu1  client  3 s"), "{text}");
+    assert_eq!(fed(Command::new(PROGRAM).args(["inspect", "-"]), "<network/>").status.code(), Some(1));
+}
