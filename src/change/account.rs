@@ -2,7 +2,7 @@
 //! Groups, users and memberships.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -38,12 +38,17 @@ pub fn undo(
     if before.is_some() {
         return Ok(Undone::AlreadyBack);
     }
-    // One that was killed after it took the account back has the backups still to do.
+    if now.is_none() && left_in_shadow(root, item)? {
+        // The tools take out only what is in both.
+        make(root, item)?;
+        remove(root, item)?;
+    }
     if now.is_some()
         && let Err(why) = remove(root, item)
     {
         return Ok(Undone::InUse(format!("{why:#}")));
     }
+    // One that was killed after it took the account back has the backups still to do.
     for (path, state) in backups {
         file::restore(root, path, state.as_ref())?;
     }
@@ -57,4 +62,22 @@ fn remove(root: &Root, item: &Item) -> Result<()> {
         Item::Member(Member { user, group }) => tool::membership(root, &["--delete", user, group]),
         _ => bail!("{} is no account", item.target()),
     }
+}
+
+/// The tools write the open database first: killed between, they leave the other one's entry behind.
+fn left_in_shadow(root: &Root, item: &Item) -> Result<bool> {
+    let (file, name) = match item {
+        Item::User(User { name, .. }) => ("/etc/shadow", name),
+        Item::Group(Group { name, .. }) | Item::Member(Member { group: name, .. }) => ("/etc/gshadow", name),
+        _ => return Ok(false),
+    };
+    let text = root.read_text(Path::new(file))?.unwrap_or_default();
+    let entry = text.lines().find_map(|line| line.strip_prefix(name.as_str())?.strip_prefix(':'));
+    let lists = |entry: &str, user: &str| {
+        entry.rsplit(':').next().is_some_and(|members| members.split(',').any(|member| member == user))
+    };
+    Ok(entry.is_some_and(|entry| match item {
+        Item::Member(Member { user, .. }) => lists(entry, user),
+        _ => true,
+    }))
 }

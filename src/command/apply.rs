@@ -75,7 +75,7 @@ fn round(
 ) -> Result<Survey> {
     let plan = Plan::of(&survey)?;
     if plan.is_empty() {
-        return reload_overdue(root, manager, survey);
+        return catch_up(root, manager, survey);
     }
     preflight::check(root, &plan.changes)?;
     output.steps.extend(plan.steps(&survey));
@@ -91,19 +91,23 @@ fn round(
     for grant in &plan.grants {
         grant::make(root, grant)?;
     }
-    if plan.changes.iter().any(|change| matches!(change.item, Item::Link(_))) {
-        pick_up_hook(root, manager, &survey)?;
-    }
     // Afterwards the group has its number: what was asked for once is not asked for again.
-    reload_overdue(root, manager, Survey::take(root, manager, Options::default())?)
+    catch_up(root, manager, Survey::take(root, manager, Options::default())?)
 }
 
-/// An apply that was killed after it wrote its last drop-in leaves nothing to change, and a systemd that knows none of it.
-fn reload_overdue(root: &Root, manager: &dyn ServiceManager, survey: Survey) -> Result<Survey> {
-    if !survey.reload_overdue() {
+/// Lets systemd and libvirt read what is on disk. Asked of them, not concluded from what was changed: an apply that was
+/// killed after its last change leaves nothing to change, and daemons that know none of it.
+fn catch_up(root: &Root, manager: &dyn ServiceManager, survey: Survey) -> Result<Survey> {
+    let waits_for_hook = survey.findings().iter().any(|finding| finding.id == "hook-not-picked-up");
+    if !survey.reload_overdue() && !waits_for_hook {
         return Ok(survey);
     }
-    manager.reload()?;
+    if survey.reload_overdue() {
+        manager.reload()?;
+    }
+    if waits_for_hook {
+        pick_up_hook(root, manager, &survey)?;
+    }
     Survey::take(root, manager, Options::default())
 }
 

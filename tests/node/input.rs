@@ -36,7 +36,10 @@ fn others_than_root_and_nodes_without_systemd_are_refused() {
         let output = node.accord(usage);
         assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{usage}: {output}");
     }
-    refused(&node.accord("service nosuch"), "expected vswitchd-pre or vswitchd-post");
+    refused(
+        &node.accord("service nosuch"),
+        "service nosuch: expected dataplane-pre, vswitchd-pre or vswitchd-post",
+    );
     refused(&node.accord("plan --root /nowhere"), "/nowhere");
     same_as(&node, &before, "after what was refused");
 }
