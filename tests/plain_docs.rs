@@ -28,6 +28,14 @@ fn the_readme_has_every_key() {
 }
 
 #[test]
+fn the_findings_have_every_rule_of_the_hook() {
+    let row = |rule: &vhost_accord::hook::Rule| {
+        format!("| `{}` | {} | {} |", rule.id, rule.family.name(), rule.cause)
+    };
+    expect(FINDINGS, &vhost_accord::hook::RULES.into_iter().flatten().map(row).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_findings_have_every_rule() {
     let row = |rule: &vhost_accord::rules::Rule| {
         let level = match rule.level {

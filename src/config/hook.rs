@@ -41,6 +41,11 @@ impl Family {
         ("sockets", Family::Sockets),
         ("memory", Family::Memory),
     ];
+
+    /// As it is written in `on-problem`.
+    pub fn name(self) -> &'static str {
+        Family::ALL.into_iter().find(|(_, family)| *family == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// The keys `on-problem`, `on-error` and `hook-deadline`.
