@@ -10,7 +10,7 @@ use crate::accord::item::{Item, Subject};
 use crate::change::{grant, stale};
 use crate::facts::Known;
 use crate::facts::live::{port_sockets, read_switch};
-use crate::lock::Lock;
+use crate::lock::{Busy, Lock};
 use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd::image::Image;
@@ -29,7 +29,10 @@ pub fn run(moment: &str) -> Result<Outcome> {
 /// A dataplane with a new identity is about to start, and the old one has stopped: what waited for that is done. An `apply`
 /// that restarts it does the same by itself and holds the lock.
 fn before_dataplane(root: &Root) -> Result<()> {
-    let _lock = Lock::take(root)?;
+    let _lock = match Lock::take(root) {
+        Err(error) if error.is::<Busy>() => return Ok(()),
+        taken => taken?,
+    };
     let mut survey = Survey::take(root, &Image::new(root), Options::default())?;
     let mut plan = Plan::of(&survey)?;
     let state = |item: &Item| match item {
