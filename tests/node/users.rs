@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! OVS as another user than the distribution's: as `openvswitch`, as root, and back again.
 
-use super::support::{Node, on_every_node};
+use super::support::{Node, on_every_node, on_nodes};
 
 on_every_node!(ovs_runs_as_openvswitch, ovs_runs_as_root, the_classical_recipe_is_called_what_it_is);
+
+/// The two shapes in which the old dataplane goes about its files differently: with all of root's capabilities, and without.
+mod by_hand {
+    use super::*;
+
+    on_nodes!(bookworm = "bookworm": a_restart_by_hand_hands_over);
+    on_nodes!(rhel_2_9 = "rhel-2.9": a_restart_by_hand_hands_over);
+}
 
 const BOTH: &str = "modes = dpdkvhostuserclient dpdkvhostuser\\n";
 
@@ -105,4 +113,27 @@ fn the_classical_recipe_is_called_what_it_is(kind: &'static str) {
     node.apply("--restart");
     node.agrees("after going on to grants");
     node.start("vmc", false);
+}
+
+/// `apply` without `--restart`, and an operator who restarts OVS when it suits.
+fn a_restart_by_hand_hands_over(kind: &'static str) {
+    let node = Node::up(kind);
+    let restart = format!("systemctl restart {} libvirtd", node.switch());
+    for (user, expected) in [("openvswitch", "openvswitch:hugetlbfs 0022"), ("root", "root:")] {
+        node.configure(&format!("{BOTH}dataplane-user = {user}\\n"));
+        let output = node.apply_anyway("");
+        assert!(output.stdout.contains("waits: ovs-vswitchd"), "{output}");
+        let (code, findings) = node.check();
+        assert_eq!(code, 2, "{findings:?}");
+        assert!(
+            findings.iter().any(|line| line.starts_with("dataplane-identity ovs-vswitchd")),
+            "{findings:?}"
+        );
+        node.sh(&restart);
+        node.wait_for("OVS", "ovs-appctl --timeout=5 version");
+        node.agrees(&format!("after a restart by hand as {user}"));
+        assert!(node.process("ovs-vswitchd").0.starts_with(expected), "{:?}", node.process("ovs-vswitchd"));
+        node.start("vmc", false);
+        node.start("vms", false);
+    }
 }
