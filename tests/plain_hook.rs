@@ -101,7 +101,7 @@ fn input_that_never_comes_is_not_waited_for() {
     assert!(child.wait().unwrap().success());
     drop(input);
     let took = begun.elapsed();
-    assert!((Duration::from_millis(1900)..Duration::from_secs(4)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(1900)..Duration::from_secs(8)).contains(&took), "{took:?}");
 }
 
 #[test]
