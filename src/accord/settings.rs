@@ -56,17 +56,18 @@ pub(super) fn decide(
     let conf_group =
         conf_group.filter(|_| config.managed.has("qemu-conf") && hypervisor.conf != QemuConf::Missing);
     let named = conf_group.as_deref().map(|name| group_number(profile, shared, name)).transpose()?;
-    let (group, gid) = named.unwrap_or_else(|| (hypervisor.group.name.clone(), hypervisor.group.gid));
-    // A member of the shared group stays one when that gets another number.
+    // Who is in the shared group stays in it when that gets another number.
     let before = profile.accounts.shared.as_ref().map(|group| group.gid);
     let settled = |gid: u32| if Some(gid) == before { shared.gid } else { gid };
+    let (group, gid) =
+        named.unwrap_or_else(|| (hypervisor.group.name.clone(), settled(hypervisor.group.gid)));
     Ok(Some(QemuAccord {
         user: hypervisor.user.name.clone(),
         uid: hypervisor.user.uid,
         group,
         gid,
         groups: hypervisor.groups.iter().map(|gid| settled(*gid)).collect(),
-        grant_gid: hypervisor.own_group.gid,
+        grant_gid: settled(hypervisor.own_group.gid),
         grant_group: hypervisor.own_group.name.clone(),
         daemon_unit: hypervisor.daemon_unit.clone(),
         conf_group,
