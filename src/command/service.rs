@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `service`: what the dataplane's units call before and after its start. Bounded, and never in its way: the units ignore
-//! how it ends.
+//! `service`: what the dataplane's units call before and after its start. Never in its way: the units ignore how it ends.
+//! OVSDB has its limit; reading the accounts has none of ours, and the unit's own start timeout holds for it.
 
 use anyhow::{Result, bail};
 
