@@ -290,7 +290,12 @@ fn every_operation_whatever_comes(node: &Node) {
         }
         for input in inputs.iter().filter(|input| input.contains("wrong")) {
             let output = node.try_sh(&format!("{HOOK} vms {operation} begin - {input}"));
-            assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{operation} {input}: {output}{}", told(node));
+            assert_eq!(
+                (output.code, output.stdout.as_str()),
+                (1, ""),
+                "{operation} {input}: {output}{}",
+                told(node)
+            );
         }
     }
     node.configure(BOTH);
