@@ -10,7 +10,7 @@ use crate::config::{Config, GidMismatch};
 use crate::facts::accounts::Accounts;
 use crate::facts::live::Live;
 use crate::facts::mounts;
-use crate::facts::state::observe;
+use crate::facts::state::{Observed, observe};
 use crate::journal::{Entry, Journal};
 use crate::paths;
 use crate::profile::Profile;
@@ -30,7 +30,7 @@ pub struct Survey {
     /// What an earlier `apply` left.
     pub journal: Journal,
     /// Every item of the accord with what is there.
-    pub observed: Vec<Change>,
+    pub observed: Vec<Observed>,
     /// What runs; none in an image.
     pub live: Option<Live>,
     /// The accounts, for names.
@@ -63,7 +63,7 @@ impl Survey {
             Accord::new(&config, &Ground { profile: &profile, mounted: &mounted, program: &program })?;
         accounts.announce(&accord.group.name, accord.group.gid);
         let observe =
-            |item: &Item| Ok(Change { before: observe(root, &accounts, item)?, item: item.clone() });
+            |item: &Item| Ok(Observed { before: observe(root, &accounts, item)?, item: item.clone() });
         let observed = accord.items.iter().map(observe).collect::<Result<_>>()?;
         let live = root.is_live().then(|| Live::read(root, manager, &profile, &accord)).transpose()?;
         Ok(Survey { config, profile, accord, journal, observed, live, accounts })
@@ -71,8 +71,7 @@ impl Survey {
 
     /// What does not hold and is ours to make now.
     pub fn changes(&self) -> Vec<Change> {
-        let due =
-            |change: &&Change| !change.before.satisfies(&change.item) && !self.waits_for_stop(&change.item);
+        let due = |change: &&Change| !change.holds() && !self.waits_for_stop(&change.item);
         self.observed.iter().filter(due).cloned().collect()
     }
 
@@ -83,7 +82,9 @@ impl Survey {
         };
         let runs_as = |name: &str| {
             let user = self.accounts.user(name);
-            user.is_some_and(|user| live.dataplane.iter().any(|process| process.uid.effective == user.uid))
+            user.is_some_and(|user| {
+                live.dataplane.iter().any(|process| process.status.uid.effective == user.uid)
+            })
         };
         match item {
             Item::Owner(owner) => matches!(owner.subject, Subject::DataplaneState | Subject::RunDirectory),

@@ -5,9 +5,10 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::Outcome;
+use crate::access::owner_text;
 use crate::accord::Obstacle;
 use crate::change::grant::{self, Grant};
-use crate::change::{Change, diff, owner_text};
+use crate::change::{Change, diff};
 use crate::cli::PlanArgs;
 use crate::journal::Entry;
 use crate::profile::QemuConf;

@@ -105,7 +105,7 @@ impl Live {
         let wanted = profile.hypervisor.as_ref().and_then(|found| found.daemon_unit.strip_suffix(".service"));
         let libvirt = processes::by_name(root, &daemons)?
             .into_iter()
-            .find(|process| Some(process.name.as_str()) == wanted);
+            .find(|process| Some(process.status.name.as_str()) == wanted);
         let conf = root.find(Path::new(paths::QEMU_CONF))?;
         let daemon = profile.hypervisor.as_ref().map(|found| units.unit(&found.daemon_unit)).transpose()?;
         let changed = daemon.flatten().and_then(|unit| unit.state_change_timestamp);
@@ -128,14 +128,14 @@ impl Live {
     /// with a database, logs or a run directory that are already its successor's.
     pub fn keeps_its_state(&self, accord: &Accord) -> bool {
         let Some(wanted) = &accord.dataplane else { return false };
-        self.dataplane
-            .iter()
-            .any(|process| process.uid.effective != wanted.uid && !process.identity().has_dac_override())
+        self.dataplane.iter().any(|process| {
+            process.status.uid.effective != wanted.uid && !process.identity().has_dac_override()
+        })
     }
 
     /// ovs-vswitchd.
     pub fn vswitchd(&self) -> Option<&Process> {
-        self.dataplane.iter().find(|process| process.name == "ovs-vswitchd")
+        self.dataplane.iter().find(|process| process.status.name == "ovs-vswitchd")
     }
 }
 

@@ -46,18 +46,9 @@ pub struct Started {
 pub struct Process {
     /// Its number in our pid namespace.
     pub pid: u32,
-    /// Its name (`comm`), at most 15 bytes.
-    pub name: String,
-    /// User ids.
-    pub uid: Ids,
-    /// Group ids.
-    pub gid: Ids,
-    /// Supplementary groups.
-    pub groups: Vec<u32>,
-    /// File mode creation mask; `None` on kernels before 4.7, which do not tell.
-    pub umask: Option<u32>,
-    /// Effective capabilities, one bit each (`CapEff`).
-    pub cap_eff: u64,
+    /// Its name, ids, groups and capabilities.
+    #[serde(flatten)]
+    pub status: Status,
     /// When it started.
     pub started: Started,
     /// The program it runs; `None` when we may not know. ` (deleted)` is appended after an upgrade.
@@ -70,19 +61,19 @@ pub struct Process {
 }
 
 /// What `/proc/PID/status` says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// `Name`.
+    /// Its name (`comm`), at most 15 bytes.
     pub name: String,
-    /// `Uid`.
+    /// User ids.
     pub uid: Ids,
-    /// `Gid`.
+    /// Group ids.
     pub gid: Ids,
-    /// `Groups`.
+    /// Supplementary groups.
     pub groups: Vec<u32>,
-    /// `Umask`.
+    /// File mode creation mask; `None` on kernels before 4.7, which do not tell.
     pub umask: Option<u32>,
-    /// `CapEff`.
+    /// Effective capabilities, one bit each.
     pub cap_eff: u64,
 }
 
@@ -154,8 +145,9 @@ pub fn by_pid(root: &Root, pid: u32) -> Option<Process> {
 impl Process {
     /// Who the kernel takes it for when it opens or connects.
     pub fn identity(&self) -> Identity {
-        let (uid, gid, groups) = (self.uid.fs, self.gid.fs, self.groups.clone());
-        Identity { uid, gid, groups, capabilities: self.cap_eff }
+        let status = &self.status;
+        let (uid, gid, groups) = (status.uid.fs, status.gid.fs, status.groups.clone());
+        Identity { uid, gid, groups, capabilities: status.cap_eff }
     }
 }
 
@@ -179,12 +171,7 @@ fn read(root: &Root, pid: u32, wanted: &[&[u8]], boot: i128) -> Result<Option<Pr
     let ours = link(root, Path::new("/proc/self/ns/mnt"));
     Ok(Some(Process {
         pid,
-        name: status.name,
-        uid: status.uid,
-        gid: status.gid,
-        groups: status.groups,
-        umask: status.umask,
-        cap_eff: status.cap_eff,
+        status,
         started: Started { since_boot, at: boot + i128::from(since_boot) },
         exe: link(root, &dir.join("exe")),
         cmdline: arguments(&cmdline),

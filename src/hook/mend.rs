@@ -112,7 +112,7 @@ fn granted(
         return Ok(None);
     };
     let made_by_switch = match &facts.vswitchd {
-        Vswitchd::Running(Some(process)) => node.uid == process.uid.fs,
+        Vswitchd::Running(Some(process)) => node.uid == process.status.uid.fs,
         _ => node.uid == 0 || agreed.dataplane.as_ref().is_some_and(|dataplane| dataplane.uid == node.uid),
     };
     let wanted = made_by_switch && node.kind == Kind::Socket && socket.liveness == Liveness::Listening;

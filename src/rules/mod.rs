@@ -14,9 +14,9 @@ mod units;
 use serde::Serialize;
 
 use crate::accord::Accord;
-use crate::change::Change;
 use crate::facts::accounts::Accounts;
 use crate::facts::live::Live;
+use crate::facts::state::Observed;
 use crate::profile::Profile;
 
 /// How much it matters.
@@ -55,7 +55,7 @@ pub struct Case<'a> {
     /// The node by looking.
     pub profile: &'a Profile,
     /// The accord's items with what is there.
-    pub observed: &'a [Change],
+    pub observed: &'a [Observed],
     /// What runs; none in an image.
     pub live: Option<&'a Live>,
     /// Names for numbers.

@@ -3,7 +3,7 @@
 
 use super::sockets::qemu_identity;
 use super::{Case, Evidence, Level, Rule};
-use crate::access::{Wish, may};
+use crate::access::{Wish, may, owner_text};
 use crate::config::ServerAccess;
 use crate::facts::paths::PathFact;
 use crate::root::Kind;
@@ -29,7 +29,7 @@ fn reached(case: &Case<'_>, kind: Kind, wish: Wish) -> Vec<Evidence> {
     for guarded in live.guarded.iter().filter(|guarded| guarded.kind == kind) {
         let PathFact::Present { chain, .. } = &guarded.fact else { continue };
         let Some(node) = chain.last().filter(|_| may(&qemu, chain, wish).is_allowed()) else { continue };
-        let seen = crate::change::owner_text(case.names, node.uid, node.gid, node.mode);
+        let seen = owner_text(case.names, node.uid, node.gid, node.mode);
         let mend = match case.accord.server_access {
             Some(ServerAccess::Umask) => "set server-access=grant, then vhost-accord apply --restart",
             Some(ServerAccess::Grant) | None => "vhost-accord apply --restart",

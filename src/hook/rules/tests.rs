@@ -9,7 +9,7 @@ use crate::config::PortType;
 use crate::facts::domains::{SocketMode, parse_domain};
 use crate::facts::hugepages::Pool;
 use crate::facts::ovsdb::{Join, SwitchConfig, VhostPort};
-use crate::facts::processes::{Ids, Process, Started};
+use crate::facts::processes::{Ids, Process, Started, Status};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
@@ -51,12 +51,14 @@ fn vswitchd((uid, gid): (u32, u32)) -> Vswitchd {
     let ids = |id| Ids { real: id, effective: id, saved: id, fs: id };
     Vswitchd::Running(Some(Box::new(Process {
         pid: 1,
-        name: "ovs-vswitchd".to_string(),
-        uid: ids(uid),
-        gid: ids(gid),
-        groups: Vec::new(),
-        umask: Some(0o022),
-        cap_eff: 0,
+        status: Status {
+            name: "ovs-vswitchd".to_string(),
+            uid: ids(uid),
+            gid: ids(gid),
+            groups: Vec::new(),
+            umask: Some(0o022),
+            cap_eff: 0,
+        },
         started: Started { since_boot: 0, at: 0 },
         exe: None,
         cmdline: Vec::new(),
