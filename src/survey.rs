@@ -11,6 +11,7 @@ use crate::facts::accounts::Accounts;
 use crate::facts::live::Live;
 use crate::facts::mounts;
 use crate::facts::state::{Observed, observe};
+use crate::facts::surroundings::Surroundings;
 use crate::journal::{Entry, Journal};
 use crate::paths;
 use crate::profile::Profile;
@@ -33,6 +34,8 @@ pub struct Survey {
     pub observed: Vec<Observed>,
     /// What runs; none in an image.
     pub live: Option<Live>,
+    /// What else has a say.
+    pub surroundings: Surroundings,
     /// The accounts, for names.
     pub accounts: Accounts,
 }
@@ -66,7 +69,8 @@ impl Survey {
             |item: &Item| Ok(Observed { before: observe(root, &accounts, item)?, item: item.clone() });
         let observed = accord.items.iter().map(observe).collect::<Result<_>>()?;
         let live = root.is_live().then(|| Live::read(root, manager, &profile, &accord)).transpose()?;
-        Ok(Survey { config, profile, accord, journal, observed, live, accounts })
+        let surroundings = Surroundings::read(root, &accord)?;
+        Ok(Survey { config, profile, accord, journal, observed, live, surroundings, accounts })
     }
 
     /// What does not hold and is ours to make now.
@@ -115,6 +119,7 @@ impl Survey {
             profile: &self.profile,
             observed: &self.observed,
             live: self.live.as_ref(),
+            surroundings: &self.surroundings,
             names: &self.accounts,
         })
     }

@@ -14,6 +14,7 @@ pub mod paths;
 pub mod processes;
 pub mod sockets;
 pub mod state;
+pub mod surroundings;
 pub mod vswitchd;
 
 pub use known::Known;

@@ -3,12 +3,15 @@
 
 mod accounts;
 mod hook;
+mod hugepages;
 mod paths;
 mod presence;
 mod processes;
 mod qemu_conf;
 mod reach;
+mod security;
 mod sockets;
+mod switch;
 mod units;
 
 use serde::Serialize;
@@ -17,6 +20,7 @@ use crate::accord::Accord;
 use crate::facts::accounts::Accounts;
 use crate::facts::live::Live;
 use crate::facts::state::Observed;
+use crate::facts::surroundings::Surroundings;
 use crate::profile::Profile;
 
 /// How much it matters.
@@ -58,6 +62,8 @@ pub struct Case<'a> {
     pub observed: &'a [Observed],
     /// What runs; none in an image.
     pub live: Option<&'a Live>,
+    /// What else has a say.
+    pub surroundings: &'a Surroundings,
     /// Names for numbers.
     pub names: &'a Accounts,
 }
@@ -112,20 +118,25 @@ pub struct Finding {
     pub restart: Option<String>,
 }
 
-/// Every rule there is. A new one is a line in its family's list; a new family a file and a line here.
+/// Every family with its rules. A new rule is a line in its family's list; a new family a file and a line here.
+pub const FAMILIES: [(&str, &[Rule]); 12] = [
+    ("presence", presence::RULES),
+    ("accounts", accounts::RULES),
+    ("paths", paths::RULES),
+    ("units", units::RULES),
+    ("qemu-conf", qemu_conf::RULES),
+    ("processes", processes::RULES),
+    ("sockets", sockets::RULES),
+    ("reach", reach::RULES),
+    ("hook", hook::RULES),
+    ("switch", switch::RULES),
+    ("hugepages", hugepages::RULES),
+    ("security", security::RULES),
+];
+
+/// Every rule there is.
 pub fn catalogue() -> impl Iterator<Item = &'static Rule> {
-    let families: [&'static [Rule]; 9] = [
-        presence::RULES,
-        accounts::RULES,
-        paths::RULES,
-        units::RULES,
-        qemu_conf::RULES,
-        processes::RULES,
-        sockets::RULES,
-        reach::RULES,
-        hook::RULES,
-    ];
-    families.into_iter().flatten()
+    FAMILIES.into_iter().flat_map(|(_, rules)| rules)
 }
 
 /// Runs them all.

@@ -29,8 +29,14 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "drop-in-without-effect",
         level: Level::Broken,
-        cause: "a later drop-in, or a mask, takes back what ours says",
+        cause: "a later drop-in takes back what ours says",
         check: without_effect,
+    },
+    Rule {
+        id: "unit-masked",
+        level: Level::Broken,
+        cause: "systemd does not start it, and reads no drop-in of it: what the accord says of it counts for nothing",
+        check: masked,
     },
     Rule {
         id: "rotated-logs-owner",
@@ -132,6 +138,16 @@ fn has_effect(line: &str, unit: &UnitFact) -> bool {
         // The options of a mount that is there are the kernel's, from when it was mounted.
         _ => true,
     }
+}
+
+fn masked(case: &Case<'_>) -> Vec<Evidence> {
+    right_on_disk(case)
+        .into_iter()
+        .filter(|(_, unit)| unit.load_state == "masked")
+        .map(|(_, unit)| {
+            Evidence::mended_by(unit.name.clone(), "masked", format!("systemctl unmask {}", unit.name))
+        })
+        .collect()
 }
 
 fn rotated_logs(case: &Case<'_>) -> Vec<Evidence> {
