@@ -25,6 +25,8 @@ pub enum Command {
     Check(OutputArgs),
     /// Put back exactly what apply found
     Revert(RevertArgs),
+    /// Say what a finding means, or what the failures in logs come from and what mends them
+    Explain(ExplainArgs),
     /// Print the configuration that counts, and where each value came from
     Config(OutputArgs),
     /// Show every vhost-user endpoint, the memory and the identity in a domain XML, as the hook sees them
@@ -93,6 +95,23 @@ pub struct RevertArgs {
 pub struct InspectArgs {
     /// A domain XML, or - for standard input
     pub file: PathBuf,
+    /// JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Findings by their ids; or logs, - for standard input; or nothing for the logs in the usual places
+    #[arg(value_name = "ID|LOG")]
+    pub what: Vec<PathBuf>,
+    /// List every finding there is
+    #[arg(long)]
+    pub list: bool,
+    /// Take the logs of an unbooted image instead of the running node's
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
     /// JSON for programs
     #[arg(long)]
     pub json: bool,

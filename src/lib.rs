@@ -10,6 +10,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod edit;
+pub mod explain;
 pub mod facts;
 pub mod hook;
 pub mod journal;

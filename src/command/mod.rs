@@ -5,6 +5,7 @@ mod apply;
 mod blast;
 mod check;
 mod config;
+mod explain;
 mod inspect;
 mod plan;
 mod revert;
@@ -46,6 +47,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Apply(args) => apply::run(args),
         Command::Check(args) => check::run(args),
         Command::Revert(args) => revert::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Config(args) => config::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Hook { arguments } => std::process::exit(crate::hook::run(arguments)),
