@@ -6,6 +6,8 @@
 
 #[path = "node/agree.rs"]
 mod agree;
+#[path = "node/explain.rs"]
+mod explain;
 #[path = "node/groups.rs"]
 mod groups;
 #[path = "node/hook.rs"]

@@ -201,6 +201,13 @@ fn what_stands_in_the_way_is_said_in_one_line() {
         let error = format!("{:#}", node.survey(config).unwrap_err());
         assert!(error.starts_with(expected), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
+        // To `check` it is a finding: the node is broken, not the program.
+        let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_vhost-accord"));
+        let output = check.args(["check", "--json", "--root"]).arg(node.0.path()).output().unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let id = expected.split(':').next().unwrap();
+        assert_eq!((output.status.code(), json["findings"][0]["id"].as_str()), (Some(2), Some(id)));
+        assert!(vhost_accord::catalogue::find(id).is_some(), "explain {id}");
     }
 }
 

@@ -180,3 +180,45 @@ fn a_hostile_log_is_bounded() {
     assert_eq!(source.cut.as_deref(), Some("only the last 16 of 20 MiB"));
     assert!(file(Path::new("/"), &mut reading).is_err(), "a directory is no log");
 }
+
+fn run(arguments: &[&str], stdin: &str) -> (Option<i32>, String, String) {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vhost-accord"));
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn nothing_in_a_log_moves_the_terminal_or_gets_into_a_command() {
+    let line = "Failed to bind socket to /x/$(reboot)\u{1b}[2J; rm -rf /: Permission denied\nerror \u{1b}]0;x\u{7}\n";
+    let (_, out, _) = run(&["explain", "-"], line);
+    assert!(out.contains("qemu-bind-denied (permission): /x/$(reboot)\\u{1b}[2J; rm -rf /\n"), "{out}");
+    assert!(!out.contains('\u{1b}') && !out.contains('\u{7}'), "{out}");
+    assert!(out.contains("1 line looks like an error, and is not known here:"), "{out}");
+    let mends: Vec<&str> = out.lines().filter(|line| line.trim_start().starts_with("mend:")).collect();
+    assert!(mends.len() == 1 && !mends[0].contains("reboot"), "{mends:?}");
+    let (_, json, _) = run(&["explain", "--json", "-"], line);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((json["explained"][0]["count"].as_u64(), json["unknown"].as_u64()), (Some(1), Some(1)));
+    assert_eq!(json["explained"][0]["class"], "permission");
+}
+
+#[test]
+fn pages_and_typos() {
+    let (code, out, _) = run(&["explain", "hook-missing", "port-missing"], "");
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with("hook-missing: broken; check;") && out.contains("\nport-missing: "), "{out}");
+    let (code, _, error) = run(&["explain", "hook-mising"], "");
+    assert_eq!((code, error.contains("did you mean hook-missing?")), (Some(1), true), "{error}");
+    let (code, _, error) = run(&["explain", "hook-missing", "-"], "");
+    assert_eq!((code, error.contains("not both at once")), (Some(1), true), "{error}");
+    let (_, list, _) = run(&["explain", "--list"], "");
+    assert_eq!(list.lines().count(), catalogue::entries().len());
+    let (code, out, _) = run(&["explain", "-"], "all is well\n");
+    assert_eq!((code, out.contains("Nothing in it is known")), (Some(0), true), "{out}");
+}

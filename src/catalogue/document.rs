@@ -31,18 +31,10 @@ Words: the *dataplane* is the switch, `ovs-vswitchd` and `ovsdb-server`. The *sh
 const OBSTACLES: &str = "
 ## What stops `plan` and `apply`
 
-Here going on would break the node, or cannot come out right. Nothing is changed; one line says what is in the way and
-what to do, and the exit code is 1. `check` reports it as a finding that is broken, with exit code 2: what else does not
-agree is found once it is out of the way.
-
-| Id | What is in the way |
-|---|---|
-| group-gid-taken | the number for the shared group belongs to another group |
-| group-missing | the configuration names a group that does not exist |
-| group-sources-disagree | a name service that is asked first gives the shared group another number |
-| dataplane-user-missing | the configuration names a user that does not exist |
-| dataplane-user-not-supported | OVS's units have no way to give its daemons a user |
-| qemu-conf-invalid | libvirt would not start with this qemu.conf (`check` finds it among the others) |
+Where going on would break the node, or cannot come out right, nothing is changed; one line says what is in the way and
+what to do, and the exit code is 1. Those are the findings of the family *obstacles*, `group-sources-disagree` where the
+number of the shared group depends on it, and `qemu-conf-invalid`. `check` reports an obstacle as its only finding, with
+exit code 2: what else does not agree is found once it is out of the way.
 
 `apply` also stops before its first change where a filesystem is read-only or full, and where another `vhost-accord` is
 changing the node.

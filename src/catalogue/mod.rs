@@ -4,6 +4,7 @@
 
 mod document;
 mod node;
+mod obstacles;
 mod sockets;
 mod workarounds;
 
@@ -40,7 +41,7 @@ const fn page(
     Page { id, effect, see, mend, source }
 }
 
-const PAGES: [&[Page]; 3] = [node::PAGES, sockets::PAGES, workarounds::PAGES];
+const PAGES: [&[Page]; 4] = [node::PAGES, sockets::PAGES, workarounds::PAGES, obstacles::PAGES];
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,6 +84,10 @@ pub fn entries() -> Vec<Entry> {
             let (id, level, cause) = (rule.id, rule.level, rule.cause);
             entries.push(Entry { id, level, family, checked: true, hook, cause, page: find_page(id) });
         }
+    }
+    for (id, cause) in obstacles::CAUSES {
+        let (level, family) = (Level::Broken, "obstacles");
+        entries.push(Entry { id, level, family, checked: true, hook: None, cause, page: find_page(id) });
     }
     for rule in hooks {
         if entries.iter().all(|entry| entry.id != rule.id) {

@@ -143,8 +143,12 @@ fn text(output: &Output) -> String {
         text.push_str(&format!("{} more lines of other failures were left out\n", output.dropped));
     }
     if output.unknown > 0 {
-        let lines = report::count(usize::try_from(output.unknown).unwrap_or(usize::MAX), "line");
-        text.push_str(&format!("{lines} look like errors, and are not known here:\n"));
+        let (verb, them) = if output.unknown == 1 {
+            ("line looks like an error", "is")
+        } else {
+            ("lines look like errors", "are")
+        };
+        text.push_str(&format!("{} {verb}, and {them} not known here:\n", output.unknown));
         for line in &output.examples {
             text.push_str(&format!("    {}\n", one_line(line)));
         }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -105,11 +106,10 @@ pub fn stream(name: &str, input: impl Read, reading: &mut Reading) -> Result<u64
 /// A file that someone named.
 pub fn file(path: &Path, reading: &mut Reading) -> Result<Source> {
     let name = path.display().to_string();
-    let open = || {
-        std::os::unix::fs::OpenOptionsExt::custom_flags(File::options().read(true), OFlag::O_NONBLOCK.bits())
-            .open(path)
-    };
-    let file = open().with_context(|| format!("opening {name}"))?;
+    // A FIFO that nobody writes to shall not hold us.
+    let mut options = File::options();
+    let file = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    let file = file.with_context(|| format!("opening {name}"))?;
     if file.metadata()?.is_dir() {
         bail!("{name} is a directory");
     }
