@@ -14,7 +14,7 @@ use crate::facts::Known;
 use crate::facts::domains::{Endpoint, EndpointKind};
 use crate::facts::hugepages;
 use crate::facts::mounts;
-use crate::facts::ovsdb::{Join, Ovsdb};
+use crate::facts::ovsdb::{Join, Ovsdb, Question};
 use crate::facts::paths::{PathFact, chain_of, read_node};
 use crate::facts::sockets::{self, Liveness};
 use crate::facts::vswitchd::Vswitchd;
@@ -93,18 +93,21 @@ impl Facts {
             endpoints.filter(on_switch).filter_map(|endpoint| endpoint.path.as_deref()).collect();
         let asks_switch = !asked.is_empty();
         let limit = deadline.saturating_duration_since(Instant::now()) / 2;
-        let nothing = || Known::Unknown("not asked for".to_string());
-        let switch = known.unwrap_or_else(|| if asks_switch { ask(root, &asked, limit) } else { nothing() });
+        // The database works on its answer while we look at the rest.
+        let question = (known.is_none() && asks_switch).then(|| ask(root, &asked, limit));
         let vswitchd =
             if asks_switch { Vswitchd::read(root) } else { Vswitchd::Unknown("not asked for".to_string()) };
         let (directories, sockets) = places(root, subject);
+        let memory = Known::from(needs(root, subject));
+        let answer = question.map(|question| Known::from(question.and_then(Question::answer)));
+        let nothing = || Known::Unknown("not asked for".to_string());
         Facts {
-            switch,
+            switch: known.or(answer).unwrap_or_else(nothing),
             asks_switch,
             vswitchd,
             directories,
             sockets,
-            memory: Known::from(needs(root, subject)),
+            memory,
         }
     }
 
@@ -159,9 +162,8 @@ fn is_young(since_boot: u64) -> bool {
     now.is_ok_and(|now| now.saturating_sub(Duration::from_nanos(since_boot)) < YOUNG)
 }
 
-fn ask(root: &Root, paths: &[&Path], limit: Duration) -> Known<Join> {
-    let ask = || Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), limit)?.join(paths);
-    Known::from(ask())
+fn ask<'a>(root: &Root, paths: &[&'a Path], limit: Duration) -> Result<Question<'a>> {
+    Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), limit)?.ask(paths)
 }
 
 /// Directories are read once each, however many sockets are in them.
