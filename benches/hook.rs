@@ -22,7 +22,7 @@ const WARM_UP: usize = 5;
 const PORTS: usize = 2000;
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 /// Instructions a case may cost (millions), with room for another compiler's taste.
-const LIMITS: [(&str, f64); 3] = [("no vhost-user", 1.0), ("2 ports", 3.5), ("2 ports, OVSDB", 4.0)];
+const LIMITS: [(&str, f64); 3] = [("no vhost-user", 0.8), ("2 ports", 2.5), ("2 ports, OVSDB", 3.0)];
 /// QEMU and the dataplane.
 const UID: u32 = 64055;
 const GID: u32 = 42477;
@@ -34,7 +34,7 @@ struct Case {
     ovsdb: bool,
 }
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 16] = [
     case("/bin/true", "/bin/true", "none.xml", false),
     case("no-op in Rust", "/noop", "none.xml", false),
     case("no vhost-user", "/hooks/qemu", "none.xml", false),
@@ -44,6 +44,8 @@ const CASES: [Case; 15] = [
     case("2 ports, bash", "/hook.sh", "2.xml", false),
     case("2 ports, python", "/hook.py", "2.xml", false),
     case("64 ports", "/hooks/qemu", "64.xml", false),
+    // The floor: OVSDB's own time is in it, and nothing else.
+    case("OVSDB asked, no more", "/floor", "2.xml", true),
     case("2 ports, OVSDB", "/hooks/qemu", "2.xml", true),
     case("2 ports, OVSDB, bash", "/hook.sh", "2.xml", true),
     case("2 ports, OVSDB, python", "/hook.py", "2.xml", true),
@@ -141,9 +143,11 @@ fn build(tree: &Path) {
     let flags =
         ["--edition=2024", "-Copt-level=3", "-Clto=fat", "-Ccodegen-units=1", "-Cstrip=symbols", "-o"];
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_string());
-    let built =
-        Command::new(rustc).args(flags).arg(tree.join("noop")).arg(format!("{BENCHES}/noop.rs")).status();
-    assert!(built.unwrap().success());
+    for program in ["noop", "floor"] {
+        let source = format!("{BENCHES}/{program}.rs");
+        let built = Command::new(&rustc).args(flags).arg(tree.join(program)).arg(source).status();
+        assert!(built.unwrap().success());
+    }
     // A process of the right name, which is all that is asked of ovs-vswitchd here.
     fs::copy("/bin/sleep", tree.join("ovs-vswitchd")).unwrap();
 }
@@ -188,6 +192,11 @@ fn run(tree: &Path, check: bool) -> ExitCode {
     let vswitchd = Daemon(Command::new("/ovs-vswitchd").arg("9999").spawn().unwrap());
     fs::write("/run/openvswitch/ovs-vswitchd.pid", format!("{}\n", vswitchd.0.id())).unwrap();
     let _ovsdb = database();
+    // For those who look for where the time goes: a shell in the tree.
+    if std::env::var_os("VHOST_ACCORD_BENCH_SHELL").is_some() {
+        let _ = Command::new("/bin/bash").status();
+        return ExitCode::SUCCESS;
+    }
     if check { count_all() } else { measure_all() }
 }
 

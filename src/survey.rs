@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::accord::item::{Group, Subject, User};
+use crate::accord::item::{Group, User};
 use crate::accord::{Accord, Ground, Item};
 use crate::change::Change;
 use crate::config::{Config, GidMismatch};
@@ -91,7 +91,7 @@ impl Survey {
             })
         };
         match item {
-            Item::Owner(owner) => matches!(owner.subject, Subject::DataplaneState | Subject::RunDirectory),
+            Item::Owner(owner) => owner.is_state(),
             Item::User(User { name, .. }) | Item::Group(Group { name, .. }) => runs_as(name),
             _ => false,
         }

@@ -16,6 +16,8 @@ mod hook;
 mod input;
 #[path = "node/legacy.rs"]
 mod legacy;
+#[path = "node/service.rs"]
+mod service;
 #[path = "node/steps.rs"]
 mod steps;
 #[path = "node/support.rs"]

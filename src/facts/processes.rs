@@ -142,7 +142,26 @@ pub fn by_pid(root: &Root, pid: u32) -> Option<Process> {
     read(root, pid, &[comm.trim_ascii_end()], boot_time().ok()?).ok()?
 }
 
+/// The same with no more than a hook has time for: without its program, arguments and mounts.
+pub fn brief(root: &Root, pid: u32) -> Option<Process> {
+    let file = |name: &str| root.read(Path::new(&format!("/proc/{pid}/{name}"))).ok().flatten();
+    let status = file("status").filter(|_| root.is_live())?;
+    let status = parse_status(&String::from_utf8_lossy(&status)).ok()?;
+    Some(Process::new(pid, status, parse_start(&file("stat")?).ok()?, boot_time().ok()?))
+}
+
 impl Process {
+    fn new(pid: u32, status: Status, since_boot: u64, boot: i128) -> Process {
+        Process {
+            pid,
+            status,
+            started: Started { since_boot, at: boot + i128::from(since_boot) },
+            exe: None,
+            cmdline: Vec::new(),
+            same_mounts: None,
+        }
+    }
+
     /// Who the kernel takes it for when it opens or connects.
     pub fn identity(&self) -> Identity {
         let status = &self.status;
@@ -170,12 +189,10 @@ fn read(root: &Root, pid: u32, wanted: &[&[u8]], boot: i128) -> Result<Option<Pr
     let mounts = link(root, &dir.join("ns/mnt"));
     let ours = link(root, Path::new("/proc/self/ns/mnt"));
     Ok(Some(Process {
-        pid,
-        status,
-        started: Started { since_boot, at: boot + i128::from(since_boot) },
         exe: link(root, &dir.join("exe")),
         cmdline: arguments(&cmdline),
         same_mounts: mounts.zip(ours).map(|(theirs, ours)| theirs == ours),
+        ..Process::new(pid, status, since_boot, boot)
     }))
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use nix::time::{ClockId, clock_gettime};
 
 use super::subject::Subject;
@@ -14,12 +14,12 @@ use crate::facts::Known;
 use crate::facts::domains::{Endpoint, EndpointKind};
 use crate::facts::hugepages;
 use crate::facts::mounts;
-use crate::facts::ovsdb::{Join, Ovsdb};
-use crate::facts::paths::{PathFact, read_chain, read_node};
+use crate::facts::ovsdb::{Join, Ovsdb, Question};
+use crate::facts::paths::{PathFact, chain_of, read_node};
 use crate::facts::sockets::{self, Liveness};
 use crate::facts::vswitchd::Vswitchd;
 use crate::paths;
-use crate::root::{Kind, Root};
+use crate::root::{Kind, Reached, Root};
 
 /// A dataplane younger than this may still be making its sockets.
 const YOUNG: Duration = Duration::from_secs(30);
@@ -93,18 +93,21 @@ impl Facts {
             endpoints.filter(on_switch).filter_map(|endpoint| endpoint.path.as_deref()).collect();
         let asks_switch = !asked.is_empty();
         let limit = deadline.saturating_duration_since(Instant::now()) / 2;
-        let nothing = || Known::Unknown("not asked for".to_string());
-        let switch = known.unwrap_or_else(|| if asks_switch { ask(root, &asked, limit) } else { nothing() });
+        // The database works on its answer while we look at the rest.
+        let question = (known.is_none() && asks_switch).then(|| ask(root, &asked, limit));
         let vswitchd =
             if asks_switch { Vswitchd::read(root) } else { Vswitchd::Unknown("not asked for".to_string()) };
         let (directories, sockets) = places(root, subject);
+        let memory = Known::from(needs(root, subject));
+        let answer = question.map(|question| Known::from(question.and_then(Question::answer)));
+        let nothing = || Known::Unknown("not asked for".to_string());
         Facts {
-            switch,
+            switch: known.or(answer).unwrap_or_else(nothing),
             asks_switch,
             vswitchd,
             directories,
             sockets,
-            memory: Known::from(needs(root, subject)),
+            memory,
         }
     }
 
@@ -159,9 +162,8 @@ fn is_young(since_boot: u64) -> bool {
     now.is_ok_and(|now| now.saturating_sub(Duration::from_nanos(since_boot)) < YOUNG)
 }
 
-fn ask(root: &Root, paths: &[&Path], limit: Duration) -> Known<Join> {
-    let ask = || Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), limit)?.join(paths);
-    Known::from(ask())
+fn ask<'a>(root: &Root, paths: &[&'a Path], limit: Duration) -> Result<Question<'a>> {
+    Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), limit)?.ask(paths)
 }
 
 /// Directories are read once each, however many sockets are in them.
@@ -186,8 +188,12 @@ fn places(root: &Root, subject: &Subject) -> (Vec<Directory>, Vec<Socket>) {
 }
 
 fn read_directory(root: &Root, path: PathBuf) -> (Directory, Option<crate::root::Handle>) {
-    let fact = Known::from(read_chain(root, &path));
-    let handle = root.find(&path).ok().flatten().filter(|handle| handle.kind() == Kind::Directory);
+    let reached = root.reach(&path);
+    let fact =
+        reached.as_ref().map_err(|error| anyhow!("{error:#}")).and_then(|reached| chain_of(reached, &path));
+    let fact = Known::from(fact);
+    let found = reached.ok().and_then(Reached::end);
+    let handle = found.filter(|handle| handle.kind() == Kind::Directory);
     let default_acl = handle.as_ref().and_then(|handle| Acl::parse(&handle.xattr(Acl::DEFAULT).ok()??).ok());
     (Directory { path, fact, default_acl }, handle)
 }
@@ -223,8 +229,7 @@ fn needs(root: &Root, subject: &Subject) -> Result<Vec<Need>> {
     if !memory.hugepages {
         return Ok(Vec::new());
     }
-    let meminfo = root.read_text(Path::new("/proc/meminfo"))?.unwrap_or_default();
-    let default = mounts::default_page_size(&meminfo);
+    let default = mounts::read_default_page_size(root)?;
     let mut wanted: HashMap<(u64, Vec<u32>), u64> = HashMap::new();
     for (cell, size, host_nodes) in cells(memory) {
         let holds = |set: &str| hugepages::parse_set(set).is_some_and(|set| set.contains(&cell));
@@ -239,7 +244,7 @@ fn needs(root: &Root, subject: &Subject) -> Result<Vec<Need>> {
         let page_size = Some(page_size).filter(|size| *size > 0).context("a page size of 0")?;
         *wanted.entry((page_size, host_nodes)).or_default() += size.div_ceil(page_size);
     }
-    let mounted = mounts::hugetlb(root)?;
+    let mounted = mounts::hugetlb_of(root, default)?;
     let mut needs = Vec::new();
     for ((page_size, nodes), pages) in wanted {
         let pool = hugepages::pool(root, page_size, &nodes)?;

@@ -13,7 +13,6 @@ use crate::accord::{Agreed, Item};
 use crate::change::grant::{self, Grant};
 use crate::change::{Change, place, write};
 use crate::config::PortType;
-use crate::facts::accounts::Accounts;
 use crate::facts::domains::SocketMode;
 use crate::facts::sockets::{self, Liveness};
 use crate::facts::state;
@@ -56,11 +55,10 @@ fn directory(root: &Root, subject: &Subject, agreed: &Agreed, facts: &Facts) -> 
     if !facts.sockets.iter().any(in_it) {
         return Ok(None);
     }
-    let names = Accounts::read_files(root)?;
     let mut changed = false;
     for owner in &agreed.directories {
         let item = Item::Owner(owner.clone());
-        let before = state::observe(root, &names, &item)?;
+        let before = state::observe(root, &subject.names, &item)?;
         if !before.satisfies(&item) {
             Change { item, before }.make(root)?;
             changed = true;

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::steps::{DEAF, HEARING, push_slow_library};
 use super::support::{Node, on_every_node, on_nodes};
 
 on_every_node!(stock_failures_become_refusals);
@@ -205,10 +206,6 @@ fn the_whole_table_beside_a_foreign_hook(kind: &'static str) {
     );
 }
 
-/// Puts a database in OVSDB's place that takes connections and never answers.
-const DEAF: &str = "mv /run/openvswitch/db.sock /run/openvswitch/db.sock.good; systemd-run -q --unit=deaf python3 -c 'import socket,time; s=socket.socket(socket.AF_UNIX); s.bind(\"/run/openvswitch/db.sock\"); s.listen(50); time.sleep(999)'; until test -S /run/openvswitch/db.sock; do sleep 0.1; done";
-const HEARING: &str = "systemctl stop deaf; mv /run/openvswitch/db.sock.good /run/openvswitch/db.sock";
-
 fn a_failing_hook_kills_nothing(kind: &'static str) {
     let node = Node::up(kind);
     node.configure(BOTH);
@@ -318,13 +315,7 @@ fn every_operation_whatever_comes(node: &Node) {
             0,
         );
     }
-    let library = std::env::temp_dir().join(format!("slow-{}.so", std::process::id()));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/slow.c");
-    let built =
-        std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
-    assert!(built.unwrap().success());
-    node.push(&library, "/root/slow.so");
-    std::fs::remove_file(&library).unwrap();
+    push_slow_library(node);
     let slow = |code: i32| {
         timed(&format!("LD_PRELOAD=/root/slow.so {HOOK} vms prepare begin - < /root/vms.xml"), code)
     };

@@ -88,3 +88,19 @@ pub fn spread(count: u32, most: u32) -> Vec<u32> {
     }
     (0..most).map(|at| 1 + at * (count - 1) / (most - 1)).collect()
 }
+
+/// Puts a database in OVSDB's place that takes connections and never answers.
+pub const DEAF: &str = "mv /run/openvswitch/db.sock /run/openvswitch/db.sock.good; systemd-run -q --unit=deaf python3 -c 'import socket,time; s=socket.socket(socket.AF_UNIX); s.bind(\"/run/openvswitch/db.sock\"); s.listen(50); time.sleep(999)'; until test -S /run/openvswitch/db.sock; do sleep 0.1; done";
+/// The good one again.
+pub const HEARING: &str = "systemctl stop deaf; mv /run/openvswitch/db.sock.good /run/openvswitch/db.sock";
+
+/// Puts a library in the node that makes a file system slow: see slow.c.
+pub fn push_slow_library(node: &Node) {
+    let library = std::env::temp_dir().join(format!("slow-{}.so", std::process::id()));
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/slow.c");
+    let built =
+        std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+    assert!(built.unwrap().success());
+    node.push(&library, "/root/slow.so");
+    std::fs::remove_file(&library).unwrap();
+}
