@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Every rule of `check` on a node that breaks it and on one that does not: the sound node has no finding, and each
 //! breakage is named by its own id and accuses nothing else.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "rules/node.rs"]
 mod node;
@@ -44,7 +45,8 @@ const BREAKAGES: &[Breakage] = &[
         node.profile.accounts.sources = vec![source("files", 42477), source("altfiles", 800)];
     }),
     ("socket-directory-missing", |node| {
-        let at = |item: &Item| matches!(item, Item::Owner(owner) if owner.path == PathBuf::from(SOCKETS));
+        let at =
+            |item: &Item| matches!(item, Item::Owner(owner) if owner.path == std::path::Path::new(SOCKETS));
         *node.observed(at) = State::Owner { found: None };
     }),
     ("socket-directory-owner", |node| node.owner(SOCKETS).gid = 0),
