@@ -176,6 +176,8 @@ const SOUND: &[Breakage] = &[
     }),
     ("selinux-hook-confined", |node| selinux(node, "virt_cache_t", Some(true))),
     ("qemu-runs-as-root", |node| conf(node, "user", Value::Text("libvirt-qemu".to_string()))),
+    // That is qemu-conf-group's.
+    ("qemu-runs-as-root", |node| conf(node, "group", Value::Text("root".to_string()))),
     ("qemu-security-driver-off", |node| conf(node, "security_driver", Value::Text("selinux".to_string()))),
     ("qemu-dynamic-ownership-off", |node| conf(node, "dynamic_ownership", Value::Integer(1))),
     ("qemu-namespaces-off", |node| {
