@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `explain LOG`: every message that is known has a line in tests/logs, and is told from the others.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What else has a say, read from an image: tmpfiles.d, qemu.conf, labels.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who may know whom (CONTRIBUTING.md): facts, rules and changes lie in one direction, and nothing knows the commands.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Every rule of `check` on a node that breaks it and on one that does not: the sound node has no finding, and each
 //! breakage is named by its own id and accuses nothing else.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "rules/node.rs"]
 mod node;
@@ -44,7 +45,8 @@ const BREAKAGES: &[Breakage] = &[
         node.profile.accounts.sources = vec![source("files", 42477), source("altfiles", 800)];
     }),
     ("socket-directory-missing", |node| {
-        let at = |item: &Item| matches!(item, Item::Owner(owner) if owner.path == PathBuf::from(SOCKETS));
+        let at =
+            |item: &Item| matches!(item, Item::Owner(owner) if owner.path == std::path::Path::new(SOCKETS));
         *node.observed(at) = State::Owner { found: None };
     }),
     ("socket-directory-owner", |node| node.owner(SOCKETS).gid = 0),
@@ -174,6 +176,8 @@ const SOUND: &[Breakage] = &[
     }),
     ("selinux-hook-confined", |node| selinux(node, "virt_cache_t", Some(true))),
     ("qemu-runs-as-root", |node| conf(node, "user", Value::Text("libvirt-qemu".to_string()))),
+    // That is qemu-conf-group's.
+    ("qemu-runs-as-root", |node| conf(node, "group", Value::Text("root".to_string()))),
     ("qemu-security-driver-off", |node| conf(node, "security_driver", Value::Text("selinux".to_string()))),
     ("qemu-dynamic-ownership-off", |node| conf(node, "dynamic_ownership", Value::Integer(1))),
     ("qemu-namespaces-off", |node| {

@@ -16,12 +16,7 @@ fn follow<'a>(pattern: &str, line: &'a str) -> Option<Option<&'a str>> {
     while let Some(rest) = pattern.strip_prefix('{') {
         let (gap, rest) = rest.split_once('}')?;
         let literal = rest.split('{').next().unwrap_or_default();
-        // A name at the end is one word.
-        let end = if literal.is_empty() {
-            line.find([' ', '\t', '\'', '"', ',']).unwrap_or(line.len())
-        } else {
-            line.find(literal)?
-        };
+        let end = if literal.is_empty() { end_of_word(line) } else { line.find(literal)? };
         if gap.is_empty() {
             let name = line[..end].trim_matches(['\'', '"']);
             if name.len() > LONGEST || name.is_empty() {
@@ -33,6 +28,15 @@ fn follow<'a>(pattern: &str, line: &'a str) -> Option<Option<&'a str>> {
         pattern = &rest[literal.len()..];
     }
     Some(subject)
+}
+
+/// A name at a pattern's end is one word, or what is in quotes.
+fn end_of_word(line: &str) -> usize {
+    let quote = line.chars().next().filter(|first| matches!(first, '\'' | '"'));
+    match quote.and_then(|quote| line[1..].find(quote)) {
+        Some(length) => length + 2,
+        None => line.find([' ', '\t', '\'', '"', ',']).unwrap_or(line.len()),
+    }
 }
 
 #[cfg(test)]

@@ -21,10 +21,9 @@ use crate::edit::virconf::{Value, VirConf};
 use crate::paths;
 use crate::root::Root;
 
-/// Keys of qemu.conf that rules look at beside `group` (libvirt, src/qemu/qemu.conf.in).
-const KEYS: [&str; 7] = [
+/// Keys of qemu.conf that rules look at; `group` is an item of the accord (libvirt, src/qemu/qemu.conf.in).
+const KEYS: [&str; 6] = [
     "user",
-    "group",
     "security_driver",
     "dynamic_ownership",
     "clear_emulator_capabilities",
