@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::steps::{DEAF, HEARING, push_slow_library};
+use super::steps::{BOTH, DEAF, HEARING, PATIENT, foreign_hooks, hook_calls, push_slow_library};
 use super::support::{Node, on_every_node, on_nodes};
 
 on_every_node!(stock_failures_become_refusals);
@@ -16,12 +16,10 @@ mod by_libvirt {
     on_nodes!(bookworm = "bookworm": each_disagreement_is_named the_whole_table_beside_a_foreign_hook
         a_failing_hook_kills_nothing installed_beside_others_and_found fifty_small_domains_start);
     on_nodes!(trixie = "trixie": the_whole_table_beside_a_foreign_hook installed_beside_others_and_found);
+    on_nodes!(rhel_2_9 = "rhel-2.9": the_whole_table_beside_a_foreign_hook);
     on_nodes!(rhel_3_6 = "rhel-3.6": each_disagreement_is_named);
 }
 
-const BOTH: &str = "modes = dpdkvhostuserclient dpdkvhostuser\\n";
-/// Where it matters what is found: a busy machine's OVSDB may take its time, and without its answer less is named.
-const PATIENT: &str = "hook-deadline = 20\\n";
 const HOOK: &str = "/etc/libvirt/hooks/qemu.d/50-vhost-accord";
 /// The deadline, and what virsh, libvirt and a busy machine take around it.
 const IN_TIME: Duration = Duration::from_secs(7);
@@ -135,25 +133,6 @@ fn each_disagreement_is_named(kind: &'static str) {
     assert!(told.contains("No such file or directory") && !told.contains("vhost-accord: "), "{told}");
 }
 
-/// A hook of someone else's at both places, which writes down what it was called with.
-fn foreign_hooks(node: &Node) {
-    node.sh("mkdir -p /etc/libvirt/hooks/qemu.d; printf '#!/bin/sh\\necho \"$1 $2 $3\" >> /run/calls\\n' > /etc/libvirt/hooks/qemu; chmod 755 /etc/libvirt/hooks/qemu; cp -p /etc/libvirt/hooks/qemu /etc/libvirt/hooks/qemu.d/60-other; systemctl reload libvirtd || systemctl restart libvirtd");
-}
-
-/// The calls since the last time; every hook is called with each.
-fn calls(node: &Node) -> Vec<String> {
-    let text = node.sh("cat /run/calls; : > /run/calls");
-    let lines: Vec<String> = text.lines().map(str::to_string).collect();
-    assert_eq!(lines.len() % 2, 0, "one before and one behind ours: {lines:?}");
-    lines
-        .chunks(2)
-        .map(|pair| {
-            assert_eq!(pair[0], pair[1]);
-            pair[0].clone()
-        })
-        .collect()
-}
-
 fn the_whole_table_beside_a_foreign_hook(kind: &'static str) {
     let node = Node::up(kind);
     foreign_hooks(&node);
@@ -184,20 +163,32 @@ fn the_whole_table_beside_a_foreign_hook(kind: &'static str) {
     for (script, state, expected) in steps {
         node.sh(script);
         assert!(is(state), "{script}: not {state}");
-        let seen = calls(&node);
+        let seen = hook_calls(&node);
         let expected: Vec<String> = expected.iter().map(|call| format!("vms {call}")).collect();
         assert_eq!(seen, expected, "{script} on {kind}");
+        // Of a QEMU that was killed, too.
+        let left = node.try_sh("test -e /var/lib/vhost_sockets/vhus0").code == 0;
+        assert_eq!(left, state == "running", "{script} on {kind}: {}", told(&node));
     }
     // A refusal of ours: libvirt takes it all back, and the others hear of it.
     node.sh("ovs-vsctl del-port vhus0");
     named(&node, "vms", "port-missing");
-    assert_eq!(calls(&node), ["vms prepare begin", "vms stopped end", "vms release end"], "{}", told(&node));
+    assert_eq!(
+        hook_calls(&node),
+        ["vms prepare begin", "vms stopped end", "vms release end"],
+        "{}",
+        told(&node)
+    );
     // The daemon was away when the VM died.
     node.sh("ovs-vsctl add-port br-int vhus0 -- set Interface vhus0 type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhus0; virsh start vms");
     node.sh("systemctl stop libvirtd libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket; kill -9 $(pgrep -o qemu-system); : > /run/calls; systemctl start libvirtd; virsh list; sleep 1");
-    assert_eq!(calls(&node), ["vms stopped end", "vms release end"]);
+    assert_eq!(hook_calls(&node), ["vms stopped end", "vms release end"]);
     assert!(is("shut off"));
     assert_eq!(node.sh("journalctl -t vhost-accord VA_FINDING=check-failed -o cat"), "");
+    node.sh(
+        "journalctl MESSAGE_ID=2fb24473dd124bb4b81b3717f525429a VA_DOMAIN=vms -o cat | grep -q port-missing",
+    );
+    node.sh("journalctl MESSAGE_ID=747b695752f84cd2ab7d5ff957830150 VA_DOMAIN=vms VA_SOCKET=/var/lib/vhost_sockets/vhus0 -o cat | grep -q 'vms: released; removed'");
     // The foreign hooks are as they were, and revert leaves them so.
     node.accord("revert");
     assert_eq!(
@@ -250,12 +241,49 @@ fn a_failing_hook_kills_nothing(kind: &'static str) {
         node.sh(mends);
     }
     every_operation_whatever_comes(&node);
+    only_what_is_proven_stale_goes(&node);
+    no_memory_is_no_refusal(&node);
     runs("at the end");
 }
 
 /// The last of what the hook had to say.
 fn told(node: &Node) -> String {
     node.sh("journalctl -t vhost-accord -o cat -n 12")
+}
+
+/// At the end of a VM that never came, nothing of one that runs is touched; nor what is not a socket of ours.
+fn only_what_is_proven_stale_goes(node: &Node) {
+    let stale = "python3 -c 'import socket,sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])'";
+    let release = |path: &str| {
+        node.sh(&format!("sed 's#/var/lib/vhost_sockets/vhus0#{path}#' /root/vms.xml > /root/gone.xml; {HOOK} other release end - < /root/gone.xml"));
+        node.try_sh(&format!("test -e {path} || test -L {path}")).code == 0
+    };
+    assert!(release("/var/lib/vhost_sockets/vhus0"), "a running VM has it");
+    node.sh(&format!("{stale} /var/lib/vhost_sockets/old; {stale} /run/old; ln -s /run/old /var/lib/vhost_sockets/link; touch /var/lib/vhost_sockets/file"));
+    for (path, stays) in [
+        ("/run/old", true),
+        ("/var/lib/vhost_sockets/link", true),
+        ("/var/lib/vhost_sockets/file", true),
+        ("/var/lib/vhost_sockets/old", false),
+    ] {
+        assert_eq!(release(path), stays, "{path}: {}", told(node));
+    }
+    assert!(node.try_sh("test -S /run/old").code == 0, "what a link leads to is not ours");
+    node.sh("rm /run/old /var/lib/vhost_sockets/link /var/lib/vhost_sockets/file");
+}
+
+/// However little memory there is, once the program runs at all: a VM that is all right starts.
+fn no_memory_is_no_refusal(node: &Node) {
+    // What is to be checked costs memory only with many devices.
+    node.sh("python3 -c \"import re; text = open('/root/vms.xml').read(); card = re.search('<interface.*?</interface>', text, re.S).group(); open('/root/many.xml', 'w').write(text.replace(card, ''.join(card.replace('vhus0', 'vhus%d' % n) for n in range(3000))))\"");
+    node.configure(&format!("{BOTH}on-problem = warn\\n"));
+    let output = node.sh(&format!(
+        "least=8000; until (ulimit -v $least; {HOOK} vms started begin - < /dev/null) 2>/dev/null; do least=$((least + 200)); done; \
+         for more in $(seq 0 400 12000); do for operation in 'prepare begin' 'start begin' 'migrate begin' 'restore begin' 'release end'; do for xml in vms many; do \
+         (ulimit -v $((least + more)); {HOOK} vms $operation - < /root/$xml.xml > /run/said 2>&1) || echo \"$least+$more $operation $xml: $? $(head -c 200 /run/said)\"; done; done; done"
+    ));
+    assert_eq!(output, "", "out of memory: {}", told(node));
+    node.configure(BOTH);
 }
 
 /// The program as libvirt calls it, with what libvirt never does.
