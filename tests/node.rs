@@ -6,6 +6,8 @@
 
 #[path = "node/agree.rs"]
 mod agree;
+#[path = "node/extremes.rs"]
+mod extremes;
 #[path = "node/groups.rs"]
 mod groups;
 #[path = "node/hook.rs"]
