@@ -8,6 +8,8 @@
 mod agree;
 #[path = "node/explain.rs"]
 mod explain;
+#[path = "node/extremes.rs"]
+mod extremes;
 #[path = "node/groups.rs"]
 mod groups;
 #[path = "node/hook.rs"]

@@ -8,6 +8,9 @@ use super::support::{Node, Output};
 /// Both port types, so that every part of the accord is there.
 pub const BOTH: &str = "modes = dpdkvhostuserclient dpdkvhostuser\\n";
 
+/// Where it matters what is found: a busy machine's OVSDB may take its time, and without its answer less is named.
+pub const PATIENT: &str = "hook-deadline = 20\\n";
+
 /// What shadow's tools leave when they are killed, and the next one of them clears: new files and stale locks.
 fn is_shadows_own(path: &str) -> bool {
     let file =
@@ -103,4 +106,23 @@ pub fn push_slow_library(node: &Node) {
     assert!(built.unwrap().success());
     node.push(&library, "/root/slow.so");
     std::fs::remove_file(&library).unwrap();
+}
+
+/// A hook of someone else's at both places, which writes down what it was called with.
+pub fn foreign_hooks(node: &Node) {
+    node.sh("mkdir -p /etc/libvirt/hooks/qemu.d; printf '#!/bin/sh\\necho \"$1 $2 $3\" >> /run/calls\\n' > /etc/libvirt/hooks/qemu; chmod 755 /etc/libvirt/hooks/qemu; cp -p /etc/libvirt/hooks/qemu /etc/libvirt/hooks/qemu.d/60-other; systemctl reload libvirtd || systemctl restart libvirtd");
+}
+
+/// The calls since the last time; every hook is called with each.
+pub fn hook_calls(node: &Node) -> Vec<String> {
+    let text = node.sh("cat /run/calls; : > /run/calls");
+    let lines: Vec<String> = text.lines().map(str::to_string).collect();
+    assert_eq!(lines.len() % 2, 0, "one before and one behind ours: {lines:?}");
+    lines
+        .chunks(2)
+        .map(|pair| {
+            assert_eq!(pair[0], pair[1]);
+            pair[0].clone()
+        })
+        .collect()
 }
