@@ -4,9 +4,7 @@
 
 use anyhow::Result;
 
-use super::facts::{Facts, Socket, is_network_card};
 use super::notice::{Priority, log};
-use super::rules::{expected_socket, same_path};
 use super::subject::Subject;
 use crate::access::{Wish, may};
 use crate::accord::{Agreed, Item};
@@ -15,6 +13,8 @@ use crate::change::{Change, place, write};
 use crate::config::PortType;
 use crate::facts::accounts::Accounts;
 use crate::facts::domains::SocketMode;
+use crate::facts::endpoints::start::{Facts, Socket, is_network_card};
+use crate::facts::ovsdb::same_path;
 use crate::facts::sockets::{self, Liveness};
 use crate::facts::state;
 use crate::facts::vswitchd::Vswitchd;
@@ -92,7 +92,7 @@ fn stale(root: &Root, agreed: &Agreed, facts: &Facts, socket: &Socket) -> Result
 fn is_ports_socket(facts: &Facts, socket: &Socket) -> bool {
     let Some(join) = facts.switch.known().filter(|_| is_network_card(&socket.endpoint)) else { return false };
     join.ports.iter().any(|port| {
-        port.kind == PortType::Dpdkvhostuser && same_path(&expected_socket(join, port), &socket.path)
+        port.kind == PortType::Dpdkvhostuser && same_path(&join.expected_socket(port), &socket.path)
     })
 }
 

@@ -6,7 +6,6 @@
 //! service, and prints nothing to standard output, which libvirt takes for a new domain XML.
 
 mod call;
-mod facts;
 pub mod input;
 mod mend;
 mod notice;
@@ -24,7 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 pub use call::{Operation, is_hook, operation};
-pub use facts::{Directory, Facts, Need, Socket};
+pub use crate::facts::endpoints::start::{Directory, Facts, Need, Socket};
 pub use rules::{Case, Problem, RULES, Rule};
 pub use subject::Subject;
 
@@ -136,7 +135,7 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     };
     let _watchdog = Watchdog::start(deadline, late)?;
     let root = Root::open(Path::new("/"))?;
-    let mut subject = Subject::read(&root, operation, domain, &xml).context("reading what was agreed")?;
+    let mut subject = Subject::read(&root, operation, domain).context("reading what was agreed")?;
     subject.socket_directory = socket_directory;
     let (facts, problems) = examine(&root, &subject, deadline - Watchdog::GRACE.min(config.deadline / 4))?;
     Ok(decide(&subject, &facts, problems, &config))
@@ -146,9 +145,9 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
 fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, Vec<Problem>)> {
     let mut known = None;
     loop {
-        let mut facts = Facts::look(root, subject, known, deadline);
+        let mut facts = Facts::look(root, &subject.domain, known, deadline);
         if mend::mend(root, subject, &facts) {
-            facts = facts.look_again(root, subject);
+            facts = facts.look_again(root, &subject.domain);
         }
         let problems = rules::run(&Case { subject, facts: &facts });
         let passing = problems.iter().any(|problem| problem.passing) && facts.is_starting();

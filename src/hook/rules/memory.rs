@@ -4,7 +4,7 @@
 use super::{Case, Evidence, Rule};
 use crate::config::Family;
 use crate::facts::domains::EndpointKind;
-use crate::hook::facts::Need;
+use crate::facts::endpoints::start::Need;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -36,7 +36,7 @@ pub const RULES: &[Rule] = &[
 fn not_shared(case: &Case<'_>) -> Vec<Evidence> {
     let domain = &case.subject.domain;
     let device = domain.endpoints.iter().find(|endpoint| endpoint.device != EndpointKind::CommandLine);
-    if domain.memory.is_shared() || case.subject.shares_by_command_line || device.is_none() {
+    if domain.memory.is_shared() || domain.shares_by_command_line || device.is_none() {
         return Vec::new();
     }
     let mend = format!("virsh edit {}: <memoryBacking><access mode='shared'/></memoryBacking>", domain.name);

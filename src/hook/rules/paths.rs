@@ -11,7 +11,7 @@ use crate::facts::Known;
 use crate::facts::domains::SocketMode;
 use crate::facts::paths::PathFact;
 use crate::facts::vswitchd::Vswitchd;
-use crate::hook::facts::{Socket, is_network_card};
+use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::root::Kind;
 
 /// `sun_path` of unix(7) less its NUL. QEMU would take 108 bytes; DPDK cuts at 107 and looks for another name.

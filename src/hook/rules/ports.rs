@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use super::{Case, Evidence, Rule};
 use crate::config::{Family, PortType};
 use crate::facts::domains::SocketMode;
-use crate::facts::ovsdb::{Join, VhostPort};
+use crate::facts::ovsdb::{Join, VhostPort, plain};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
-use crate::hook::facts::{Socket, is_network_card};
-use crate::paths;
+use crate::facts::endpoints::start::{Socket, is_network_card};
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -65,31 +64,6 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-/// `/var/run` is a link to `/run` on every node there is.
-pub fn same_path(one: &Path, other: &Path) -> bool {
-    plain(one) == plain(other)
-}
-
-fn plain(path: &Path) -> PathBuf {
-    match path.strip_prefix("/var/run") {
-        Ok(rest) => Path::new("/run").join(rest),
-        Err(_) => path.to_path_buf(),
-    }
-}
-
-/// Where OVS has, or will have, a port's socket.
-pub fn expected_socket(join: &Join, port: &VhostPort) -> PathBuf {
-    match port.kind {
-        PortType::Dpdkvhostuserclient => port.server_path.clone().unwrap_or_default(),
-        PortType::Dpdkvhostuser => {
-            let below =
-                join.config.other_config.get("vhost-sock-dir").map(String::as_str).unwrap_or_default();
-            let made = || Path::new(paths::OVS_RUN).join(below).join(&port.name);
-            port.socket.clone().filter(|path| path.is_absolute()).unwrap_or_else(made)
-        }
-    }
-}
-
 /// Is this a socket that Open vSwitch is to meet QEMU at, and nothing else? A node may have another dataplane beside.
 pub fn is_switch_path(case: &Case<'_>, path: &Path) -> bool {
     let has_dpdk =
@@ -118,7 +92,7 @@ fn met<'a>(case: &Case<'a>) -> Vec<Met<'a>> {
     let Some(join) = case.facts.switch.known() else { return Vec::new() };
     // As many as a VM may have: looked up, not searched for.
     let by_path: HashMap<PathBuf, &VhostPort> =
-        join.ports.iter().map(|port| (plain(&expected_socket(join, port)), port)).collect();
+        join.ports.iter().map(|port| (plain(&join.expected_socket(port)), port)).collect();
     let by_name: HashMap<&str, &VhostPort> =
         join.ports.iter().map(|port| (port.name.as_str(), port)).collect();
     let meet = |socket: &'a Socket| {
@@ -201,7 +175,7 @@ fn both_servers(case: &Case<'_>) -> Vec<Evidence> {
             "the domain has mode='server' and port {} is a {} at {}",
             port.name,
             port.kind,
-            expected_socket(met.join, port).display()
+            met.join.expected_socket(port).display()
         );
         let mend = format!(
             "ovs-vsctl set Interface {} type=dpdkvhostuserclient options:vhost-server-path={}",
@@ -216,7 +190,7 @@ fn both_servers(case: &Case<'_>) -> Vec<Evidence> {
 fn both_clients(case: &Case<'_>) -> Vec<Evidence> {
     let clash = |met: &Met<'_>| {
         let port = met.port()?;
-        let path = expected_socket(met.join, port);
+        let path = met.join.expected_socket(port);
         let seen = format!(
             "the domain has mode='client' and port {} is a {} at {}",
             port.name,
@@ -240,7 +214,7 @@ fn path_differs(case: &Case<'_>) -> Vec<Evidence> {
         if met.is_served() {
             return None;
         }
-        let other = expected_socket(met.join, port);
+        let other = met.join.expected_socket(port);
         let seen = format!("port {} has its socket at {}", port.name, other.display());
         let mend = match port.kind {
             PortType::Dpdkvhostuserclient => format!(

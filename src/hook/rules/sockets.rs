@@ -9,7 +9,7 @@ use crate::config::Family;
 use crate::facts::domains::SocketMode;
 use crate::facts::sockets::Liveness;
 use crate::hook::call::Operation;
-use crate::hook::facts::{Socket, is_network_card};
+use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::hook::predict;
 
 pub const RULES: &[Rule] = &[

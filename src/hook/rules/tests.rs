@@ -13,7 +13,7 @@ use crate::facts::processes::{Ids, Process, Started};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
-use crate::hook::facts::{Directory, Need};
+use crate::facts::endpoints::start::{Directory, Need};
 use crate::root::{Kind, Root};
 
 const QEMU: (u32, u32) = (64055, 42477);
@@ -75,7 +75,7 @@ fn healthy(operation: Operation) -> Node0 {
     let image = tempfile::tempdir().unwrap();
     let root = Root::open(image.path()).unwrap();
     let domain = parse_domain(&xml).unwrap();
-    let mut subject = Subject::read(&root, Operation::Prepare, domain, &xml).unwrap();
+    let mut subject = Subject::read(&root, Operation::Prepare, domain).unwrap();
     subject.operation = operation;
     if operation == Operation::Start {
         subject.qemu = Some(Identity::unprivileged(QEMU.0, QEMU.1, vec![]));
@@ -338,7 +338,7 @@ fn memory_is_judged() {
     assert_eq!(broken(|node| node.subject.domain.memory.access = None), ["memory-not-shared"]);
     let by_command_line = |node: &mut Node0| {
         node.subject.domain.memory.access = None;
-        node.subject.shares_by_command_line = true;
+        node.subject.domain.shares_by_command_line = true;
     };
     assert_eq!(broken(by_command_line), [""; 0]);
     assert_eq!(broken(|node| need(node).mounted = false), ["hugepages-not-mounted"]);
