@@ -19,5 +19,6 @@ pub mod profile;
 pub mod report;
 pub mod root;
 pub mod rules;
+pub mod shell;
 pub mod survey;
 pub mod systemd;

@@ -3,18 +3,21 @@
 
 use anyhow::Result;
 
-use crate::accord::item::{Group, Subject, User};
+use crate::accord::item::{Group, Subject as About, User};
 use crate::accord::{Accord, Ground, Item};
 use crate::change::Change;
 use crate::config::{Config, GidMismatch};
 use crate::facts::accounts::Accounts;
+use crate::facts::endpoints::Endpoints;
 use crate::facts::live::Live;
 use crate::facts::mounts;
 use crate::facts::state::observe;
+use crate::hook::Subject;
 use crate::journal::{Entry, Journal};
 use crate::paths;
 use crate::profile::Profile;
 use crate::root::Root;
+use crate::rules::endpoints::{Judged, Matter, judge};
 use crate::rules::{self, Case, Finding};
 use crate::systemd::ServiceManager;
 
@@ -86,7 +89,7 @@ impl Survey {
             user.is_some_and(|user| live.dataplane.iter().any(|process| process.uid.effective == user.uid))
         };
         match item {
-            Item::Owner(owner) => matches!(owner.subject, Subject::DataplaneState | Subject::RunDirectory),
+            Item::Owner(owner) => matches!(owner.subject, About::DataplaneState | About::RunDirectory),
             Item::User(User { name, .. }) | Item::Group(Group { name, .. }) => runs_as(name),
             _ => false,
         }
@@ -109,13 +112,31 @@ impl Survey {
 
     /// What does not agree.
     pub fn findings(&self) -> Vec<Finding> {
-        rules::run(&Case {
+        rules::run(&self.case())
+    }
+
+    /// What does not agree, endpoint by endpoint as well.
+    pub fn judged(&self, root: &Root) -> Result<Judged> {
+        let mut findings = self.findings();
+        let Some(live) = &self.live else { return Ok(Judged { rows: Vec::new(), findings }) };
+        let endpoints = Endpoints::read(root, live)?;
+        let mut subject = Subject::of_node(root, &self.config.socket_directory)?;
+        let configured = subject.configured(root);
+        let ground =
+            Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };
+        let judged = judge(&self.case(), ground);
+        findings.extend(judged.findings);
+        Ok(Judged { rows: judged.rows, findings })
+    }
+
+    fn case(&self) -> Case<'_> {
+        Case {
             accord: &self.accord,
             profile: &self.profile,
             observed: &self.observed,
             live: self.live.as_ref(),
             names: &self.accounts,
-        })
+        }
     }
 }
 

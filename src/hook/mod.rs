@@ -24,7 +24,8 @@ use anyhow::{Context, Result};
 
 pub use call::{Operation, is_hook, operation};
 pub use crate::facts::endpoints::start::{Directory, Facts, Need, Socket};
-pub use rules::{Case, Problem, RULES, Rule};
+pub use mend::will_mend;
+pub use rules::{Case, Problem, RULES, Rule, is_switch_path, run as problems};
 pub use subject::Subject;
 
 use crate::config::{Action, Config, HookConfig};

@@ -10,7 +10,7 @@ use super::notice::{Priority, log};
 use crate::access::Identity;
 use crate::accord::Agreed;
 use crate::facts::accounts::{Accounts, User};
-use crate::facts::domains::{Account, Domain};
+use crate::facts::domains::{Account, Domain, parse_domain};
 use crate::profile;
 use crate::root::Root;
 
@@ -54,6 +54,13 @@ impl Subject {
             subject.judge(|subject| subject.configured(root));
         }
         Ok(subject)
+    }
+
+    /// What starts on this node have in common; about no domain yet.
+    pub fn of_node(root: &Root, socket_directory: &Path) -> Result<Subject> {
+        let nobody = parse_domain("<domain><name>-</name></domain>")?;
+        let subject = Subject::read(root, Operation::Prepare, nobody)?;
+        Ok(Subject { socket_directory: Some(socket_directory.to_path_buf()), ..subject })
     }
 
     /// Makes it about the start of another domain. `configured` is whom qemu.conf has.

@@ -2,7 +2,9 @@
 //! What must agree, rule by rule: pure functions of accord and facts, one stable id each.
 
 mod accounts;
+pub mod endpoints;
 mod hook;
+pub mod mends;
 mod paths;
 mod presence;
 mod processes;
@@ -114,7 +116,7 @@ pub struct Finding {
 
 /// Every rule there is. A new one is a line in its family's list; a new family a file and a line here.
 pub fn catalogue() -> impl Iterator<Item = &'static Rule> {
-    let families: [&'static [Rule]; 9] = [
+    let families: [&'static [Rule]; 10] = [
         presence::RULES,
         accounts::RULES,
         paths::RULES,
@@ -122,6 +124,7 @@ pub fn catalogue() -> impl Iterator<Item = &'static Rule> {
         qemu_conf::RULES,
         processes::RULES,
         sockets::RULES,
+        endpoints::RULES,
         reach::RULES,
         hook::RULES,
     ];

@@ -10,6 +10,7 @@ use crate::facts::domains::SocketMode;
 use crate::facts::ovsdb::{Join, VhostPort, plain};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
+use crate::rules::mends;
 use crate::hook::call::Operation;
 use crate::facts::endpoints::start::{Socket, is_network_card};
 
@@ -135,7 +136,7 @@ impl Met<'_> {
     }
 }
 
-fn switch_unit(case: &Case<'_>) -> String {
+pub fn switch_unit(case: &Case<'_>) -> String {
     let agreed = case.subject.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
     agreed.map_or("openvswitch-switch".to_string(), |dataplane| dataplane.unit.clone())
 }
@@ -162,7 +163,7 @@ fn not_initialized(case: &Case<'_>) -> Vec<Evidence> {
         ),
         Some(_) => (
             "dpdk_initialized is false though other_config:dpdk-init is set",
-            format!("journalctl -t ovs-vswitchd -g EAL, then systemctl restart {}", switch_unit(case)),
+            format!("systemctl restart {}", switch_unit(case)),
         ),
     };
     vec![Evidence::new("Open vSwitch", seen, mend).passing()]
@@ -177,11 +178,7 @@ fn both_servers(case: &Case<'_>) -> Vec<Evidence> {
             port.kind,
             met.join.expected_socket(port).display()
         );
-        let mend = format!(
-            "ovs-vsctl set Interface {} type=dpdkvhostuserclient options:vhost-server-path={}",
-            port.name,
-            met.socket.path.display()
-        );
+        let mend = mends::convert_port(&port.name, SocketMode::Server, &met.socket.path);
         Some(Evidence::of(met.socket, seen, mend))
     };
     met(case).iter().filter(|met| met.roles_clash(SocketMode::Server)).filter_map(clash).collect()
@@ -197,11 +194,7 @@ fn both_clients(case: &Case<'_>) -> Vec<Evidence> {
             port.kind,
             path.display()
         );
-        let mend = format!(
-            "virsh edit {}: <source type='unix' path='{}' mode='server'/>",
-            case.subject.domain.name,
-            path.display()
-        );
+        let mend = mends::convert_domain(&case.subject.domain, &met.socket.path, port.kind, &path);
         Some(Evidence::of(met.socket, seen, mend))
     };
     let clashing = |met: &&Met<'_>| met.roles_clash(SocketMode::Client) && !met.is_served();
@@ -217,13 +210,11 @@ fn path_differs(case: &Case<'_>) -> Vec<Evidence> {
         let other = met.join.expected_socket(port);
         let seen = format!("port {} has its socket at {}", port.name, other.display());
         let mend = match port.kind {
-            PortType::Dpdkvhostuserclient => format!(
-                "ovs-vsctl set Interface {} options:vhost-server-path={}",
-                port.name,
-                met.socket.path.display()
-            ),
+            PortType::Dpdkvhostuserclient => {
+                mends::convert_port(&port.name, SocketMode::Server, &met.socket.path)
+            }
             PortType::Dpdkvhostuser => {
-                format!("virsh edit {}: path='{}'", case.subject.domain.name, other.display())
+                mends::move_socket(&case.subject.domain, &met.socket.path, &other)
             }
         };
         Some(Evidence::of(met.socket, seen, mend))
@@ -236,23 +227,13 @@ fn other_type(case: &Case<'_>) -> Vec<Evidence> {
         let name = file_name(met.socket).filter(|_| met.port().is_none() && !met.is_served())?;
         let (_, kind) = met.join.others.iter().find(|(other, _)| other == name)?;
         let seen = format!("interface {name} is of type '{kind}'");
-        Some(Evidence::of(met.socket, seen, add_port(met.socket, "set Interface")))
+        Some(Evidence::of(met.socket, seen, mends::convert_port(name, met.socket.endpoint.mode, &met.socket.path)))
     };
     met(case).iter().filter_map(wrong).collect()
 }
 
-fn add_port(socket: &Socket, command: &str) -> String {
-    let name = file_name(socket).unwrap_or("PORT");
-    let port = match socket.endpoint.mode {
-        SocketMode::Server => {
-            format!("type=dpdkvhostuserclient options:vhost-server-path={}", socket.path.display())
-        }
-        SocketMode::Client => "type=dpdkvhostuser".to_string(),
-    };
-    match command {
-        "add-port" => format!("ovs-vsctl add-port BRIDGE {name} -- set Interface {name} {port}"),
-        _ => format!("ovs-vsctl {command} {name} {port}"),
-    }
+fn add_port(socket: &Socket) -> String {
+    mends::add_port(file_name(socket).unwrap_or("PORT"), socket.endpoint.mode, &socket.path)
 }
 
 fn missing(case: &Case<'_>) -> Vec<Evidence> {
@@ -262,7 +243,7 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
         met.port().is_none() && !other && !met.is_served()
     };
     let evidence = |met: &Met<'_>| {
-        Evidence::of(met.socket, "OVSDB has no such port", add_port(met.socket, "add-port")).passing()
+        Evidence::of(met.socket, "OVSDB has no such port", add_port(met.socket)).passing()
     };
     met(case).iter().filter(absent).map(evidence).collect()
 }
@@ -276,7 +257,7 @@ fn missing_by_libvirt(case: &Case<'_>) -> Vec<Evidence> {
         socket.endpoint.target.as_deref() == Some("") && socket.endpoint.mode == SocketMode::Server
     };
     let evidence = |socket: &Socket| {
-        Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket, "add-port"))
+        Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket))
     };
     on_switch(case).filter(unnamed).map(evidence).collect()
 }
@@ -289,10 +270,7 @@ fn failed(case: &Case<'_>) -> Vec<Evidence> {
             (None, Some(-1)) => format!("port {} has no OpenFlow number", port.name),
             (None, _) => return None,
         };
-        let mend = format!(
-            "journalctl -u ovs-vswitchd -g {0}, then ovs-vsctl -- --if-exists del-port {0} and plug it again",
-            port.name
-        );
+        let mend = mends::remake(port);
         Some(Evidence::of(met.socket, seen, mend).passing())
     };
     met(case).iter().filter_map(broken).collect()
