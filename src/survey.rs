@@ -17,7 +17,7 @@ use crate::journal::{Entry, Journal};
 use crate::paths;
 use crate::profile::Profile;
 use crate::root::Root;
-use crate::rules::endpoints::{Judged, Matter, judge};
+use crate::rules::endpoints::{Judged, Matter, follows, judge};
 use crate::rules::{self, Case, Finding};
 use crate::systemd::ServiceManager;
 
@@ -118,15 +118,17 @@ impl Survey {
     /// What does not agree, endpoint by endpoint as well.
     pub fn judged(&self, root: &Root) -> Result<Judged> {
         let mut findings = self.findings();
-        let Some(live) = &self.live else { return Ok(Judged { rows: Vec::new(), findings }) };
+        let Some(live) = &self.live else { return Ok(Judged::of(findings)) };
         let endpoints = Endpoints::read(root, live)?;
         let mut subject = Subject::of_node(root, &self.config.socket_directory)?;
         let configured = subject.configured(root);
         let ground =
             Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };
-        let judged = judge(&self.case(), ground);
-        findings.extend(judged.findings);
-        Ok(Judged { rows: judged.rows, findings })
+        let mut judged = judge(&self.case(), ground);
+        findings.retain(|finding| !follows(&judged.rows, finding));
+        findings.append(&mut judged.findings);
+        judged.findings = findings;
+        Ok(judged)
     }
 
     fn case(&self) -> Case<'_> {

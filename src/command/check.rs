@@ -46,7 +46,7 @@ fn verdict(findings: &[Finding]) -> (&'static str, Outcome) {
 }
 
 fn tell(judged: &Judged, json: bool) -> Result<Outcome> {
-    let Judged { rows, findings } = judged;
+    let Judged { rows, findings, .. } = judged;
     let (verdict, outcome) = verdict(findings);
     if json {
         report::json(&Output { version: 1, verdict, endpoints: rows, findings })?;

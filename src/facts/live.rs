@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Known;
 use super::domains::{self, BrokenFile, Domain, Domains};
 use super::hooks::{self, Hook};
-use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort};
+use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort, plain};
 use super::paths::{PathFact, read_chain};
 use super::processes::{self, Process};
 use super::sockets::{self, Liveness};
@@ -170,7 +170,8 @@ fn socket_path(port: &VhostPort) -> Option<PathBuf> {
         PortType::Dpdkvhostuserclient => port.server_path.clone().filter(|path| path.is_absolute()),
         PortType::Dpdkvhostuser => {
             let said = port.socket.clone().filter(|path| path.is_absolute());
-            Some(said.unwrap_or_else(|| Path::new(paths::OVS_RUN).join(&port.name)))
+            // OVS says `/var/run`, whatever a domain says.
+            Some(said.map_or_else(|| Path::new(paths::OVS_RUN).join(&port.name), |path| plain(&path)))
         }
     }
 }

@@ -117,27 +117,30 @@ fn processes(rows: &[Row]) -> String {
             known.push(process);
         }
     }
-    let mut text = String::new();
+    let mut text = match seen.is_empty() {
+        true => String::new(),
+        false => format!("{:<29}  RUNS AS, UMASK, GROUPS\n", "PROCESS"),
+    };
     for (identity, mut processes) in seen {
         processes.sort_by_key(|process| process.pid);
         processes.dedup_by_key(|process| process.pid);
         let Some(first) = processes.first() else { continue };
         let who = match processes.len() {
             1 => format!("{}({})", first.name, first.pid),
-            many => format!("{} ({many} processes)", first.name),
+            many => format!("{} ({many})", first.name),
         };
-        text.push_str(&format!("{}\n", shorten(&format!("{who:<30}  {identity}"), WIDTH)));
+        text.push_str(&format!("{}\n", shorten(&format!("{:<29}  {identity}", shorten(&who, 29)), WIDTH)));
     }
     text
 }
 
 fn identity(process: &ProcessRow) -> String {
     let groups = match process.group_names.is_empty() {
-        true => "none".to_string(),
+        true => "-".to_string(),
         false => process.group_names.join(","),
     };
     let umask = process.umask.as_deref().unwrap_or("unknown");
-    format!("{}:{}  umask {umask}  groups {groups}", process.user, process.group)
+    format!("{}:{}  {umask}  {groups}", process.user, process.group)
 }
 
 #[cfg(test)]

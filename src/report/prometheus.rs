@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn every_rule_has_a_series_and_no_verdict_is_said() {
-        let text = super::text(Some(&Judged { rows: Vec::new(), findings: Vec::new() }));
+        let text = super::text(Some(&Judged::default()));
         for rule in catalogue() {
             assert!(text.contains(&format!("{{id=\"{}\",", rule.id)), "{}", rule.id);
         }

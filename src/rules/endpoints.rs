@@ -5,6 +5,7 @@
 mod row;
 mod running;
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 pub use row::{PortRow, ProcessRow, Row, SocketRow};
@@ -62,12 +63,14 @@ pub const RULES: &[Rule] = &[
 const FIRST_OF_ALL: [&str; 2] = ["dataplane-not-running", "dpdk-not-initialized"];
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Judged {
     /// A row for each endpoint, then one for each port without a VM.
     pub rows: Vec<Row>,
     /// What keeps them apart.
     pub findings: Vec<Finding>,
+    /// What is among them.
+    known: HashSet<(&'static str, String)>,
 }
 
 /// Something that is wrong with a socket, or with all of a VM.
@@ -107,7 +110,8 @@ pub struct Matter<'a> {
 /// Judges every endpoint.
 pub fn judge(case: &Case<'_>, ground: Matter<'_>) -> Judged {
     let Matter { endpoints, subject, configured, named } = ground;
-    let mut judged = Judged { rows: Vec::new(), findings: Vec::new() };
+    let named = &named.iter().rev().map(|finding| (finding.subject.as_str(), finding.id)).collect::<Named<'_>>();
+    let mut judged = Judged::default();
     general(&mut judged, case, endpoints);
     for machine in &endpoints.machines {
         subject.turn_to(machine.domain.clone(), configured);
@@ -133,6 +137,9 @@ pub fn judge(case: &Case<'_>, ground: Matter<'_>) -> Judged {
     judged
 }
 
+/// What other rules found, by what it is about.
+type Named<'a> = HashMap<&'a str, &'static str>;
+
 /// How an endpoint's trouble is told.
 enum Verdict {
     /// Another rule's finding.
@@ -142,6 +149,11 @@ enum Verdict {
 }
 
 impl Judged {
+    /// Without any endpoint.
+    pub fn of(findings: Vec<Finding>) -> Judged {
+        Judged { findings, ..Judged::default() }
+    }
+
     /// The word for the table; none where there is no trouble.
     fn settle(&mut self, verdict: Option<Verdict>) -> Option<String> {
         let id = match verdict? {
@@ -154,7 +166,7 @@ impl Judged {
     /// One cause is one finding, however many VMs have it.
     fn add(&mut self, trouble: Trouble) -> &'static str {
         let Trouble { id, subject, seen, mend } = trouble;
-        if self.findings.iter().rev().any(|finding| finding.id == id && finding.subject == subject) {
+        if !self.known.insert((id, subject.clone())) {
             return id;
         }
         if let Some(rule) = catalogue().find(|rule| rule.id == id) {
@@ -163,6 +175,16 @@ impl Judged {
         }
         id
     }
+}
+
+/// A port that is of the wrong type makes its socket in the wrong place: that socket's owner is no cause of its own.
+pub fn follows(rows: &[Row], finding: &Finding) -> bool {
+    let clashes = |row: &&Row| row.verdict == "both-ends-server";
+    let named = |row: &Row| {
+        let port = row.port.as_ref().map(|port| port.name.as_str());
+        port.is_some() && Path::new(&finding.subject).file_name().and_then(|name| name.to_str()) == port
+    };
+    finding.id == "server-socket-refuses-qemu" && rows.iter().filter(clashes).any(named)
 }
 
 /// What is about no VM in particular.
@@ -199,6 +221,13 @@ fn troubles(subject: &Subject, endpoints: &Endpoints, machine: &Machine) -> Vec<
             found.extend(running::trouble(endpoints, machine, socket, link));
         }
     }
+    if endpoints.vswitchd == Vswitchd::NotRunning && machine.start.asks_switch {
+        let unit = subject.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
+        let unit = unit.map_or("openvswitch-switch", |dataplane| dataplane.unit.as_str());
+        let mend = format!("systemctl start {}", crate::shell::quote(unit));
+        let (subject, seen) = ("ovs-vswitchd".to_string(), "does not run".to_string());
+        found.push(Trouble { id: "dataplane-not-running", subject, seen, mend });
+    }
     if let Some(first) = found.iter().find(|trouble| FIRST_OF_ALL.contains(&trouble.id)).cloned() {
         found.retain(|trouble| is_of_domain(trouble, machine));
         found.insert(0, first);
@@ -212,7 +241,7 @@ fn is_of_domain(trouble: &Trouble, machine: &Machine) -> bool {
 }
 
 /// The first cause of each socket.
-fn verdicts(machine: &Machine, troubles: &[Trouble], named: &[Finding]) -> Vec<Option<Verdict>> {
+fn verdicts(machine: &Machine, troubles: &[Trouble], named: &Named<'_>) -> Vec<Option<Verdict>> {
     let verdict = |socket: &Socket| {
         let path = socket.path.display().to_string();
         let directory = socket.path.parent().unwrap_or(Path::new("/")).display().to_string();
@@ -223,8 +252,8 @@ fn verdicts(machine: &Machine, troubles: &[Trouble], named: &[Finding]) -> Vec<O
                 || (FIRST_OF_ALL.contains(&trouble.id) && is_network_card(&socket.endpoint))
         };
         // A directory that is not as agreed is the cause of all that happens in it.
-        if let Some(finding) = named.iter().find(|finding| concerns(&finding.subject)) {
-            return Some(Verdict::Named(finding.id));
+        if let Some(id) = named.get(directory.as_str()).or_else(|| named.get(path.as_str())) {
+            return Some(Verdict::Named(id));
         }
         let trouble = troubles.iter().find(about)?.clone();
         Some(named_as(&trouble, named).map_or(Verdict::New(trouble), Verdict::Named))
@@ -232,8 +261,8 @@ fn verdicts(machine: &Machine, troubles: &[Trouble], named: &[Finding]) -> Vec<O
     machine.start.sockets.iter().map(verdict).collect()
 }
 
-fn named_as(trouble: &Trouble, named: &[Finding]) -> Option<&'static str> {
-    named.iter().find(|finding| finding.subject == trouble.subject).map(|finding| finding.id)
+fn named_as(trouble: &Trouble, named: &Named<'_>) -> Option<&'static str> {
+    named.get(trouble.subject.as_str()).copied()
 }
 
 /// An endpoint that nothing is wrong with.

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use crate::config::PortType;
-use crate::facts::domains::{Domain, SocketMode};
+use crate::facts::domains::{Account, Domain, SocketMode};
 use crate::facts::ovsdb::VhostPort;
 use crate::shell::{is_plain, path as word, quote};
 
@@ -107,6 +107,16 @@ pub fn share_memory(machine: &Domain) -> String {
         });
     }
     redefine(machine, &replacements)
+}
+
+/// The domain's own label with the shared group in it.
+pub fn share_group(machine: &Domain, user: &Account, group: &Account, gid: u32) -> String {
+    let text = |account: &Account| match account {
+        Account::Id(number) => format!("+{number}"),
+        Account::Name(name) => name.clone(),
+    };
+    let label = |group: &str| format!("<label>{}:{group}</label>", text(user));
+    redefine(machine, &[(label(&text(group)), label(&format!("+{gid}")))])
 }
 
 /// Removes a socket file.

@@ -8,11 +8,12 @@ use super::{Case, Evidence, Rule};
 use crate::access::{Identity, Verdict, Wish, may};
 use crate::config::Family;
 use crate::facts::Known;
-use crate::facts::domains::SocketMode;
+use crate::facts::domains::{LabelKind, SocketMode};
 use crate::facts::paths::PathFact;
 use crate::facts::vswitchd::Vswitchd;
 use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::root::Kind;
+use crate::rules::mends;
 
 /// `sun_path` of unix(7) less its NUL. QEMU would take 108 bytes; DPDK cuts at 107 and looks for another name.
 const LONGEST: usize = 107;
@@ -68,7 +69,7 @@ fn not_clean(case: &Case<'_>) -> Vec<Evidence> {
 }
 
 fn edit(case: &Case<'_>) -> String {
-    format!("virsh edit {}", crate::rules::mends::domain(&case.subject.domain))
+    format!("virsh edit {}", mends::domain(&case.subject.domain))
 }
 
 fn dirt(path: &Path) -> Option<&'static str> {
@@ -108,6 +109,14 @@ fn directory_missing(case: &Case<'_>) -> Vec<Evidence> {
     found
 }
 
+/// A label of the domain's own is what keeps it out, not what was agreed.
+fn own_label(case: &Case<'_>) -> Option<String> {
+    let domain = &case.subject.domain;
+    let label = domain.dac.as_ref().filter(|label| label.kind == LabelKind::Static)?;
+    let (user, group) = label.owner.as_ref()?;
+    Some(mends::share_group(domain, user, group, case.subject.agreed.as_ref()?.gid))
+}
+
 /// As the agreed directory is, for one that is the domain's own choice.
 fn own_directory(case: &Case<'_>, path: &Path) -> String {
     let owner = case.subject.qemu.as_ref().map(|qemu| format!(" -o {}", qemu.uid)).unwrap_or_default();
@@ -132,7 +141,7 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
         if found.iter().all(|evidence| evidence.subject != path) {
             let seen = format!("{} is kept out: {}", who(case, qemu), denial.text(&case.subject.names));
             let mend = match case.subject.is_agreed_path(&socket.path) {
-                true => case.apply().to_string(),
+                true => own_label(case).unwrap_or_else(|| case.apply().to_string()),
                 false => own_directory(case, socket.path.parent().unwrap_or(Path::new("/"))),
             };
             found.push(Evidence::new(path, seen, mend).sure_if(case.subject.groups_are_known));
