@@ -81,9 +81,19 @@ fn switch(vms: usize) -> ExitCode {
 }
 
 fn build(tree: &Path, vms: usize) {
-    for directory in
-        ["usr", "proc", "sys", "dev", "etc/libvirt/qemu", "run/openvswitch", "run/libvirt/qemu", "run/systemd/system", "var/lib/vhost_sockets", "tmp/ready", "stand-in"]
-    {
+    for directory in [
+        "usr",
+        "proc",
+        "sys",
+        "dev",
+        "etc/libvirt/qemu",
+        "run/openvswitch",
+        "run/libvirt/qemu",
+        "run/systemd/system",
+        "var/lib/vhost_sockets",
+        "tmp/ready",
+        "stand-in",
+    ] {
         fs::create_dir_all(tree.join(directory)).unwrap();
     }
     for link in ["bin", "sbin", "lib", "lib64"] {
@@ -91,8 +101,10 @@ fn build(tree: &Path, vms: usize) {
     }
     symlink("/run", tree.join("var/run")).unwrap();
     fs::copy("/etc/ld.so.cache", tree.join("etc/ld.so.cache")).unwrap();
-    fs::write(tree.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nlibvirt-qemu:x:64055:104::/:/bin/false\n").unwrap();
-    fs::write(tree.join("etc/group"), "root:x:0:\nkvm:x:104:\nhugetlbfs:x:42477:\nlibvirt-qemu:x:64055:\n").unwrap();
+    fs::write(tree.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nlibvirt-qemu:x:64055:104::/:/bin/false\n")
+        .unwrap();
+    fs::write(tree.join("etc/group"), "root:x:0:\nkvm:x:104:\nhugetlbfs:x:42477:\nlibvirt-qemu:x:64055:\n")
+        .unwrap();
     fs::write(tree.join("etc/nsswitch.conf"), "passwd: files\ngroup: files\n").unwrap();
     fs::write(tree.join("stand-in/systemctl"), "#!/bin/sh\nexit 0\n").unwrap();
     fs::set_permissions(tree.join("stand-in/systemctl"), PermissionsExt::from_mode(0o755)).unwrap();
@@ -110,11 +122,15 @@ fn build(tree: &Path, vms: usize) {
 fn domain(vm: usize) -> String {
     let card = |port: usize| {
         let path = socket(vm, port);
-        format!("    <interface type='vhostuser'>\n      <mac address='52:54:00:00:00:{port:02x}'/>\n      <source type='unix' path='{path}' mode='server'/>\n      <model type='virtio'/>\n      <alias name='net{port}'/>\n      <address type='pci' domain='0x0000' bus='0x00' slot='0x03' function='0x0'/>\n    </interface>\n")
+        format!(
+            "    <interface type='vhostuser'>\n      <mac address='52:54:00:00:00:{port:02x}'/>\n      <source type='unix' path='{path}' mode='server'/>\n      <model type='virtio'/>\n      <alias name='net{port}'/>\n      <address type='pci' domain='0x0000' bus='0x00' slot='0x03' function='0x0'/>\n    </interface>\n"
+        )
     };
     let cards: String = (0..PORTS).map(card).collect();
     let disk = "    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2' cache='none' io='native'/>\n      <source file='/var/lib/nova/instances/disk'/>\n      <target dev='vda' bus='virtio'/>\n      <alias name='virtio-disk0'/>\n    </disk>\n".repeat(14);
-    format!("<domain type='kvm'>\n  <name>vm{vm}</name>\n  <memory unit='KiB'>4096</memory>\n  <memoryBacking>\n    <hugepages/>\n    <access mode='shared'/>\n  </memoryBacking>\n  <devices>\n{disk}{cards}  </devices>\n</domain>\n")
+    format!(
+        "<domain type='kvm'>\n  <name>vm{vm}</name>\n  <memory unit='KiB'>4096</memory>\n  <memoryBacking>\n    <hugepages/>\n    <access mode='shared'/>\n  </memoryBacking>\n  <devices>\n{disk}{cards}  </devices>\n</domain>\n"
+    )
 }
 
 /// Kills what was started when the run is over.
@@ -130,16 +146,29 @@ impl Drop for Daemon {
 fn run(tree: &Path, vms: usize) -> ExitCode {
     for directory in ["usr", "sys", "dev"] {
         let to = tree.join(directory);
-        assert!(Command::new("mount").args(["--rbind", &format!("/{directory}")]).arg(to).status().unwrap().success());
+        assert!(
+            Command::new("mount")
+                .args(["--rbind", &format!("/{directory}")])
+                .arg(to)
+                .status()
+                .unwrap()
+                .success()
+        );
     }
     // Only what belongs to this node: the pid namespace is its own.
-    assert!(Command::new("mount").args(["-t", "proc", "proc"]).arg(tree.join("proc")).status().unwrap().success());
+    assert!(
+        Command::new("mount").args(["-t", "proc", "proc"]).arg(tree.join("proc")).status().unwrap().success()
+    );
     nix::unistd::chroot(tree).unwrap();
     std::env::set_current_dir("/").unwrap();
     let mut guests = Vec::new();
     for vm in 0..vms {
         let process = Command::new("/qemu-system-x86_64").env(GUEST, vm.to_string()).spawn().unwrap();
-        let status = format!("<domstatus state='running' reason='booted' pid='{}'>\n{}</domstatus>\n", process.id(), domain(vm).replace("<domain type='kvm'>", &format!("<domain type='kvm' id='{}'>", vm + 1)));
+        let status = format!(
+            "<domstatus state='running' reason='booted' pid='{}'>\n{}</domstatus>\n",
+            process.id(),
+            domain(vm).replace("<domain type='kvm'>", &format!("<domain type='kvm' id='{}'>", vm + 1))
+        );
         fs::write(format!("/run/libvirt/qemu/vm{vm}.xml"), status).unwrap();
         guests.push(Daemon(process));
     }
@@ -161,7 +190,10 @@ fn ready(wanted: usize) {
 
 fn database(vms: usize) -> Daemon {
     let run = |program: &str, arguments: &[String]| {
-        assert!(Command::new(program).args(arguments).stdout(Stdio::null()).status().unwrap().success(), "{program}");
+        assert!(
+            Command::new(program).args(arguments).stdout(Stdio::null()).status().unwrap().success(),
+            "{program}"
+        );
     };
     let words = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
     run("/usr/bin/ovsdb-tool", &words(&format!("create /tmp/conf.db {SCHEMA}")));
@@ -174,7 +206,12 @@ fn database(vms: usize) -> Daemon {
     while !Path::new("/run/openvswitch/db.sock").exists() {
         std::thread::sleep(Duration::from_millis(10));
     }
-    run("/usr/bin/ovs-vsctl", &words("--no-wait init -- add-br br-int -- set Open_vSwitch . other_config:dpdk-init=true dpdk_initialized=true"));
+    run(
+        "/usr/bin/ovs-vsctl",
+        &words(
+            "--no-wait init -- add-br br-int -- set Open_vSwitch . other_config:dpdk-init=true dpdk_initialized=true",
+        ),
+    );
     for first in (0..vms).step_by(125) {
         let mut line = "--no-wait".to_string();
         for vm in first..(first + 125).min(vms) {
@@ -195,7 +232,11 @@ fn measure(vms: usize) {
         ("vhost-accord check --json", &["/vhost-accord", "check", "--json"]),
         ("vhost-accord check", &["/vhost-accord", "check"]),
     ];
-    let output = Command::new("/vhost-accord").args(["check", "--json"]).env("PATH", "/stand-in:/usr/bin").output().unwrap();
+    let output = Command::new("/vhost-accord")
+        .args(["check", "--json"])
+        .env("PATH", "/stand-in:/usr/bin")
+        .output()
+        .unwrap();
     let json: serde_json::Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     let rows = json["endpoints"].as_array().unwrap();
@@ -205,7 +246,12 @@ fn measure(vms: usize) {
     for _ in 0..ROUNDS {
         for ((_, command), times) in cases.iter().zip(&mut times) {
             let begun = Instant::now();
-            Command::new(command[0]).args(&command[1..]).env("PATH", "/stand-in:/usr/bin").stdout(Stdio::null()).status().unwrap();
+            Command::new(command[0])
+                .args(&command[1..])
+                .env("PATH", "/stand-in:/usr/bin")
+                .stdout(Stdio::null())
+                .status()
+                .unwrap();
             times.push(begun.elapsed());
         }
     }

@@ -48,8 +48,22 @@ mod tests {
 
     #[test]
     fn a_shell_takes_a_word_for_what_it_was() {
-        let hostile =
-            ["vhu0", "", "-x", "a b", "it's", "$(reboot)", "`x`;&|<>", "a\"b\\c", "\u{1b}[2J", "a\nb", "ä\u{202e}", "#", "~", "*"];
+        let hostile = [
+            "vhu0",
+            "",
+            "-x",
+            "a b",
+            "it's",
+            "$(reboot)",
+            "`x`;&|<>",
+            "a\"b\\c",
+            "\u{1b}[2J",
+            "a\nb",
+            "ä\u{202e}",
+            "#",
+            "~",
+            "*",
+        ];
         for text in hostile {
             let script = format!("printf %s {}", quote(text));
             let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();

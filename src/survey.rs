@@ -122,8 +122,7 @@ impl Survey {
         let endpoints = Endpoints::read(root, live)?;
         let mut subject = Subject::of_node(root, &self.config.socket_directory)?;
         let configured = subject.configured(root);
-        let ground =
-            Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };
+        let ground = Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };
         let mut judged = judge(&self.case(), ground);
         findings.retain(|finding| !follows(&judged.rows, finding));
         findings.append(&mut judged.findings);

@@ -101,7 +101,15 @@ impl Endpoints {
         };
         let unread = live.unread.iter().chain(&live.defined.broken).cloned().collect();
         let now = super::processes::since_boot()?;
-        Ok(Endpoints { machines: found, free, switch, vswitchd, peers: Known::from(links.map(drop)), unread, now })
+        Ok(Endpoints {
+            machines: found,
+            free,
+            switch,
+            vswitchd,
+            peers: Known::from(links.map(drop)),
+            unread,
+            now,
+        })
     }
 }
 
@@ -125,13 +133,7 @@ fn machines(live: &Live) -> Vec<Machine> {
     found
 }
 
-fn look(
-    root: &Root,
-    shared: &mut Shared,
-    index: &Index<'_>,
-    vswitchd: &Vswitchd,
-    domain: &Domain,
-) -> Facts {
+fn look(root: &Root, shared: &mut Shared, index: &Index<'_>, vswitchd: &Vswitchd, domain: &Domain) -> Facts {
     let (directories, sockets) = shared.places(root, &domain.endpoints);
     let memory = Known::from(shared.needs(root, &domain.memory));
     let switch = index.join(domain);
@@ -218,11 +220,12 @@ impl<'a> Index<'a> {
     /// The ports that no VM has, neither by path nor by name.
     fn free(&self, machines: &[Machine]) -> Vec<&'a VhostPort> {
         let paths = machines.iter().flat_map(|machine| switch_paths(&machine.domain));
-        let taken: std::collections::HashSet<&str> =
-            paths.flat_map(|path| {
+        let taken: std::collections::HashSet<&str> = paths
+            .flat_map(|path| {
                 let named = path.file_name().and_then(|name| self.by_name.get(name.to_str()?)).copied();
                 [self.at(path), named].into_iter().flatten().map(|port| port.name.as_str())
-            }).collect();
+            })
+            .collect();
         let ports = self.switch.map(|switch| switch.ports.as_slice()).unwrap_or_default();
         ports.iter().filter(|port| !taken.contains(port.name.as_str())).collect()
     }

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-pub use call::{Operation, is_hook, operation};
 pub use crate::facts::endpoints::start::{Directory, Facts, Need, Socket};
+pub use call::{Operation, is_hook, operation};
 pub use mend::will_mend;
 pub use rules::{Case, Problem, RULES, Rule, is_switch_path, run as problems};
 pub use subject::Subject;

@@ -24,7 +24,10 @@ pub fn text(rows: &[Row]) -> String {
     let mut text = line(["VM", "PORT", "OVS", "QEMU", "CONNECTED"], "VERDICT");
     for row in rows {
         let cells = cells(row);
-        text.push_str(&line(cells.each_ref().map(String::as_str), &colour(style(&row.verdict), &row.verdict)));
+        text.push_str(&line(
+            cells.each_ref().map(String::as_str),
+            &colour(style(&row.verdict), &row.verdict),
+        ));
         text.push_str(&colour(Style::Dim, &socket(row)));
         text.push('\n');
     }

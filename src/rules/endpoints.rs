@@ -4,6 +4,8 @@
 
 mod row;
 mod running;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -30,33 +32,89 @@ fn by_judge(_: &Case<'_>) -> Vec<Evidence> {
 
 /// The rules, by the order of what is looked at.
 pub const RULES: &[Rule] = &[
-    rule!("dataplane-not-running", Broken, "no VM has network, and QEMU would wait for ever or fail to connect"),
+    rule!(
+        "dataplane-not-running",
+        Broken,
+        "no VM has network, and QEMU would wait for ever or fail to connect"
+    ),
     rule!("dpdk-not-initialized", Broken, "without DPDK Open vSwitch has no vhost-user ports at all"),
     rule!("switch-unknown", Advice, "OVSDB did not answer: nothing can be said of ports"),
     rule!("domain-unreadable", Advice, "nothing can be said of this VM"),
-    rule!("socket-path-too-long", Broken, "a Unix socket's path has at most 107 bytes; DPDK cuts the rest off without a word"),
+    rule!(
+        "socket-path-too-long",
+        Broken,
+        "a Unix socket's path has at most 107 bytes; DPDK cuts the rest off without a word"
+    ),
     rule!("socket-path-not-clean", Broken, "dataplane and QEMU would not mean the same file by it"),
-    rule!("socket-directory-refuses-qemu", Broken, "QEMU fails with 'Failed to bind socket to ...: Permission denied'"),
-    rule!("socket-directory-refuses-dataplane", Broken, "OVS never finds the socket, and says so only once: the VM hangs or has no network"),
+    rule!(
+        "socket-directory-refuses-qemu",
+        Broken,
+        "QEMU fails with 'Failed to bind socket to ...: Permission denied'"
+    ),
+    rule!(
+        "socket-directory-refuses-dataplane",
+        Broken,
+        "OVS never finds the socket, and says so only once: the VM hangs or has no network"
+    ),
     rule!("both-ends-server", Broken, "OVS and QEMU each make the socket and wait for the other for ever"),
     rule!("both-ends-client", Broken, "OVS and QEMU each wait for the other to make the socket"),
     rule!("port-path-differs", Broken, "OVS waits at another path than QEMU"),
     rule!("port-of-other-type", Broken, "only dpdkvhostuserclient and dpdkvhostuser ports speak vhost-user"),
-    rule!("port-missing", Broken, "no port of the switch has this socket: QEMU waits for ever, without an error anywhere"),
+    rule!(
+        "port-missing",
+        Broken,
+        "no port of the switch has this socket: QEMU waits for ever, without an error anywhere"
+    ),
     rule!("port-failed", Broken, "OVS has the port in its database and could not make it"),
-    rule!("port-without-vm", Advice, "no VM has this port, running or defined, and nobody is connected: a leftover, or a VM's path is wrong"),
-    rule!("server-socket-missing", Broken, "QEMU connects to it: 'Failed to connect to ...: No such file or directory'"),
+    rule!(
+        "port-without-vm",
+        Advice,
+        "no VM has this port, running or defined, and nobody is connected: a leftover, or a VM's path is wrong"
+    ),
+    rule!(
+        "server-socket-missing",
+        Broken,
+        "QEMU connects to it: 'Failed to connect to ...: No such file or directory'"
+    ),
     rule!("not-a-socket", Broken, "something else is at the socket's path"),
     rule!("client-socket-in-use", Broken, "QEMU would remove it and take another's place without a word"),
     rule!("client-socket-in-the-way", Broken, "QEMU fails with 'Failed to unlink socket ...'"),
-    rule!("listener-is-foreign", Broken, "neither ovs-vswitchd nor this VM's QEMU: the VM is wired to something else, or to nothing"),
-    rule!("client-socket-gone", Broken, "the running QEMU's socket has lost its name: OVS cannot connect, now or after its next restart"),
-    rule!("nic-dead-after-restart", Broken, "OVS made its socket anew and this QEMU does not connect again: the VM has no network until it is started again"),
+    rule!(
+        "listener-is-foreign",
+        Broken,
+        "neither ovs-vswitchd nor this VM's QEMU: the VM is wired to something else, or to nothing"
+    ),
+    rule!(
+        "client-socket-gone",
+        Broken,
+        "the running QEMU's socket has lost its name: OVS cannot connect, now or after its next restart"
+    ),
+    rule!(
+        "nic-dead-after-restart",
+        Broken,
+        "OVS made its socket anew and this QEMU does not connect again: the VM has no network until it is started again"
+    ),
     rule!("not-connected", Broken, "the VM runs and nobody is at the other end of its network card"),
-    rule!("memory-not-shared", Broken, "the dataplane cannot map the guest's memory: the device is there and dead, mostly without a word"),
-    rule!("hugepages-not-mounted", Broken, "libvirt fails with 'hugetlbfs filesystem is not mounted or disabled by administrator config'"),
-    rule!("hugepages-not-enough", Advice, "this VM does not start now: 'unable to map backing store for guest RAM: Cannot allocate memory'"),
-    rule!("hugepages-not-on-node", Advice, "this VM does not start now: 'Insufficient free host memory pages available to allocate guest RAM'"),
+    rule!(
+        "memory-not-shared",
+        Broken,
+        "the dataplane cannot map the guest's memory: the device is there and dead, mostly without a word"
+    ),
+    rule!(
+        "hugepages-not-mounted",
+        Broken,
+        "libvirt fails with 'hugetlbfs filesystem is not mounted or disabled by administrator config'"
+    ),
+    rule!(
+        "hugepages-not-enough",
+        Advice,
+        "this VM does not start now: 'unable to map backing store for guest RAM: Cannot allocate memory'"
+    ),
+    rule!(
+        "hugepages-not-on-node",
+        Advice,
+        "this VM does not start now: 'Insufficient free host memory pages available to allocate guest RAM'"
+    ),
 ];
 
 /// Nothing else about a VM's network can be told while one of these holds.
@@ -110,7 +168,8 @@ pub struct Matter<'a> {
 /// Judges every endpoint.
 pub fn judge(case: &Case<'_>, ground: Matter<'_>) -> Judged {
     let Matter { endpoints, subject, configured, named } = ground;
-    let named = &named.iter().rev().map(|finding| (finding.subject.as_str(), finding.id)).collect::<Named<'_>>();
+    let named =
+        &named.iter().rev().map(|finding| (finding.subject.as_str(), finding.id)).collect::<Named<'_>>();
     let mut judged = Judged::default();
     general(&mut judged, case, endpoints);
     for machine in &endpoints.machines {
@@ -130,7 +189,9 @@ pub fn judge(case: &Case<'_>, ground: Matter<'_>) -> Judged {
         }
     }
     for port in &endpoints.free {
-        let verdict = free(endpoints, port).map(|trouble| named_as(&trouble, named).ok_or(trouble).map_or_else(Verdict::New, Verdict::Named));
+        let verdict = free(endpoints, port).map(|trouble| {
+            named_as(&trouble, named).ok_or(trouble).map_or_else(Verdict::New, Verdict::Named)
+        });
         let word = judged.settle(verdict).unwrap_or_else(|| running::free_word(endpoints, port));
         judged.rows.push(row::of_port(case, endpoints, port, word));
     }

@@ -78,7 +78,10 @@ fn every_field_is_what_other_tools_say(kind: &'static str) {
         let ends = &row["connections"][0];
         let connected = text(&node, &format!("ss -xp | grep '/{port} '"));
         let (own, peer) = (ends[0]["inode"].to_string(), ends[1]["inode"].to_string());
-        assert!(connected.contains(&format!("/{port} {own}")) && connected.contains(&peer), "{connected}: {row:#}");
+        assert!(
+            connected.contains(&format!("/{port} {own}")) && connected.contains(&peer),
+            "{connected}: {row:#}"
+        );
         assert_eq!(ends[0]["owner"]["pid"].to_string(), *server);
         assert_eq!(ends[1]["owner"]["pid"].to_string(), *client);
         process(&node, &row["qemu"], &guest);
@@ -108,9 +111,15 @@ fn table(node: &Node) {
     assert_eq!(words(lines[0]), "VM PORT OVS QEMU CONNECTED VERDICT");
     assert_eq!(words(lines[1]), "vmc vhuc0 server client yes ok");
     assert!(lines[2].trim_start().starts_with("/run/openvswitch/vhuc0 "), "{table}");
-    assert!(lines[2].contains(&node.owner("/run/openvswitch/vhuc0")) && lines[2].contains("ovs-vswitchd("), "{table}");
+    assert!(
+        lines[2].contains(&node.owner("/run/openvswitch/vhuc0")) && lines[2].contains("ovs-vswitchd("),
+        "{table}"
+    );
     assert_eq!(words(lines[3]), "vms vhus0 client server yes ok");
-    assert!(lines[4].contains(&node.owner("/var/lib/vhost_sockets/vhus0")) && lines[4].contains("qemu-system-"), "{table}");
+    assert!(
+        lines[4].contains(&node.owner("/var/lib/vhost_sockets/vhus0")) && lines[4].contains("qemu-system-"),
+        "{table}"
+    );
     // A terminal gets colour, unless it says that it has none.
     let script = "script -qec 'vhost-accord check' /dev/null";
     assert!(node.sh(&format!("{script} || test $? = 1")).contains("\u{1b}[32mok"), "no colour on a terminal");
@@ -126,37 +135,116 @@ fn metrics(node: &Node) {
     node.sh("ovs-vsctl del-port vhus0");
     let output = node.accord("check --prometheus");
     assert_eq!(output.code, 2);
-    assert!(output.stdout.contains("vhost_accord_findings{id=\"port-missing\",level=\"broken\"} 1\n"), "{output}");
+    assert!(
+        output.stdout.contains("vhost_accord_findings{id=\"port-missing\",level=\"broken\"} 1\n"),
+        "{output}"
+    );
     assert!(output.stdout.contains("vhost_accord_endpoints{verdict=\"port-missing\"} 1\n"), "{output}");
     node.sh("echo nonsense > /etc/vhost-accord/vhost-accord.conf");
     let output = node.accord("check --prometheus");
-    assert_eq!((output.code, output.stdout.contains("vhost_accord_check_success 0\n")), (1, true), "{output}");
+    assert_eq!(
+        (output.code, output.stdout.contains("vhost_accord_check_success 0\n")),
+        (1, true),
+        "{output}"
+    );
 }
 
 /// What is broken, how, which finding it is; `SETTLE` where something has to notice first.
 const BREAKAGES: [(&str, &str, &str); 22] = [
-    ("A02 mode of a live socket", "chmod 0755 /run/openvswitch/vhuc0", "server-socket-refuses-qemu /run/openvswitch/vhuc0"),
-    ("A02 mask of a live socket", "setfacl -m u:daemon:rw,m::r /run/openvswitch/vhuc0", "server-socket-refuses-qemu /run/openvswitch/vhuc0"),
+    (
+        "A02 mode of a live socket",
+        "chmod 0755 /run/openvswitch/vhuc0",
+        "server-socket-refuses-qemu /run/openvswitch/vhuc0",
+    ),
+    (
+        "A02 mask of a live socket",
+        "setfacl -m u:daemon:rw,m::r /run/openvswitch/vhuc0",
+        "server-socket-refuses-qemu /run/openvswitch/vhuc0",
+    ),
     ("A19 OVS restarted", "systemctl restart SWITCH", "nic-dead-after-restart /run/openvswitch/vhuc0"),
-    ("A11 type swapped under a client", "ovs-vsctl set Interface vhuc0 type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhuc0; SETTLE", "both-ends-client /run/openvswitch/vhuc0"),
-    ("A10 type swapped under a server", "ovs-vsctl set Interface vhus0 type=dpdkvhostuser; SETTLE", "both-ends-server /var/lib/vhost_sockets/vhus0"),
+    (
+        "A11 type swapped under a client",
+        "ovs-vsctl set Interface vhuc0 type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhuc0; SETTLE",
+        "both-ends-client /run/openvswitch/vhuc0",
+    ),
+    (
+        "A10 type swapped under a server",
+        "ovs-vsctl set Interface vhus0 type=dpdkvhostuser; SETTLE",
+        "both-ends-server /var/lib/vhost_sockets/vhus0",
+    ),
     ("A12 port deleted", "ovs-vsctl del-port vhus0", "port-missing /var/lib/vhost_sockets/vhus0"),
-    ("A15 vhost-server-path mistyped", "ovs-vsctl set Interface vhus0 options:vhost-server-path=/var/lib/vhost_socket/vhus0", "port-path-differs /var/lib/vhost_sockets/vhus0"),
-    ("A07 socket removed", "rm /var/lib/vhost_sockets/vhus0; SETTLE", "client-socket-gone /var/lib/vhost_sockets/vhus0"),
-    ("A01 mask of the directory", "setfacl -m u:daemon:rwx,m::rx /var/lib/vhost_sockets", "socket-directory-mode /var/lib/vhost_sockets"),
+    (
+        "A15 vhost-server-path mistyped",
+        "ovs-vsctl set Interface vhus0 options:vhost-server-path=/var/lib/vhost_socket/vhus0",
+        "port-path-differs /var/lib/vhost_sockets/vhus0",
+    ),
+    (
+        "A07 socket removed",
+        "rm /var/lib/vhost_sockets/vhus0; SETTLE",
+        "client-socket-gone /var/lib/vhost_sockets/vhus0",
+    ),
+    (
+        "A01 mask of the directory",
+        "setfacl -m u:daemon:rwx,m::rx /var/lib/vhost_sockets",
+        "socket-directory-mode /var/lib/vhost_sockets",
+    ),
     ("A12 switch stopped", "systemctl stop SWITCH", "dataplane-not-running ovs-vswitchd"),
-    ("A09 foreign listener", "virsh destroy vms; python3 -c 'LISTEN' /var/lib/vhost_sockets/vhus0", "client-socket-in-use /var/lib/vhost_sockets/vhus0"),
-    ("A08 foreign listener in the switch's place", "virsh destroy vmc; rm /run/openvswitch/vhuc0; python3 -c 'LISTEN' /run/openvswitch/vhuc0", "listener-is-foreign /run/openvswitch/vhuc0"),
-    ("B04 private memory", "virsh destroy vms; sed \"s#<access mode='shared'/>##\" /root/vms.xml > /tmp/x.xml; virsh define /tmp/x.xml", "memory-not-shared vms"),
-    ("A15 leftover port", "ovs-vsctl add-port br-int vhulost -- set Interface vhulost type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhulost", "port-without-vm port vhulost"),
-    ("A11 domain in client mode", "virsh destroy vms; sed \"s#mode='server'#mode='client'#\" /root/vms.xml > /tmp/x.xml; virsh define /tmp/x.xml", "both-ends-client /var/lib/vhost_sockets/vhus0"),
-    ("A08 the switch's socket removed", "virsh destroy vmc; rm /run/openvswitch/vhuc0", "server-socket-missing /run/openvswitch/vhuc0"),
-    ("A08 stale socket", "virsh destroy vmc; rm /run/openvswitch/vhuc0; python3 -c 'STALE' /run/openvswitch/vhuc0", "server-socket-stale /run/openvswitch/vhuc0"),
-    ("A01 label of its own", "virsh destroy vms; sed \"s#</domain>#<seclabel type='static' model='dac' relabel='yes'><label>+1234:+1234</label></seclabel></domain>#\" /root/vms.xml > /tmp/x.xml; virsh define /tmp/x.xml", "socket-directory-refuses-qemu /var/lib/vhost_sockets"),
-    ("A12 port of another type", "ovs-vsctl set Interface vhus0 type=internal", "port-of-other-type /var/lib/vhost_sockets/vhus0"),
+    (
+        "A09 foreign listener",
+        "virsh destroy vms; python3 -c 'LISTEN' /var/lib/vhost_sockets/vhus0",
+        "client-socket-in-use /var/lib/vhost_sockets/vhus0",
+    ),
+    (
+        "A08 foreign listener in the switch's place",
+        "virsh destroy vmc; rm /run/openvswitch/vhuc0; python3 -c 'LISTEN' /run/openvswitch/vhuc0",
+        "listener-is-foreign /run/openvswitch/vhuc0",
+    ),
+    (
+        "B04 private memory",
+        "virsh destroy vms; sed \"s#<access mode='shared'/>##\" /root/vms.xml > /tmp/x.xml; virsh define /tmp/x.xml",
+        "memory-not-shared vms",
+    ),
+    (
+        "A15 leftover port",
+        "ovs-vsctl add-port br-int vhulost -- set Interface vhulost type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhulost",
+        "port-without-vm port vhulost",
+    ),
+    (
+        "A11 domain in client mode",
+        "virsh destroy vms; sed \"s#mode='server'#mode='client'#\" /root/vms.xml > /tmp/x.xml; virsh define /tmp/x.xml",
+        "both-ends-client /var/lib/vhost_sockets/vhus0",
+    ),
+    (
+        "A08 the switch's socket removed",
+        "virsh destroy vmc; rm /run/openvswitch/vhuc0",
+        "server-socket-missing /run/openvswitch/vhuc0",
+    ),
+    (
+        "A08 stale socket",
+        "virsh destroy vmc; rm /run/openvswitch/vhuc0; python3 -c 'STALE' /run/openvswitch/vhuc0",
+        "server-socket-stale /run/openvswitch/vhuc0",
+    ),
+    (
+        "A01 label of its own",
+        "virsh destroy vms; sed \"s#</domain>#<seclabel type='static' model='dac' relabel='yes'><label>+1234:+1234</label></seclabel></domain>#\" /root/vms.xml > /tmp/x.xml; virsh define /tmp/x.xml",
+        "socket-directory-refuses-qemu /var/lib/vhost_sockets",
+    ),
+    (
+        "A12 port of another type",
+        "ovs-vsctl set Interface vhus0 type=internal",
+        "port-of-other-type /var/lib/vhost_sockets/vhus0",
+    ),
     ("B12 hugepages re-owned", "chgrp root /dev/hugepages", "hugepages-owner /dev/hugepages"),
-    ("C06 hook taken away", "rm /etc/libvirt/hooks/qemu.d/50-vhost-accord", "hook-missing /etc/libvirt/hooks/qemu.d/50-vhost-accord"),
-    ("C03 db.sock open to all", "chmod 0777 /run/openvswitch/db.sock", "qemu-reaches-control-socket /run/openvswitch/db.sock"),
+    (
+        "C06 hook taken away",
+        "rm /etc/libvirt/hooks/qemu.d/50-vhost-accord",
+        "hook-missing /etc/libvirt/hooks/qemu.d/50-vhost-accord",
+    ),
+    (
+        "C03 db.sock open to all",
+        "chmod 0777 /run/openvswitch/db.sock",
+        "qemu-reaches-control-socket /run/openvswitch/db.sock",
+    ),
 ];
 
 const LISTEN: &str = "import socket,os,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); os.chmod(sys.argv[1],0o777); s.listen(); os.fork() and os._exit(0); os.setsid(); os.closerange(0,3); time.sleep(300)";
@@ -181,7 +269,11 @@ fn every_breakage_is_named_and_mended(kind: &'static str) {
         }
         node.sh(SETTLE);
         node.agrees(&format!("after mending '{what}'"));
-        assert!(json(&node)["endpoints"].as_array().unwrap().iter().all(|row| row["verdict"] == "ok"), "{what}: {:#}", json(&node));
+        assert!(
+            json(&node)["endpoints"].as_array().unwrap().iter().all(|row| row["verdict"] == "ok"),
+            "{what}: {:#}",
+            json(&node)
+        );
     }
 }
 

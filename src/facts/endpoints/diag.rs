@@ -55,9 +55,8 @@ pub struct Diag {
 /// All stream sockets of our network namespace.
 pub fn sockets() -> Result<Vec<Diag>> {
     let flags = SockFlag::SOCK_CLOEXEC;
-    let netlink =
-        socket(AddressFamily::Netlink, SockType::Raw, flags, Some(SockProtocol::NetlinkSockDiag))
-            .context("opening a sock_diag socket")?;
+    let netlink = socket(AddressFamily::Netlink, SockType::Raw, flags, Some(SockProtocol::NetlinkSockDiag))
+        .context("opening a sock_diag socket")?;
     setsockopt(&netlink, ReceiveTimeout, &TimeVal::seconds(PATIENCE))?;
     send(netlink.as_raw_fd(), &request(), MsgFlags::empty()).context("asking sock_diag")?;
     let mut found = Vec::new();
@@ -106,7 +105,8 @@ pub fn parse(mut piece: &[u8], found: &mut Vec<Diag>) -> Result<bool> {
         match kind {
             NLMSG_DONE => return Ok(true),
             NLMSG_ERROR => {
-                let errno = Errno::from_raw(i32::from_ne_bytes(u32_at(body, 0)?.to_ne_bytes()).wrapping_neg());
+                let errno =
+                    Errno::from_raw(i32::from_ne_bytes(u32_at(body, 0)?.to_ne_bytes()).wrapping_neg());
                 return Err(errno.into());
             }
             BY_FAMILY => found.extend(one(body)?),

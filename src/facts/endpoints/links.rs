@@ -67,10 +67,8 @@ impl Links {
         let wanted: HashSet<u64> =
             concerned.flat_map(|socket| [Some(socket.inode), socket.peer]).flatten().collect();
         let expected = machines.iter().filter_map(|machine| machine.process.as_ref());
-        let expected: Vec<(u32, &str)> = expected
-            .chain(vswitchd.process())
-            .map(|process| (process.pid, process.name.as_str()))
-            .collect();
+        let expected: Vec<(u32, &str)> =
+            expected.chain(vswitchd.process()).map(|process| (process.pid, process.name.as_str())).collect();
         Links { sockets, owners: owners::find(root, wanted, &expected) }
     }
 
@@ -79,7 +77,8 @@ impl Links {
         let Some((device, inode)) = socket.id else { return link };
         for found in self.sockets.get(&cut(inode)).into_iter().flatten() {
             // An overlay may report another device for its files than its sockets have.
-            let same_name = found.path.as_deref().and_then(|path| path.file_name()) == socket.path.file_name();
+            let same_name =
+                found.path.as_deref().and_then(|path| path.file_name()) == socket.path.file_name();
             if !same_name && found.file.is_none_or(|(of_socket, _)| of_socket != device) {
                 continue;
             }

@@ -317,8 +317,7 @@ fn cells(memory: &MemoryBacking) -> Vec<(u32, u64, Vec<u32>)> {
     if memory.cells.is_empty() {
         return vec![(0, memory.size, nodes(None, None))];
     }
-    let cell = |cell: &NumaCell| {
-        (cell.id, cell.size, nodes(cell.host_nodes.as_deref(), cell.placement.as_deref()))
-    };
+    let cell =
+        |cell: &NumaCell| (cell.id, cell.size, nodes(cell.host_nodes.as_deref(), cell.placement.as_deref()));
     memory.cells.iter().map(cell).collect()
 }

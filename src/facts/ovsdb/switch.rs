@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Ovsdb, VhostPort};
 use super::client::select;
 use super::value::{boolean, map, string, strings};
+use super::{Ovsdb, VhostPort};
 use crate::config::PortType;
 use crate::paths;
 

@@ -9,9 +9,9 @@ use crate::access::{Identity, Verdict, Wish, may};
 use crate::config::Family;
 use crate::facts::Known;
 use crate::facts::domains::{LabelKind, SocketMode};
+use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::paths::PathFact;
 use crate::facts::vswitchd::Vswitchd;
-use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::root::Kind;
 use crate::rules::mends;
 

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use super::{Case, Evidence, Rule};
 use crate::config::{Family, PortType};
 use crate::facts::domains::SocketMode;
+use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::ovsdb::{Join, VhostPort, plain};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
-use crate::rules::mends;
 use crate::hook::call::Operation;
-use crate::facts::endpoints::start::{Socket, is_network_card};
+use crate::rules::mends;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -213,9 +213,7 @@ fn path_differs(case: &Case<'_>) -> Vec<Evidence> {
             PortType::Dpdkvhostuserclient => {
                 mends::convert_port(&port.name, SocketMode::Server, &met.socket.path)
             }
-            PortType::Dpdkvhostuser => {
-                mends::move_socket(&case.subject.domain, &met.socket.path, &other)
-            }
+            PortType::Dpdkvhostuser => mends::move_socket(&case.subject.domain, &met.socket.path, &other),
         };
         Some(Evidence::of(met.socket, seen, mend))
     };
@@ -227,7 +225,11 @@ fn other_type(case: &Case<'_>) -> Vec<Evidence> {
         let name = file_name(met.socket).filter(|_| met.port().is_none() && !met.is_served())?;
         let (_, kind) = met.join.others.iter().find(|(other, _)| other == name)?;
         let seen = format!("interface {name} is of type '{kind}'");
-        Some(Evidence::of(met.socket, seen, mends::convert_port(name, met.socket.endpoint.mode, &met.socket.path)))
+        Some(Evidence::of(
+            met.socket,
+            seen,
+            mends::convert_port(name, met.socket.endpoint.mode, &met.socket.path),
+        ))
     };
     met(case).iter().filter_map(wrong).collect()
 }
@@ -242,9 +244,8 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
         let other = join.others.iter().any(|(name, _)| Some(name.as_str()) == file_name(met.socket));
         met.port().is_none() && !other && !met.is_served()
     };
-    let evidence = |met: &Met<'_>| {
-        Evidence::of(met.socket, "OVSDB has no such port", add_port(met.socket)).passing()
-    };
+    let evidence =
+        |met: &Met<'_>| Evidence::of(met.socket, "OVSDB has no such port", add_port(met.socket)).passing();
     met(case).iter().filter(absent).map(evidence).collect()
 }
 
@@ -256,9 +257,8 @@ fn missing_by_libvirt(case: &Case<'_>) -> Vec<Evidence> {
     let unnamed = |socket: &&Socket| {
         socket.endpoint.target.as_deref() == Some("") && socket.endpoint.mode == SocketMode::Server
     };
-    let evidence = |socket: &Socket| {
-        Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket))
-    };
+    let evidence =
+        |socket: &Socket| Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket));
     on_switch(case).filter(unnamed).map(evidence).collect()
 }
 

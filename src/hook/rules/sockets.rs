@@ -7,10 +7,10 @@ use super::{Case, Evidence, Rule};
 use crate::access::{Verdict, Wish, may};
 use crate::config::Family;
 use crate::facts::domains::SocketMode;
+use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::ovsdb::{VhostPort, same_path};
 use crate::facts::sockets::Liveness;
 use crate::hook::call::Operation;
-use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::hook::predict;
 use crate::rules::mends;
 use crate::shell;
@@ -136,9 +136,8 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
 }
 
 fn in_use(case: &Case<'_>) -> Vec<Evidence> {
-    let evidence = |socket: &Socket| {
-        Evidence::of(socket, "another process listens on it", mends::remove(&socket.path))
-    };
+    let evidence =
+        |socket: &Socket| Evidence::of(socket, "another process listens on it", mends::remove(&socket.path));
     of_mode(case, SocketMode::Server)
         .filter(|socket| socket.liveness == Liveness::Listening)
         .map(evidence)

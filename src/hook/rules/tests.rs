@@ -7,13 +7,13 @@ use super::*;
 use crate::access::Identity;
 use crate::config::PortType;
 use crate::facts::domains::{SocketMode, parse_domain};
+use crate::facts::endpoints::start::{Directory, Need};
 use crate::facts::hugepages::Pool;
 use crate::facts::ovsdb::{Join, SwitchConfig, VhostPort};
 use crate::facts::processes::{Ids, Process, Started};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
-use crate::facts::endpoints::start::{Directory, Need};
 use crate::root::{Kind, Root};
 
 const QEMU: (u32, u32) = (64055, 42477);
@@ -361,7 +361,7 @@ fn a_line_says_id_what_cause_and_command() {
     assert_eq!(
         problems[0].text(),
         "port-missing: /var/lib/vhost_sockets/vhu1: OVSDB has no such port; no port of the switch has this socket: \
-         QEMU would wait for ever, without an error anywhere; mend: ovs-vsctl add-port BRIDGE vhu1 -- set Interface vhu1 \
+         QEMU would wait for ever, without an error anywhere; mend: ovs-vsctl add-port \"$(ovs-vsctl --bare --columns=name find Bridge datapath_type=netdev | head -n 1)\" vhu1 -- set Interface vhu1 \
          type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhu1"
     );
 }

@@ -199,8 +199,7 @@ pub fn of_machine(
 /// An interface of another type.
 fn other(machine: &Machine, socket: &Socket) -> Option<PortRow> {
     let join = machine.start.switch.known()?;
-    let (name, kind) =
-        join.others.iter().find(|(name, _)| socket.path.file_name() == Some(name.as_ref()))?;
+    let (name, kind) = join.others.iter().find(|(name, _)| socket.path.file_name() == Some(name.as_ref()))?;
     Some(PortRow { name: name.clone(), kind: kind.clone(), ofport: None, error: None })
 }
 

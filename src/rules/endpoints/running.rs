@@ -17,9 +17,7 @@ const YOUNG: u64 = 5_000_000_000;
 /// Of what the hook would say before a start: what is a trouble for a VM that runs already.
 pub fn still_counts(problem: &Problem) -> bool {
     let of_sockets = ["server-socket-missing", "server-socket-stale", "not-a-socket"];
-    problem.family == Family::Ports
-        || problem.id == "memory-not-shared"
-        || of_sockets.contains(&problem.id)
+    problem.family == Family::Ports || problem.id == "memory-not-shared" || of_sockets.contains(&problem.id)
 }
 
 fn dataplane(endpoints: &Endpoints) -> Option<u32> {
@@ -97,7 +95,8 @@ fn serving(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Lin
     let again = mends::start_again(&machine.domain);
     let Some(listener) = &link.listener else {
         let gone = matches!(socket.liveness, Liveness::Missing | Liveness::Stale);
-        let seen = if socket.liveness == Liveness::Missing { "there is nothing" } else { "nobody listens on it" };
+        let seen =
+            if socket.liveness == Liveness::Missing { "there is nothing" } else { "nobody listens on it" };
         let old = !is_young(endpoints, machine);
         return (gone && old).then(|| Trouble::of("client-socket-gone", socket, seen, again));
     };
