@@ -22,7 +22,7 @@ pub enum Command {
     /// Make the node agree; run again at any time
     Apply(ApplyArgs),
     /// Say whether the node agrees now (exit 0: yes, 1: with advice, 2: broken)
-    Check(OutputArgs),
+    Check(CheckArgs),
     /// Put back exactly what apply found
     Revert(RevertArgs),
     /// Say what a finding means, or what the failures in logs come from and what mends them
@@ -55,6 +55,17 @@ pub struct OutputArgs {
     /// JSON for programs
     #[arg(long)]
     pub json: bool,
+}
+
+/// Of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Metrics for node_exporter's textfile collector
+    #[arg(long, conflicts_with = "json")]
+    pub prometheus: bool,
 }
 
 /// Of `plan`.

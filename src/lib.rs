@@ -21,5 +21,6 @@ pub mod profile;
 pub mod report;
 pub mod root;
 pub mod rules;
+pub mod shell;
 pub mod survey;
 pub mod systemd;

@@ -8,14 +8,17 @@ use crate::accord::{Accord, Ground, Item};
 use crate::change::Change;
 use crate::config::{Config, GidMismatch};
 use crate::facts::accounts::Accounts;
+use crate::facts::endpoints::Endpoints;
 use crate::facts::live::Live;
 use crate::facts::mounts;
 use crate::facts::state::{Observed, observe};
 use crate::facts::surroundings::Surroundings;
+use crate::hook::Subject;
 use crate::journal::{Entry, Journal};
 use crate::paths;
 use crate::profile::Profile;
 use crate::root::Root;
+use crate::rules::endpoints::{Judged, Matter, follows, judge};
 use crate::rules::{self, Case, Finding};
 use crate::systemd::ServiceManager;
 
@@ -114,14 +117,33 @@ impl Survey {
 
     /// What does not agree.
     pub fn findings(&self) -> Vec<Finding> {
-        rules::run(&Case {
+        rules::run(&self.case())
+    }
+
+    /// What does not agree, endpoint by endpoint as well.
+    pub fn judged(&self, root: &Root) -> Result<Judged> {
+        let mut findings = self.findings();
+        let Some(live) = &self.live else { return Ok(Judged::of(findings)) };
+        let endpoints = Endpoints::read(root, live)?;
+        let mut subject = Subject::of_node(root, &self.config.socket_directory)?;
+        let configured = subject.configured(root);
+        let ground = Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };
+        let mut judged = judge(&self.case(), ground);
+        findings.retain(|finding| !follows(&judged.rows, finding));
+        findings.append(&mut judged.findings);
+        judged.findings = findings;
+        Ok(judged)
+    }
+
+    fn case(&self) -> Case<'_> {
+        Case {
             accord: &self.accord,
             profile: &self.profile,
             observed: &self.observed,
             live: self.live.as_ref(),
             surroundings: &self.surroundings,
             names: &self.accounts,
-        })
+        }
     }
 }
 

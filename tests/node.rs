@@ -6,6 +6,8 @@
 
 #[path = "node/agree.rs"]
 mod agree;
+#[path = "node/check.rs"]
+mod check;
 #[path = "node/explain.rs"]
 mod explain;
 #[path = "node/extremes.rs"]

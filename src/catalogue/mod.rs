@@ -3,6 +3,7 @@
 //! of. The rules say what is wrong and why it matters; a page says the rest.
 
 mod document;
+mod endpoints;
 mod node;
 mod obstacles;
 mod sockets;
@@ -41,7 +42,8 @@ const fn page(
     Page { id, effect, see, mend, source }
 }
 
-const PAGES: [&[Page]; 4] = [node::PAGES, sockets::PAGES, workarounds::PAGES, obstacles::PAGES];
+const PAGES: [&[Page]; 5] =
+    [node::PAGES, sockets::PAGES, endpoints::PAGES, workarounds::PAGES, obstacles::PAGES];
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

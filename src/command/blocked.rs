@@ -3,28 +3,16 @@
 //! broken, not a program that failed.
 
 use anyhow::Result;
-use serde::Serialize;
 
-use super::Outcome;
-use super::check::finding_text;
 use crate::accord::Obstacle;
 use crate::catalogue;
-use crate::cli::OutputArgs;
-use crate::report::{self, Style};
 use crate::rules::{Finding, Level};
 
-#[derive(Serialize)]
-struct Output {
-    version: u32,
-    verdict: &'static str,
-    findings: Vec<Finding>,
-}
-
-/// Tells the obstacle as a finding; any other error stays one.
-pub fn tell(args: &OutputArgs, error: anyhow::Error) -> Result<Outcome> {
+/// The obstacle as a finding; any other error stays one.
+pub fn finding(error: anyhow::Error) -> Result<Finding> {
     let obstacle = error.downcast::<Obstacle>()?;
     let cause = "plan and apply stop here; what else does not agree is found once this is out of the way";
-    let finding = Finding {
+    Ok(Finding {
         id: obstacle.id,
         level: Level::Broken,
         subject: "the accord".to_string(),
@@ -32,12 +20,5 @@ pub fn tell(args: &OutputArgs, error: anyhow::Error) -> Result<Outcome> {
         cause: catalogue::find(obstacle.id).map_or(cause, |entry| entry.cause),
         mend: obstacle.mend,
         restart: None,
-    };
-    if args.json {
-        report::json(&Output { version: 1, verdict: "broken", findings: vec![finding] })?;
-    } else {
-        report::out(&finding_text(&finding));
-        report::out(&format!("{}\n", report::colour(Style::Bad, "broken")));
-    }
-    Ok(Outcome::Waiting)
+    })
 }

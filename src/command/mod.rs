@@ -46,7 +46,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
     match &cli.command {
         Command::Plan(args) => plan::run(args),
         Command::Apply(args) => apply::run(args),
-        Command::Check(args) => check::run(args).or_else(|error| blocked::tell(args, error)),
+        Command::Check(args) => check::run(args),
         Command::Revert(args) => revert::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Config(args) => config::run(args),

@@ -8,9 +8,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::Known;
-use super::domains::{self, Domain, Domains};
+use super::domains::{self, BrokenFile, Domain, Domains};
 use super::hooks::{self, Hook};
-use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort};
+use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort, plain};
 use super::paths::{PathFact, read_chain};
 use super::processes::{self, Process};
 use super::sockets::{self, Liveness};
@@ -68,6 +68,8 @@ pub struct Live {
     pub libvirt: Option<Process>,
     /// Running domains with their processes.
     pub guests: Vec<Guest>,
+    /// Status files that could not be read.
+    pub unread: Vec<BrokenFile>,
     /// Defined domains.
     pub defined: Domains,
     /// OVSDB.
@@ -98,6 +100,7 @@ pub struct Guarded {
 impl Live {
     /// Reads what runs.
     pub fn read(root: &Root, units: &dyn Units, profile: &Profile, accord: &Accord) -> Result<Live> {
+        let running = domains::running(root)?;
         let switch = read_switch(root);
         let ports = switch.known().map(|switch| switch.ports.as_slice()).unwrap_or_default();
         let sockets = port_sockets(root, ports)?;
@@ -115,7 +118,8 @@ impl Live {
             units: our_units(units, accord)?,
             dataplane: processes::by_name(root, &["ovs-vswitchd", "ovsdb-server"])?,
             libvirt,
-            guests: guests(root)?,
+            guests: guests(root, running.domains),
+            unread: running.broken,
             defined: domains::persistent(root)?,
             guarded: guarded(root, &sockets)?,
             sockets,
@@ -166,7 +170,8 @@ fn socket_path(port: &VhostPort) -> Option<PathBuf> {
         PortType::Dpdkvhostuserclient => port.server_path.clone().filter(|path| path.is_absolute()),
         PortType::Dpdkvhostuser => {
             let said = port.socket.clone().filter(|path| path.is_absolute());
-            Some(said.unwrap_or_else(|| Path::new(paths::OVS_RUN).join(&port.name)))
+            // OVS says `/var/run`, whatever a domain says.
+            Some(said.map_or_else(|| Path::new(paths::OVS_RUN).join(&port.name), |path| plain(&path)))
         }
     }
 }
@@ -185,13 +190,12 @@ fn our_units(units: &dyn Units, accord: &Accord) -> Result<Vec<UnitFact>> {
     Ok(facts?.into_iter().flatten().collect())
 }
 
-fn guests(root: &Root) -> Result<Vec<Guest>> {
-    let running = domains::running(root)?.domains;
+fn guests(root: &Root, running: Vec<Domain>) -> Vec<Guest> {
     let guest = |domain: Domain| {
         let process = domain.pid.and_then(|pid| processes::by_pid(root, pid));
         Guest { domain, process }
     };
-    Ok(running.into_iter().map(guest).collect())
+    running.into_iter().map(guest).collect()
 }
 
 fn guarded(root: &Root, sockets: &[PortSocket]) -> Result<Vec<Guarded>> {

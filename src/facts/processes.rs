@@ -210,6 +210,12 @@ fn link(root: &Root, path: &Path) -> Option<PathBuf> {
     nix::fcntl::readlinkat(handle.fd(), "").ok().map(PathBuf::from)
 }
 
+/// Nanoseconds since boot, as [`Started::since_boot`] counts them.
+pub fn since_boot() -> Result<u64> {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).context("reading the clock")?;
+    Ok(u64::try_from(std::time::Duration::from(now).as_nanos())?)
+}
+
 /// When the node booted, in nanoseconds since 1970 by today's clock.
 fn boot_time() -> Result<i128> {
     let nanos = |clock| -> Result<i128> {

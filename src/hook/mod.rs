@@ -7,7 +7,6 @@
 
 mod abort;
 mod call;
-mod facts;
 pub mod input;
 mod mend;
 pub(crate) mod notice;
@@ -25,9 +24,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+pub use crate::facts::endpoints::start::{Directory, Facts, Need, Socket};
 pub use call::{Operation, is_hook, operation};
-pub use facts::{Directory, Facts, Need, Socket};
-pub use rules::{Case, Problem, RULES, Rule};
+pub use mend::will_mend;
+pub use rules::{Case, Problem, RULES, Rule, is_switch_path, run as problems};
 pub use subject::Subject;
 
 use crate::config::{Action, Config, HookConfig};
@@ -125,7 +125,7 @@ fn configuration() -> (HookConfig, Option<PathBuf>) {
 }
 
 /// The domain, if anything in it speaks vhost-user.
-fn read_domain(deadline: Instant) -> Result<Option<(Domain, String)>> {
+fn read_domain(deadline: Instant) -> Result<Option<Domain>> {
     let mut input = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     let xml = input::read(&mut input, deadline)?;
     if !input::may_speak_vhost_user(&xml) {
@@ -133,12 +133,12 @@ fn read_domain(deadline: Instant) -> Result<Option<(Domain, String)>> {
     }
     input::expect_memory(xml.len())?;
     let domain = parse_domain(&xml)?;
-    Ok((!domain.endpoints.is_empty()).then_some((domain, xml)))
+    Ok((!domain.endpoints.is_empty()).then_some(domain))
 }
 
 fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     let abort = Abort::guard(REFUSED)?;
-    let Some((domain, xml)) = read_domain(begun + DEFAULT_DEADLINE)? else { return Ok(Decision::Start) };
+    let Some(domain) = read_domain(begun + DEFAULT_DEADLINE)? else { return Ok(Decision::Start) };
     let (config, socket_directory) = configuration();
     if config.on_error == Action::Refuse {
         abort.fail();
@@ -159,7 +159,7 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     };
     let _watchdog = Watchdog::start(deadline, late)?;
     let root = Root::open(Path::new("/"))?;
-    let mut subject = Subject::read(&root, operation, domain, &xml).context("reading what was agreed")?;
+    let mut subject = Subject::read(&root, operation, domain).context("reading what was agreed")?;
     subject.socket_directory = socket_directory;
     let (facts, problems) = examine(&root, &subject, deadline - Watchdog::GRACE.min(config.deadline / 4))?;
     Ok(decide(&subject, &facts, problems, &config))
@@ -169,9 +169,9 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
 fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, Vec<Problem>)> {
     let mut known = None;
     loop {
-        let mut facts = Facts::look(root, subject, known, deadline);
+        let mut facts = Facts::look(root, &subject.domain, known, deadline);
         if mend::mend(root, subject, &facts) {
-            facts = facts.look_again(root, subject);
+            facts = facts.look_again(root, &subject.domain);
         }
         let problems = rules::run(&Case { subject, facts: &facts });
         let passing = problems.iter().any(|problem| problem.passing) && facts.is_starting();

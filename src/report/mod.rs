@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What people and scripts read. The only place that prints.
 
+pub mod endpoints;
+pub mod prometheus;
 mod table;
 mod text;
 

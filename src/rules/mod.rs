@@ -2,8 +2,10 @@
 //! What must agree, rule by rule: pure functions of accord and facts, one stable id each.
 
 mod accounts;
+pub mod endpoints;
 mod hook;
 mod hugepages;
+pub mod mends;
 mod paths;
 mod presence;
 mod processes;
@@ -119,7 +121,7 @@ pub struct Finding {
 }
 
 /// Every family with its rules. A new rule is a line in its family's list; a new family a file and a line here.
-pub const FAMILIES: [(&str, &[Rule]); 12] = [
+pub const FAMILIES: [(&str, &[Rule]); 13] = [
     ("presence", presence::RULES),
     ("accounts", accounts::RULES),
     ("paths", paths::RULES),
@@ -127,6 +129,7 @@ pub const FAMILIES: [(&str, &[Rule]); 12] = [
     ("qemu-conf", qemu_conf::RULES),
     ("processes", processes::RULES),
     ("sockets", sockets::RULES),
+    ("endpoints", endpoints::RULES),
     ("reach", reach::RULES),
     ("hook", hook::RULES),
     ("switch", switch::RULES),

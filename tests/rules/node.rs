@@ -274,6 +274,7 @@ fn live(survey: &Survey, image: &Path) -> Live {
             domain: parse_domain(&xml).unwrap(),
             process: Some(process(30, "qemu-system-x86", qemu.uid, qemu.gid, 0o002)),
         }],
+        unread: Vec::new(),
         defined: Domains::default(),
         switch: Known::Known(Switch { config, ports: Vec::new() }),
         sockets: vec![

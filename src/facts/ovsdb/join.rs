@@ -2,7 +2,7 @@
 //! Both ends of a socket, in as few questions as can be: what a hook asks.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -78,7 +78,25 @@ impl Question<'_> {
     }
 }
 
+/// `/var/run` is a link to `/run` on every node there is.
+pub fn same_path(one: &Path, other: &Path) -> bool {
+    plain(one) == plain(other)
+}
+
+/// The path as the other spelling has it.
+pub fn plain(path: &Path) -> PathBuf {
+    match path.strip_prefix("/var/run") {
+        Ok(rest) => Path::new("/run").join(rest),
+        Err(_) => path.to_path_buf(),
+    }
+}
+
 impl Join {
+    /// Where OVS has, or will have, a port's socket.
+    pub fn expected_socket(&self, port: &VhostPort) -> PathBuf {
+        self.config.expected_socket(port)
+    }
+
     /// Each name is that of a vhost-user port: nothing is left to look for.
     fn is_complete(&self, names: &[&str]) -> bool {
         let found: HashSet<&str> = self.ports.iter().map(|port| port.name.as_str()).collect();

@@ -9,14 +9,14 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 
-use super::facts::{Facts, Socket};
 use super::subject::Subject;
 use crate::access::{Node, Verdict, Wish, may};
 use crate::config::Family;
 use crate::facts::Known;
+use crate::facts::endpoints::start::{Facts, Socket};
 use crate::facts::paths::PathFact;
 
-pub use ports::{expected_socket, same_path};
+pub use ports::is_switch_path;
 
 /// All that a rule looks at.
 #[derive(Debug, Clone, Copy)]

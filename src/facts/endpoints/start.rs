@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the node is like at this moment, as far as this VM's start depends on it.
+//! What the node is like at this moment, as far as one VM's start depends on it: what the hook looks at, and `check` for
+//! every VM, which keeps what VMs have in common in [`Shared`].
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use nix::time::{ClockId, clock_gettime};
 
-use super::subject::Subject;
 use crate::access::{Acl, Node};
 use crate::facts::Known;
-use crate::facts::domains::{Endpoint, EndpointKind};
+use crate::facts::domains::{Domain, Endpoint, EndpointKind, MemoryBacking, NumaCell};
 use crate::facts::hugepages;
 use crate::facts::mounts;
 use crate::facts::ovsdb::{Join, Ovsdb, Question};
@@ -19,13 +19,13 @@ use crate::facts::paths::{PathFact, chain_of, read_node};
 use crate::facts::sockets::{self, Liveness};
 use crate::facts::vswitchd::Vswitchd;
 use crate::paths;
-use crate::root::{Kind, Reached, Root};
+use crate::root::{Handle, Kind, Reached, Root};
 
 /// A dataplane younger than this may still be making its sockets.
 const YOUNG: Duration = Duration::from_secs(30);
 
 /// A directory that sockets of the VM are in.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
     /// As written.
     pub path: PathBuf,
@@ -36,7 +36,7 @@ pub struct Directory {
 }
 
 /// A socket of the VM.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Socket {
     /// What it is for.
     pub endpoint: Endpoint,
@@ -68,7 +68,7 @@ pub struct Need {
 }
 
 /// All of it.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// The other end, where a switch is asked for one.
     pub switch: Known<Join>,
@@ -86,35 +86,40 @@ pub struct Facts {
 
 impl Facts {
     /// Looks. `known` is what is known of the switch already; it gets at most half of the time that is left to answer.
-    pub fn look(root: &Root, subject: &Subject, known: Option<Known<Join>>, deadline: Instant) -> Facts {
-        let endpoints = subject.domain.endpoints.iter();
-        let on_switch = |endpoint: &&Endpoint| is_network_card(endpoint);
-        let asked: Vec<&Path> =
-            endpoints.filter(on_switch).filter_map(|endpoint| endpoint.path.as_deref()).collect();
+    pub fn look(root: &Root, domain: &Domain, known: Option<Known<Join>>, deadline: Instant) -> Facts {
+        let asked: Vec<&Path> = switch_paths(domain).collect();
         let asks_switch = !asked.is_empty();
         let limit = deadline.saturating_duration_since(Instant::now()) / 2;
         // The database works on its answer while we look at the rest.
         let question = (known.is_none() && asks_switch).then(|| ask(root, &asked, limit));
         let vswitchd =
             if asks_switch { Vswitchd::read(root) } else { Vswitchd::Unknown("not asked for".to_string()) };
-        let (directories, sockets) = places(root, subject);
-        let memory = Known::from(needs(root, subject));
+        let mut shared = Shared::default();
+        let (directories, sockets) = shared.places(root, &domain.endpoints);
+        let memory = Known::from(shared.needs(root, &domain.memory));
         let answer = question.map(|question| Known::from(question.and_then(Question::answer)));
         let nothing = || Known::Unknown("not asked for".to_string());
-        Facts {
-            switch: known.or(answer).unwrap_or_else(nothing),
-            asks_switch,
-            vswitchd,
-            directories,
-            sockets,
-            memory,
-        }
+        let switch = known.or(answer).unwrap_or_else(nothing);
+        Facts { switch, asks_switch, vswitchd, directories, sockets, memory }
     }
 
     /// The same with the file tree read anew, after something was mended in it.
-    pub fn look_again(self, root: &Root, subject: &Subject) -> Facts {
-        let (directories, sockets) = places(root, subject);
+    pub fn look_again(self, root: &Root, domain: &Domain) -> Facts {
+        let (directories, sockets) = Shared::default().places(root, &domain.endpoints);
         Facts { directories, sockets, ..self }
+    }
+
+    /// Before anything was looked at.
+    pub fn unknown_yet() -> Facts {
+        let unread = "not asked for".to_string();
+        Facts {
+            switch: Known::Unknown(unread.clone()),
+            asks_switch: false,
+            vswitchd: Vswitchd::Unknown(unread),
+            directories: Vec::new(),
+            sockets: Vec::new(),
+            memory: Known::Known(Vec::new()),
+        }
     }
 
     /// What could not be read, in a line each.
@@ -166,28 +171,98 @@ fn ask<'a>(root: &Root, paths: &[&'a Path], limit: Duration) -> Result<Question<
     Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), limit)?.ask(paths)
 }
 
-/// Directories are read once each, however many sockets are in them.
-fn places(root: &Root, subject: &Subject) -> (Vec<Directory>, Vec<Socket>) {
-    let mut directories: Vec<Directory> = Vec::new();
-    let mut handles = Vec::new();
-    let mut numbers: HashMap<PathBuf, usize> = HashMap::new();
-    let mut found = Vec::new();
-    for endpoint in &subject.domain.endpoints {
-        let Some(path) = endpoint.path.clone() else { continue };
-        let parent = path.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let number = *numbers.entry(parent.clone()).or_insert_with(|| {
-            let (directory, handle) = read_directory(root, parent);
-            directories.push(directory);
-            handles.push(handle);
-            directories.len() - 1
-        });
-        let handle = handles.get(number).and_then(Option::as_ref);
-        found.push(read_socket(handle, endpoint.clone(), path, number));
-    }
-    (directories, found)
+/// Where the domain's network cards have their sockets.
+pub fn switch_paths(domain: &Domain) -> impl Iterator<Item = &Path> {
+    let cards = domain.endpoints.iter().filter(|endpoint| is_network_card(endpoint));
+    cards.filter_map(|endpoint| endpoint.path.as_deref())
 }
 
-fn read_directory(root: &Root, path: PathBuf) -> (Directory, Option<crate::root::Handle>) {
+/// A directory as it was read, and held.
+type Held = (Directory, Option<Handle>);
+/// Pages of a size, from these NUMA nodes.
+type Origin = (u64, Vec<u32>);
+
+/// What is read once, however many VMs and sockets there are.
+#[derive(Debug, Default)]
+pub struct Shared {
+    directories: HashMap<PathBuf, Held>,
+    pages: Option<Pages>,
+    pools: HashMap<Origin, Option<hugepages::Pool>>,
+}
+
+#[derive(Debug)]
+struct Pages {
+    default: Option<u64>,
+    mounted: Vec<u64>,
+}
+
+impl Shared {
+    /// The sockets of these endpoints and the directories they are in.
+    pub fn places(&mut self, root: &Root, endpoints: &[Endpoint]) -> (Vec<Directory>, Vec<Socket>) {
+        let mut directories: Vec<Directory> = Vec::new();
+        let mut found = Vec::new();
+        for endpoint in endpoints {
+            let Some(path) = endpoint.path.clone() else { continue };
+            let (directory, handle) = self.directory(root, path.parent().unwrap_or(Path::new("/")));
+            let known = directories.iter().position(|other| other.path == directory.path);
+            let number = known.unwrap_or(directories.len());
+            if known.is_none() {
+                directories.push(directory.clone());
+            }
+            found.push(read_socket(handle.as_ref(), endpoint.clone(), path, number));
+        }
+        (directories, found)
+    }
+
+    fn directory(&mut self, root: &Root, path: &Path) -> &Held {
+        self.directories.entry(path.to_path_buf()).or_insert_with(|| read_directory(root, path.to_path_buf()))
+    }
+
+    /// Which huge pages a VM needs, cell by cell, those from the same places together.
+    pub fn needs(&mut self, root: &Root, memory: &MemoryBacking) -> Result<Vec<Need>> {
+        if !memory.hugepages {
+            return Ok(Vec::new());
+        }
+        let default = self.pages(root)?.default;
+        let mut needs = Vec::new();
+        for ((page_size, nodes), pages) in wanted(memory, default)? {
+            let mounted = self.pages(root)?.mounted.contains(&page_size);
+            let pool = self.pool(root, page_size, &nodes)?;
+            needs.push(Need { page_size, pages, nodes, mounted, pool });
+        }
+        needs.sort_by(|a, b| (a.page_size, &a.nodes).cmp(&(b.page_size, &b.nodes)));
+        Ok(needs)
+    }
+
+    fn pages(&mut self, root: &Root) -> Result<&Pages> {
+        let pages = match self.pages.take() {
+            Some(pages) => pages,
+            None => Pages::read(root)?,
+        };
+        Ok(self.pages.insert(pages))
+    }
+
+    fn pool(&mut self, root: &Root, page_size: u64, nodes: &[u32]) -> Result<Option<hugepages::Pool>> {
+        let origin = (page_size, nodes.to_vec());
+        if let Some(known) = self.pools.get(&origin) {
+            return Ok(known.clone());
+        }
+        let pool = hugepages::pool(root, page_size, nodes)?;
+        self.pools.insert(origin, pool.clone());
+        Ok(pool)
+    }
+}
+
+impl Pages {
+    fn read(root: &Root) -> Result<Pages> {
+        let default = mounts::read_default_page_size(root)?;
+        let mounted = mounts::hugetlb_of(root, default)?;
+        let writable = mounted.iter().filter(|mount| !mount.read_only).map(|mount| mount.page_size);
+        Ok(Pages { default, mounted: writable.collect() })
+    }
+}
+
+fn read_directory(root: &Root, path: PathBuf) -> Held {
     let reached = root.reach(&path);
     let fact =
         reached.as_ref().map_err(|error| anyhow!("{error:#}")).and_then(|reached| chain_of(reached, &path));
@@ -198,12 +273,7 @@ fn read_directory(root: &Root, path: PathBuf) -> (Directory, Option<crate::root:
     (Directory { path, fact, default_acl }, handle)
 }
 
-fn read_socket(
-    directory: Option<&crate::root::Handle>,
-    endpoint: Endpoint,
-    path: PathBuf,
-    number: usize,
-) -> Socket {
+fn read_socket(directory: Option<&Handle>, endpoint: Endpoint, path: PathBuf, number: usize) -> Socket {
     let mut socket =
         Socket { endpoint, path, directory: number, node: None, id: None, liveness: Liveness::Missing };
     let (Some(directory), Some(name)) = (directory, socket.path.file_name()) else { return socket };
@@ -223,14 +293,9 @@ fn read_socket(
     socket
 }
 
-/// Which huge pages the VM needs, cell by cell, those from the same places together.
-fn needs(root: &Root, subject: &Subject) -> Result<Vec<Need>> {
-    let memory = &subject.domain.memory;
-    if !memory.hugepages {
-        return Ok(Vec::new());
-    }
-    let default = mounts::read_default_page_size(root)?;
-    let mut wanted: HashMap<(u64, Vec<u32>), u64> = HashMap::new();
+/// How many pages of which size, and from where.
+fn wanted(memory: &MemoryBacking, default: Option<u64>) -> Result<HashMap<Origin, u64>> {
+    let mut wanted: HashMap<Origin, u64> = HashMap::new();
     for (cell, size, host_nodes) in cells(memory) {
         let holds = |set: &str| hugepages::parse_set(set).is_some_and(|set| set.contains(&cell));
         let of_cell = memory.pages.iter().find(|page| page.cells.as_deref().is_some_and(holds));
@@ -244,19 +309,11 @@ fn needs(root: &Root, subject: &Subject) -> Result<Vec<Need>> {
         let page_size = Some(page_size).filter(|size| *size > 0).context("a page size of 0")?;
         *wanted.entry((page_size, host_nodes)).or_default() += size.div_ceil(page_size);
     }
-    let mounted = mounts::hugetlb_of(root, default)?;
-    let mut needs = Vec::new();
-    for ((page_size, nodes), pages) in wanted {
-        let pool = hugepages::pool(root, page_size, &nodes)?;
-        let mounted = mounted.iter().any(|mount| mount.page_size == page_size && !mount.read_only);
-        needs.push(Need { page_size, pages, nodes, mounted, pool });
-    }
-    needs.sort_by(|a, b| (a.page_size, &a.nodes).cmp(&(b.page_size, &b.nodes)));
-    Ok(needs)
+    Ok(wanted)
 }
 
 /// Each cell's number, size, and the NUMA nodes that its memory must come from.
-fn cells(memory: &crate::facts::domains::MemoryBacking) -> Vec<(u32, u64, Vec<u32>)> {
+fn cells(memory: &MemoryBacking) -> Vec<(u32, u64, Vec<u32>)> {
     let strict = |placement: Option<&str>| matches!(placement, None | Some("strict"));
     let nodes = |own: Option<&str>, own_placement: Option<&str>| {
         let placement = own_placement.or(memory.placement.as_deref());
@@ -266,8 +323,7 @@ fn cells(memory: &crate::facts::domains::MemoryBacking) -> Vec<(u32, u64, Vec<u3
     if memory.cells.is_empty() {
         return vec![(0, memory.size, nodes(None, None))];
     }
-    let cell = |cell: &crate::facts::domains::NumaCell| {
-        (cell.id, cell.size, nodes(cell.host_nodes.as_deref(), cell.placement.as_deref()))
-    };
+    let cell =
+        |cell: &NumaCell| (cell.id, cell.size, nodes(cell.host_nodes.as_deref(), cell.placement.as_deref()));
     memory.cells.iter().map(cell).collect()
 }

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What `check` costs on a full node: 1,000 running VMs with four ports each, every socket listened at by a process of its
+//! VM's own and connected to, against `ovs-vsctl --format=json list Interface` on the same database, in turn. And whether it
+//! grows linearly, by the same with 250 VMs. `cargo bench --bench check`, as root: all of it happens in a private tree
+//! (chroot in a mount namespace) with a real ovsdb-server; only systemd is a stand-in that knows no unit.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vhost-accord");
+const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
+const ROUNDS: usize = 11;
+const PORTS: usize = 4;
+const TREE: &str = "VHOST_ACCORD_BENCH_TREE";
+const VMS: &str = "VHOST_ACCORD_BENCH_VMS";
+const GUEST: &str = "VHOST_ACCORD_BENCH_GUEST";
+const SWITCH: &str = "VHOST_ACCORD_BENCH_SWITCH";
+
+fn main() -> ExitCode {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
+    match (number(GUEST), number(SWITCH), std::env::var_os(TREE)) {
+        (Some(vm), _, _) => guest(vm),
+        (_, Some(vms), _) => switch(vms),
+        (_, _, Some(tree)) => run(Path::new(&tree), number(VMS).unwrap()),
+        _ => both(),
+    }
+}
+
+fn both() -> ExitCode {
+    if !nix::unistd::geteuid().is_root() || !Path::new(SCHEMA).exists() {
+        println!("left out: needs root and ovsdb-server (openvswitch-switch)");
+        return ExitCode::SUCCESS;
+    }
+    println!("{:<8} {:<44} {:>10} {:>10}", "VMs", "", "median ms", "ms a VM");
+    for vms in [250, 1000] {
+        let tree = tempfile::tempdir().unwrap();
+        fs::set_permissions(tree.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        build(tree.path(), vms);
+        let status = Command::new("unshare")
+            .args(["--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"])
+            .arg(std::env::current_exe().unwrap())
+            .env(TREE, tree.path())
+            .env(VMS, vms.to_string())
+            .status();
+        assert!(status.unwrap().success());
+    }
+    ExitCode::SUCCESS
+}
+
+fn socket(vm: usize, port: usize) -> String {
+    format!("/var/lib/vhost_sockets/vhu{vm}-{port}")
+}
+
+fn wait_for_ever() -> ExitCode {
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+fn guest(vm: usize) -> ExitCode {
+    let _held: Vec<UnixListener> =
+        (0..PORTS).map(|port| UnixListener::bind(socket(vm, port)).unwrap()).collect();
+    // Accepting is not needed to be connected; a real QEMU has more descriptors than these.
+    let _more: Vec<fs::File> = (0..40).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+    fs::write(format!("/tmp/ready/{vm}"), "").unwrap();
+    wait_for_ever()
+}
+
+fn switch(vms: usize) -> ExitCode {
+    let limit = nix::sys::resource::Resource::RLIMIT_NOFILE;
+    nix::sys::resource::setrlimit(limit, 20_000, 20_000).unwrap();
+    let ends = (0..vms).flat_map(|vm| (0..PORTS).map(move |port| socket(vm, port)));
+    let _held: Vec<UnixStream> = ends.map(|path| UnixStream::connect(path).unwrap()).collect();
+    fs::write("/tmp/ready/switch", "").unwrap();
+    wait_for_ever()
+}
+
+fn build(tree: &Path, vms: usize) {
+    for directory in [
+        "usr",
+        "proc",
+        "sys",
+        "dev",
+        "etc/libvirt/qemu",
+        "run/openvswitch",
+        "run/libvirt/qemu",
+        "run/systemd/system",
+        "var/lib/vhost_sockets",
+        "tmp/ready",
+        "stand-in",
+    ] {
+        fs::create_dir_all(tree.join(directory)).unwrap();
+    }
+    for link in ["bin", "sbin", "lib", "lib64"] {
+        symlink(format!("usr/{link}"), tree.join(link)).unwrap();
+    }
+    symlink("/run", tree.join("var/run")).unwrap();
+    fs::copy("/etc/ld.so.cache", tree.join("etc/ld.so.cache")).unwrap();
+    fs::write(tree.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nlibvirt-qemu:x:64055:104::/:/bin/false\n")
+        .unwrap();
+    fs::write(tree.join("etc/group"), "root:x:0:\nkvm:x:104:\nhugetlbfs:x:42477:\nlibvirt-qemu:x:64055:\n")
+        .unwrap();
+    fs::write(tree.join("etc/nsswitch.conf"), "passwd: files\ngroup: files\n").unwrap();
+    fs::write(tree.join("stand-in/systemctl"), "#!/bin/sh\nexit 0\n").unwrap();
+    fs::set_permissions(tree.join("stand-in/systemctl"), PermissionsExt::from_mode(0o755)).unwrap();
+    fs::copy(PROGRAM, tree.join("vhost-accord")).unwrap();
+    let own = std::env::current_exe().unwrap();
+    for name in ["qemu-system-x86_64", "ovs-vswitchd"] {
+        fs::copy(&own, tree.join(name)).unwrap();
+    }
+    for vm in 0..vms {
+        fs::write(tree.join(format!("etc/libvirt/qemu/vm{vm}.xml")), domain(vm)).unwrap();
+    }
+}
+
+/// A domain of usual size.
+fn domain(vm: usize) -> String {
+    let card = |port: usize| {
+        let path = socket(vm, port);
+        format!(
+            "    <interface type='vhostuser'>\n      <mac address='52:54:00:00:00:{port:02x}'/>\n      <source type='unix' path='{path}' mode='server'/>\n      <model type='virtio'/>\n      <alias name='net{port}'/>\n      <address type='pci' domain='0x0000' bus='0x00' slot='0x03' function='0x0'/>\n    </interface>\n"
+        )
+    };
+    let cards: String = (0..PORTS).map(card).collect();
+    let disk = "    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2' cache='none' io='native'/>\n      <source file='/var/lib/nova/instances/disk'/>\n      <target dev='vda' bus='virtio'/>\n      <alias name='virtio-disk0'/>\n    </disk>\n".repeat(14);
+    format!(
+        "<domain type='kvm'>\n  <name>vm{vm}</name>\n  <memory unit='KiB'>4096</memory>\n  <memoryBacking>\n    <hugepages/>\n    <access mode='shared'/>\n  </memoryBacking>\n  <devices>\n{disk}{cards}  </devices>\n</domain>\n"
+    )
+}
+
+/// Kills what was started when the run is over.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn run(tree: &Path, vms: usize) -> ExitCode {
+    for directory in ["usr", "sys", "dev"] {
+        let to = tree.join(directory);
+        assert!(
+            Command::new("mount")
+                .args(["--rbind", &format!("/{directory}")])
+                .arg(to)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    // Only what belongs to this node: the pid namespace is its own.
+    assert!(
+        Command::new("mount").args(["-t", "proc", "proc"]).arg(tree.join("proc")).status().unwrap().success()
+    );
+    nix::unistd::chroot(tree).unwrap();
+    std::env::set_current_dir("/").unwrap();
+    let mut guests = Vec::new();
+    for vm in 0..vms {
+        let process = Command::new("/qemu-system-x86_64").env(GUEST, vm.to_string()).spawn().unwrap();
+        let status = format!(
+            "<domstatus state='running' reason='booted' pid='{}'>\n{}</domstatus>\n",
+            process.id(),
+            domain(vm).replace("<domain type='kvm'>", &format!("<domain type='kvm' id='{}'>", vm + 1))
+        );
+        fs::write(format!("/run/libvirt/qemu/vm{vm}.xml"), status).unwrap();
+        guests.push(Daemon(process));
+    }
+    ready(vms);
+    let switch = Daemon(Command::new("/ovs-vswitchd").env(SWITCH, vms.to_string()).spawn().unwrap());
+    fs::write("/run/openvswitch/ovs-vswitchd.pid", format!("{}\n", switch.0.id())).unwrap();
+    let _database = database(vms);
+    ready(vms + 1);
+    std::thread::sleep(Duration::from_secs(5));
+    measure(vms);
+    ExitCode::SUCCESS
+}
+
+fn ready(wanted: usize) {
+    while fs::read_dir("/tmp/ready").unwrap().count() < wanted {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn database(vms: usize) -> Daemon {
+    let run = |program: &str, arguments: &[String]| {
+        assert!(
+            Command::new(program).args(arguments).stdout(Stdio::null()).status().unwrap().success(),
+            "{program}"
+        );
+    };
+    let words = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
+    run("/usr/bin/ovsdb-tool", &words(&format!("create /tmp/conf.db {SCHEMA}")));
+    let server = Command::new("/usr/sbin/ovsdb-server")
+        .args(["/tmp/conf.db", "--remote=punix:/run/openvswitch/db.sock", "--unixctl=/tmp/ctl", "--no-chdir"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let server = Daemon(server);
+    while !Path::new("/run/openvswitch/db.sock").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    run(
+        "/usr/bin/ovs-vsctl",
+        &words(
+            "--no-wait init -- add-br br-int -- set Open_vSwitch . other_config:dpdk-init=true dpdk_initialized=true",
+        ),
+    );
+    for first in (0..vms).step_by(125) {
+        let mut line = "--no-wait".to_string();
+        for vm in first..(first + 125).min(vms) {
+            for port in 0..PORTS {
+                let (name, path) = (format!("vhu{vm}-{port}"), socket(vm, port));
+                line.push_str(&format!(" -- add-port br-int {name} -- set Interface {name} type=dpdkvhostuserclient options:vhost-server-path={path} ofport={} status:status=connected status:socket={path} status:numa=0 statistics:rx_packets=123456 statistics:tx_packets=123456", vm * PORTS + port + 1));
+            }
+        }
+        run("/usr/bin/ovs-vsctl", &words(&line));
+    }
+    server
+}
+
+fn measure(vms: usize) {
+    let list = ["/usr/bin/ovs-vsctl", "--format=json", "list", "Interface"];
+    let cases: [(&str, &[&str]); 3] = [
+        ("ovs-vsctl --format=json list Interface", &list),
+        ("vhost-accord check --json", &["/vhost-accord", "check", "--json"]),
+        ("vhost-accord check", &["/vhost-accord", "check"]),
+    ];
+    let output = Command::new("/vhost-accord")
+        .args(["check", "--json"])
+        .env("PATH", "/stand-in:/usr/bin")
+        .output()
+        .unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let rows = json["endpoints"].as_array().unwrap();
+    let fine = rows.iter().filter(|row| row["verdict"] == "ok").count();
+    assert_eq!(fine, vms * PORTS, "not all are seen to be connected: {:#}", rows[0]);
+    let mut times = cases.map(|_| Vec::new());
+    for _ in 0..ROUNDS {
+        for ((_, command), times) in cases.iter().zip(&mut times) {
+            let begun = Instant::now();
+            Command::new(command[0])
+                .args(&command[1..])
+                .env("PATH", "/stand-in:/usr/bin")
+                .stdout(Stdio::null())
+                .status()
+                .unwrap();
+            times.push(begun.elapsed());
+        }
+    }
+    for ((name, _), times) in cases.iter().zip(&mut times) {
+        times.sort_unstable();
+        let median = times[ROUNDS / 2].as_secs_f64() * 1e3;
+        println!("{vms:<8} {name:<44} {median:>10.1} {:>10.3}", median / vms as f64);
+    }
+}
