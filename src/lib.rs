@@ -15,9 +15,13 @@ pub mod journal;
 pub mod lock;
 pub mod logging;
 pub mod paths;
+#[cfg(feature = "probe")]
+pub mod probe;
 pub mod profile;
 pub mod report;
 pub mod root;
 pub mod rules;
 pub mod survey;
 pub mod systemd;
+#[cfg(feature = "probe")]
+pub mod vhost_user;
