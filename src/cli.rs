@@ -29,6 +29,13 @@ pub enum Command {
     Config(OutputArgs),
     /// Show every vhost-user endpoint, the memory and the identity in a domain XML, as the hook sees them
     Inspect(InspectArgs),
+    /// Try it: children with the real identities meet, share memory and pass a frame (exit codes as check)
+    #[cfg(feature = "probe")]
+    Probe(ProbeArgs),
+    /// A child of probe
+    #[cfg(feature = "probe")]
+    #[command(hide = true)]
+    ProbeChild,
     /// What libvirt calls, by the name of its link
     #[command(hide = true)]
     Hook {
@@ -50,6 +57,15 @@ pub struct OutputArgs {
     /// An unbooted image instead of the running node
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
+    /// JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `probe`.
+#[cfg(feature = "probe")]
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
     /// JSON for programs
     #[arg(long)]
     pub json: bool,

@@ -7,6 +7,8 @@ mod check;
 mod config;
 mod inspect;
 mod plan;
+#[cfg(feature = "probe")]
+mod probe;
 mod revert;
 mod service;
 
@@ -48,6 +50,10 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Revert(args) => revert::run(args),
         Command::Config(args) => config::run(args),
         Command::Inspect(args) => inspect::run(args),
+        #[cfg(feature = "probe")]
+        Command::Probe(args) => probe::run(args),
+        #[cfg(feature = "probe")]
+        Command::ProbeChild => crate::probe::serve().map(|()| Outcome::Fine),
         Command::Hook { arguments } => std::process::exit(crate::hook::run(arguments)),
         Command::Service { moment } => service::run(moment),
     }
