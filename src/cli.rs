@@ -36,6 +36,23 @@ pub enum Command {
     #[cfg(feature = "probe")]
     #[command(hide = true)]
     ProbeChild,
+    /// Show the whole story in a throw-away node; changes nothing here
+    #[cfg(feature = "probe")]
+    Demo,
+    /// Inside the node of demo
+    #[cfg(feature = "probe")]
+    #[command(hide = true)]
+    DemoNode,
+    /// QEMU inside the node of demo
+    #[cfg(feature = "probe")]
+    #[command(hide = true)]
+    DemoQemu {
+        /// Whom to become, in JSON
+        who: String,
+        /// The program and its arguments
+        #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// What libvirt calls, by the name of its link
     #[command(hide = true)]
     Hook {

@@ -8,6 +8,8 @@ pub mod change;
 pub mod cli;
 pub mod command;
 pub mod config;
+#[cfg(feature = "probe")]
+pub mod demo;
 pub mod edit;
 pub mod facts;
 pub mod hook;

@@ -54,6 +54,12 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Probe(args) => probe::run(args),
         #[cfg(feature = "probe")]
         Command::ProbeChild => crate::probe::serve().map(|()| Outcome::Fine),
+        #[cfg(feature = "probe")]
+        Command::Demo => crate::demo::run(),
+        #[cfg(feature = "probe")]
+        Command::DemoNode => crate::demo::tell().map(|()| Outcome::Fine),
+        #[cfg(feature = "probe")]
+        Command::DemoQemu { who, arguments } => crate::demo::become_qemu(who, arguments),
         Command::Hook { arguments } => std::process::exit(crate::hook::run(arguments)),
         Command::Service { moment } => service::run(moment),
     }

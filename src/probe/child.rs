@@ -125,7 +125,7 @@ fn serve_port(stream: UnixStream, back: &[u8]) -> Outcome<Answer> {
     let tell = |answer| say(&answer).map_err(|error| Failure::other("answering", error));
     while let Some(event) = port.next(Instant::now() + LIMIT)? {
         match event {
-            Event::Negotiated => {}
+            Event::Negotiated => tell(Answer::Negotiated)?,
             Event::Mapped(size) => tell(Answer::Mapped(size))?,
             Event::Frame(frame) => {
                 tell(Answer::Frame(frame))?;

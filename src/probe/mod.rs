@@ -7,12 +7,14 @@ mod child;
 mod order;
 mod party;
 pub mod plan;
+mod switch;
 mod traces;
 mod trial;
 mod who;
 
 pub use child::serve;
 pub use order::{Side, Step};
+pub use switch::Switch;
 pub use traces::{NAME, sweep};
 pub use trial::{Done, Failed, Huge, Report, Signals, Trial, run};
 pub use who::Who;

@@ -109,6 +109,8 @@ pub(super) enum Order {
 pub(super) enum Answer {
     /// Done.
     Done,
+    /// The switch and the guest agree on features.
+    Negotiated,
     /// The switch mapped so many bytes.
     Mapped(u64),
     /// A frame came.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::who::other_mounts;
-use super::{Huge, Trial, Who};
+use super::{Huge, NAME, Trial, Who};
 use crate::accord::Item;
 use crate::config::{PortType, ServerAccess};
 use crate::facts::live::Live;
@@ -31,6 +31,7 @@ pub fn trials(survey: &Survey, agreed: Option<u32>, huge: Option<&Huge>) -> Vec<
                 dataplane: dataplane.clone(),
                 qemu,
                 directory: directory(survey, *kind),
+                name: format!("{NAME}{}", std::process::id()),
                 grant: agreed.filter(|_| grants(survey)),
                 huge: huge.cloned(),
                 live: live_sockets(survey, *kind),

@@ -30,6 +30,8 @@ pub struct Trial {
     pub qemu: Who,
     /// Where the socket is made.
     pub directory: PathBuf,
+    /// Its name.
+    pub name: String,
     /// The group that a socket of the dataplane is given to; none where nobody gives it.
     pub grant: Option<u32>,
     /// Where the guest's memory is made.
@@ -86,6 +88,13 @@ pub struct Report {
     pub failed: Option<Failed>,
     /// It worked with ordinary pages, since no huge page was free.
     pub ordinary_pages: bool,
+}
+
+impl Report {
+    /// The steps that worked where all did, else the one that did not.
+    pub fn into_end(self) -> std::result::Result<Vec<Done>, Failed> {
+        self.failed.map_or(Ok(self.done), Err)
+    }
 }
 
 /// SIGTERM, SIGINT and SIGHUP, held back so that nothing is left behind.
@@ -272,7 +281,7 @@ impl<'a> Stage<'a> {
     /// One makes a socket, the other connects.
     fn meet(&mut self, sockets: &mut Traces) -> Going<()> {
         let (maker, other) = (self.making(), self.connecting());
-        let path = self.trial.directory.join(format!("{NAME}{}", std::process::id()));
+        let path = self.trial.directory.join(&self.trial.name);
         sockets.file(path.clone());
         self.ask(maker, &Order::Bind(path.clone()), &Place::at(Step::Bind, &path, Wish::Create))?;
         self.done(Step::Bind, format!("{} makes {}", maker.name(), path.display()));
@@ -291,6 +300,8 @@ impl<'a> Stage<'a> {
         let (out, back) = (frame(b"out"), frame(b"back"));
         self.dataplane.order(&Order::Serve(back.clone()))?;
         self.ask_frontend(&Order::Negotiate, Step::Negotiate)?;
+        let agreed = self.dataplane.answer()?;
+        self.judge(Side::Dataplane, agreed, &Place::of(Step::Negotiate))?;
         self.done(Step::Negotiate, "both agree on vhost-user's features, as version 1 of virtio");
         self.make_memory(memory)?;
         self.ask_frontend(&Order::Share, Step::Map)?;
@@ -371,7 +382,7 @@ impl<'a> Stage<'a> {
 }
 
 /// The same change that the hook makes.
-fn give(sockets: &Traces, path: &Path, gid: u32) -> Result<()> {
+pub(super) fn give(sockets: &Traces, path: &Path, gid: u32) -> Result<()> {
     let Some(made) = sockets.root().find_nofollow(path)? else { return Ok(()) };
     let grant = grant::Grant {
         port: String::new(),

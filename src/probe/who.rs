@@ -59,11 +59,12 @@ impl Who {
         let user = format!("{}:{}", names.user(self.uid), names.group(self.gid));
         let groups = if others.is_empty() { String::new() } else { format!(" and {}", others.join(", ")) };
         let all = if self.identity().has_dac_override() { " with root's capabilities" } else { "" };
-        format!("{user}{groups}{all}")
+        let mounts = self.mounts_of.map(|pid| format!(", in the mounts of process {pid}"));
+        format!("{user}{groups}{all}{}", mounts.unwrap_or_default())
     }
 
     /// Makes this process it, for good.
-    pub(super) fn become_it(&self) -> Result<()> {
+    pub(crate) fn become_it(&self) -> Result<()> {
         if let Some(pid) = self.mounts_of {
             let path = PathBuf::from(format!("/proc/{pid}/ns/mnt"));
             let namespace = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
