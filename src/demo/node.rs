@@ -15,7 +15,6 @@ use nix::sys::stat::{Mode, umask};
 use crate::accord::Agreed;
 use crate::facts::hugepages::pool;
 use crate::facts::mounts::default_page_size;
-use crate::paths;
 use crate::probe::{Huge, Trial, plan};
 use crate::root::Root;
 use crate::survey::{Options, Survey};
@@ -59,7 +58,8 @@ const FILES: [(&str, &str); 10] = [
 #[derive(Debug)]
 pub(super) struct Node {
     root: Root,
-    hugepages_mounted: bool,
+    hugepages: PathBuf,
+    mounted: bool,
 }
 
 impl Node {
@@ -75,7 +75,7 @@ impl Node {
             .context("mounting memory for the node's files")?;
         std::env::set_current_dir("/").context("going to the root directory")?;
         nix::unistd::sethostname("node").context("naming the node")?;
-        for directory in ["run", "var/lib", "etc/systemd/system", "dev/hugepages"] {
+        for directory in ["run/openvswitch", "var/lib", "etc/systemd/system", "dev/hugepages"] {
             make_directory(&inside(directory))?;
         }
         for (path, content) in FILES {
@@ -89,14 +89,15 @@ impl Node {
             mount(Some(&inside(directory)), &place, none, MsFlags::MS_BIND, none)
                 .with_context(|| format!("putting the node's own {} in place", place.display()))?;
         }
-        Ok(Node { root: Root::open(Path::new(NODE))?, hugepages_mounted: false })
+        // Their usual place is this machine's to make.
+        let usual = PathBuf::from(HUGEPAGES);
+        let hugepages = if usual.is_dir() { usual } else { inside("dev/hugepages") };
+        Ok(Node { root: Root::open(Path::new(NODE))?, hugepages, mounted: false })
     }
 
-    /// What systemd does of it: the hugepages as the unit says, and the run directory of the switch.
+    /// What systemd does: the hugepages as the unit says.
     pub(super) fn boot(&mut self) -> Result<()> {
-        let run = inside(paths::OVS_RUN.trim_start_matches('/'));
-        make_directory(&run)?;
-        self.unmount();
+        self.shut_down();
         let unit = Image::new(&self.root).unit("dev-hugepages.mount")?;
         let options = unit.and_then(|unit| unit.mount_options).unwrap_or_default();
         // What is a flag of the mount is none of the filesystem's.
@@ -104,14 +105,17 @@ impl Node {
             options.split(',').filter(|option| !["nosuid", "nodev", ""].contains(option)).collect();
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         let options = options.join(",");
-        let mounted = mount(Some("hugetlbfs"), HUGEPAGES, Some("hugetlbfs"), flags, Some(options.as_str()));
-        self.hugepages_mounted = mounted.is_ok();
+        let mounted =
+            mount(Some("hugetlbfs"), &self.hugepages, Some("hugetlbfs"), flags, Some(options.as_str()));
+        // A kernel may have none; then the memory is of ordinary pages, and that is said.
+        self.mounted = mounted.is_ok();
         Ok(())
     }
 
-    fn unmount(&mut self) {
-        if self.hugepages_mounted {
-            self.hugepages_mounted = umount(HUGEPAGES).is_err();
+    /// The end of that.
+    pub(super) fn shut_down(&mut self) {
+        if self.mounted {
+            self.mounted = umount(&self.hugepages).is_err();
         }
     }
 
@@ -132,14 +136,14 @@ impl Node {
     }
 
     fn huge(&self) -> Result<Option<Huge>> {
-        if !self.hugepages_mounted {
+        if !self.mounted {
             return Ok(None);
         }
         let live = Root::open(Path::new("/"))?;
         let meminfo = live.read_text(Path::new("/proc/meminfo"))?.unwrap_or_default();
         let Some(page_size) = default_page_size(&meminfo) else { return Ok(None) };
         let free = pool(&live, page_size, &[])?.is_some_and(|pool| pool.available > 0);
-        Ok(Some(Huge { mount: PathBuf::from(HUGEPAGES), page_size, free }))
+        Ok(Some(Huge { mount: self.hugepages.clone(), page_size, free }))
     }
 
     /// Every path with type, mode, owner and content.

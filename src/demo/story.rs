@@ -22,8 +22,8 @@ pub fn tell() -> Result<()> {
     let mut node = Node::make()?;
     let mut stage = Stage { qemu: guest::installed(), signals: Signals::hold()?, counted: 0 };
     stage.introduce();
-    node.boot()?;
     let stock = node.list()?;
+    node.boot()?;
     heading("1. Two VMs are started on the node as it was installed.");
     stage.start_vms(&node, false)?;
     heading("2. Why? Lines with - are how it is, lines with + how it has to be. Nothing is written yet.");
@@ -34,6 +34,7 @@ pub fn tell() -> Result<()> {
     node.boot()?;
     stage.start_vms(&node, true)?;
     heading("5. And back.");
+    node.shut_down();
     run("revert", 0, false)?;
     compare(&stock, &node.list()?)?;
     let seconds = begun.elapsed().as_secs_f32();
