@@ -14,6 +14,9 @@ mod hook;
 mod input;
 #[path = "node/legacy.rs"]
 mod legacy;
+#[cfg(feature = "probe")]
+#[path = "node/probe.rs"]
+mod probe;
 #[path = "node/steps.rs"]
 mod steps;
 #[path = "node/support.rs"]

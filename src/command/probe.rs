@@ -117,22 +117,34 @@ fn failure(failed: &Failed) -> String {
     )
 }
 
+/// What it comes to. What works now may not tomorrow, and what `check` says of that is said here, too.
+fn verdict(trials: &[Tried], check: &[Finding]) -> (&'static str, Style, Outcome) {
+    if trials.iter().any(|tried| tried.report.failed.is_some()) {
+        ("broken", Style::Bad, Outcome::Waiting)
+    } else if !check.is_empty() {
+        ("works now, but the node does not agree", Style::Bad, Outcome::Waiting)
+    } else if trials.iter().any(|tried| tried.report.ordinary_pages) {
+        ("works, without huge pages", Style::Advice, Outcome::Advice)
+    } else {
+        ("works", Style::Good, Outcome::Fine)
+    }
+}
+
 fn finish(json: bool, trials: Vec<Tried>, check: Vec<Finding>) -> Result<Outcome> {
-    let broken = trials.iter().any(|tried| tried.report.failed.is_some());
-    let ordinary = trials.iter().any(|tried| tried.report.ordinary_pages);
-    let (verdict, style, outcome) = match (broken, ordinary) {
-        (true, _) => ("broken", Style::Bad, Outcome::Waiting),
-        (false, true) => ("works, without huge pages", Style::Advice, Outcome::Advice),
-        (false, false) => ("works", Style::Good, Outcome::Fine),
-    };
+    let (verdict, style, outcome) = verdict(&trials, &check);
     if json {
         report::json(&Output { version: 1, verdict, trials, check })?;
         return Ok(outcome);
     }
     report::out(&format!("{}\n", report::colour(style, verdict)));
     if !check.is_empty() {
-        let ids: Vec<_> = check.iter().map(|finding| finding.id).collect();
-        report::out(&format!("vhost-accord check says broken, too: {}\n", ids.join(", ")));
+        let mut ids: Vec<_> = check.iter().map(|finding| finding.id).collect();
+        ids.dedup();
+        report::out(&format!("vhost-accord check: {}\n", ids.join(", ")));
+    } else if outcome == Outcome::Waiting {
+        report::out(
+            "vhost-accord check has nothing against it: a defect of one of the two, please report it\n",
+        );
     }
     Ok(outcome)
 }

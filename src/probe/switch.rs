@@ -30,7 +30,7 @@ impl<'a> Switch<'a> {
 
     /// Makes its socket, and gives it away where somebody is there to do so.
     pub fn make(&mut self, path: &Path) -> Result<()> {
-        self.sockets.file(path.to_path_buf());
+        self.sockets.file(path.to_path_buf())?;
         expect(self.party.ask(&Order::Bind(path.to_path_buf()))?)?;
         match self.trial.grant {
             Some(gid) => give(&self.sockets, path, gid),

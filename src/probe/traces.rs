@@ -46,9 +46,12 @@ impl Traces {
         &self.root
     }
 
-    /// A socket that a child is about to make.
-    pub(super) fn file(&mut self, path: PathBuf) {
-        self.left.push(Trace::File(path));
+    /// A socket that a child is about to make. What is there already is somebody else's, and stays.
+    pub(super) fn file(&mut self, path: PathBuf) -> Result<()> {
+        if self.root.find_nofollow(&path)?.is_none() {
+            self.left.push(Trace::File(path));
+        }
+        Ok(())
     }
 
     /// What libvirt makes for each VM: a directory of its own below the mount. What is above it is libvirt's, and goes

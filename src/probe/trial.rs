@@ -282,7 +282,7 @@ impl<'a> Stage<'a> {
     fn meet(&mut self, sockets: &mut Traces) -> Going<()> {
         let (maker, other) = (self.making(), self.connecting());
         let path = self.trial.directory.join(&self.trial.name);
-        sockets.file(path.clone());
+        sockets.file(path.clone())?;
         self.ask(maker, &Order::Bind(path.clone()), &Place::at(Step::Bind, &path, Wish::Create))?;
         self.done(Step::Bind, format!("{} makes {}", maker.name(), path.display()));
         if let Some(gid) = self.trial.grant.filter(|_| maker == Side::Dataplane) {
