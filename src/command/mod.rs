@@ -55,11 +55,13 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         #[cfg(feature = "probe")]
         Command::ProbeChild => crate::probe::serve().map(|()| Outcome::Fine),
         #[cfg(feature = "probe")]
-        Command::Demo => crate::demo::run(),
+        Command::Demo => crate::demo::run().map(|()| Outcome::Fine),
         #[cfg(feature = "probe")]
         Command::DemoNode => crate::demo::tell().map(|()| Outcome::Fine),
         #[cfg(feature = "probe")]
-        Command::DemoQemu { who, arguments } => crate::demo::become_qemu(who, arguments),
+        Command::DemoQemu { who, arguments } => {
+            crate::demo::become_qemu(who, arguments).map(|()| Outcome::Fine)
+        }
         Command::Hook { arguments } => std::process::exit(crate::hook::run(arguments)),
         Command::Service { moment } => service::run(moment),
     }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::command::Outcome;
 use crate::config::PortType;
 use crate::probe::{Failed, Side, Step, Trial, Who};
 
@@ -125,7 +124,7 @@ impl Qemu {
 }
 
 /// Becomes someone, and then QEMU; returns only if that fails.
-pub fn become_qemu(who: &str, arguments: &[OsString]) -> Result<Outcome> {
+pub fn become_qemu(who: &str, arguments: &[OsString]) -> Result<()> {
     let who: Who = serde_json::from_str(who).context("reading whom to become")?;
     who.become_it()?;
     let (program, arguments) = arguments.split_first().context("QEMU is not named")?;

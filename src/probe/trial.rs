@@ -92,8 +92,8 @@ pub struct Report {
 
 impl Report {
     /// The steps that worked where all did, else the one that did not.
-    pub fn into_end(self) -> std::result::Result<Vec<Done>, Failed> {
-        self.failed.map_or(Ok(self.done), Err)
+    pub fn into_end(self) -> std::result::Result<Vec<Done>, Box<Failed>> {
+        self.failed.map_or(Ok(self.done), |failed| Err(Box::new(failed)))
     }
 }
 
