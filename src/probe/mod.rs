@@ -7,6 +7,7 @@ mod child;
 mod order;
 mod party;
 pub mod plan;
+mod stage;
 mod switch;
 mod traces;
 mod trial;
@@ -14,7 +15,8 @@ mod who;
 
 pub use child::serve;
 pub use order::{Side, Step};
+pub use stage::run;
 pub use switch::Switch;
 pub use traces::{NAME, sweep};
-pub use trial::{Done, Failed, Huge, Report, Signals, Trial, run};
+pub use trial::{Done, Failed, Huge, Report, Signals, Trial};
 pub use who::Who;

@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 
 use super::order::{Answer, Order};
 use super::party::Party;
+use super::stage::give;
 use super::traces::Traces;
-use super::trial::give;
 use super::{Signals, Trial};
 
 /// A dataplane in a child.
