@@ -31,6 +31,30 @@ pub enum Command {
     Config(OutputArgs),
     /// Show every vhost-user endpoint, the memory and the identity in a domain XML, as the hook sees them
     Inspect(InspectArgs),
+    /// Try it: children with the real identities meet, share memory and pass a frame (exit codes as check)
+    #[cfg(feature = "probe")]
+    Probe(ProbeArgs),
+    /// A child of probe
+    #[cfg(feature = "probe")]
+    #[command(hide = true)]
+    ProbeChild,
+    /// Show the whole story in a throw-away node; changes nothing here
+    #[cfg(feature = "probe")]
+    Demo,
+    /// Inside the node of demo
+    #[cfg(feature = "probe")]
+    #[command(hide = true)]
+    DemoNode,
+    /// QEMU inside the node of demo
+    #[cfg(feature = "probe")]
+    #[command(hide = true)]
+    DemoQemu {
+        /// Whom to become, in JSON
+        who: String,
+        /// The program and its arguments
+        #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// What libvirt calls, by the name of its link
     #[command(hide = true)]
     Hook {
@@ -66,6 +90,15 @@ pub struct CheckArgs {
     /// Metrics for node_exporter's textfile collector
     #[arg(long, conflicts_with = "json")]
     pub prometheus: bool,
+}
+
+/// Of `probe`.
+#[cfg(feature = "probe")]
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// JSON for programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Of `plan`.

@@ -9,6 +9,8 @@ pub mod change;
 pub mod cli;
 pub mod command;
 pub mod config;
+#[cfg(feature = "probe")]
+pub mod demo;
 pub mod edit;
 pub mod explain;
 pub mod facts;
@@ -17,6 +19,8 @@ pub mod journal;
 pub mod lock;
 pub mod logging;
 pub mod paths;
+#[cfg(feature = "probe")]
+pub mod probe;
 pub mod profile;
 pub mod report;
 pub mod root;
@@ -24,3 +28,5 @@ pub mod rules;
 pub mod shell;
 pub mod survey;
 pub mod systemd;
+#[cfg(feature = "probe")]
+pub mod vhost_user;

@@ -20,6 +20,9 @@ mod hook;
 mod input;
 #[path = "node/legacy.rs"]
 mod legacy;
+#[cfg(feature = "probe")]
+#[path = "node/probe.rs"]
+mod probe;
 #[path = "node/service.rs"]
 mod service;
 #[path = "node/steps.rs"]

@@ -9,6 +9,8 @@ mod config;
 mod explain;
 mod inspect;
 mod plan;
+#[cfg(feature = "probe")]
+mod probe;
 mod revert;
 mod service;
 
@@ -51,6 +53,18 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Explain(args) => explain::run(args),
         Command::Config(args) => config::run(args),
         Command::Inspect(args) => inspect::run(args),
+        #[cfg(feature = "probe")]
+        Command::Probe(args) => probe::run(args),
+        #[cfg(feature = "probe")]
+        Command::ProbeChild => crate::probe::serve().map(|()| Outcome::Fine),
+        #[cfg(feature = "probe")]
+        Command::Demo => crate::demo::run().map(|()| Outcome::Fine),
+        #[cfg(feature = "probe")]
+        Command::DemoNode => crate::demo::tell().map(|()| Outcome::Fine),
+        #[cfg(feature = "probe")]
+        Command::DemoQemu { who, arguments } => {
+            crate::demo::become_qemu(who, arguments).map(|()| Outcome::Fine)
+        }
         Command::Hook { arguments } => std::process::exit(crate::hook::run(arguments)),
         Command::Service { moment } => service::run(moment),
     }

@@ -14,6 +14,8 @@ pub enum Style {
     Bad,
     /// Less important.
     Dim,
+    /// A heading, a command.
+    Strong,
 }
 
 /// `text` in colour, if standard output is a terminal and `NO_COLOR` is not set.
@@ -24,6 +26,7 @@ pub fn colour(style: Style, text: &str) -> String {
         Style::Advice => 33,
         Style::Bad => 31,
         Style::Dim => 2,
+        Style::Strong => 1,
     };
     if wanted { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
 }
