@@ -18,6 +18,7 @@ pub mod hook;
 pub mod journal;
 pub mod lock;
 pub mod logging;
+pub mod mends;
 pub mod paths;
 #[cfg(feature = "probe")]
 pub mod probe;

@@ -12,12 +12,13 @@ use std::path::Path;
 
 pub use row::{PortRow, ProcessRow, Row, SocketRow};
 
-use super::{Case, Evidence, Finding, Level, Rule, catalogue, mends};
+use super::{Case, Evidence, Finding, Level, Rule, catalogue};
 use crate::facts::Known;
 use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::endpoints::{Endpoints, FreePort, Link, Machine};
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::{self, Problem, Subject};
+use crate::mends;
 
 /// A rule whose findings [`judge`] makes: the first cause of each endpoint counts, whichever rule names it.
 macro_rules! rule {

@@ -5,7 +5,6 @@ mod accounts;
 pub mod endpoints;
 mod hook;
 mod hugepages;
-pub mod mends;
 mod paths;
 mod presence;
 mod processes;

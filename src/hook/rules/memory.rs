@@ -39,7 +39,7 @@ fn not_shared(case: &Case<'_>) -> Vec<Evidence> {
     if domain.memory.is_shared() || domain.shares_by_command_line || device.is_none() {
         return Vec::new();
     }
-    let mend = crate::rules::mends::share_memory(domain);
+    let mend = crate::mends::share_memory(domain);
     vec![Evidence::new(domain.name.clone(), "its memory is private", mend)]
 }
 

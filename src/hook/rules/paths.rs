@@ -12,8 +12,8 @@ use crate::facts::domains::{LabelKind, SocketMode};
 use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::paths::PathFact;
 use crate::facts::vswitchd::Vswitchd;
+use crate::mends;
 use crate::root::Kind;
-use crate::rules::mends;
 
 /// `sun_path` of unix(7) less its NUL. QEMU would take 108 bytes; DPDK cuts at 107 and looks for another name.
 const LONGEST: usize = 107;

@@ -12,7 +12,7 @@ use crate::facts::ovsdb::{Join, VhostPort, plain};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
-use crate::rules::mends;
+use crate::mends;
 
 pub const RULES: &[Rule] = &[
     Rule {

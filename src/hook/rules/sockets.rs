@@ -12,7 +12,7 @@ use crate::facts::ovsdb::{VhostPort, same_path};
 use crate::facts::sockets::Liveness;
 use crate::hook::call::Operation;
 use crate::hook::predict;
-use crate::rules::mends;
+use crate::mends;
 use crate::shell;
 
 pub const RULES: &[Rule] = &[

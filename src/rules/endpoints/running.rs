@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a running VM has lost, and who sits where it should not.
 
-use super::{Trouble, mends};
+use super::Trouble;
 use crate::config::{Family, PortType};
 use crate::facts::domains::SocketMode;
 use crate::facts::endpoints::start::Socket;
@@ -9,6 +9,7 @@ use crate::facts::endpoints::{End, Endpoints, FreePort, Link, Machine};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::Problem;
+use crate::mends;
 use crate::shell;
 
 /// QEMU and DPDK try each second: who is younger than this, in nanoseconds, may still be at it.
