@@ -26,7 +26,7 @@ struct Node(TempDir);
 impl Node {
     fn debian() -> Node {
         let node = Node(tempfile::tempdir().unwrap());
-        node.copy("tests/demo/image");
+        node.copy("src/demo/image");
         node
     }
 

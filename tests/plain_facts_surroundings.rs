@@ -13,7 +13,7 @@ use vhost_accord::systemd;
 
 fn image() -> tempfile::TempDir {
     let image = tempfile::tempdir().unwrap();
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/demo/image/.");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo/image/.");
     let copied = std::process::Command::new("cp").arg("-r").arg(from).arg(image.path()).status();
     assert!(copied.unwrap().success());
     image

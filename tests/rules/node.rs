@@ -57,7 +57,7 @@ fn survey(image: &Path) -> Survey {
 impl Node {
     pub fn sound() -> Node {
         let image = tempfile::tempdir().unwrap();
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/demo/image/.");
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo/image/.");
         assert!(
             std::process::Command::new("cp")
                 .arg("-r")
