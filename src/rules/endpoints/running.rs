@@ -135,14 +135,7 @@ fn apart(
     if !running || is_joined(endpoints, machine, socket, link) || is_young(endpoints, machine) {
         return None;
     }
-    let others: Vec<String> = link
-        .connections
-        .iter()
-        .map(|connection| match socket.endpoint.mode {
-            SocketMode::Server => name(&connection.1),
-            SocketMode::Client => name(&connection.1),
-        })
-        .collect();
+    let others: Vec<String> = link.connections.iter().map(|connection| name(&connection.1)).collect();
     let seen = match (others.first(), socket.endpoint.mode) {
         (Some(other), _) => format!("{other} is connected instead"),
         (None, SocketMode::Server) => "ovs-vswitchd is not connected".to_string(),
