@@ -272,7 +272,7 @@ fn troubles(subject: &Subject, endpoints: &Endpoints, machine: &Machine) -> Vec<
     let case = hook::Case { subject, facts: &machine.start };
     let problems = hook::problems(&case).into_iter().filter(|problem| problem.sure);
     let mut found: Vec<Trouble> = match machine.domain.running {
-        true => problems.filter(|problem| running::still_counts(problem)).map(Trouble::from).collect(),
+        true => problems.filter(running::still_counts).map(Trouble::from).collect(),
         false => {
             let is_left = |problem: &Problem| !hook::will_mend(&case, problem);
             problems.filter(is_left).map(Trouble::from).collect()

@@ -136,8 +136,13 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
 }
 
 fn in_use(case: &Case<'_>) -> Vec<Evidence> {
-    let evidence =
-        |socket: &Socket| Evidence::of(socket, "another process listens on it", mends::remove(&socket.path));
+    let evidence = |socket: &Socket| {
+        // OVS is connected to that one, and would stay so.
+        let remove = mends::remove(&socket.path);
+        let again = port_at(case, socket).map(|port| format!(" && {}", mends::remake(port)));
+        let mend = format!("{remove}{}", again.unwrap_or_default());
+        Evidence::of(socket, "another process listens on it", mend)
+    };
     of_mode(case, SocketMode::Server)
         .filter(|socket| socket.liveness == Liveness::Listening)
         .map(evidence)
