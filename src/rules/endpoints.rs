@@ -323,8 +323,15 @@ fn verdicts(machine: &Machine, troubles: &[Trouble], named: &Named<'_>) -> Vec<O
     machine.start.sockets.iter().map(verdict).collect()
 }
 
+/// Findings about mounts and settings that leave VMs without huge pages.
+const WHY_NOT_MOUNTED: [&str; 3] =
+    ["hugepages-read-only", "hugepages-no-mount", "hugepages-disabled-in-qemu-conf"];
+
 fn named_as(trouble: &Trouble, named: &Named<'_>) -> Option<&'static str> {
-    named.get(trouble.subject.as_str()).copied()
+    let same_subject = named.get(trouble.subject.as_str()).copied();
+    // A VM's huge pages are "not mounted" where they cannot be written: the mount's own finding says why.
+    let of_mounts = || named.values().copied().find(|id| WHY_NOT_MOUNTED.contains(id));
+    same_subject.or_else(|| of_mounts().filter(|_| trouble.id == "hugepages-not-mounted"))
 }
 
 /// An endpoint that nothing is wrong with.
