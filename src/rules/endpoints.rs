@@ -249,6 +249,12 @@ pub fn follows(rows: &[Row], finding: &Finding) -> bool {
     finding.id == "server-socket-refuses-qemu" && rows.iter().filter(clashes).any(named)
 }
 
+/// A VM's huge pages count as not mounted where they cannot be written: the finding about the mount says why.
+pub fn repeats(named: &[Finding], finding: &Finding) -> bool {
+    let causes = ["hugepages-read-only", "hugepages-no-mount", "hugepages-disabled-in-qemu-conf"];
+    finding.id == "hugepages-not-mounted" && named.iter().any(|other| causes.contains(&other.id))
+}
+
 /// What is about no VM in particular.
 fn general(judged: &mut Judged, case: &Case<'_>, endpoints: &Endpoints) {
     if let (Known::Unknown(why), true) = (&endpoints.switch, case.accord.dataplane.is_some()) {
@@ -323,15 +329,8 @@ fn verdicts(machine: &Machine, troubles: &[Trouble], named: &Named<'_>) -> Vec<O
     machine.start.sockets.iter().map(verdict).collect()
 }
 
-/// Findings about mounts and settings that leave VMs without huge pages.
-const WHY_NOT_MOUNTED: [&str; 3] =
-    ["hugepages-read-only", "hugepages-no-mount", "hugepages-disabled-in-qemu-conf"];
-
 fn named_as(trouble: &Trouble, named: &Named<'_>) -> Option<&'static str> {
-    let same_subject = named.get(trouble.subject.as_str()).copied();
-    // A VM's huge pages are "not mounted" where they cannot be written: the mount's own finding says why.
-    let of_mounts = || named.values().copied().find(|id| WHY_NOT_MOUNTED.contains(id));
-    same_subject.or_else(|| of_mounts().filter(|_| trouble.id == "hugepages-not-mounted"))
+    named.get(trouble.subject.as_str()).copied()
 }
 
 /// An endpoint that nothing is wrong with.
