@@ -18,7 +18,7 @@ use crate::journal::{Entry, Journal};
 use crate::paths;
 use crate::profile::Profile;
 use crate::root::Root;
-use crate::rules::endpoints::{Judged, Matter, follows, judge, repeats};
+use crate::rules::endpoints::{Judged, Matter, follows, judge};
 use crate::rules::{self, Case, Finding};
 use crate::systemd::ServiceManager;
 
@@ -130,7 +130,6 @@ impl Survey {
         let ground = Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };
         let mut judged = judge(&self.case(), ground);
         findings.retain(|finding| !follows(&judged.rows, finding));
-        judged.findings.retain(|finding| !repeats(&findings, finding));
         findings.append(&mut judged.findings);
         judged.findings = findings;
         Ok(judged)

@@ -185,7 +185,9 @@ pub fn judge(case: &Case<'_>, ground: Matter<'_>) -> Judged {
         for endpoint in machine.domain.endpoints.iter().filter(|endpoint| endpoint.path.is_none()) {
             judged.rows.push(row::without_path(case, endpoints, machine, endpoint));
         }
-        for trouble in troubles.into_iter().filter(|trouble| is_of_domain(trouble, machine)) {
+        let is_new =
+            |trouble: &Trouble| is_of_domain(trouble, machine) && why_not_mounted(trouble, named).is_none();
+        for trouble in troubles.into_iter().filter(is_new) {
             judged.add(trouble);
         }
     }
@@ -247,12 +249,6 @@ pub fn follows(rows: &[Row], finding: &Finding) -> bool {
         port.is_some() && Path::new(&finding.subject).file_name().and_then(|name| name.to_str()) == port
     };
     finding.id == "server-socket-refuses-qemu" && rows.iter().filter(clashes).any(named)
-}
-
-/// A VM's huge pages count as not mounted where they cannot be written: the finding about the mount says why.
-pub fn repeats(named: &[Finding], finding: &Finding) -> bool {
-    let causes = ["hugepages-read-only", "hugepages-no-mount", "hugepages-disabled-in-qemu-conf"];
-    finding.id == "hugepages-not-mounted" && named.iter().any(|other| causes.contains(&other.id))
 }
 
 /// What is about no VM in particular.
@@ -330,7 +326,14 @@ fn verdicts(machine: &Machine, troubles: &[Trouble], named: &Named<'_>) -> Vec<O
 }
 
 fn named_as(trouble: &Trouble, named: &Named<'_>) -> Option<&'static str> {
-    named.get(trouble.subject.as_str()).copied()
+    why_not_mounted(trouble, named).or_else(|| named.get(trouble.subject.as_str()).copied())
+}
+
+/// A VM's huge pages count as not mounted where they cannot be written: the finding about the mount says why.
+fn why_not_mounted(trouble: &Trouble, named: &Named<'_>) -> Option<&'static str> {
+    let causes = ["hugepages-read-only", "hugepages-no-mount", "hugepages-disabled-in-qemu-conf"];
+    let is_cause = |id: &&'static str| trouble.id == "hugepages-not-mounted" && causes.contains(id);
+    named.values().copied().find(is_cause)
 }
 
 /// An endpoint that nothing is wrong with.
