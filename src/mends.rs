@@ -43,7 +43,11 @@ pub fn columns(mode: SocketMode, path: &Path) -> String {
 
 /// Makes the port over again; whatever else is set on it stays.
 pub fn remake(port: &VhostPort) -> String {
-    let (name, kind) = (interface(port), port.kind);
+    remake_interface(&interface(port), port.kind)
+}
+
+/// The same of an interface by its name as a word of the shell.
+pub fn remake_interface(name: &str, kind: PortType) -> String {
     format!("ovs-vsctl set Interface {name} type=internal && ovs-vsctl set Interface {name} type={kind}")
 }
 

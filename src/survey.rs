@@ -62,8 +62,8 @@ impl Survey {
         let recorded =
             journal.group.as_ref().filter(|group| group.name == config.group).map(|group| group.gid);
         let profile = Profile::look(root, manager, &accounts, &config, recorded)?;
-        let mounted = if root.is_live() { mounts::hugetlb(root)? } else { Vec::new() };
-        let mounted: Vec<_> = mounted.into_iter().map(|mount| mount.path).collect();
+        let hugetlb = if root.is_live() { mounts::hugetlb(root)? } else { Vec::new() };
+        let mounted: Vec<_> = hugetlb.iter().map(|mount| mount.path.clone()).collect();
         let program = program(root);
         let accord =
             Accord::new(&config, &Ground { profile: &profile, mounted: &mounted, program: &program })?;
@@ -72,7 +72,7 @@ impl Survey {
             |item: &Item| Ok(Observed { before: observe(root, &accounts, item)?, item: item.clone() });
         let observed = accord.items.iter().map(observe).collect::<Result<_>>()?;
         let live = root.is_live().then(|| Live::read(root, manager, &profile, &accord)).transpose()?;
-        let surroundings = Surroundings::read(root, &accord)?;
+        let surroundings = Surroundings::read(root, &accord, hugetlb)?;
         Ok(Survey { config, profile, accord, journal, observed, live, surroundings, accounts })
     }
 

@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 
 use super::{Entry, entries};
-use crate::rules::Level;
 
 const HEAD: &str = "\
 # Findings
@@ -40,20 +39,12 @@ exit code 2: what else does not agree is found once it is out of the way.
 changing the node.
 ";
 
-/// The word of a level.
-pub fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Advice => "advice",
-        Level::Broken => "broken",
-    }
-}
-
 /// The whole document.
 pub fn document() -> String {
     let entries = entries();
     let mut text = HEAD.to_string();
     for entry in &entries {
-        let (id, level, looked_at) = (entry.id, level_name(entry.level), entry.looked_at());
+        let (id, level, looked_at) = (entry.id, entry.level.name(), entry.looked_at());
         let _ = writeln!(text, "| [`{id}`](#{id}) | {level} | {looked_at} | {} |", entry.cause);
     }
     text.push_str(OBSTACLES);
@@ -69,7 +60,7 @@ fn section(text: &mut String, entry: &Entry) {
         Some(hook) if hook != entry.family => format!("{}, of the hook {hook}", entry.family),
         _ => entry.family.to_string(),
     };
-    let (level, looked_at) = (level_name(entry.level), entry.looked_at());
+    let (level, looked_at) = (entry.level.name(), entry.looked_at());
     let _ = writeln!(text, "\n### {}\n\n{level}; {looked_at}; family {family}\n", entry.id);
     let _ = writeln!(text, "- **why**: {}", entry.cause);
     let Some(page) = &entry.page else { return };
@@ -83,7 +74,7 @@ fn section(text: &mut String, entry: &Entry) {
 /// One page for a terminal.
 impl std::fmt::Display for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{}: {}; {}; family {}", self.id, level_name(self.level), self.looked_at(), self.family)?;
+        writeln!(f, "{}: {}; {}; family {}", self.id, self.level.name(), self.looked_at(), self.family)?;
         writeln!(f, "  why      {}", self.cause)?;
         let Some(page) = &self.page else { return Ok(()) };
         writeln!(f, "  happens  {}", page.effect)?;

@@ -11,7 +11,7 @@ use crate::catalogue::{self, Entry};
 use crate::cli::ExplainArgs;
 use crate::explain::read::{self, Source};
 use crate::explain::{Class, Event, Now, Reading, now};
-use crate::report::{self, Style};
+use crate::report::{self, Style, one_line};
 use crate::root::Root;
 use crate::rules::Finding;
 use crate::survey::{Options, Survey};
@@ -161,11 +161,6 @@ fn text(output: &Output) -> String {
         text.push_str("Nothing in it is known to keep VMs and dataplane apart.\n");
     }
     text
-}
-
-/// Lines of a log stay lines, whatever is in them.
-fn one_line(text: &str) -> String {
-    report::clean(text).replace('\n', "\\n")
 }
 
 fn event_text(event: &Event, now: &Now) -> String {

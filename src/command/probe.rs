@@ -73,9 +73,8 @@ fn agreed_group(root: &Root) -> Result<Option<u32>> {
 }
 
 fn huge(root: &Root, survey: &Survey) -> Result<Option<Huge>> {
-    let meminfo = root.read_text(Path::new("/proc/meminfo"))?.unwrap_or_default();
-    let default = mounts::default_page_size(&meminfo);
-    let Some(mount) = plan::hugepages(survey, &mounts::hugetlb(root)?, default) else { return Ok(None) };
+    let default = mounts::read_default_page_size(root)?;
+    let Some(mount) = plan::hugepages(survey, &survey.surroundings.hugetlb, default) else { return Ok(None) };
     let free = pool(root, mount.page_size, &[])?.is_some_and(|pool| pool.available > 0);
     Ok(Some(Huge { mount: mount.path, page_size: mount.page_size, free }))
 }

@@ -14,7 +14,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::accord::Agreed;
 use crate::facts::hugepages::pool;
-use crate::facts::mounts::default_page_size;
+use crate::facts::mounts::read_default_page_size;
 use crate::probe::{Huge, Trial, plan};
 use crate::root::Root;
 use crate::survey::{Options, Survey};
@@ -140,8 +140,7 @@ impl Node {
             return Ok(None);
         }
         let live = Root::open(Path::new("/"))?;
-        let meminfo = live.read_text(Path::new("/proc/meminfo"))?.unwrap_or_default();
-        let Some(page_size) = default_page_size(&meminfo) else { return Ok(None) };
+        let Some(page_size) = read_default_page_size(&live)? else { return Ok(None) };
         let free = pool(&live, page_size, &[])?.is_some_and(|pool| pool.available > 0);
         Ok(Some(Huge { mount: self.hugepages.clone(), page_size, free }))
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Actor, Class, Event};
 use crate::access::{Identity, Node, Verdict, Wish, may};
 use crate::catalogue;
+use crate::facts::ovsdb::plain;
 use crate::facts::paths::{PathFact, read_chain};
 use crate::root::Root;
 use crate::rules::Finding;
@@ -58,16 +59,11 @@ fn concerns(event: &Event, finding: &Finding) -> bool {
     let Some(subject) = event.subject.as_deref().filter(|subject| subject.starts_with('/')) else {
         return true;
     };
-    let (one, other) = (plain(subject), plain(&finding.subject));
-    let (one, other) = (Path::new(&one), Path::new(&other));
+    let (one, other) = (plain(Path::new(subject)), plain(Path::new(&finding.subject)));
     !other.is_absolute()
-        || one.starts_with(other)
-        || other.starts_with(one)
+        || one.starts_with(&other)
+        || other.starts_with(&one)
         || finding.subject.contains("qemu.conf")
-}
-
-fn plain(path: &str) -> String {
-    path.strip_prefix("/var/run/").map_or_else(|| path.to_string(), |rest| format!("/run/{rest}"))
 }
 
 /// What the kernel would say now; `None` where there is nothing to ask about.

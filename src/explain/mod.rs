@@ -15,6 +15,7 @@ mod time;
 use serde::Serialize;
 
 use crate::access::Wish;
+use crate::report::cut;
 
 pub use audit::audit_ids;
 pub use join::{Now, now};
@@ -182,7 +183,7 @@ impl Reading {
             None if looks_bad(text) => {
                 self.unknown += 1;
                 if self.examples.len() < EXAMPLES {
-                    self.examples.push(cut(text));
+                    self.examples.push(cut(text, SHOWN));
                 }
             }
             None => {}
@@ -206,7 +207,7 @@ impl Reading {
         }
         let Hit { id, class, subject, cause, mend, findings, asks } = hit;
         let (first, last, logs) = (time.clone(), time, vec![log.to_string()]);
-        let (line, also_security_module) = (cut(text), false);
+        let (line, also_security_module) = (cut(text, SHOWN), false);
         self.events.push(Event {
             id,
             class,
@@ -277,11 +278,4 @@ fn looks_bad(text: &str) -> bool {
     }
     let lower = text.to_ascii_lowercase();
     BAD.iter().any(|word| lower.contains(word))
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_string(),
-    }
 }

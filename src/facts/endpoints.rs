@@ -9,7 +9,6 @@ pub mod start;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Result;
 
@@ -17,7 +16,7 @@ pub use links::{End, Link, Owner};
 
 use super::Known;
 use super::domains::{BrokenFile, Domain, Endpoint, EndpointKind, SocketMode};
-use super::live::{Live, Switch};
+use super::live::{Live, OVSDB_LIMIT, Switch};
 use super::ovsdb::{Join, Ovsdb, SwitchConfig, VhostPort, plain};
 use super::processes::Process;
 use super::vswitchd::Vswitchd;
@@ -26,9 +25,6 @@ use crate::paths;
 use crate::root::Root;
 use links::Links;
 use start::{Facts, Shared, Socket, switch_paths};
-
-/// As for OVSDB's other question.
-const OVSDB_LIMIT: Duration = Duration::from_secs(2);
 
 /// A VM with vhost-user endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use crate::root::{Kind, Root};
 use crate::systemd::{UnitFact, Units};
 
 /// OVSDB answers in milliseconds; a node that takes longer is reported as unknown.
-const OVSDB_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const OVSDB_LIMIT: Duration = Duration::from_secs(2);
 
 /// The switch as OVSDB tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -14,7 +14,7 @@ use serde::Serialize;
 pub use mac::{SeLinux, parse_label_type};
 pub use tmpfiles::{TmpfilesLine, parse_tmpfiles};
 
-use super::mounts::{self, HugetlbMount};
+use super::mounts::HugetlbMount;
 use crate::access::Acl;
 use crate::accord::Accord;
 use crate::edit::virconf::{Value, VirConf};
@@ -52,8 +52,8 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Reads them.
-    pub fn read(root: &Root, accord: &Accord) -> Result<Surroundings> {
+    /// Reads them. `hugetlb` are the mounts, which the accord was made by.
+    pub fn read(root: &Root, accord: &Accord, hugetlb: Vec<HugetlbMount>) -> Result<Surroundings> {
         let directory = root.find_nofollow(&accord.socket_directory)?;
         let acl = directory.as_ref().map(|found| found.xattr(Acl::DEFAULT)).transpose()?.flatten();
         let live = root.is_live();
@@ -63,7 +63,7 @@ impl Surroundings {
             selinux: if live { mac::selinux(root, directory.as_ref())? } else { None },
             apparmor_disabled: if live { mac::apparmor_disabled(root)? } else { Vec::new() },
             tmpfiles: tmpfiles::read(root, accord)?,
-            hugetlb: if live { mounts::hugetlb(root)? } else { Vec::new() },
+            hugetlb,
             hugepages: if live { hugepages(root)? } else { None },
         })
     }

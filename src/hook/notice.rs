@@ -34,11 +34,7 @@ pub enum Priority {
 
 /// One line in which nothing moves a terminal's cursor.
 pub fn one_line(text: &str) -> String {
-    let clean = report::clean(text).replace('\n', "\\n").replace('\t', " ");
-    match clean.char_indices().nth(MAX_LINE) {
-        Some((end, _)) => format!("{}...", &clean[..end]),
-        None => clean,
-    }
+    report::cut(&report::one_line(text).replace('\t', " "), MAX_LINE)
 }
 
 /// To whoever starts the VM. A reader that went away is no error.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is to be tried on this node: pure, from a survey.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::who::other_mounts;
 use super::{Huge, NAME, Trial, Who};
@@ -96,9 +96,7 @@ fn directory(survey: &Survey, kind: PortType) -> PathBuf {
         return survey.accord.socket_directory.clone();
     }
     let switch = survey.live.as_ref().and_then(|live| live.switch.known());
-    let below = switch.and_then(|switch| switch.config.other_config.get("vhost-sock-dir"));
-    let run = Path::new(paths::OVS_RUN);
-    below.map_or_else(|| run.to_path_buf(), |below| run.join(below))
+    switch.map_or_else(|| PathBuf::from(paths::OVS_RUN), |switch| switch.config.server_directory())
 }
 
 /// Is somebody there who gives sockets away: the hook, or what the unit of ovs-vswitchd calls?
@@ -109,7 +107,7 @@ fn grants(survey: &Survey) -> bool {
         _ => false,
     };
     survey.accord.server_access == Some(ServerAccess::Grant)
-        && survey.observed.iter().any(|change| gives(&change.item) && change.before.satisfies(&change.item))
+        && survey.observed.iter().any(|change| gives(&change.item) && change.holds())
 }
 
 /// Those that are there. One that OVS left and nobody listens on is no socket any more.

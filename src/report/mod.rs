@@ -7,7 +7,7 @@ mod table;
 mod text;
 
 pub use table::table;
-pub use text::{Style, clean, colour};
+pub use text::{Style, clean, colour, cut, one_line};
 
 use std::io::Write as _;
 

@@ -40,12 +40,8 @@ fn findings(text: &mut String, judged: &Judged) {
     }
     head(text, "vhost_accord_findings", "What does not agree, by rule.");
     for ((id, level), count) in counts {
-        let level = match level {
-            Level::Advice => "advice",
-            Level::Broken => "broken",
-        };
         let id = escape(id);
-        let _ = writeln!(text, "vhost_accord_findings{{id=\"{id}\",level=\"{level}\"}} {count}");
+        let _ = writeln!(text, "vhost_accord_findings{{id=\"{id}\",level=\"{}\"}} {count}", level.name());
     }
 }
 

@@ -44,6 +44,19 @@ pub fn clean(text: &str) -> String {
     cleaned
 }
 
+/// The same in one line.
+pub fn one_line(text: &str) -> String {
+    clean(text).replace('\n', "\\n")
+}
+
+/// At most so many characters, and dots where there were more.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_string(),
+    }
+}
+
 /// Characters that change the order in which others are shown.
 fn is_reordering(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -3,6 +3,7 @@
 
 use super::{Case, Evidence, Level, Rule};
 use crate::edit::virconf::Value;
+use crate::shell;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -35,7 +36,10 @@ fn read_only(case: &Case<'_>) -> Vec<Evidence> {
     let mounts = case.surroundings.hugetlb.iter().filter(|mount| mount.read_only);
     let evidence = |mount: &crate::facts::mounts::HugetlbMount| {
         let path = mount.path.display().to_string();
-        let mend = format!("mount -o remount,rw {path}; then take 'ro' from its unit or fstab");
+        let mend = format!(
+            "mount -o remount,rw {}; then take 'ro' from its unit or fstab",
+            shell::path(&mount.path)
+        );
         Evidence::mended_by(path, "mounted read-only", mend)
     };
     mounts.map(evidence).collect()

@@ -34,6 +34,16 @@ pub enum Level {
     Broken,
 }
 
+impl Level {
+    /// As it is written in JSON, metrics and documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Advice => "advice",
+            Level::Broken => "broken",
+        }
+    }
+}
+
 /// One rule.
 pub struct Rule {
     /// Its stable id.

@@ -4,6 +4,7 @@
 use super::{Case, Evidence, Level, Rule};
 use crate::config::PortType;
 use crate::facts::live::Switch;
+use crate::facts::ovsdb::plain;
 use crate::paths;
 
 pub const RULES: &[Rule] = &[
@@ -74,7 +75,7 @@ fn iommu(case: &Case<'_>) -> Vec<Evidence> {
 
 fn in_run_directory(case: &Case<'_>) -> Vec<Evidence> {
     let directory = &case.accord.socket_directory;
-    let below = ["/run/openvswitch", "/var/run/openvswitch"].iter().any(|run| directory.starts_with(run));
+    let below = plain(directory).starts_with(paths::OVS_RUN);
     if !below || !case.accord.has(PortType::Dpdkvhostuserclient) || case.accord.dataplane.is_none() {
         return Vec::new();
     }

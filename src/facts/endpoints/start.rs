@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use nix::time::{ClockId, clock_gettime};
 
 use crate::access::{Acl, Node};
 use crate::facts::Known;
@@ -16,6 +15,7 @@ use crate::facts::hugepages;
 use crate::facts::mounts;
 use crate::facts::ovsdb::{Join, Ovsdb, Question};
 use crate::facts::paths::{PathFact, chain_of, read_node};
+use crate::facts::processes;
 use crate::facts::sockets::{self, Liveness};
 use crate::facts::vswitchd::Vswitchd;
 use crate::paths;
@@ -163,8 +163,7 @@ pub fn is_network_card(endpoint: &Endpoint) -> bool {
 }
 
 fn is_young(since_boot: u64) -> bool {
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from);
-    now.is_ok_and(|now| now.saturating_sub(Duration::from_nanos(since_boot)) < YOUNG)
+    processes::since_boot().is_ok_and(|now| Duration::from_nanos(now.saturating_sub(since_boot)) < YOUNG)
 }
 
 fn ask<'a>(root: &Root, paths: &[&'a Path], limit: Duration) -> Result<Question<'a>> {

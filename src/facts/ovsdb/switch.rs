@@ -40,11 +40,16 @@ impl SwitchConfig {
         match port.kind {
             PortType::Dpdkvhostuserclient => port.server_path.clone().unwrap_or_default(),
             PortType::Dpdkvhostuser => {
-                let below = self.other_config.get("vhost-sock-dir").map(String::as_str).unwrap_or_default();
-                let made = || Path::new(paths::OVS_RUN).join(below).join(&port.name);
+                let made = || self.server_directory().join(&port.name);
                 port.socket.clone().filter(|path| path.is_absolute()).unwrap_or_else(made)
             }
         }
+    }
+
+    /// Where OVS makes the sockets of `dpdkvhostuser` ports.
+    pub fn server_directory(&self) -> PathBuf {
+        let below = self.other_config.get("vhost-sock-dir").map(String::as_str).unwrap_or_default();
+        Path::new(paths::OVS_RUN).join(below)
     }
 
     /// DPDK is asked for: Open vSwitch may be the one that all network cards are meant for.

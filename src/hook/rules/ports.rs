@@ -13,6 +13,7 @@ use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
 use crate::mends;
+use crate::paths;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -67,9 +68,8 @@ pub const RULES: &[Rule] = &[
 
 /// Is this a socket that Open vSwitch is to meet QEMU at, and nothing else? A node may have another dataplane beside.
 pub fn is_switch_path(case: &Case<'_>, path: &Path) -> bool {
-    let has_dpdk =
-        |join: &Join| join.config.other_config.get("dpdk-init").is_some_and(|value| value != "false");
-    let below_run = ["/run/openvswitch", "/var/run/openvswitch"].iter().any(|run| path.starts_with(run));
+    let has_dpdk = |join: &Join| join.config.has_dpdk();
+    let below_run = plain(path).starts_with(paths::OVS_RUN);
     below_run || case.subject.is_agreed_path(path) || case.facts.switch.known().is_some_and(has_dpdk)
 }
 

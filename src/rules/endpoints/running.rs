@@ -157,11 +157,8 @@ fn foreign(endpoints: &Endpoints, socket: &Socket, link: &Link) -> Option<Troubl
     let listener = link.listener.as_ref().filter(|end| is_other(end, dataplane(endpoints)))?;
     let seen = format!("{} listens on it", name(listener));
     let port = socket.path.file_name().and_then(|name| name.to_str()).map(shell::quote)?;
-    let kind = PortType::Dpdkvhostuser;
-    let mend = format!(
-        "{} && ovs-vsctl set Interface {port} type=internal && ovs-vsctl set Interface {port} type={kind}",
-        mends::remove(&socket.path)
-    );
+    let again = mends::remake_interface(&port, PortType::Dpdkvhostuser);
+    let mend = format!("{} && {again}", mends::remove(&socket.path));
     Some(Trouble::of("listener-is-foreign", socket, seen, mend))
 }
 
