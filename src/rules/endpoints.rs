@@ -22,7 +22,11 @@ use crate::mends;
 
 /// A rule whose findings [`judge`] makes: the first cause of each endpoint counts, whichever rule names it.
 macro_rules! rule {
-    ($id:literal, $level:ident, $cause:literal) => {
+    // As at a VM's start.
+    ($id:literal, $level:ident) => {
+        rule!($id, $level, hook::cause($id))
+    };
+    ($id:literal, $level:ident, $cause:expr) => {
         Rule { id: $id, level: Level::$level, cause: $cause, check: by_judge }
     };
 }
@@ -38,48 +42,32 @@ pub const RULES: &[Rule] = &[
         Broken,
         "no VM has network, and QEMU would wait for ever or fail to connect"
     ),
-    rule!("dpdk-not-initialized", Broken, "without DPDK Open vSwitch has no vhost-user ports at all"),
+    rule!("dpdk-not-initialized", Broken),
     rule!("switch-unknown", Advice, "OVSDB did not answer: nothing can be said of ports"),
     rule!("domain-unreadable", Advice, "nothing can be said of this VM"),
-    rule!(
-        "socket-path-too-long",
-        Broken,
-        "a Unix socket's path has at most 107 bytes; DPDK cuts the rest off without a word"
-    ),
-    rule!("socket-path-not-clean", Broken, "dataplane and QEMU would not mean the same file by it"),
-    rule!(
-        "socket-directory-refuses-qemu",
-        Broken,
-        "QEMU fails with 'Failed to bind socket to ...: Permission denied'"
-    ),
-    rule!(
-        "socket-directory-refuses-dataplane",
-        Broken,
-        "OVS never finds the socket, and says so only once: the VM hangs or has no network"
-    ),
+    rule!("socket-path-too-long", Broken),
+    rule!("socket-path-not-clean", Broken),
+    rule!("socket-directory-refuses-qemu", Broken),
+    rule!("socket-directory-refuses-dataplane", Broken),
     rule!("both-ends-server", Broken, "OVS and QEMU each make the socket and wait for the other for ever"),
     rule!("both-ends-client", Broken, "OVS and QEMU each wait for the other to make the socket"),
-    rule!("port-path-differs", Broken, "OVS waits at another path than QEMU"),
-    rule!("port-of-other-type", Broken, "only dpdkvhostuserclient and dpdkvhostuser ports speak vhost-user"),
+    rule!("port-path-differs", Broken),
+    rule!("port-of-other-type", Broken),
     rule!(
         "port-missing",
         Broken,
         "no port of the switch has this socket: QEMU waits for ever, without an error anywhere"
     ),
-    rule!("port-failed", Broken, "OVS has the port in its database and could not make it"),
+    rule!("port-failed", Broken),
     rule!(
         "port-without-vm",
         Advice,
         "no VM has this port, running or defined, and nobody is connected: a leftover, or a VM's path is wrong"
     ),
-    rule!(
-        "server-socket-missing",
-        Broken,
-        "QEMU connects to it: 'Failed to connect to ...: No such file or directory'"
-    ),
-    rule!("not-a-socket", Broken, "something else is at the socket's path"),
-    rule!("client-socket-in-use", Broken, "QEMU would remove it and take another's place without a word"),
-    rule!("client-socket-in-the-way", Broken, "QEMU fails with 'Failed to unlink socket ...'"),
+    rule!("server-socket-missing", Broken),
+    rule!("not-a-socket", Broken),
+    rule!("client-socket-in-use", Broken),
+    rule!("client-socket-in-the-way", Broken),
     rule!(
         "listener-is-foreign",
         Broken,
@@ -96,16 +84,8 @@ pub const RULES: &[Rule] = &[
         "OVS made its socket anew and this QEMU does not connect again: the VM has no network until it is started again"
     ),
     rule!("not-connected", Broken, "the VM runs and nobody is at the other end of its network card"),
-    rule!(
-        "memory-not-shared",
-        Broken,
-        "the dataplane cannot map the guest's memory: the device is there and dead, mostly without a word"
-    ),
-    rule!(
-        "hugepages-not-mounted",
-        Broken,
-        "libvirt fails with 'hugetlbfs filesystem is not mounted or disabled by administrator config'"
-    ),
+    rule!("memory-not-shared", Broken),
+    rule!("hugepages-not-mounted", Broken),
     rule!(
         "hugepages-not-enough",
         Advice,
