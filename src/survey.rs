@@ -115,12 +115,12 @@ impl Survey {
         self.live.as_ref().is_some_and(|live| live.units.iter().any(|unit| unit.need_daemon_reload))
     }
 
-    /// What does not agree.
+    /// What does not agree of the node itself: what `apply` answers for.
     pub fn findings(&self) -> Vec<Finding> {
         rules::run(&self.case())
     }
 
-    /// What does not agree, endpoint by endpoint as well.
+    /// All that `check` has against it: endpoint by endpoint as well.
     pub fn judged(&self, root: &Root) -> Result<Judged> {
         let mut findings = self.findings();
         let Some(live) = &self.live else { return Ok(Judged::of(findings)) };

@@ -56,7 +56,8 @@ pub fn run(args: &ProbeArgs) -> Result<Outcome> {
         }
         tried.push(one);
     }
-    let check = survey.findings().into_iter().filter(|finding| finding.level == Level::Broken).collect();
+    let mut check = survey.judged(&root)?.findings;
+    check.retain(|finding| finding.level == Level::Broken);
     finish(args.json, tried, check)
 }
 
