@@ -4,12 +4,12 @@
 
 use serde_json::Value;
 
+use super::steps::BOTH;
 use super::support::{Node, on_nodes};
 
 on_nodes!(bookworm = "bookworm": every_field_is_what_other_tools_say every_breakage_is_named_and_mended);
 on_nodes!(rhel_2_9 = "rhel-2.9": every_field_is_what_other_tools_say);
 
-const BOTH: &str = "modes = dpdkvhostuserclient dpdkvhostuser\\n";
 /// What QEMU and DPDK are given to connect again.
 const SETTLE: &str = "sleep 6";
 

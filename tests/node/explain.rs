@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the logs of a real node say, before and after; and rules about what else has a say on it.
 
+use super::steps::BOTH;
 use super::support::Node;
-
-const BOTH: &str = "modes = dpdkvhostuserclient dpdkvhostuser\\n";
 
 /// The failures that `explain` finds in the usual places: id, what it is about, and how it is now.
 fn explained(node: &Node) -> (i32, Vec<(String, String, String)>) {
