@@ -6,14 +6,16 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+mod tree;
+use tree::{DISK, Daemon, SCHEMA, bind, enter, lay_out, mount, ovsdb_server, run};
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vhost-accord");
-const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 const ROUNDS: usize = 11;
 const PORTS: usize = 4;
 const TREE: &str = "VHOST_ACCORD_BENCH_TREE";
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
     match (number(GUEST), number(SWITCH), std::env::var_os(TREE)) {
         (Some(vm), _, _) => guest(vm),
         (_, Some(vms), _) => switch(vms),
-        (_, _, Some(tree)) => run(Path::new(&tree), number(VMS).unwrap()),
+        (_, _, Some(tree)) => stage(Path::new(&tree), number(VMS).unwrap()),
         _ => both(),
     }
 }
@@ -81,33 +83,14 @@ fn switch(vms: usize) -> ExitCode {
 }
 
 fn build(tree: &Path, vms: usize) {
-    for directory in [
-        "usr",
-        "proc",
-        "sys",
-        "dev",
-        "etc/libvirt/qemu",
-        "run/openvswitch",
-        "run/libvirt/qemu",
-        "run/systemd/system",
-        "var/lib/vhost_sockets",
-        "tmp/ready",
-        "stand-in",
-    ] {
-        fs::create_dir_all(tree.join(directory)).unwrap();
-    }
-    for link in ["bin", "sbin", "lib", "lib64"] {
-        symlink(format!("usr/{link}"), tree.join(link)).unwrap();
-    }
-    symlink("/run", tree.join("var/run")).unwrap();
-    fs::copy("/etc/ld.so.cache", tree.join("etc/ld.so.cache")).unwrap();
-    fs::write(tree.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nlibvirt-qemu:x:64055:104::/:/bin/false\n")
-        .unwrap();
-    fs::write(tree.join("etc/group"), "root:x:0:\nkvm:x:104:\nhugetlbfs:x:42477:\nlibvirt-qemu:x:64055:\n")
-        .unwrap();
-    fs::write(tree.join("etc/nsswitch.conf"), "passwd: files\ngroup: files\n").unwrap();
-    fs::write(tree.join("stand-in/systemctl"), "#!/bin/sh\nexit 0\n").unwrap();
-    fs::set_permissions(tree.join("stand-in/systemctl"), PermissionsExt::from_mode(0o755)).unwrap();
+    lay_out(
+        tree,
+        &["etc/libvirt/qemu", "run/libvirt/qemu", "run/systemd/system", "tmp/ready"],
+        "root:x:0:0::/:/bin/sh\nlibvirt-qemu:x:64055:104::/:/bin/false\n",
+        "root:x:0:\nkvm:x:104:\nhugetlbfs:x:42477:\nlibvirt-qemu:x:64055:\n",
+    );
+    fs::write(tree.join("systemctl"), "#!/bin/sh\nexit 0\n").unwrap();
+    fs::set_permissions(tree.join("systemctl"), PermissionsExt::from_mode(0o755)).unwrap();
     fs::copy(PROGRAM, tree.join("vhost-accord")).unwrap();
     let own = std::env::current_exe().unwrap();
     for name in ["qemu-system-x86_64", "ovs-vswitchd"] {
@@ -127,40 +110,21 @@ fn domain(vm: usize) -> String {
         )
     };
     let cards: String = (0..PORTS).map(card).collect();
-    let disk = "    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2' cache='none' io='native'/>\n      <source file='/var/lib/nova/instances/disk'/>\n      <target dev='vda' bus='virtio'/>\n      <alias name='virtio-disk0'/>\n    </disk>\n".repeat(14);
+    let disk = DISK.repeat(14);
     format!(
         "<domain type='kvm'>\n  <name>vm{vm}</name>\n  <memory unit='KiB'>4096</memory>\n  <memoryBacking>\n    <hugepages/>\n    <access mode='shared'/>\n  </memoryBacking>\n  <devices>\n{disk}{cards}  </devices>\n</domain>\n"
     )
 }
 
-/// Kills what was started when the run is over.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn run(tree: &Path, vms: usize) -> ExitCode {
+fn stage(tree: &Path, vms: usize) -> ExitCode {
     for directory in ["usr", "sys", "dev"] {
-        let to = tree.join(directory);
-        assert!(
-            Command::new("mount")
-                .args(["--rbind", &format!("/{directory}")])
-                .arg(to)
-                .status()
-                .unwrap()
-                .success()
-        );
+        bind(tree, directory);
     }
+    let systemctl = tree.join("systemctl");
+    mount(&["--bind", systemctl.to_str().unwrap()], &tree.join("usr/bin/systemctl"));
     // Only what belongs to this node: the pid namespace is its own.
-    assert!(
-        Command::new("mount").args(["-t", "proc", "proc"]).arg(tree.join("proc")).status().unwrap().success()
-    );
-    nix::unistd::chroot(tree).unwrap();
-    std::env::set_current_dir("/").unwrap();
+    mount(&["-t", "proc", "proc"], &tree.join("proc"));
+    enter(tree);
     let mut guests = Vec::new();
     for vm in 0..vms {
         let process = Command::new("/qemu-system-x86_64").env(GUEST, vm.to_string()).spawn().unwrap();
@@ -189,23 +153,11 @@ fn ready(wanted: usize) {
 }
 
 fn database(vms: usize) -> Daemon {
-    let run = |program: &str, arguments: &[String]| {
-        assert!(
-            Command::new(program).args(arguments).stdout(Stdio::null()).status().unwrap().success(),
-            "{program}"
-        );
-    };
     let words = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
-    run("/usr/bin/ovsdb-tool", &words(&format!("create /tmp/conf.db {SCHEMA}")));
-    let server = Command::new("/usr/sbin/ovsdb-server")
-        .args(["/tmp/conf.db", "--remote=punix:/run/openvswitch/db.sock", "--unixctl=/tmp/ctl", "--no-chdir"])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let server = Daemon(server);
-    while !Path::new("/run/openvswitch/db.sock").exists() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let run = |program: &str, arguments: &[String]| {
+        run(program, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    let server = ovsdb_server();
     run(
         "/usr/bin/ovs-vsctl",
         &words(
@@ -232,11 +184,7 @@ fn measure(vms: usize) {
         ("vhost-accord check --json", &["/vhost-accord", "check", "--json"]),
         ("vhost-accord check", &["/vhost-accord", "check"]),
     ];
-    let output = Command::new("/vhost-accord")
-        .args(["check", "--json"])
-        .env("PATH", "/stand-in:/usr/bin")
-        .output()
-        .unwrap();
+    let output = Command::new("/vhost-accord").args(["check", "--json"]).output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     let rows = json["endpoints"].as_array().unwrap();
@@ -246,12 +194,7 @@ fn measure(vms: usize) {
     for _ in 0..ROUNDS {
         for ((_, command), times) in cases.iter().zip(&mut times) {
             let begun = Instant::now();
-            Command::new(command[0])
-                .args(&command[1..])
-                .env("PATH", "/stand-in:/usr/bin")
-                .stdout(Stdio::null())
-                .status()
-                .unwrap();
+            Command::new(command[0]).args(&command[1..]).stdout(Stdio::null()).status().unwrap();
             times.push(begun.elapsed());
         }
     }
