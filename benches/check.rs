@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -16,6 +16,8 @@ mod tree;
 use tree::{DISK, Daemon, SCHEMA, bind, enter, lay_out, mount, ovsdb_server, run};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vhost-accord");
+/// A systemctl(1) that has no unit of any name.
+const NO_UNITS: &str = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift || exit 0; done\nshift\nfor unit; do printf 'Id=%s\\nLoadState=not-found\\n\\n' \"$unit\"; done\n";
 const ROUNDS: usize = 11;
 const PORTS: usize = 4;
 const TREE: &str = "VHOST_ACCORD_BENCH_TREE";
@@ -65,11 +67,15 @@ fn wait_for_ever() -> ExitCode {
 }
 
 fn guest(vm: usize) -> ExitCode {
-    let _held: Vec<UnixListener> =
+    // As libvirt starts QEMU.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o002));
+    let listeners: Vec<UnixListener> =
         (0..PORTS).map(|port| UnixListener::bind(socket(vm, port)).unwrap()).collect();
-    // Accepting is not needed to be connected; a real QEMU has more descriptors than these.
+    // A real QEMU has more descriptors than its sockets.
     let _more: Vec<fs::File> = (0..40).map(|_| fs::File::open("/dev/null").unwrap()).collect();
     fs::write(format!("/tmp/ready/{vm}"), "").unwrap();
+    // The kernel tells of a connection's other end once it is accepted.
+    let _accepted: Vec<UnixStream> = listeners.iter().map(|listener| listener.accept().unwrap().0).collect();
     wait_for_ever()
 }
 
@@ -89,8 +95,11 @@ fn build(tree: &Path, vms: usize) {
         "root:x:0:0::/:/bin/sh\nlibvirt-qemu:x:64055:104::/:/bin/false\n",
         "root:x:0:\nkvm:x:104:\nhugetlbfs:x:42477:\nlibvirt-qemu:x:64055:\n",
     );
-    fs::write(tree.join("systemctl"), "#!/bin/sh\nexit 0\n").unwrap();
+    fs::write(tree.join("systemctl"), NO_UNITS).unwrap();
     fs::set_permissions(tree.join("systemctl"), PermissionsExt::from_mode(0o755)).unwrap();
+    let sockets = tree.join("var/lib/vhost_sockets");
+    chown(&sockets, Some(64055), Some(42477)).unwrap();
+    fs::set_permissions(&sockets, PermissionsExt::from_mode(0o2775)).unwrap();
     fs::copy(PROGRAM, tree.join("vhost-accord")).unwrap();
     let own = std::env::current_exe().unwrap();
     for name in ["qemu-system-x86_64", "ovs-vswitchd"] {
