@@ -99,7 +99,8 @@ pub const RULES: &[Rule] = &[
 ];
 
 /// Nothing else about a VM's network can be told while one of these holds.
-const FIRST_OF_ALL: [&str; 2] = ["dataplane-not-running", "dpdk-not-initialized"];
+const FIRST_OF_ALL: [&str; 4] =
+    ["no-libvirt", "no-dataplane", "dataplane-not-running", "dpdk-not-initialized"];
 
 /// What came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -155,7 +156,7 @@ pub fn judge(case: &Case<'_>, ground: Matter<'_>) -> Judged {
     general(&mut judged, case, endpoints);
     for machine in &endpoints.machines {
         subject.turn_to(machine.domain.clone(), configured);
-        let troubles = troubles(subject, endpoints, machine);
+        let troubles = troubles(case, subject, endpoints, machine);
         let verdicts = verdicts(machine, &troubles, named);
         for ((number, socket), verdict) in machine.start.sockets.iter().enumerate().zip(verdicts) {
             let link = machine.links.get(number).cloned().unwrap_or_default();
@@ -250,7 +251,10 @@ fn general(judged: &mut Judged, case: &Case<'_>, endpoints: &Endpoints) {
 }
 
 /// All that is wrong with a VM, the first cause first.
-fn troubles(subject: &Subject, endpoints: &Endpoints, machine: &Machine) -> Vec<Trouble> {
+fn troubles(node: &Case<'_>, subject: &Subject, endpoints: &Endpoints, machine: &Machine) -> Vec<Trouble> {
+    if node.profile.hypervisor.is_none() && !machine.domain.running {
+        return vec![absent("no-libvirt", "libvirt")];
+    }
     let case = hook::Case { subject, facts: &machine.start };
     let problems = hook::problems(&case).into_iter().filter(|problem| problem.sure);
     let mut found: Vec<Trouble> = match machine.domain.running {
@@ -266,17 +270,29 @@ fn troubles(subject: &Subject, endpoints: &Endpoints, machine: &Machine) -> Vec<
         }
     }
     if endpoints.vswitchd == Vswitchd::NotRunning && machine.start.asks_switch {
-        let unit = subject.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
-        let unit = unit.map_or("openvswitch-switch", |dataplane| dataplane.unit.as_str());
-        let mend = format!("systemctl start {}", crate::shell::quote(unit));
-        let (subject, seen) = ("ovs-vswitchd".to_string(), "does not run".to_string());
-        found.push(Trouble { id: "dataplane-not-running", subject, seen, mend });
+        found.insert(0, not_running(node, subject));
     }
     if let Some(first) = found.iter().find(|trouble| FIRST_OF_ALL.contains(&trouble.id)).cloned() {
         found.retain(|trouble| is_of_domain(trouble, machine));
         found.insert(0, first);
     }
     found
+}
+
+/// What no VM can be judged without; the rule of that id names it, once for the node.
+fn absent(id: &'static str, subject: &str) -> Trouble {
+    Trouble { id, subject: subject.to_string(), seen: String::new(), mend: String::new() }
+}
+
+fn not_running(node: &Case<'_>, subject: &Subject) -> Trouble {
+    if node.profile.dataplane.is_none() {
+        return absent("no-dataplane", "openvswitch");
+    }
+    let unit = subject.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
+    let unit = unit.map_or("openvswitch-switch", |dataplane| dataplane.unit.as_str());
+    let mend = format!("systemctl start {}", crate::shell::quote(unit));
+    let (subject, seen) = ("ovs-vswitchd".to_string(), "does not run".to_string());
+    Trouble { id: "dataplane-not-running", subject, seen, mend }
 }
 
 /// About the VM's memory, not about a socket.
