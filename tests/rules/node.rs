@@ -39,7 +39,7 @@ pub struct Node {
     pub live: Option<Live>,
     pub surroundings: Surroundings,
     pub names: Accounts,
-    _image: TempDir,
+    pub image: TempDir,
 }
 
 fn write(image: &Path, path: &str, text: &str) {
@@ -98,19 +98,23 @@ impl Node {
             accord: survey.accord,
             profile: survey.profile,
             names: survey.accounts,
-            _image: image,
+            image,
         }
     }
 
-    pub fn findings(&self) -> Vec<Finding> {
-        rules::run(&Case {
+    pub fn case(&self) -> Case<'_> {
+        Case {
             accord: &self.accord,
             profile: &self.profile,
             observed: &self.observed,
             live: self.live.as_ref(),
             surroundings: &self.surroundings,
             names: &self.names,
-        })
+        }
+    }
+
+    pub fn findings(&self) -> Vec<Finding> {
+        rules::run(&self.case())
     }
 
     pub fn live(&mut self) -> &mut Live {
