@@ -3,8 +3,12 @@
 //! breakage is named by its own id and accuses nothing else.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "rules/endpoints.rs"]
+mod endpoints;
 #[path = "rules/node.rs"]
 mod node;
+#[path = "rules/pair.rs"]
+mod pair;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -24,7 +28,7 @@ use vhost_accord::rules;
 type Breakage = (&'static str, fn(&mut Node));
 
 /// Families whose rules have such tests elsewhere, and where.
-const ELSEWHERE: [(&str, &str); 1] = [("endpoints", "tests/plain_endpoints.rs")];
+const ELSEWHERE: [(&str, &str); 1] = [("endpoints", "tests/rules/endpoints.rs")];
 
 const SOCKETS: &str = "/var/lib/vhost_sockets";
 

@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Every rule about both sides of a socket, on a node that breaks it and on one that does not: the sound node has no
 //! finding, and each breakage is named by its own id and accuses nothing else.
-#![allow(clippy::unwrap_used, reason = "tests")]
-#![allow(dead_code, reason = "the node serves another program, too")]
-
-#[path = "rules/node.rs"]
-mod node;
-#[path = "rules/pair.rs"]
-mod pair;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use pair::{OFF, ON, OVS_MAKES, Pair, QEMU_MAKES, STRANGER, end};
+use super::pair::{self, OFF, ON, OVS_MAKES, Pair, QEMU_MAKES, STRANGER, end};
 use vhost_accord::config::PortType;
 use vhost_accord::facts::Known;
 use vhost_accord::facts::domains::BrokenFile;
