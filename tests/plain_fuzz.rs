@@ -61,11 +61,9 @@ fn hostile() -> Vec<Vec<u8>> {
 
 #[test]
 fn hostile_inputs_hold_everywhere() {
-    for (name, property) in TARGETS {
+    for (_, property) in TARGETS {
         for input in hostile() {
-            let begin = std::time::Instant::now();
             property(&input);
-            eprintln!("{name}: {} bytes in {:?}", input.len(), begin.elapsed());
         }
     }
 }
