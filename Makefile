@@ -11,17 +11,18 @@ KIND ?= bookworm
 
 target := $(or $(CARGO_TARGET_DIR),target)
 program := vhost-accord
-scripts := .ci/run benches/hook/hook.sh tests/libvirt/fetch tests/run tests/setup tests/node/node tests/node/lib/launch tests/node/lib/customize \
+scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/libvirt/fetch tests/run tests/setup tests/node/node tests/node/lib/launch tests/node/lib/customize \
 	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
 # Run by `sh` inside a node.
 node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer)
 
-.PHONY: help demo picture test node build release lint install clean-cache
+.PHONY: help demo picture test torture node build release lint install clean-cache
 
 help:
 	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
 	@echo 'make picture       docs/demo.svg, from a run of the demo'
 	@echo 'make test          all tests, those on real nodes included (root; 15 to 45 minutes)'
+	@echo 'make torture       fuzzes all that reads what others write; SECONDS_EACH=360 for each target, two at a time'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
 	@echo 'make build         target/debug/vhost-accord'
 	@echo 'make lint          format, clippy, documentation, shell scripts'
@@ -38,6 +39,10 @@ picture: build
 test:
 	@tests/setup test
 	@tests/run
+
+SECONDS_EACH ?= 360
+torture:
+	@tests/fuzz/run $(SECONDS_EACH)
 
 node: build
 	@tests/node/node demo $(KIND) $(target)/debug/$(program)

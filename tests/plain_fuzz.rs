@@ -37,7 +37,7 @@ fn hostile() -> Vec<Vec<u8>> {
         long("<a>", 300_000),
         [
             b"<domain><name>x</name>".to_vec(),
-            long("<interface type='vhostuser'/>", 4 << 20),
+            long("<interface type='vhostuser'/>", 1 << 20),
             b"</domain>".to_vec(),
         ]
         .concat(),
@@ -54,7 +54,7 @@ fn hostile() -> Vec<Vec<u8>> {
         vec![0xff, 0xfe, b'\n', 0xc3, 0x28],
         b"\x1b[2J\x1b]52;c;aGk=\x07 Permission denied\n".to_vec(),
         "\u{202e}\u{200b}Failed to bind socket to /x\u{9b}2J: Permission denied".as_bytes().to_vec(),
-        long("a", 5 << 20),
+        long("a", 1 << 20),
         b"type=AVC msg=audit(99999999999999999999.999:1): avc: denied { x } comm=\"a\" path=FFFFZZ".to_vec(),
     ]
 }
