@@ -18,8 +18,6 @@ use crate::root::{Kind, Root};
 
 /// All that may be received in one conversation. 2,000 ports with a long status each are about 2 MiB.
 const MAX_RECEIVED: usize = 32 << 20;
-/// A full node's answer is megabytes; no more than this comes at once.
-const BUFFER: usize = 64 << 10;
 /// How long to wait before another attempt while the server's queue of connections is full.
 const RETRY: Duration = Duration::from_millis(5);
 /// The database's name in the server.
@@ -57,7 +55,7 @@ impl Ovsdb {
     pub(super) fn over(stream: UnixStream, deadline: Instant) -> Result<Ovsdb> {
         stream.set_nonblocking(false)?;
         Ok(Ovsdb {
-            stream: BufReader::with_capacity(BUFFER, Bounded { stream, deadline, allowance: MAX_RECEIVED }),
+            stream: BufReader::new(Bounded { stream, deadline, allowance: MAX_RECEIVED }),
             next_id: 0,
         })
     }
