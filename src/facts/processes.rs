@@ -51,9 +51,6 @@ pub struct Process {
     pub status: Status,
     /// When it started.
     pub started: Started,
-    /// Whether it sees the same mounts as we do: false in a container, and for QEMU with libvirt's `namespaces =
-    /// ["mount"]` (the default). `None` when we may not know.
-    pub same_mounts: Option<bool>,
 }
 
 /// What `/proc/PID/status` says.
@@ -132,7 +129,7 @@ pub fn by_name(root: &Root, names: &[&str]) -> Result<Vec<Process>> {
     Ok(found)
 }
 
-/// The process with this number, but for its mounts; none when it ended, or in an image.
+/// The process with this number; none when it ended, or in an image.
 pub fn by_pid(root: &Root, pid: u32) -> Option<Process> {
     let file = |name: &str| root.read(Path::new(&format!("/proc/{pid}/{name}"))).ok().flatten();
     let status = file("status").filter(|_| root.is_live())?;
@@ -142,12 +139,7 @@ pub fn by_pid(root: &Root, pid: u32) -> Option<Process> {
 
 impl Process {
     fn new(pid: u32, status: Status, since_boot: u64, boot: i128) -> Process {
-        Process {
-            pid,
-            status,
-            started: Started { since_boot, at: boot + i128::from(since_boot) },
-            same_mounts: None,
-        }
+        Process { pid, status, started: Started { since_boot, at: boot + i128::from(since_boot) } }
     }
 
     /// Who the kernel takes it for when it opens or connects.
@@ -172,18 +164,7 @@ fn read(root: &Root, pid: u32, wanted: &[&[u8]], boot: i128) -> Result<Option<Pr
     let (Some(status), Some(stat)) = (file("status")?, file("stat")?) else { return Ok(None) };
     let status = parse_status(&String::from_utf8_lossy(&status)).context("reading its status")?;
     let since_boot = parse_start(&stat).context("reading its stat")?;
-    let mounts = link(root, &dir.join("ns/mnt"));
-    let ours = link(root, Path::new("/proc/self/ns/mnt"));
-    Ok(Some(Process {
-        same_mounts: mounts.zip(ours).map(|(theirs, ours)| theirs == ours),
-        ..Process::new(pid, status, since_boot, boot)
-    }))
-}
-
-/// Where a link of `/proc` leads; `None` when it may not be read, which is no error: another's process.
-fn link(root: &Root, path: &Path) -> Option<PathBuf> {
-    let handle = root.find_nofollow(path).ok()??;
-    nix::fcntl::readlinkat(handle.fd(), "").ok().map(PathBuf::from)
+    Ok(Some(Process::new(pid, status, since_boot, boot)))
 }
 
 /// Nanoseconds since boot, as [`Started::since_boot`] counts them.
