@@ -3,9 +3,11 @@
 
 mod apply;
 mod blast;
+mod boot;
 mod check;
 mod config;
 mod inspect;
+mod package;
 mod plan;
 mod revert;
 mod service;
@@ -49,7 +51,12 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Config(args) => config::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Hook { arguments } => std::process::exit(crate::hook::run(arguments)),
-        Command::Service { moment } => service::run(moment),
+        Command::Service { moment } => match moment.as_str() {
+            "boot" => boot::run(),
+            "package-installed" => package::installed(),
+            "package-removing" => package::removing(),
+            moment => service::run(moment),
+        },
     }
 }
 

@@ -69,4 +69,22 @@ pub const KEYS: &[Key] = &[
         default: "2",
         meaning: "seconds that a check at a VM's start may take, 0.1 to 30",
     },
+    Key {
+        name: "auto-apply",
+        default: "yes",
+        meaning: "apply when this package, Open vSwitch or libvirt is installed: yes, or no (say how to); restarts nothing",
+    },
 ];
+
+/// The file that packages put to `/etc`: every key with its meaning, commented out, so that the defaults count and change
+/// with the program.
+pub fn commented() -> String {
+    let mut text =
+        "# Configuration of vhost-accord: see vhost-accord.conf(5). The values here are the defaults.\n\
+        # Better than to edit this file: one of your own in vhost-accord.conf.d, beside it.\n\n[accord]\n"
+            .to_string();
+    for key in KEYS {
+        text.push_str(&format!("\n# {}\n#{} = {}\n", key.meaning, key.name, key.default));
+    }
+    text
+}

@@ -13,7 +13,7 @@ mod value;
 mod tests;
 
 pub use hook::{Action, Family, HookConfig};
-pub use keys::{KEYS, Key};
+pub use keys::{KEYS, Key, commented};
 pub use layers::{Effective, Origin, Raw};
 pub use value::{DataplaneUser, GidMismatch, Managed, PortType, QemuGroup, ServerAccess};
 
@@ -46,6 +46,8 @@ pub struct Config {
     pub managed: Managed,
     /// What the check at a VM's start does.
     pub hook: HookConfig,
+    /// May the scripts of packages apply?
+    pub auto_apply: bool,
 }
 
 impl Config {
@@ -67,6 +69,7 @@ impl Config {
             qemu_group: raw.parse("qemu-group", value::qemu_group)?,
             managed: raw.parse("manage", value::managed)?,
             hook: HookConfig::parse(raw)?,
+            auto_apply: raw.parse("auto-apply", value::yes_or_no)?,
         };
         Ok(config)
     }

@@ -210,3 +210,11 @@ pub(super) fn managed(text: &str) -> Result<Managed, String> {
     }
     Ok(Managed(parts))
 }
+
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("yes or no".into()),
+    }
+}
