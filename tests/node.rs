@@ -14,6 +14,8 @@ mod hook;
 mod input;
 #[path = "node/legacy.rs"]
 mod legacy;
+#[path = "node/packages.rs"]
+mod packages;
 #[path = "node/steps.rs"]
 mod steps;
 #[path = "node/support.rs"]

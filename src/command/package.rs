@@ -52,8 +52,13 @@ pub fn removing() -> Result<Outcome> {
         Outcome::Waiting => {
             bail!("not all could be put back: see above, then run 'vhost-accord revert' again")
         }
-        // What running VMs need stays for them, and is named.
-        Outcome::Fine | Outcome::Advice => Ok(Outcome::Fine),
+        Outcome::Advice => {
+            say(
+                "what is left above stays: running VMs need it, or somebody has changed it; remove it by hand later",
+            );
+            Ok(Outcome::Fine)
+        }
+        Outcome::Fine => Ok(Outcome::Fine),
     }
 }
 
