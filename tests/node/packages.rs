@@ -207,3 +207,25 @@ fn rpm_from_installation_to_removal(kind: &'static str) {
     node.sh("rm -f /etc/vhost-accord/vhost-accord.conf.rpmsave && rmdir /etc/vhost-accord || :");
     is_stock_again(&node, &before, "after removal");
 }
+
+/// On this machine, which made them.
+#[test]
+#[ignore = "needs a real node: make test"]
+fn made_twice_they_are_the_same_and_have_no_errors() {
+    let read = |age: &str, extension: &str| std::fs::read(package(age, extension)).unwrap();
+    for extension in ["deb", "rpm"] {
+        assert_eq!(read("now", extension), read("again", extension), "{extension}");
+    }
+    let lint = |program: &str, arguments: &[&str], file: PathBuf| {
+        let output = std::process::Command::new(program).args(arguments).arg(file).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{program}: {said}");
+        assert!(
+            !said.lines().any(|line| line.starts_with("E: ") || line.contains(": E: ")),
+            "{program}: {said}"
+        );
+    };
+    lint("lintian", &["--fail-on", "error"], package("now", "deb"));
+    let settings = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/rpm/rpmlint.toml");
+    lint("rpmlint", &["-c", settings], package("now", "rpm"));
+}
