@@ -11,15 +11,17 @@ KIND ?= bookworm
 
 target := $(or $(CARGO_TARGET_DIR),target)
 program := vhost-accord
-scripts := .ci/run benches/hook/hook.sh tests/libvirt/fetch tests/run tests/setup tests/demo/run tests/packages packaging/build packaging/install tests/node/node tests/node/lib/launch tests/node/lib/customize \
+scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/libvirt/fetch tests/run tests/setup tests/packages packaging/build packaging/install \
+	tests/node/node tests/node/lib/launch tests/node/lib/customize \
 	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
 # Run by `sh` inside a node.
 node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer) $(wildcard packaging/debian/vhost-accord.p*)
 
-.PHONY: help demo test node build release lint deb rpm install clean-cache
+.PHONY: help demo picture test torture node build release lint deb rpm install clean-cache
 
 help:
-	@echo 'make demo          what it does, on a throw-away image of a node (seconds)'
+	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
+	@echo 'make picture       docs/demo.svg, from a run of the demo'
 	@echo 'make test          all tests, those on real nodes included (root; 15 to 45 minutes)'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
 	@echo 'make build         target/debug/vhost-accord'
@@ -29,7 +31,11 @@ help:
 	@echo 'make clean-cache   the images of nodes that tests keep'
 
 demo: build
-	@tests/demo/run $(target)/debug/$(program)
+	@$(target)/debug/$(program) demo
+
+picture: build
+	tests/demo/picture $(target)/debug/$(program) >docs/demo.svg.new
+	mv docs/demo.svg.new docs/demo.svg
 
 test:
 	@tests/setup test

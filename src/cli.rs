@@ -22,13 +22,39 @@ pub enum Command {
     /// Make the node agree; run again at any time
     Apply(ApplyArgs),
     /// Say whether the node agrees now (exit 0: yes, 1: with advice, 2: broken)
-    Check(OutputArgs),
+    Check(CheckArgs),
     /// Put back exactly what apply found
     Revert(RevertArgs),
+    /// Say what a finding means, or what the failures in logs come from and what mends them
+    Explain(ExplainArgs),
     /// Print the configuration that counts, and where each value came from
     Config(OutputArgs),
     /// Show every vhost-user endpoint, the memory and the identity in a domain XML, as the hook sees them
     Inspect(InspectArgs),
+    /// Try it: children with the real identities meet, share memory and pass a frame (exit codes as check)
+    #[cfg(feature = "probe")]
+    Probe(ProbeArgs),
+    /// A child of probe
+    #[cfg(feature = "probe")]
+    #[command(hide = true)]
+    ProbeChild,
+    /// Show the whole story in a throw-away node; changes nothing here
+    #[cfg(feature = "probe")]
+    Demo,
+    /// Inside the node of demo
+    #[cfg(feature = "probe")]
+    #[command(hide = true)]
+    DemoNode,
+    /// QEMU inside the node of demo
+    #[cfg(feature = "probe")]
+    #[command(hide = true)]
+    DemoQemu {
+        /// Whom to become, in JSON
+        who: String,
+        /// The program and its arguments
+        #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// What libvirt calls, by the name of its link
     #[command(hide = true)]
     Hook {
@@ -50,6 +76,26 @@ pub struct OutputArgs {
     /// An unbooted image instead of the running node
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
+    /// JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Metrics for node_exporter's textfile collector
+    #[arg(long, conflicts_with = "json")]
+    pub prometheus: bool,
+}
+
+/// Of `probe`.
+#[cfg(feature = "probe")]
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
     /// JSON for programs
     #[arg(long)]
     pub json: bool,
@@ -93,6 +139,23 @@ pub struct RevertArgs {
 pub struct InspectArgs {
     /// A domain XML, or - for standard input
     pub file: PathBuf,
+    /// JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Findings by their ids; or logs, - for standard input; or nothing for the logs in the usual places
+    #[arg(value_name = "ID|LOG")]
+    pub what: Vec<PathBuf>,
+    /// List every finding there is
+    #[arg(long)]
+    pub list: bool,
+    /// Take the logs of an unbooted image instead of the running node's
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
     /// JSON for programs
     #[arg(long)]
     pub json: bool,

@@ -137,3 +137,23 @@ fn remove(parent: &crate::root::Handle, name: &OsStr) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As an earlier version wrote it: what stands on a node must stay revertible after an update.
+    const WRITTEN: &str = r#"{"version": 1, "group": {"name": "hugetlbfs", "gid": 42477}, "entries": [{"change": {
+        "item": {"item": "owner", "path": "/dev/hugepages", "subject": "hugepages", "uid": null, "gid": 42477,
+                 "mode": 509, "absent": "fine"},
+        "before": {"state": "owner", "found": {"kind": "directory", "uid": 0, "gid": 0, "mode": 493}}}}]}"#;
+
+    #[test]
+    fn what_an_earlier_version_wrote_is_read() {
+        let journal: Journal = serde_json::from_str(WRITTEN).unwrap();
+        assert_eq!(journal.entries[0].change.item.target().0, "owner of /dev/hugepages");
+        let again = serde_json::to_value(&journal).unwrap();
+        let written: serde_json::Value = serde_json::from_str(WRITTEN).unwrap();
+        assert_eq!(again, written);
+    }
+}

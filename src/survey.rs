@@ -3,18 +3,22 @@
 
 use anyhow::Result;
 
-use crate::accord::item::{Group, Subject, User};
+use crate::accord::item::{Group, User};
 use crate::accord::{Accord, Ground, Item};
 use crate::change::Change;
 use crate::config::{Config, GidMismatch};
 use crate::facts::accounts::Accounts;
+use crate::facts::endpoints::Endpoints;
 use crate::facts::live::Live;
 use crate::facts::mounts;
-use crate::facts::state::observe;
+use crate::facts::state::{Observed, observe};
+use crate::facts::surroundings::Surroundings;
+use crate::hook::Subject;
 use crate::journal::{Entry, Journal};
 use crate::paths;
 use crate::profile::Profile;
 use crate::root::Root;
+use crate::rules::endpoints::{Judged, Matter, follows, judge};
 use crate::rules::{self, Case, Finding};
 use crate::systemd::ServiceManager;
 
@@ -30,9 +34,11 @@ pub struct Survey {
     /// What an earlier `apply` left.
     pub journal: Journal,
     /// Every item of the accord with what is there.
-    pub observed: Vec<Change>,
+    pub observed: Vec<Observed>,
     /// What runs; none in an image.
     pub live: Option<Live>,
+    /// What else has a say.
+    pub surroundings: Surroundings,
     /// The accounts, for names.
     pub accounts: Accounts,
 }
@@ -56,23 +62,23 @@ impl Survey {
         let recorded =
             journal.group.as_ref().filter(|group| group.name == config.group).map(|group| group.gid);
         let profile = Profile::look(root, manager, &accounts, &config, recorded)?;
-        let mounted = if root.is_live() { mounts::hugetlb(root)? } else { Vec::new() };
-        let mounted: Vec<_> = mounted.into_iter().map(|mount| mount.path).collect();
+        let hugetlb = if root.is_live() { mounts::hugetlb(root)? } else { Vec::new() };
+        let mounted: Vec<_> = hugetlb.iter().map(|mount| mount.path.clone()).collect();
         let program = program(root);
         let accord =
             Accord::new(&config, &Ground { profile: &profile, mounted: &mounted, program: &program })?;
         accounts.announce(&accord.group.name, accord.group.gid);
         let observe =
-            |item: &Item| Ok(Change { before: observe(root, &accounts, item)?, item: item.clone() });
+            |item: &Item| Ok(Observed { before: observe(root, &accounts, item)?, item: item.clone() });
         let observed = accord.items.iter().map(observe).collect::<Result<_>>()?;
         let live = root.is_live().then(|| Live::read(root, manager, &profile, &accord)).transpose()?;
-        Ok(Survey { config, profile, accord, journal, observed, live, accounts })
+        let surroundings = Surroundings::read(root, &accord, hugetlb)?;
+        Ok(Survey { config, profile, accord, journal, observed, live, surroundings, accounts })
     }
 
     /// What does not hold and is ours to make now.
     pub fn changes(&self) -> Vec<Change> {
-        let due =
-            |change: &&Change| !change.before.satisfies(&change.item) && !self.waits_for_stop(&change.item);
+        let due = |change: &&Change| !change.holds() && !self.waits_for_stop(&change.item);
         self.observed.iter().filter(due).cloned().collect()
     }
 
@@ -83,10 +89,12 @@ impl Survey {
         };
         let runs_as = |name: &str| {
             let user = self.accounts.user(name);
-            user.is_some_and(|user| live.dataplane.iter().any(|process| process.uid.effective == user.uid))
+            user.is_some_and(|user| {
+                live.dataplane.iter().any(|process| process.status.uid.effective == user.uid)
+            })
         };
         match item {
-            Item::Owner(owner) => matches!(owner.subject, Subject::DataplaneState | Subject::RunDirectory),
+            Item::Owner(owner) => owner.is_state(),
             Item::User(User { name, .. }) | Item::Group(Group { name, .. }) => runs_as(name),
             _ => false,
         }
@@ -107,15 +115,35 @@ impl Survey {
         self.live.as_ref().is_some_and(|live| live.units.iter().any(|unit| unit.need_daemon_reload))
     }
 
-    /// What does not agree.
+    /// What does not agree of the node itself: what `apply` answers for.
     pub fn findings(&self) -> Vec<Finding> {
-        rules::run(&Case {
+        rules::run(&self.case())
+    }
+
+    /// All that `check` has against it: endpoint by endpoint as well.
+    pub fn judged(&self, root: &Root) -> Result<Judged> {
+        let mut findings = self.findings();
+        let Some(live) = &self.live else { return Ok(Judged::of(findings)) };
+        let endpoints = Endpoints::read(root, live)?;
+        let mut subject = Subject::of_node(root, &self.config.socket_directory)?;
+        let configured = subject.configured(root);
+        let ground = Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };
+        let mut judged = judge(&self.case(), ground);
+        findings.retain(|finding| !follows(&judged.rows, finding));
+        findings.append(&mut judged.findings);
+        judged.findings = findings;
+        Ok(judged)
+    }
+
+    fn case(&self) -> Case<'_> {
+        Case {
             accord: &self.accord,
             profile: &self.profile,
             observed: &self.observed,
             live: self.live.as_ref(),
+            surroundings: &self.surroundings,
             names: &self.accounts,
-        })
+        }
     }
 }
 

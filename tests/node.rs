@@ -6,6 +6,12 @@
 
 #[path = "node/agree.rs"]
 mod agree;
+#[path = "node/check.rs"]
+mod check;
+#[path = "node/explain.rs"]
+mod explain;
+#[path = "node/extremes.rs"]
+mod extremes;
 #[path = "node/groups.rs"]
 mod groups;
 #[path = "node/hook.rs"]
@@ -16,6 +22,11 @@ mod input;
 mod legacy;
 #[path = "node/packages.rs"]
 mod packages;
+#[cfg(feature = "probe")]
+#[path = "node/probe.rs"]
+mod probe;
+#[path = "node/service.rs"]
+mod service;
 #[path = "node/steps.rs"]
 mod steps;
 #[path = "node/support.rs"]

@@ -26,7 +26,7 @@ struct Node(TempDir);
 impl Node {
     fn debian() -> Node {
         let node = Node(tempfile::tempdir().unwrap());
-        node.copy("tests/demo/image");
+        node.copy("src/demo/image");
         node
     }
 
@@ -201,6 +201,13 @@ fn what_stands_in_the_way_is_said_in_one_line() {
         let error = format!("{:#}", node.survey(config).unwrap_err());
         assert!(error.starts_with(expected), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
+        // To `check` it is a finding: the node is broken, not the program.
+        let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_vhost-accord"));
+        let output = check.args(["check", "--json", "--root"]).arg(node.0.path()).output().unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let id = expected.split(':').next().unwrap();
+        assert_eq!((output.status.code(), json["findings"][0]["id"].as_str()), (Some(2), Some(id)));
+        assert!(vhost_accord::catalogue::find(id).is_some(), "explain {id}");
     }
 }
 
@@ -229,4 +236,37 @@ fn every_declared_hugetlbfs_mount_keeps_its_options() {
     let drop_in =
         content(&survey, "/etc/systemd/system/mnt-huge\\x201G.mount.d/50-vhost-accord.conf").unwrap();
     assert_eq!(drop_in, "[Mount]\nOptions=pagesize=1G,gid=42477,mode=0775");
+}
+
+/// No such libvirt is to be had on a node any more: before 6.5 it calls `hooks/qemu` alone.
+#[test]
+fn an_older_libvirt_gets_the_hook_where_it_looks_or_is_told_of() {
+    let link = |survey: &Survey| {
+        survey.accord.items.iter().find_map(|item| match item {
+            Item::Link(link) => Some(link.path.display().to_string()),
+            _ => None,
+        })
+    };
+    let found = |survey: &Survey| survey.findings().iter().any(|finding| finding.id == "hook-shadowed");
+    let node = Node::debian();
+    let survey = node.survey(BOTH).unwrap();
+    assert_eq!(link(&survey).as_deref(), Some("/etc/libvirt/hooks/qemu.d/50-vhost-accord"));
+    node.write("usr/lib/x86_64-linux-gnu/libvirt.so.0.6004.0", "");
+    let survey = node.survey(BOTH).unwrap();
+    assert_eq!(link(&survey).as_deref(), Some("/etc/libvirt/hooks/qemu"));
+    assert!(!found(&survey));
+    // Someone else's is never replaced: it is asked to call ours.
+    node.write("etc/libvirt/hooks/qemu", "#!/bin/sh\n");
+    let survey = node.survey(BOTH).unwrap();
+    assert_eq!((link(&survey), found(&survey)), (None, true));
+}
+
+/// A failure of ours keeps the dataplane from starting only where that is asked for, and never takes a running one down.
+#[test]
+fn entries_are_in_the_way_only_if_told_to() {
+    let node = Node::debian();
+    assert!(vswitchd(&node.survey(BOTH).unwrap()).unwrap().contains("ExecStartPre=-+"));
+    let insists = vswitchd(&node.survey(&format!("{BOTH}on-error = refuse\n")).unwrap()).unwrap();
+    assert!(insists.contains("ExecStartPre=+/usr/bin/vhost-accord service vswitchd-pre"), "{insists}");
+    assert!(insists.contains("ExecStartPost=-+"), "{insists}");
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the documents say of keys and rules is what the program has.
 
+use std::collections::BTreeSet;
+
+use vhost_accord::catalogue::{document, entries, find, nearest, pages};
 use vhost_accord::config::KEYS;
-use vhost_accord::rules::{Level, catalogue};
 
 const README: &str = include_str!("../README.md");
-const FINDINGS: &str = include_str!("../docs/findings.md");
 
 /// The lines of a document's tables whose first cell is code.
 fn rows(document: &str) -> Vec<&str> {
@@ -27,22 +28,47 @@ fn the_readme_has_every_key() {
     expect(README, &KEYS.iter().map(row).collect::<Vec<_>>());
 }
 
+/// With `UPDATE_DOCS=1` the file is written instead.
 #[test]
-fn the_findings_have_every_rule_of_the_hook() {
-    let row = |rule: &vhost_accord::hook::Rule| {
-        format!("| `{}` | {} | {} |", rule.id, rule.family.name(), rule.cause)
-    };
-    expect(FINDINGS, &vhost_accord::hook::RULES.into_iter().flatten().map(row).collect::<Vec<_>>());
+fn the_findings_are_the_catalogue() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/findings.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, document()).unwrap();
+    }
+    let there = std::fs::read_to_string(path).unwrap();
+    let differs = there.lines().zip(document().lines().map(str::to_string).collect::<Vec<_>>());
+    let first = differs.into_iter().find(|(old, new)| old != new);
+    assert!(there == document(), "docs/findings.md is older than the code (UPDATE_DOCS=1): {first:?}");
 }
 
 #[test]
-fn the_findings_have_every_rule() {
-    let row = |rule: &vhost_accord::rules::Rule| {
-        let level = match rule.level {
-            Level::Advice => "advice",
-            Level::Broken => "broken",
-        };
-        format!("| `{}` | {level} | {} |", rule.id, rule.cause)
-    };
-    expect(FINDINGS, &catalogue().map(row).collect::<Vec<_>>());
+fn every_finding_has_a_page_and_every_page_a_finding() {
+    let entries = entries();
+    let without: Vec<&str> =
+        entries.iter().filter(|entry| entry.page.is_none()).map(|entry| entry.id).collect();
+    assert!(without.is_empty(), "no page (src/catalogue): {without:?}");
+    let ids: BTreeSet<&str> = entries.iter().map(|entry| entry.id).collect();
+    assert_eq!(ids.len(), entries.len(), "an id twice");
+    assert!(ids.len() >= 45, "{} findings", ids.len());
+    let kebab = |id: &&&str| id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    assert_eq!(ids.iter().filter(kebab).count(), ids.len());
+    for page in pages() {
+        assert!(ids.contains(page.id), "a page of no finding: {}", page.id);
+        for text in [page.effect, page.see, page.mend, page.source] {
+            assert!(!text.is_empty() && !text.contains('\n') && !text.contains('|') || text == page.see);
+        }
+    }
+}
+
+#[test]
+fn a_typo_is_met_with_the_nearest_id() {
+    assert_eq!(nearest("hook-mising"), Some("hook-missing"));
+    assert_eq!(nearest("hugepages_owner"), Some("hugepages-owner"));
+    assert_eq!(nearest("default-acl"), Some("socket-directory-default-acl"));
+    assert_eq!(nearest("weather"), None);
+    assert_eq!(find("hook-missing").unwrap().looked_at(), "check");
+    assert_eq!(find("server-socket-stale").unwrap().looked_at(), "check, and at a VM's start");
+    assert_eq!(find("memory-not-shared").unwrap().hook, Some("memory"));
+    let page = find("qemu-runs-as-root").unwrap().to_string();
+    assert!(page.starts_with("qemu-runs-as-root: advice; check; family security\n  why  "), "{page}");
 }

@@ -53,12 +53,12 @@ fn finds_this_process_as_it_is() {
         by_name(&root, &["no-such-process", if name.trim().len() == 15 { &long_name } else { name.trim() }])
             .unwrap();
     let own = found.iter().find(|process| process.pid == std::process::id()).unwrap();
-    assert_eq!(own.uid.effective, nix::unistd::geteuid().as_raw());
-    assert_eq!(own.gid.real, nix::unistd::getgid().as_raw());
+    assert_eq!(own.status.uid.effective, nix::unistd::geteuid().as_raw());
+    assert_eq!(own.status.gid.real, nix::unistd::getgid().as_raw());
     let mut groups: Vec<u32> =
         nix::unistd::getgroups().unwrap().into_iter().map(nix::unistd::Gid::as_raw).collect();
     groups.sort_unstable();
-    let mut seen = own.groups.clone();
+    let mut seen = own.status.groups.clone();
     seen.sort_unstable();
     assert_eq!(seen, groups);
     assert_eq!(own.same_mounts, Some(true));

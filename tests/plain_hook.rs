@@ -118,3 +118,16 @@ fn inspect_shows_what_the_hook_sees() {
     assert!(text.contains("interface  /run/vhu1  client  3 s"), "{text}");
     assert_eq!(fed(Command::new(PROGRAM).args(["inspect", "-"]), "<network/>").status.code(), Some(1));
 }
+
+/// As an allocation that fails does it. Whatever could be foreseen is told in another way.
+#[test]
+fn an_abort_is_no_refusal() {
+    let mut command = Command::new(PROGRAM);
+    let mut child =
+        command.arg0(HOOK).args(["vm", "prepare", "begin", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGABRT).unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status}");
+}

@@ -133,8 +133,8 @@ impl Denial {
         if self.why == Why::NoPath {
             return "there is no such path".to_string();
         }
-        let owner = format!("{}:{}", names.user(self.uid), names.group(self.gid));
-        format!("{} is {owner} {:04o}: {}", self.path.display(), self.mode, self.reason(names))
+        let owner = owner_text(names, self.uid, self.gid, self.mode);
+        format!("{} is {owner}: {}", self.path.display(), self.reason(names))
     }
 
     fn reason(&self, names: &dyn Names) -> String {
@@ -175,6 +175,11 @@ impl fmt::Display for Verdict {
             Verdict::Denied(denial) => denial.fmt(f),
         }
     }
+}
+
+/// `owner:group mode`, with names where there are any.
+pub fn owner_text(names: &dyn Names, uid: u32, gid: u32, mode: u32) -> String {
+    format!("{}:{} {mode:04o}", names.user(uid), names.group(gid))
 }
 
 /// What of `wanted` is not in `granted`, and why; `None` when all is.

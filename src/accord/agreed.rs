@@ -57,17 +57,26 @@ pub struct Agreed {
     pub qemu: Option<AgreedQemu>,
     /// The dataplane.
     pub dataplane: Option<AgreedDataplane>,
+    /// The group of sockets that QEMU makes in the directory; none where they are not ours to give. Files of older
+    /// versions have neither this nor the next.
+    #[serde(default)]
+    pub shared_gid: Option<u32>,
+    /// What the dataplane must own before it starts; none in a file of an older version, which did not keep it.
+    #[serde(default)]
+    pub state: Option<Vec<Owner>>,
 }
 
 impl Agreed {
     /// `gives`: sockets of the switch are ours to give away.
     pub(super) fn of(accord: &Accord, items: &[Item], gives: bool) -> Agreed {
-        let is_ours = |owner: &&Owner| {
+        let is_ours = |owner: &Owner| {
             accord.socket_directory.starts_with(&owner.path)
                 && matches!(owner.subject, Subject::Parent | Subject::SocketDirectory)
         };
-        let owners =
-            items.iter().filter_map(|item| if let Item::Owner(owner) = item { Some(owner) } else { None });
+        let owners = || {
+            let owner = |item: &Item| if let Item::Owner(owner) = item { Some(owner.clone()) } else { None };
+            items.iter().filter_map(owner)
+        };
         let grants =
             gives && accord.has(PortType::Dpdkvhostuser) && accord.server_access == Some(ServerAccess::Grant);
         let qemu = |qemu: &QemuAccord| AgreedQemu {
@@ -81,7 +90,7 @@ impl Agreed {
             note: "written by 'vhost-accord apply', taken back by 'vhost-accord revert'".to_string(),
             gid: accord.group.gid,
             socket_directory: accord.socket_directory.clone(),
-            directories: owners.filter(is_ours).cloned().collect(),
+            directories: owners().filter(is_ours).collect(),
             qemu: accord.qemu.as_ref().map(qemu),
             dataplane: accord.dataplane.as_ref().map(|dataplane| AgreedDataplane {
                 uid: dataplane.uid,
@@ -89,6 +98,8 @@ impl Agreed {
                 privileged: dataplane.privileged,
                 unit: dataplane.switch_unit.clone(),
             }),
+            shared_gid: (gives && accord.has(PortType::Dpdkvhostuserclient)).then_some(accord.group.gid),
+            state: Some(owners().filter(Owner::is_state).collect()),
         }
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::item::{Absent, File, Item, LogOwner, Owner, Subject, User};
 use super::{Accord, Ground, Obstacle, SharedGroup};
-use crate::config::{Config, DataplaneUser, PortType, ServerAccess};
+use crate::config::{Action, Config, DataplaneUser, PortType, ServerAccess};
 use crate::edit::shell;
 use crate::paths;
 use crate::profile::{DROP_IN, Dataplane, IdentityBy, Profile};
@@ -45,6 +45,8 @@ pub struct DataplaneAccord {
     unit_group: String,
     /// Distribution or administrator would run it as someone else.
     switched: bool,
+    /// It shall not start where our entries before its start fail.
+    insists: bool,
 }
 
 impl DataplaneAccord {
@@ -108,6 +110,7 @@ pub(super) fn decide(
         vswitchd_unit: dataplane.vswitchd_unit.clone(),
         ovsdb_unit: dataplane.ovsdb_unit.clone(),
         switched: !unchanged,
+        insists: config.hook.on_error == Action::Refuse,
     }))
 }
 
@@ -222,18 +225,20 @@ fn service_lines(
     line(wanted.switched, format!("EnvironmentFile={}", paths::DATAPLANE_ENVIRONMENT));
     // What the new identity must own changes hands between the old dataplane's stop and its start, whoever restarts it.
     let first = found.ovsdb_unit.as_deref().unwrap_or(&found.vswitchd_unit) == unit;
-    line(wanted.switched && first, format!("ExecStartPre=-+{program} service dataplane-pre"));
+    // "+": with full privileges whatever the unit runs as; "-": never in the way of the dataplane's start.
+    let before = if wanted.insists { "ExecStartPre=+" } else { "ExecStartPre=-+" };
+    line(wanted.switched && first, format!("{before}{program} service dataplane-pre"));
     // Where DPDK keeps its run-time files for a user that is not root; else it takes /tmp (lib/eal/unix/eal_filesystem.c).
     line(
         wanted.switched && wanted.uid != 0 && is_vswitchd,
         format!("Environment=XDG_RUNTIME_DIR={}", paths::OVS_RUN),
     );
     if is_vswitchd && let Some(access) = accord.server_access {
-        // "+": with full privileges whatever the unit runs as; "-": never in the way of the dataplane's start.
-        line(true, format!("ExecStartPre=-+{program} service vswitchd-pre"));
+        line(true, format!("{before}{program} service vswitchd-pre"));
         let classical = access == ServerAccess::Umask;
         line(classical && wanted.privileged, format!("Group={}", wanted.group));
         line(classical, "UMask=0002".to_string());
+        // A dataplane that runs is never taken down for what comes after its start.
         line(!classical, format!("ExecStartPost=-+{program} service vswitchd-post"));
     }
     lines

@@ -117,6 +117,13 @@ pub struct Owner {
     pub absent: Absent,
 }
 
+impl Owner {
+    /// Is it what the dataplane keeps for itself, and takes over when it gets another identity?
+    pub fn is_state(&self) -> bool {
+        matches!(self.subject, Subject::DataplaneState | Subject::RunDirectory)
+    }
+}
+
 /// A file that is ours alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {

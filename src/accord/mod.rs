@@ -102,7 +102,8 @@ impl Accord {
         ];
         let managed = parts.into_iter().filter(|(part, _)| config.managed.has(part));
         let mut items: Vec<Item> = managed.flat_map(|(_, items)| items(&accord, ground)).collect();
-        if config.managed.has("hook") {
+        // The units' entries go by it as well.
+        if config.managed.has("hook") || config.managed.has("dataplane") {
             items.extend(hook::agreed(&accord, &items, config.managed.has("sockets")));
         }
         accord.items = paths::with_directories(items);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use similar::TextDiff;
 
 use super::Change;
+use crate::access::owner_text;
 use crate::accord::item::{Item, Link, Owner, Renumber};
 use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::accounts::Accounts;
@@ -49,11 +50,6 @@ pub fn diff(change: &Change, accounts: &Accounts) -> String {
         (Item::Link(item), State::Link { found }) => link(item, found.as_ref()),
         (item, _) => format!("? {}\n", item.target()),
     }
-}
-
-/// `owner:group mode`, with names where there are any.
-pub fn owner_text(accounts: &Accounts, uid: u32, gid: u32, mode: u32) -> String {
-    format!("{}:{} {mode:04o}", accounts.user_name(uid), accounts.group_name(gid))
 }
 
 fn renumbering(item: &Renumber, old: u32, files: &[PathBuf], processes: &[Carrier]) -> String {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::write;
-use crate::accord::Accord;
+use crate::accord::{Accord, Agreed};
 use crate::config::{PortType, ServerAccess};
 use crate::facts::live::PortSocket;
 use crate::facts::sockets::Liveness;
@@ -36,23 +36,49 @@ pub struct Grant {
     pub mode: u32,
 }
 
-/// What the sockets that are there need.
-pub fn plan(accord: &Accord, sockets: &[PortSocket]) -> Vec<Grant> {
-    sockets.iter().filter_map(|socket| needed(accord, socket)).collect()
+/// Which sockets are given, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Giving {
+    /// The group that `dpdkvhostuser` sockets get; none where they are not given.
+    pub server: Option<u32>,
+    /// The group that sockets of `dpdkvhostuserclient` ports get.
+    pub client: Option<u32>,
+    /// Only those in this directory.
+    pub directory: PathBuf,
 }
 
-fn needed(accord: &Accord, socket: &PortSocket) -> Option<Grant> {
+impl Giving {
+    /// As the accord has it.
+    pub fn of(accord: &Accord) -> Giving {
+        let granted = accord.server_access == Some(ServerAccess::Grant);
+        Giving {
+            server: accord.qemu.as_ref().filter(|_| granted).map(|qemu| qemu.grant_gid),
+            client: accord.has(PortType::Dpdkvhostuserclient).then_some(accord.group.gid),
+            directory: accord.socket_directory.clone(),
+        }
+    }
+
+    /// As `apply` settled it.
+    pub fn agreed(agreed: &Agreed) -> Giving {
+        Giving {
+            server: agreed.qemu.as_ref().and_then(|qemu| qemu.grant_gid),
+            client: agreed.shared_gid,
+            directory: agreed.socket_directory.clone(),
+        }
+    }
+}
+
+/// What the sockets that are there need.
+pub fn plan(giving: &Giving, sockets: &[PortSocket]) -> Vec<Grant> {
+    sockets.iter().filter_map(|socket| needed(giving, socket)).collect()
+}
+
+fn needed(giving: &Giving, socket: &PortSocket) -> Option<Grant> {
     let node = socket.fact.node().filter(|node| node.kind == Kind::Socket)?;
     let gid = match socket.kind {
-        PortType::Dpdkvhostuser => {
-            let granted =
-                accord.server_access == Some(ServerAccess::Grant) && socket.liveness != Liveness::Stale;
-            accord.qemu.as_ref().filter(|_| granted)?.grant_gid
-        }
+        PortType::Dpdkvhostuser => giving.server.filter(|_| socket.liveness != Liveness::Stale)?,
         PortType::Dpdkvhostuserclient => {
-            let ours = accord.has(PortType::Dpdkvhostuserclient)
-                && socket.path.starts_with(&accord.socket_directory);
-            ours.then_some(accord.group.gid)?
+            giving.client.filter(|_| socket.path.starts_with(&giving.directory))?
         }
     };
     let mode = node.mode | GROUP_READ_WRITE;

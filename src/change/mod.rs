@@ -16,9 +16,9 @@ mod tool;
 pub mod write;
 
 use anyhow::{Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-pub use diff::{diff, owner_text};
+pub use diff::diff;
 pub use file::place;
 
 use crate::accord::Item;
@@ -27,14 +27,8 @@ use crate::facts::accounts::Accounts;
 use crate::facts::state::{self, State};
 use crate::root::Root;
 
-/// An item that does not hold, with what is there instead.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// What shall be.
-    pub item: Item,
-    /// What is there, and goes back there at `revert`.
-    pub before: State,
-}
+/// An observed item that is to be made, or was. The value is facts' own; making and taking back is only here.
+pub use crate::facts::state::Observed as Change;
 
 /// How taking a change back ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -189,10 +189,8 @@ fn restart(
             report::out(&format!("restarting {unit}\n"));
         }
         if Some(&unit) == switch.as_ref() {
-            output.lost_network = survey.live.as_ref().map(blast::lost_network).unwrap_or_default();
-            if !json {
-                report::out(&output.lost_network.iter().map(|line| format!("{line}\n")).collect::<String>());
-            }
+            output.lost_network =
+                survey.live.as_ref().map(|live| blast::announce(live, json)).unwrap_or_default();
             survey = hand_over(root, manager, survey, json, output)?;
         } else {
             manager.restart(&unit)?;

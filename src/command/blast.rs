@@ -3,6 +3,16 @@
 
 use crate::facts::domains::SocketMode;
 use crate::facts::live::Live;
+use crate::report;
+
+/// Tells people which VMs the restart that comes now cuts off; the lines.
+pub fn announce(live: &Live, json: bool) -> Vec<String> {
+    let lines = lost_network(live);
+    if !json {
+        report::out(&lines.iter().map(|line| format!("{}\n", report::clean(line))).collect::<String>());
+    }
+    lines
+}
 
 /// The VMs that a restart of the dataplane cuts off, a line each.
 pub fn lost_network(live: &Live) -> Vec<String> {

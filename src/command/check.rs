@@ -4,36 +4,61 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::Outcome;
-use crate::cli::OutputArgs;
-use crate::report::{self, Style};
+use super::{Outcome, blocked};
+use crate::cli::CheckArgs;
+use crate::report::{self, Style, endpoints, prometheus};
+use crate::rules::endpoints::{Judged, Row};
 use crate::rules::{Finding, Level};
 use crate::survey::{Options, Survey};
 use crate::systemd;
 
 #[derive(Serialize)]
-struct Output {
+struct Output<'a> {
     version: u32,
     verdict: &'static str,
-    findings: Vec<Finding>,
+    endpoints: &'a [Row],
+    findings: &'a [Finding],
 }
 
-pub fn run(args: &OutputArgs) -> Result<Outcome> {
-    let root = super::open_root(&args.root, false)?;
+pub fn run(args: &CheckArgs) -> Result<Outcome> {
+    if !args.prometheus {
+        return tell(&look(args)?, args.output.json);
+    }
+    // Whoever watches the metrics is to see that there was no verdict, instead of the last one for ever.
+    let judged = look(args);
+    let text = prometheus::text(judged.as_ref().ok());
+    report::out(&text);
+    Ok(verdict(&judged?.findings).1)
+}
+
+fn look(args: &CheckArgs) -> Result<Judged> {
+    let root = super::open_root(&args.output.root, false)?;
     let manager = systemd::connect(&root)?;
-    let survey = Survey::take(&root, manager.as_ref(), Options::default())?;
-    let findings = survey.findings();
-    let worst = findings.iter().map(|finding| finding.level).max();
-    let (verdict, outcome) = match worst {
+    match Survey::take(&root, manager.as_ref(), Options::default()) {
+        Ok(survey) => survey.judged(&root),
+        Err(error) => Ok(Judged::of(vec![blocked::finding(error)?])),
+    }
+}
+
+fn verdict(findings: &[Finding]) -> (&'static str, Outcome) {
+    match findings.iter().map(|finding| finding.level).max() {
         None => ("agreed", Outcome::Fine),
         Some(Level::Advice) => ("agreed, with advice", Outcome::Advice),
         Some(Level::Broken) => ("broken", Outcome::Waiting),
-    };
-    if args.json {
-        report::json(&Output { version: 1, verdict, findings })?;
+    }
+}
+
+fn tell(judged: &Judged, json: bool) -> Result<Outcome> {
+    let Judged { rows, findings, .. } = judged;
+    let (verdict, outcome) = verdict(findings);
+    if json {
+        report::json(&Output { version: 1, verdict, endpoints: rows, findings })?;
         return Ok(outcome);
     }
-    for finding in &findings {
+    if !rows.is_empty() {
+        report::out(&endpoints::text(rows));
+    }
+    for finding in findings {
         report::out(&finding_text(finding));
     }
     let style = match outcome {

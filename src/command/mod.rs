@@ -4,11 +4,15 @@
 mod apply;
 mod blast;
 mod boot;
+mod blocked;
 mod check;
 mod config;
+mod explain;
 mod inspect;
 mod package;
 mod plan;
+#[cfg(feature = "probe")]
+mod probe;
 mod revert;
 mod service;
 
@@ -48,8 +52,21 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Apply(args) => apply::run(args),
         Command::Check(args) => check::run(args),
         Command::Revert(args) => revert::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Config(args) => config::run(args),
         Command::Inspect(args) => inspect::run(args),
+        #[cfg(feature = "probe")]
+        Command::Probe(args) => probe::run(args),
+        #[cfg(feature = "probe")]
+        Command::ProbeChild => crate::probe::serve().map(|()| Outcome::Fine),
+        #[cfg(feature = "probe")]
+        Command::Demo => crate::demo::run().map(|()| Outcome::Fine),
+        #[cfg(feature = "probe")]
+        Command::DemoNode => crate::demo::tell().map(|()| Outcome::Fine),
+        #[cfg(feature = "probe")]
+        Command::DemoQemu { who, arguments } => {
+            crate::demo::become_qemu(who, arguments).map(|()| Outcome::Fine)
+        }
         Command::Hook { arguments } => std::process::exit(crate::hook::run(arguments)),
         Command::Service { moment } => match moment.as_str() {
             "boot" => boot::run(),

@@ -5,9 +5,10 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::Outcome;
+use crate::access::owner_text;
 use crate::accord::Obstacle;
-use crate::change::grant::{self, Grant};
-use crate::change::{Change, diff, owner_text};
+use crate::change::grant::{self, Giving, Grant};
+use crate::change::{Change, diff};
 use crate::cli::PlanArgs;
 use crate::journal::Entry;
 use crate::profile::QemuConf;
@@ -39,7 +40,7 @@ impl Plan {
         }
         let sockets = survey.live.as_ref().map(|live| live.sockets.as_slice()).unwrap_or_default();
         let managed = survey.config.managed.has("sockets");
-        let grants = if managed { grant::plan(&survey.accord, sockets) } else { Vec::new() };
+        let grants = if managed { grant::plan(&Giving::of(&survey.accord), sockets) } else { Vec::new() };
         Ok(Plan { changes, outdated: survey.outdated(), grants })
     }
 

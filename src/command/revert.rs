@@ -84,11 +84,7 @@ fn stop_switch(
         return Ok(());
     }
     if args.restart {
-        if !args.output.json {
-            report::out(
-                &blast::lost_network(live).iter().map(|line| format!("{line}\n")).collect::<String>(),
-            );
-        }
+        blast::announce(live, args.output.json);
         return apply::stop_dataplane(manager, dataplane);
     }
     let confined = live.vswitchd().is_some_and(|process| !process.identity().has_dac_override());
@@ -136,7 +132,7 @@ fn sweep(root: &Root, renumberings: &[Change]) -> Result<()> {
 fn withdraw_grants(root: &Root, survey: &Survey) -> Result<()> {
     let Some(live) = &survey.live else { return Ok(()) };
     let Some((gid, umask)) =
-        live.vswitchd().and_then(|process| Some((process.gid.effective, process.umask?)))
+        live.vswitchd().and_then(|process| Some((process.status.gid.effective, process.status.umask?)))
     else {
         return Ok(());
     };

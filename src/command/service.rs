@@ -1,47 +1,127 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `service`: what the dataplane's units call before and after its start. Never in its way: the units ignore how it ends.
-//! OVSDB has its limit; reading the accounts has none of ours, and the unit's own start timeout holds for it.
+//! `service`: what the dataplane's units call before and after its start. It goes by what `apply` agreed to, as the hook
+//! does: no name service, no child. Only files that have yet to change hands take a whole look at the node. All of it has
+//! a deadline, for systemd waits as long as it takes; and unless `on-error = refuse` the units ignore how it ends.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::plan::Plan;
 use super::{Outcome, apply};
-use crate::accord::item::{Item, Subject};
-use crate::change::{grant, stale};
+use crate::accord::{Agreed, Item};
+use crate::change::grant::{self, Giving};
+use crate::change::stale;
+use crate::config::{Config, HookConfig};
 use crate::facts::Known;
+use crate::facts::accounts::Accounts;
 use crate::facts::live::{port_sockets, read_switch};
+use crate::facts::state;
+use crate::hook::notice::{CHECK_FAILED, Priority, log};
+use crate::hook::watchdog::Watchdog;
+use crate::journal::Journal;
 use crate::lock::{Busy, Lock};
 use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd::image::Image;
 
+type Entry = fn(&Root) -> Result<()>;
+
 pub fn run(moment: &str) -> Result<Outcome> {
-    let root = super::open_root("/".as_ref(), true)?;
-    match moment {
-        "dataplane-pre" => before_dataplane(&root)?,
-        "vswitchd-pre" => before_vswitchd(&root)?,
-        "vswitchd-post" => after_vswitchd(&root)?,
+    let begun = Instant::now();
+    let (name, entry): (&'static str, Entry) = match moment {
+        "dataplane-pre" => ("dataplane-pre", before_dataplane),
+        "vswitchd-pre" => ("vswitchd-pre", before_vswitchd),
+        "vswitchd-post" => ("vswitchd-post", after_vswitchd),
         other => bail!("service {other}: expected dataplane-pre, vswitchd-pre or vswitchd-post"),
-    }
+    };
+    let root = super::open_root("/".as_ref(), true)?;
+    let config = {
+        let _watchdog = watch(name, begun, HookConfig::default().service_deadline)?;
+        Config::read(&root).map(|config| config.hook).unwrap_or_else(|error| {
+            tracing::warn!("{error:#}; service {name} goes by its defaults");
+            HookConfig::default()
+        })
+    };
+    let _watchdog = watch(name, begun, config.service_deadline)?;
+    entry(&root)?;
     Ok(Outcome::Fine)
+}
+
+fn watch(name: &'static str, begun: Instant, limit: Duration) -> Result<Watchdog> {
+    Watchdog::start(begun + limit, move || {
+        let what =
+            format!("check-failed: service {name}: not done within {:.1} s; given up", limit.as_secs_f64());
+        log(
+            Priority::Warning,
+            &what,
+            &[("VA_FINDING", "check-failed"), ("VA_ENTRY", name), ("MESSAGE_ID", CHECK_FAILED)],
+        );
+        end_children();
+        1
+    })
+}
+
+/// A name service that hangs shall not stay behind in the dataplane's unit.
+fn end_children() {
+    let Ok(root) = Root::open(Path::new("/")) else { return };
+    let tasks = Path::new("/proc").join(std::process::id().to_string()).join("task");
+    for task in root.list(&tasks).unwrap_or_default() {
+        let children = root.read_text(&tasks.join(task).join("children")).ok().flatten().unwrap_or_default();
+        for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+/// What `apply` agreed to; none where it is not to be trusted or not there.
+fn agreed(root: &Root) -> Option<Agreed> {
+    Agreed::read(root).unwrap_or_else(|error| {
+        tracing::warn!("{error:#}; mend: vhost-accord apply");
+        None
+    })
 }
 
 /// A dataplane with a new identity is about to start, and the old one has stopped: what waited for that is done. An `apply`
 /// that restarts it does the same by itself and holds the lock.
 fn before_dataplane(root: &Root) -> Result<()> {
+    if let Some(agreed) = agreed(root)
+        && is_handed_over(root, &agreed)?
+    {
+        return Ok(());
+    }
     let _lock = match Lock::take(root) {
         Err(error) if error.is::<Busy>() => return Ok(()),
         taken => taken?,
     };
     let mut survey = Survey::take(root, &Image::new(root), Options::default())?;
     let mut plan = Plan::of(&survey)?;
-    let state = |item: &Item| match item {
-        Item::Owner(owner) => matches!(owner.subject, Subject::DataplaneState | Subject::RunDirectory),
-        _ => false,
-    };
-    plan.changes.retain(|change| state(&change.item));
-    plan.outdated.retain(|entry| state(&entry.change.item));
+    plan.changes.retain(|change| is_state(&change.item));
+    plan.outdated.retain(|entry| is_state(&entry.change.item));
     apply::execute(root, &mut survey, &plan).map(drop)
+}
+
+fn is_state(item: &Item) -> bool {
+    matches!(item, Item::Owner(owner) if owner.is_state())
+}
+
+/// All is the dataplane's own as agreed, and nothing goes back to an earlier one: so it is at each start but the first.
+fn is_handed_over(root: &Root, agreed: &Agreed) -> Result<bool> {
+    let Some(wanted) = &agreed.state else { return Ok(false) };
+    let names = Accounts::read_files(root)?;
+    for owner in wanted {
+        let item = Item::Owner(owner.clone());
+        if !state::observe(root, &names, &item)?.satisfies(&item) {
+            return Ok(false);
+        }
+    }
+    let entries = Journal::read(root)?.entries;
+    let is_wanted =
+        |item: &Item| wanted.iter().any(|owner| Item::Owner(owner.clone()).target() == item.target());
+    Ok(entries.iter().all(|entry| !is_state(&entry.change.item) || is_wanted(&entry.change.item)))
 }
 
 /// A `dpdkvhostuser` socket that a killed ovs-vswitchd left keeps the next one from binding: DPDK never removes one
@@ -61,13 +141,16 @@ fn before_vswitchd(root: &Root) -> Result<()> {
 
 /// Sockets are new after each start of ovs-vswitchd.
 fn after_vswitchd(root: &Root) -> Result<()> {
-    // systemd is busy with this very job: units are read from their files.
-    let survey = Survey::take(root, &Image::new(root), Options::default())?;
-    let Some(live) = &survey.live else { return Ok(()) };
-    if let Known::Unknown(why) = &live.switch {
-        bail!("{why}; sockets are left as they are");
-    }
-    for grant in grant::plan(&survey.accord, &live.sockets) {
+    let giving = match agreed(root) {
+        Some(agreed) => Giving::agreed(&agreed),
+        // systemd is busy with this very job: units are read from their files.
+        None => Giving::of(&Survey::take(root, &Image::new(root), Options::default())?.accord),
+    };
+    let switch = match read_switch(root) {
+        Known::Known(switch) => switch,
+        Known::Unknown(why) => bail!("{why}; sockets are left as they are"),
+    };
+    for grant in grant::plan(&giving, &port_sockets(root, &switch.ports)?) {
         if grant::make(root, &grant)? {
             tracing::info!(VA_SOCKET = %grant.path.display(), "gave {} to group {}", grant.path.display(), grant.gid);
         }

@@ -48,7 +48,7 @@ impl Family {
     }
 }
 
-/// The keys `on-problem`, `on-error` and `hook-deadline`.
+/// The keys `on-problem`, `on-error`, `hook-deadline` and `service-deadline`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookConfig {
     on_problem: Action,
@@ -57,6 +57,8 @@ pub struct HookConfig {
     pub on_error: Action,
     /// For one call of the hook.
     pub deadline: Duration,
+    /// For one entry in the dataplane's units.
+    pub service_deadline: Duration,
 }
 
 impl Default for HookConfig {
@@ -66,6 +68,7 @@ impl Default for HookConfig {
             families: BTreeMap::new(),
             on_error: Action::Warn,
             deadline: Duration::from_secs(2),
+            service_deadline: Duration::from_secs(10),
         }
     }
 }
@@ -74,7 +77,9 @@ impl HookConfig {
     pub(super) fn parse(raw: &Raw) -> Result<HookConfig> {
         let (on_problem, families) = raw.parse("on-problem", problems)?;
         let on_error = raw.parse("on-error", action)?;
-        Ok(HookConfig { on_problem, families, on_error, deadline: raw.parse("hook-deadline", seconds)? })
+        let deadline = raw.parse("hook-deadline", seconds)?;
+        let service_deadline = raw.parse("service-deadline", seconds)?;
+        Ok(HookConfig { on_problem, families, on_error, deadline, service_deadline })
     }
 
     /// What to do about a problem of this family.

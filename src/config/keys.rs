@@ -62,12 +62,17 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "on-error",
         default: "warn",
-        meaning: "the check itself failed or took too long: warn (the VM starts) or refuse",
+        meaning: "the check itself failed or took too long: warn (the VM starts) or refuse; refuse holds for the dataplane's start, too, after apply",
     },
     Key {
         name: "hook-deadline",
         default: "2",
         meaning: "seconds that a check at a VM's start may take, 0.1 to 30",
+    },
+    Key {
+        name: "service-deadline",
+        default: "10",
+        meaning: "seconds that an entry in the dataplane's units may take, 0.1 to 30",
     },
     Key {
         name: "auto-apply",

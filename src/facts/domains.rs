@@ -37,6 +37,8 @@ pub struct Domain {
     pub memory: MemoryBacking,
     /// The DAC security label: the identity that QEMU gets. `None` when the XML has no such label.
     pub dac: Option<DacLabel>,
+    /// What is added to QEMU's command line shares memory by itself.
+    pub shares_by_command_line: bool,
 }
 
 /// Reads a `<domain>`, or a status file of libvirt (`<domstatus>`, `/run/libvirt/qemu/NAME.xml`). A document type
@@ -46,15 +48,20 @@ pub fn parse_domain(text: &str) -> Result<Domain> {
     let document = Document::parse_with_options(text, options).context("parsing the domain XML")?;
     let top = document.root_element();
     match top.tag_name().name() {
-        "domain" => read(top),
+        "domain" => Ok(Domain { shares_by_command_line: shares(text), ..read(top)? }),
         "domstatus" => {
             let domain = child(top, "domain").context("<domstatus> without <domain>")?;
             let stopped = matches!(top.attribute("state"), None | Some("shutoff" | "crashed"));
             let pid = number(top, "pid")?.filter(|pid| *pid != 0);
-            Ok(Domain { running: !stopped, pid, ..read(domain)? })
+            Ok(Domain { running: !stopped, pid, shares_by_command_line: shares(text), ..read(domain)? })
         }
         other => bail!("<{}> is not a domain", other.escape_debug()),
     }
+}
+
+/// What no element says can be in `<qemu:commandline>` or an override of a property.
+fn shares(text: &str) -> bool {
+    text.contains("share=on") || text.contains("memory-backend-memfd")
 }
 
 fn read(domain: Node) -> Result<Domain> {
@@ -69,6 +76,7 @@ fn read(domain: Node) -> Result<Domain> {
         endpoints: endpoints::read(domain).with_context(context)?,
         memory: memory::read(domain).with_context(context)?,
         dac: label::read(domain).with_context(context)?,
+        shares_by_command_line: false,
         name,
     })
 }

@@ -8,9 +8,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::Known;
-use super::domains::{self, Domain, Domains};
+use super::domains::{self, BrokenFile, Domain, Domains};
 use super::hooks::{self, Hook};
-use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort};
+use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort, plain};
 use super::paths::{PathFact, read_chain};
 use super::processes::{self, Process};
 use super::sockets::{self, Liveness};
@@ -22,7 +22,7 @@ use crate::root::{Kind, Root};
 use crate::systemd::{UnitFact, Units};
 
 /// OVSDB answers in milliseconds; a node that takes longer is reported as unknown.
-const OVSDB_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const OVSDB_LIMIT: Duration = Duration::from_secs(2);
 
 /// The switch as OVSDB tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -68,6 +68,8 @@ pub struct Live {
     pub libvirt: Option<Process>,
     /// Running domains with their processes.
     pub guests: Vec<Guest>,
+    /// Status files that could not be read.
+    pub unread: Vec<BrokenFile>,
     /// Defined domains.
     pub defined: Domains,
     /// OVSDB.
@@ -98,6 +100,7 @@ pub struct Guarded {
 impl Live {
     /// Reads what runs.
     pub fn read(root: &Root, units: &dyn Units, profile: &Profile, accord: &Accord) -> Result<Live> {
+        let running = domains::running(root)?;
         let switch = read_switch(root);
         let ports = switch.known().map(|switch| switch.ports.as_slice()).unwrap_or_default();
         let sockets = port_sockets(root, ports)?;
@@ -105,7 +108,7 @@ impl Live {
         let wanted = profile.hypervisor.as_ref().and_then(|found| found.daemon_unit.strip_suffix(".service"));
         let libvirt = processes::by_name(root, &daemons)?
             .into_iter()
-            .find(|process| Some(process.name.as_str()) == wanted);
+            .find(|process| Some(process.status.name.as_str()) == wanted);
         let conf = root.find(Path::new(paths::QEMU_CONF))?;
         let daemon = profile.hypervisor.as_ref().map(|found| units.unit(&found.daemon_unit)).transpose()?;
         let changed = daemon.flatten().and_then(|unit| unit.state_change_timestamp);
@@ -115,7 +118,8 @@ impl Live {
             units: our_units(units, accord)?,
             dataplane: processes::by_name(root, &["ovs-vswitchd", "ovsdb-server"])?,
             libvirt,
-            guests: guests(root)?,
+            guests: guests(root, running.domains),
+            unread: running.broken,
             defined: domains::persistent(root)?,
             guarded: guarded(root, &sockets)?,
             sockets,
@@ -128,14 +132,14 @@ impl Live {
     /// with a database, logs or a run directory that are already its successor's.
     pub fn keeps_its_state(&self, accord: &Accord) -> bool {
         let Some(wanted) = &accord.dataplane else { return false };
-        self.dataplane
-            .iter()
-            .any(|process| process.uid.effective != wanted.uid && !process.identity().has_dac_override())
+        self.dataplane.iter().any(|process| {
+            process.status.uid.effective != wanted.uid && !process.identity().has_dac_override()
+        })
     }
 
     /// ovs-vswitchd.
     pub fn vswitchd(&self) -> Option<&Process> {
-        self.dataplane.iter().find(|process| process.name == "ovs-vswitchd")
+        self.dataplane.iter().find(|process| process.status.name == "ovs-vswitchd")
     }
 }
 
@@ -166,7 +170,8 @@ fn socket_path(port: &VhostPort) -> Option<PathBuf> {
         PortType::Dpdkvhostuserclient => port.server_path.clone().filter(|path| path.is_absolute()),
         PortType::Dpdkvhostuser => {
             let said = port.socket.clone().filter(|path| path.is_absolute());
-            Some(said.unwrap_or_else(|| Path::new(paths::OVS_RUN).join(&port.name)))
+            // OVS says `/var/run`, whatever a domain says.
+            Some(said.map_or_else(|| Path::new(paths::OVS_RUN).join(&port.name), |path| plain(&path)))
         }
     }
 }
@@ -185,13 +190,12 @@ fn our_units(units: &dyn Units, accord: &Accord) -> Result<Vec<UnitFact>> {
     Ok(facts?.into_iter().flatten().collect())
 }
 
-fn guests(root: &Root) -> Result<Vec<Guest>> {
-    let running = domains::running(root)?.domains;
+fn guests(root: &Root, running: Vec<Domain>) -> Vec<Guest> {
     let guest = |domain: Domain| {
         let process = domain.pid.and_then(|pid| processes::by_pid(root, pid));
         Guest { domain, process }
     };
-    Ok(running.into_iter().map(guest).collect())
+    running.into_iter().map(guest).collect()
 }
 
 fn guarded(root: &Root, sockets: &[PortSocket]) -> Result<Vec<Guarded>> {

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod carriers;
 pub mod domains;
+pub mod endpoints;
 pub mod hooks;
 pub mod hugepages;
 mod known;
@@ -14,6 +15,7 @@ pub mod paths;
 pub mod processes;
 pub mod sockets;
 pub mod state;
+pub mod surroundings;
 pub mod vswitchd;
 
 pub use known::Known;

@@ -37,10 +37,20 @@ struct Mount<'a> {
 
 /// The hugetlbfs mounts that we see, in the order of their paths.
 pub fn hugetlb(root: &Root) -> Result<Vec<HugetlbMount>> {
+    hugetlb_of(root, read_default_page_size(root)?)
+}
+
+/// The same where the default page size is known already.
+pub fn hugetlb_of(root: &Root, default_page_size: Option<u64>) -> Result<Vec<HugetlbMount>> {
     let path = Path::new("/proc/self/mountinfo");
     let Some(text) = root.read(path)? else { return Ok(Vec::new()) };
+    parse_hugetlb(&text, default_page_size).with_context(|| format!("reading {}", path.display()))
+}
+
+/// The node's default huge page size in bytes; `None` without huge pages.
+pub fn read_default_page_size(root: &Root) -> Result<Option<u64>> {
     let meminfo = root.read_text(Path::new("/proc/meminfo"))?.unwrap_or_default();
-    parse_hugetlb(&text, default_page_size(&meminfo)).with_context(|| format!("reading {}", path.display()))
+    Ok(default_page_size(&meminfo))
 }
 
 /// The node's default huge page size in bytes, from the text of `/proc/meminfo`. `None` without huge pages.

@@ -13,7 +13,7 @@ mod tests;
 mod value;
 
 pub use client::Ovsdb;
-pub use join::Join;
+pub use join::{Join, Question, plain, same_path};
 pub use ports::VhostPort;
 pub use switch::SwitchConfig;
 

@@ -8,7 +8,7 @@ use nix::sys::statvfs::{self, FsFlags};
 use serde::Serialize;
 
 use crate::access::{Acl, Node};
-use crate::root::{Handle, Root};
+use crate::root::{Handle, Reached, Root};
 
 /// What was found at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,13 +42,18 @@ impl PathFact {
 
 /// Reads what stands along `path`. An error is a component that could not be examined, or [`crate::root::UnsafePath`].
 pub fn read_chain(root: &Root, path: &Path) -> Result<PathFact> {
-    let reached = root.reach(path)?;
+    chain_of(&root.reach(path)?, path)
+}
+
+/// The same of a path that was followed already.
+pub fn chain_of(reached: &Reached, path: &Path) -> Result<PathFact> {
     let nodes = reached.passed.iter().map(read_node).collect::<Result<Vec<_>>>()?;
-    match (reached.missing, reached.passed.last()) {
+    match (&reached.missing, reached.passed.last()) {
         (None, Some(last)) => Ok(PathFact::Present { chain: nodes, id: last.id() }),
-        (missing, _) => {
-            Ok(PathFact::Missing { first: missing.unwrap_or_else(|| path.to_path_buf()), above: nodes })
-        }
+        (missing, _) => Ok(PathFact::Missing {
+            first: missing.clone().unwrap_or_else(|| path.to_path_buf()),
+            above: nodes,
+        }),
     }
 }
 

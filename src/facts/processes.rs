@@ -46,18 +46,9 @@ pub struct Started {
 pub struct Process {
     /// Its number in our pid namespace.
     pub pid: u32,
-    /// Its name (`comm`), at most 15 bytes.
-    pub name: String,
-    /// User ids.
-    pub uid: Ids,
-    /// Group ids.
-    pub gid: Ids,
-    /// Supplementary groups.
-    pub groups: Vec<u32>,
-    /// File mode creation mask; `None` on kernels before 4.7, which do not tell.
-    pub umask: Option<u32>,
-    /// Effective capabilities, one bit each (`CapEff`).
-    pub cap_eff: u64,
+    /// Its name, ids, groups and capabilities.
+    #[serde(flatten)]
+    pub status: Status,
     /// When it started.
     pub started: Started,
     /// The program it runs; `None` when we may not know. ` (deleted)` is appended after an upgrade.
@@ -70,19 +61,19 @@ pub struct Process {
 }
 
 /// What `/proc/PID/status` says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// `Name`.
+    /// Its name (`comm`), at most 15 bytes.
     pub name: String,
-    /// `Uid`.
+    /// User ids.
     pub uid: Ids,
-    /// `Gid`.
+    /// Group ids.
     pub gid: Ids,
-    /// `Groups`.
+    /// Supplementary groups.
     pub groups: Vec<u32>,
-    /// `Umask`.
+    /// File mode creation mask; `None` on kernels before 4.7, which do not tell.
     pub umask: Option<u32>,
-    /// `CapEff`.
+    /// Effective capabilities, one bit each.
     pub cap_eff: u64,
 }
 
@@ -151,11 +142,31 @@ pub fn by_pid(root: &Root, pid: u32) -> Option<Process> {
     read(root, pid, &[comm.trim_ascii_end()], boot_time().ok()?).ok()?
 }
 
+/// The same with no more than a hook has time for: without its program, arguments and mounts.
+pub fn brief(root: &Root, pid: u32) -> Option<Process> {
+    let file = |name: &str| root.read(Path::new(&format!("/proc/{pid}/{name}"))).ok().flatten();
+    let status = file("status").filter(|_| root.is_live())?;
+    let status = parse_status(&String::from_utf8_lossy(&status)).ok()?;
+    Some(Process::new(pid, status, parse_start(&file("stat")?).ok()?, boot_time().ok()?))
+}
+
 impl Process {
+    fn new(pid: u32, status: Status, since_boot: u64, boot: i128) -> Process {
+        Process {
+            pid,
+            status,
+            started: Started { since_boot, at: boot + i128::from(since_boot) },
+            exe: None,
+            cmdline: Vec::new(),
+            same_mounts: None,
+        }
+    }
+
     /// Who the kernel takes it for when it opens or connects.
     pub fn identity(&self) -> Identity {
-        let (uid, gid, groups) = (self.uid.fs, self.gid.fs, self.groups.clone());
-        Identity { uid, gid, groups, capabilities: self.cap_eff }
+        let status = &self.status;
+        let (uid, gid, groups) = (status.uid.fs, status.gid.fs, status.groups.clone());
+        Identity { uid, gid, groups, capabilities: status.cap_eff }
     }
 }
 
@@ -178,17 +189,10 @@ fn read(root: &Root, pid: u32, wanted: &[&[u8]], boot: i128) -> Result<Option<Pr
     let mounts = link(root, &dir.join("ns/mnt"));
     let ours = link(root, Path::new("/proc/self/ns/mnt"));
     Ok(Some(Process {
-        pid,
-        name: status.name,
-        uid: status.uid,
-        gid: status.gid,
-        groups: status.groups,
-        umask: status.umask,
-        cap_eff: status.cap_eff,
-        started: Started { since_boot, at: boot + i128::from(since_boot) },
         exe: link(root, &dir.join("exe")),
         cmdline: arguments(&cmdline),
         same_mounts: mounts.zip(ours).map(|(theirs, ours)| theirs == ours),
+        ..Process::new(pid, status, since_boot, boot)
     }))
 }
 
@@ -204,6 +208,12 @@ fn arguments(cmdline: &[u8]) -> Vec<String> {
 fn link(root: &Root, path: &Path) -> Option<PathBuf> {
     let handle = root.find_nofollow(path).ok()??;
     nix::fcntl::readlinkat(handle.fd(), "").ok().map(PathBuf::from)
+}
+
+/// Nanoseconds since boot, as [`Started::since_boot`] counts them.
+pub fn since_boot() -> Result<u64> {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).context("reading the clock")?;
+    Ok(u64::try_from(std::time::Duration::from(now).as_nanos())?)
 }
 
 /// When the node booted, in nanoseconds since 1970 by today's clock.

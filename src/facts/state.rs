@@ -187,6 +187,22 @@ pub enum State {
     },
 }
 
+/// An item with what is there instead, or already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// What shall be.
+    pub item: Item,
+    /// What is there; where it was changed, what goes back there at `revert`.
+    pub before: State,
+}
+
+impl Observed {
+    /// Does the item hold?
+    pub fn holds(&self) -> bool {
+        self.before.satisfies(&self.item)
+    }
+}
+
 /// Reads what is at the item's target.
 pub fn observe(root: &Root, accounts: &Accounts, item: &Item) -> Result<State> {
     match item {

@@ -51,7 +51,8 @@ fn look(root: &Root) -> Result<Vswitchd> {
         return Ok(found.map_or(Vswitchd::NotRunning, |process| Vswitchd::Running(Some(Box::new(process)))));
     };
     let pid = String::from_utf8_lossy(&file.read()?).trim().parse().ok();
-    let process = pid.and_then(|pid| processes::by_pid(root, pid)).filter(|process| process.name == NAME);
+    let process =
+        pid.and_then(|pid| processes::brief(root, pid)).filter(|process| process.status.name == NAME);
     if let Some(process) = process {
         return Ok(Vswitchd::Running(Some(Box::new(process))));
     }

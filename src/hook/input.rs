@@ -12,6 +12,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 const MAX_XML: usize = 64 << 20;
 /// A domain of usual size.
 const PIECE: usize = 8 << 10;
+/// What roxmltree makes of a byte of text at worst: `<a/>` is a node of 72 bytes, ` a=""` an attribute of 40.
+const PARSED: usize = 24;
+/// All else: the watchdog's stack, the database's answer.
+const WORKING_SPACE: usize = 1 << 20;
 
 /// Reads to the end, or until it is too much or too late.
 pub fn read(input: &mut (impl Read + AsFd), deadline: Instant) -> Result<String> {
@@ -32,6 +36,13 @@ pub fn read(input: &mut (impl Read + AsFd), deadline: Instant) -> Result<String>
         }
     }
     String::from_utf8(bytes).context("the domain XML is not UTF-8 text")
+}
+
+/// Whether there is memory to take the domain apart: an element or an attribute costs more than its text. What is refused
+/// here can still be told, what is refused later ends the process.
+pub fn expect_memory(length: usize) -> Result<()> {
+    let mut probe = Vec::<u8>::new();
+    probe.try_reserve_exact(length * PARSED + WORKING_SPACE).context("no memory to examine the domain")
 }
 
 fn await_input(input: &impl AsFd, deadline: Instant) -> Result<()> {

@@ -4,17 +4,16 @@
 
 use anyhow::Result;
 
-use super::facts::{Facts, Socket, is_network_card};
 use super::notice::{Priority, log};
-use super::rules::{expected_socket, same_path};
 use super::subject::Subject;
 use crate::access::{Wish, may};
 use crate::accord::{Agreed, Item};
 use crate::change::grant::{self, Grant};
 use crate::change::{Change, place, write};
 use crate::config::PortType;
-use crate::facts::accounts::Accounts;
 use crate::facts::domains::SocketMode;
+use crate::facts::endpoints::start::{Facts, Socket, is_network_card};
+use crate::facts::ovsdb::same_path;
 use crate::facts::sockets::{self, Liveness};
 use crate::facts::state;
 use crate::facts::vswitchd::Vswitchd;
@@ -56,11 +55,10 @@ fn directory(root: &Root, subject: &Subject, agreed: &Agreed, facts: &Facts) -> 
     if !facts.sockets.iter().any(in_it) {
         return Ok(None);
     }
-    let names = Accounts::read_files(root)?;
     let mut changed = false;
     for owner in &agreed.directories {
         let item = Item::Owner(owner.clone());
-        let before = state::observe(root, &names, &item)?;
+        let before = state::observe(root, &subject.names, &item)?;
         if !before.satisfies(&item) {
             Change { item, before }.make(root)?;
             changed = true;
@@ -69,18 +67,34 @@ fn directory(root: &Root, subject: &Subject, agreed: &Agreed, facts: &Facts) -> 
     Ok(changed.then(|| format!("put {} right", agreed.socket_directory.display())))
 }
 
-/// Removes a socket that is proven stale: of QEMU's in the agreed directory, of OVS's where its port is known and OVS did
+/// Would this be mended before the rules look, when the VM starts?
+pub fn will_mend(case: &super::Case<'_>, problem: &super::Problem) -> bool {
+    let Some(agreed) = &case.subject.agreed else { return false };
+    let is_it = |socket: &&Socket| socket.path.display().to_string() == problem.subject;
+    let Some(socket) = case.facts.sockets.iter().find(is_it) else { return false };
+    match problem.id {
+        "client-socket-in-the-way" => may_remove(agreed, case.facts, socket),
+        "server-socket-refuses-qemu" => grant_for(case.subject, agreed, case.facts, socket).is_some(),
+        _ => false,
+    }
+}
+
+/// A stale socket that is ours to remove: of QEMU's in the agreed directory, of OVS's where its port is known and OVS did
 /// not come to bind it.
-fn stale(root: &Root, agreed: &Agreed, facts: &Facts, socket: &Socket) -> Result<Option<String>> {
-    let (Liveness::Stale, Some(id)) = (&socket.liveness, socket.id) else { return Ok(None) };
-    let ours = match socket.endpoint.mode {
+fn may_remove(agreed: &Agreed, facts: &Facts, socket: &Socket) -> bool {
+    match socket.endpoint.mode {
         SocketMode::Server => socket.path.parent() == Some(agreed.socket_directory.as_path()),
         SocketMode::Client => {
             let gives = agreed.qemu.as_ref().is_some_and(|qemu| qemu.grant_gid.is_some());
             gives && is_ports_socket(facts, socket)
         }
-    };
-    if !ours || sockets::liveness(root, &socket.path) != Liveness::Stale {
+    }
+}
+
+/// Removes a socket that is proven stale.
+fn stale(root: &Root, agreed: &Agreed, facts: &Facts, socket: &Socket) -> Result<Option<String>> {
+    let (Liveness::Stale, Some(id)) = (&socket.liveness, socket.id) else { return Ok(None) };
+    if !may_remove(agreed, facts, socket) || sockets::liveness(root, &socket.path) != Liveness::Stale {
         return Ok(None);
     }
     let (parent, name) = place(root, &socket.path)?;
@@ -92,12 +106,11 @@ fn stale(root: &Root, agreed: &Agreed, facts: &Facts, socket: &Socket) -> Result
 fn is_ports_socket(facts: &Facts, socket: &Socket) -> bool {
     let Some(join) = facts.switch.known().filter(|_| is_network_card(&socket.endpoint)) else { return false };
     join.ports.iter().any(|port| {
-        port.kind == PortType::Dpdkvhostuser && same_path(&expected_socket(join, port), &socket.path)
+        port.kind == PortType::Dpdkvhostuser && same_path(&join.expected_socket(port), &socket.path)
     })
 }
 
-/// Lets QEMU in to the one socket that is its own. Nothing is given that OVSDB does not name: a path in a domain is no
-/// reason to hand out a control socket.
+/// Lets QEMU in to the one socket that is its own.
 fn granted(
     root: &Root,
     subject: &Subject,
@@ -105,14 +118,17 @@ fn granted(
     facts: &Facts,
     socket: &Socket,
 ) -> Result<Option<String>> {
-    let (Some(qemu), Some(usual), Some(node)) = (&subject.qemu, &agreed.qemu, &socket.node) else {
-        return Ok(None);
-    };
-    let Some(gid) = usual.grant_gid.filter(|_| socket.endpoint.mode == SocketMode::Client) else {
-        return Ok(None);
-    };
+    let Some(grant) = grant_for(subject, agreed, facts, socket) else { return Ok(None) };
+    let made = grant::make(root, &grant)?;
+    Ok(made.then(|| format!("gave {} to group {}", socket.path.display(), grant.gid)))
+}
+
+/// Nothing is given that OVSDB does not name: a path in a domain is no reason to hand out a control socket.
+fn grant_for(subject: &Subject, agreed: &Agreed, facts: &Facts, socket: &Socket) -> Option<Grant> {
+    let (qemu, usual, node) = (subject.qemu.as_ref()?, agreed.qemu.as_ref()?, socket.node.as_ref()?);
+    let gid = usual.grant_gid.filter(|_| socket.endpoint.mode == SocketMode::Client)?;
     let made_by_switch = match &facts.vswitchd {
-        Vswitchd::Running(Some(process)) => node.uid == process.uid.fs,
+        Vswitchd::Running(Some(process)) => node.uid == process.status.uid.fs,
         _ => node.uid == 0 || agreed.dataplane.as_ref().is_some_and(|dataplane| dataplane.uid == node.uid),
     };
     let wanted = made_by_switch && node.kind == Kind::Socket && socket.liveness == Liveness::Listening;
@@ -120,11 +136,11 @@ fn granted(
         || !is_ports_socket(facts, socket)
         || may(qemu, std::slice::from_ref(node), Wish::Connect).is_allowed()
     {
-        return Ok(None);
+        return None;
     }
     // A domain with a label of its own is let in by its own group.
     let gid = if qemu.in_group(gid) { gid } else { qemu.gid };
-    let grant = Grant {
+    Some(Grant {
         port: socket.endpoint.target.clone().unwrap_or_default(),
         path: socket.path.clone(),
         uid: node.uid,
@@ -132,6 +148,5 @@ fn granted(
         mode_before: node.mode,
         gid,
         mode: node.mode | grant::GROUP_READ_WRITE,
-    };
-    Ok(grant::make(root, &grant)?.then(|| format!("gave {} to group {gid}", socket.path.display())))
+    })
 }

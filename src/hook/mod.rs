@@ -5,15 +5,16 @@
 //! kills a running guest when the hook fails at `started` or `reconnect`. It starts no process, asks no bus and no name
 //! service, and prints nothing to standard output, which libvirt takes for a new domain XML.
 
+mod abort;
 mod call;
-mod facts;
 pub mod input;
 mod mend;
-mod notice;
+pub(crate) mod notice;
 mod predict;
+mod release;
 mod rules;
 mod subject;
-mod watchdog;
+pub(crate) mod watchdog;
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -23,15 +24,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+pub use crate::facts::endpoints::start::{Directory, Facts, Need, Socket};
 pub use call::{Operation, is_hook, operation};
-pub use facts::{Directory, Facts, Need, Socket};
-pub use rules::{Case, Problem, RULES, Rule};
+pub use mend::will_mend;
+pub use rules::{Case, Problem, RULES, Rule, cause, is_switch_path, run as problems};
 pub use subject::Subject;
 
 use crate::config::{Action, Config, HookConfig};
 use crate::facts::Known;
-use crate::facts::domains::parse_domain;
+use crate::facts::domains::{Domain, parse_domain};
 use crate::root::Root;
+use abort::Abort;
 use notice::{Priority, log};
 use watchdog::Watchdog;
 
@@ -54,10 +57,17 @@ pub enum Decision {
 /// Runs the hook with libvirt's arguments, and gives the code to exit with. Never panics.
 pub fn run(arguments: &[OsString]) -> i32 {
     let begun = Instant::now();
-    let Some(operation) = operation(arguments) else { return 0 };
+    let operation = operation(arguments);
+    if operation.is_none() && !release::is_release(arguments) {
+        return 0;
+    }
     // What a panic has to say goes to the journal, not between libvirt's lines.
     std::panic::set_hook(Box::new(|_| {}));
     let name = arguments.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let Some(operation) = operation else {
+        let _ = guard(|| Abort::guard(0).and_then(|_| release::release(begun)).map(|()| Decision::Start));
+        return 0;
+    };
     let decision = guard(|| check(operation, &name, begun))
         .or_else(|error| guard(|| Ok(failed(&error, operation, &name, &configuration().0))))
         .unwrap_or(Decision::Start);
@@ -82,7 +92,12 @@ fn guard(work: impl FnOnce() -> Result<Decision>) -> Result<Decision> {
 /// The check could not be carried out.
 fn failed(error: &anyhow::Error, operation: Operation, name: &str, config: &HookConfig) -> Decision {
     let what = format!("check-failed: {name}: {error:#}");
-    let fields = [("VA_FINDING", "check-failed"), ("VA_DOMAIN", name), ("VA_OPERATION", operation.name())];
+    let fields = [
+        ("MESSAGE_ID", notice::CHECK_FAILED),
+        ("VA_FINDING", "check-failed"),
+        ("VA_DOMAIN", name),
+        ("VA_OPERATION", operation.name()),
+    ];
     match config.on_error {
         Action::Warn => {
             log(Priority::Warning, &format!("{what}; the VM is started unchecked"), &fields);
@@ -109,17 +124,25 @@ fn configuration() -> (HookConfig, Option<PathBuf>) {
     }
 }
 
-fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
+/// The domain, if anything in it speaks vhost-user.
+fn read_domain(deadline: Instant) -> Result<Option<Domain>> {
     let mut input = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
-    let xml = input::read(&mut input, begun + DEFAULT_DEADLINE)?;
+    let xml = input::read(&mut input, deadline)?;
     if !input::may_speak_vhost_user(&xml) {
-        return Ok(Decision::Start);
+        return Ok(None);
     }
+    input::expect_memory(xml.len())?;
     let domain = parse_domain(&xml)?;
-    if domain.endpoints.is_empty() {
-        return Ok(Decision::Start);
-    }
+    Ok((!domain.endpoints.is_empty()).then_some(domain))
+}
+
+fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
+    let abort = Abort::guard(REFUSED)?;
+    let Some(domain) = read_domain(begun + DEFAULT_DEADLINE)? else { return Ok(Decision::Start) };
     let (config, socket_directory) = configuration();
+    if config.on_error == Action::Refuse {
+        abort.fail();
+    }
     let deadline = begun + config.deadline;
     let late = {
         let (config, name) = (config.clone(), name.to_string());
@@ -136,7 +159,7 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     };
     let _watchdog = Watchdog::start(deadline, late)?;
     let root = Root::open(Path::new("/"))?;
-    let mut subject = Subject::read(&root, operation, domain, &xml).context("reading what was agreed")?;
+    let mut subject = Subject::read(&root, operation, domain).context("reading what was agreed")?;
     subject.socket_directory = socket_directory;
     let (facts, problems) = examine(&root, &subject, deadline - Watchdog::GRACE.min(config.deadline / 4))?;
     Ok(decide(&subject, &facts, problems, &config))
@@ -146,9 +169,9 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
 fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, Vec<Problem>)> {
     let mut known = None;
     loop {
-        let mut facts = Facts::look(root, subject, known, deadline);
+        let mut facts = Facts::look(root, &subject.domain, known, deadline);
         if mend::mend(root, subject, &facts) {
-            facts = facts.look_again(root, subject);
+            facts = facts.look_again(root, &subject.domain);
         }
         let problems = rules::run(&Case { subject, facts: &facts });
         let passing = problems.iter().any(|problem| problem.passing) && facts.is_starting();
@@ -171,8 +194,10 @@ fn decide(subject: &Subject, facts: &Facts, problems: Vec<Problem>, config: &Hoo
     let refuses = |problem: &Problem| problem.sure && config.on_problem(problem.family) == Action::Refuse;
     let refused: Vec<&Problem> = problems.iter().filter(|problem| refuses(problem)).collect();
     for problem in &problems {
-        let priority = if refuses(problem) { Priority::Error } else { Priority::Warning };
+        let (priority, id) =
+            if refuses(problem) { (Priority::Error, notice::REFUSAL) } else { (Priority::Warning, "") };
         let fields = [
+            ("MESSAGE_ID", id),
             ("VA_FINDING", problem.id),
             ("VA_DOMAIN", name),
             ("VA_OPERATION", operation),

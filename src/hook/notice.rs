@@ -12,6 +12,13 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 /// Longer lines are cut: they come from foreign names.
 const MAX_LINE: usize = 2000;
 
+/// `MESSAGE_ID` of each cause of a refusal: stable, for `journalctl MESSAGE_ID=` and whatever watches the journal.
+pub const REFUSAL: &str = "2fb24473dd124bb4b81b3717f525429a";
+/// `MESSAGE_ID` of a check that could not be carried out, at a VM's start or in the dataplane's units.
+pub const CHECK_FAILED: &str = "7a5f4acfcc43489294db93092d466ee4";
+/// `MESSAGE_ID` of a VM that has gone.
+pub const RELEASED: &str = "747b695752f84cd2ab7d5ff957830150";
+
 /// syslog(3)'s levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
@@ -21,15 +28,13 @@ pub enum Priority {
     Warning = 4,
     /// Something was mended.
     Notice = 5,
+    /// A VM has gone.
+    Info = 6,
 }
 
 /// One line in which nothing moves a terminal's cursor.
 pub fn one_line(text: &str) -> String {
-    let clean = report::clean(text).replace('\n', "\\n").replace('\t', " ");
-    match clean.char_indices().nth(MAX_LINE) {
-        Some((end, _)) => format!("{}...", &clean[..end]),
-        None => clean,
-    }
+    report::cut(&report::one_line(text).replace('\t', " "), MAX_LINE)
 }
 
 /// To whoever starts the VM. A reader that went away is no error.

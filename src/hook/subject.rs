@@ -10,7 +10,7 @@ use super::notice::{Priority, log};
 use crate::access::Identity;
 use crate::accord::Agreed;
 use crate::facts::accounts::{Accounts, User};
-use crate::facts::domains::{Account, Domain};
+use crate::facts::domains::{Account, Domain, parse_domain};
 use crate::profile;
 use crate::root::Root;
 
@@ -29,21 +29,18 @@ pub struct Subject {
     pub qemu: Option<Identity>,
     /// The identity's groups are all there are: no other source of groups was left out.
     pub groups_are_known: bool,
-    /// The command line that the domain adds shares memory by itself.
-    pub shares_by_command_line: bool,
     /// Names for numbers, from the files.
     pub names: Accounts,
 }
 
 impl Subject {
     /// Reads what was agreed, and finds out whom QEMU will run as.
-    pub fn read(root: &Root, operation: Operation, domain: Domain, xml: &str) -> Result<Subject> {
+    pub fn read(root: &Root, operation: Operation, domain: Domain) -> Result<Subject> {
         let names = Accounts::read_files(root)?;
         let agreed = Agreed::read(root).unwrap_or_else(|error| {
             log(Priority::Warning, &format!("{error:#}; mend: vhost-accord apply"), &[]);
             None
         });
-        let shares_by_command_line = xml.contains("share=on") || xml.contains("memory-backend-memfd");
         let mut subject = Subject {
             operation,
             domain,
@@ -51,14 +48,37 @@ impl Subject {
             socket_directory: None,
             qemu: None,
             groups_are_known: false,
-            shares_by_command_line,
             names,
         };
         if operation == Operation::Start {
-            subject.qemu = subject.identity(root);
-            subject.groups_are_known = subject.knows_groups();
+            subject.judge(|subject| subject.configured(root));
         }
         Ok(subject)
+    }
+
+    /// What starts on this node have in common; about no domain yet.
+    pub fn of_node(root: &Root, socket_directory: &Path) -> Result<Subject> {
+        let nobody = parse_domain("<domain><name>-</name></domain>")?;
+        let subject = Subject::read(root, Operation::Prepare, nobody)?;
+        Ok(Subject { socket_directory: Some(socket_directory.to_path_buf()), ..subject })
+    }
+
+    /// Makes it about the start of another domain. `configured` is whom qemu.conf has.
+    pub fn turn_to(&mut self, domain: Domain, configured: Option<(u32, u32)>) {
+        self.operation = Operation::Start;
+        self.domain = domain;
+        self.judge(|_| configured);
+    }
+
+    fn judge(&mut self, configured: impl FnOnce(&Subject) -> Option<(u32, u32)>) {
+        self.qemu = self.identity(configured);
+        self.groups_are_known = self.knows_groups();
+    }
+
+    /// User and group by qemu.conf, else by the build's default.
+    pub fn configured(&self, root: &Root) -> Option<(u32, u32)> {
+        let found = profile::configured(root, &self.names, String::new()).ok()??;
+        Some((found.user.uid, found.group.gid))
     }
 
     /// Is this path one at which the node's switch has its sockets, by what was agreed?
@@ -70,14 +90,14 @@ impl Subject {
 
     /// The DAC label where the domain has it; else qemu.conf, else the build's default (libvirt: a label of type `none`
     /// changes nothing about whom QEMU runs as).
-    fn identity(&self, root: &Root) -> Option<Identity> {
-        if let Some((user, group)) = self.domain.dac.as_ref().and_then(|label| label.owner.as_ref()) {
-            let uid = number(user, |name| self.names.user(name).map(|user| user.uid))?;
-            let gid = number(group, |name| self.names.group(name).map(|group| group.gid))?;
-            return Some(Identity::unprivileged(uid, gid, self.groups(uid, gid)));
-        }
-        let found = profile::configured(root, &self.names, String::new()).ok()??;
-        let (uid, gid) = (found.user.uid, found.group.gid);
+    fn identity(&self, configured: impl FnOnce(&Subject) -> Option<(u32, u32)>) -> Option<Identity> {
+        let (uid, gid) = match self.domain.dac.as_ref().and_then(|label| label.owner.as_ref()) {
+            None => configured(self)?,
+            Some((user, group)) => (
+                number(user, |name| self.names.user(name).map(|user| user.uid))?,
+                number(group, |name| self.names.group(name).map(|group| group.gid))?,
+            ),
+        };
         Some(Identity::unprivileged(uid, gid, self.groups(uid, gid)))
     }
 

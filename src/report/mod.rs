@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What people and scripts read. The only place that prints.
 
+pub mod endpoints;
+pub mod prometheus;
 mod table;
 mod text;
 
 pub use table::table;
-pub use text::{Style, clean, colour};
+pub use text::{Style, clean, colour, cut, one_line};
 
 use std::io::Write as _;
 

@@ -14,6 +14,8 @@ pub enum Style {
     Bad,
     /// Less important.
     Dim,
+    /// A heading, a command.
+    Strong,
 }
 
 /// `text` in colour, if standard output is a terminal and `NO_COLOR` is not set.
@@ -24,6 +26,7 @@ pub fn colour(style: Style, text: &str) -> String {
         Style::Advice => 33,
         Style::Bad => 31,
         Style::Dim => 2,
+        Style::Strong => 1,
     };
     if wanted { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
 }
@@ -39,6 +42,19 @@ pub fn clean(text: &str) -> String {
         }
     }
     cleaned
+}
+
+/// The same in one line.
+pub fn one_line(text: &str) -> String {
+    clean(text).replace('\n', "\\n")
+}
+
+/// At most so many characters, and dots where there were more.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_string(),
+    }
 }
 
 /// Characters that change the order in which others are shown.

@@ -20,6 +20,9 @@ use super::open_entry;
 /// No file that this program reads is larger; a hostile or broken one shall not take the node's memory.
 const MAX_FILE: u64 = 64 << 20;
 
+/// What a file of /proc gives at once.
+const PAGE: u64 = 4096;
+
 /// What an entry of a directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -138,7 +141,12 @@ impl Handle {
             bail!("{} is not a regular file", self.path.display());
         }
         let file = File::from(self.reopen(OFlag::O_RDONLY)?);
+        // Room for all of it at once; files of /proc and /sys say that they are empty.
+        let size = u64::try_from(self.stat.st_size).unwrap_or_default().clamp(PAGE, MAX_FILE);
         let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(size as usize + 1)
+            .with_context(|| format!("no memory for {}", self.path.display()))?;
         let context = || format!("reading {}", self.path.display());
         file.take(MAX_FILE + 1).read_to_end(&mut bytes).with_context(context)?;
         if bytes.len() as u64 > MAX_FILE {

@@ -3,8 +3,8 @@
 //!
 //! A path is opened one component at a time beneath the root, each with `O_PATH | O_NOFOLLOW`, so that nothing a guest's
 //! process may swap under our hands leads anywhere else. A symlink is followed only where root alone could have made it
-//! (`/var/run -> /run`), and then within the root. One mechanism on every kernel: what `openat2` adds is not needed once
-//! each component is taken by itself.
+//! (`/var/run -> /run`), and then within the root. Where no symlink is on the way, which `openat2` tells in one call, all of
+//! that comes to the same, and it is not done: a hook has no time for three calls a component.
 
 mod handle;
 
@@ -18,7 +18,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{self, OFlag};
+use nix::fcntl::{self, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::Mode;
 
 /// As the kernel's own limit for one path (`MAXSYMLINKS`, include/linux/namei.h).
@@ -71,12 +71,18 @@ impl Root {
 
     /// Finds what `path` leads to, the last component's symlink followed as well. `None` when there is nothing.
     pub fn find(&self, path: &Path) -> Result<Option<Handle>> {
-        self.walk(path, true).map(Reached::end)
+        match self.straight(path)? {
+            Some(found) if found.as_ref().is_none_or(|found| found.kind() != Kind::Symlink) => Ok(found),
+            Some(_) | None => self.walk(path, true).map(Reached::end),
+        }
     }
 
     /// Finds `path` itself: a symlink at its end is the result, not followed.
     pub fn find_nofollow(&self, path: &Path) -> Result<Option<Handle>> {
-        self.walk(path, false).map(Reached::end)
+        match self.straight(path)? {
+            Some(found) => Ok(found),
+            None => self.walk(path, false).map(Reached::end),
+        }
     }
 
     /// Every directory passed on the way and the end itself, the root first. What the kernel asks about when it decides
@@ -106,6 +112,24 @@ impl Root {
         match self.find(path)? {
             Some(handle) if handle.kind() == Kind::Directory => handle.names(),
             Some(_) | None => Ok(Vec::new()),
+        }
+    }
+
+    /// What is at the end of a path on which there is no symlink before its last component, or that there is nothing;
+    /// `None` where it has to be walked: a symlink, or a kernel or a container's filter without `openat2`.
+    fn straight(&self, path: &Path) -> Result<Option<Option<Handle>>> {
+        check(path)?;
+        let clean: PathBuf = path.components().collect();
+        let below = clean.strip_prefix("/").unwrap_or(&clean);
+        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        match fcntl::openat2(&self.dir, below, how) {
+            Ok(fd) => Handle::new(fd, clean).map(|found| Some(Some(found))),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(Some(None)),
+            // The walk tells better what is wrong.
+            Err(_) => Ok(None),
         }
     }
 
@@ -156,7 +180,8 @@ pub struct Reached {
 }
 
 impl Reached {
-    fn end(mut self) -> Option<Handle> {
+    /// The end itself, when it is there.
+    pub fn end(mut self) -> Option<Handle> {
         if self.missing.is_some() { None } else { self.passed.pop() }
     }
 }
@@ -188,6 +213,12 @@ fn trusted_link(parent: &Handle, link: &Handle) -> Result<()> {
 
 /// The components of an absolute, clean path, last first.
 fn components(path: &Path) -> Result<Vec<OsString>> {
+    check(path)?;
+    Ok(link_components(path))
+}
+
+/// Absolute and clean?
+fn check(path: &Path) -> Result<()> {
     if !path.is_absolute() {
         bail!("{}: not an absolute path", path.display());
     }
@@ -197,7 +228,7 @@ fn components(path: &Path) -> Result<Vec<OsString>> {
     if path.components().any(|component| component == Component::ParentDir) {
         bail!("{}: a path with '..'", path.display());
     }
-    Ok(link_components(path))
+    Ok(())
 }
 
 fn link_components(path: &Path) -> Vec<OsString> {

@@ -3,7 +3,7 @@
 
 use super::{Case, Evidence, Level, Rule};
 use crate::accord::item::{Item, Renumber};
-use crate::facts::state::State;
+use crate::facts::state::{Observed, State};
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -36,13 +36,13 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
     let is_account = |item: &Item| matches!(item, Item::Group(_) | Item::User(_) | Item::Member(_));
     case.observed
         .iter()
-        .filter(|change| is_account(&change.item) && !change.before.satisfies(&change.item))
+        .filter(|change| is_account(&change.item) && !change.holds())
         .map(|change| Evidence::applies(change.item.target().0, "not there"))
         .collect()
 }
 
 fn renumbered(case: &Case<'_>) -> Vec<Evidence> {
-    let number = |change: &crate::change::Change| match (&change.item, &change.before) {
+    let number = |change: &Observed| match (&change.item, &change.before) {
         (Item::Renumber(Renumber { group, gid }), State::Number { gid: Some(now), .. }) if now != gid => {
             Some((group.clone(), *gid, *now))
         }

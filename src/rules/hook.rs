@@ -36,9 +36,7 @@ pub const RULES: &[Rule] = &[
 
 fn links<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Link, &'a Option<LinkState>, bool)> {
     case.observed.iter().filter_map(|change| match (&change.item, &change.before) {
-        (Item::Link(link), State::Link { found }) => {
-            Some((link, found, change.before.satisfies(&change.item)))
-        }
+        (Item::Link(link), State::Link { found }) => Some((link, found, change.holds())),
         _ => None,
     })
 }
@@ -98,7 +96,7 @@ fn not_picked_up(case: &Case<'_>) -> Vec<Evidence> {
     if hook.modified < looked || live.hooks.iter().find(known).is_some() {
         return Vec::new();
     }
-    let seen = format!("newer than the start of {} (pid {})", daemon.name, daemon.pid);
+    let seen = format!("newer than the start of {} (pid {})", daemon.status.name, daemon.pid);
     let mend = format!("systemctl reload {}", hypervisor.daemon_unit);
     vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
 }

@@ -2,21 +2,26 @@
 //! What must agree, rule by rule: pure functions of accord and facts, one stable id each.
 
 mod accounts;
+pub mod endpoints;
 mod hook;
+mod hugepages;
 mod paths;
 mod presence;
 mod processes;
 mod qemu_conf;
 mod reach;
+mod security;
 mod sockets;
+mod switch;
 mod units;
 
 use serde::Serialize;
 
 use crate::accord::Accord;
-use crate::change::Change;
 use crate::facts::accounts::Accounts;
 use crate::facts::live::Live;
+use crate::facts::state::Observed;
+use crate::facts::surroundings::Surroundings;
 use crate::profile::Profile;
 
 /// How much it matters.
@@ -27,6 +32,16 @@ pub enum Level {
     Advice,
     /// A VM will not start, hang or have no network, or a guest can reach what it must not.
     Broken,
+}
+
+impl Level {
+    /// As it is written in JSON, metrics and documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Advice => "advice",
+            Level::Broken => "broken",
+        }
+    }
 }
 
 /// One rule.
@@ -55,9 +70,11 @@ pub struct Case<'a> {
     /// The node by looking.
     pub profile: &'a Profile,
     /// The accord's items with what is there.
-    pub observed: &'a [Change],
+    pub observed: &'a [Observed],
     /// What runs; none in an image.
     pub live: Option<&'a Live>,
+    /// What else has a say.
+    pub surroundings: &'a Surroundings,
     /// Names for numbers.
     pub names: &'a Accounts,
 }
@@ -112,20 +129,26 @@ pub struct Finding {
     pub restart: Option<String>,
 }
 
-/// Every rule there is. A new one is a line in its family's list; a new family a file and a line here.
+/// Every family with its rules. A new rule is a line in its family's list; a new family a file and a line here.
+pub const FAMILIES: [(&str, &[Rule]); 13] = [
+    ("presence", presence::RULES),
+    ("accounts", accounts::RULES),
+    ("paths", paths::RULES),
+    ("units", units::RULES),
+    ("qemu-conf", qemu_conf::RULES),
+    ("processes", processes::RULES),
+    ("sockets", sockets::RULES),
+    ("endpoints", endpoints::RULES),
+    ("reach", reach::RULES),
+    ("hook", hook::RULES),
+    ("switch", switch::RULES),
+    ("hugepages", hugepages::RULES),
+    ("security", security::RULES),
+];
+
+/// Every rule there is.
 pub fn catalogue() -> impl Iterator<Item = &'static Rule> {
-    let families: [&'static [Rule]; 9] = [
-        presence::RULES,
-        accounts::RULES,
-        paths::RULES,
-        units::RULES,
-        qemu_conf::RULES,
-        processes::RULES,
-        sockets::RULES,
-        reach::RULES,
-        hook::RULES,
-    ];
-    families.into_iter().flatten()
+    FAMILIES.into_iter().flat_map(|(_, rules)| rules)
 }
 
 /// Runs them all.

@@ -2,8 +2,8 @@
 //! Owners and modes that are set once and must stay.
 
 use super::{Case, Evidence, Level, Rule};
+use crate::access::owner_text;
 use crate::accord::item::{Absent, Item, Owner, Subject};
-use crate::change::owner_text;
 use crate::facts::state::{OwnerState, State};
 use crate::root::Kind;
 
@@ -70,7 +70,7 @@ fn deviations(case: &Case<'_>, subject: Subject, aspect: Aspect) -> Vec<Evidence
     for change in case.observed {
         let (Item::Owner(item), State::Owner { found }) = (&change.item, &change.before) else { continue };
         // A missing parent is one cause with the missing directory below it: named once, there.
-        if item.subject != subject || change.before.satisfies(&change.item) {
+        if item.subject != subject || change.holds() {
             continue;
         }
         let now = found.as_ref();

@@ -31,17 +31,24 @@ fn dataplane_identity(case: &Case<'_>) -> Vec<Evidence> {
     let (Some(live), Some(wanted)) = (case.live, &case.accord.dataplane) else { return Vec::new() };
     let differs = |process: &&Process| {
         // A root dataplane of the classical recipe has QEMU's group; ovsdb-server keeps root's.
-        let gid_matters = wanted.is_confined() || process.name == "ovs-vswitchd";
-        process.uid.effective != wanted.uid || (gid_matters && process.gid.effective != wanted.gid)
+        let gid_matters = wanted.is_confined() || process.status.name == "ovs-vswitchd";
+        process.status.uid.effective != wanted.uid
+            || (gid_matters && process.status.gid.effective != wanted.gid)
     };
     live.dataplane
         .iter()
         .filter(differs)
         .map(|process| {
-            let (user, group) =
-                (case.names.user_name(process.uid.effective), case.names.group_name(process.gid.effective));
+            let (user, group) = (
+                case.names.user_name(process.status.uid.effective),
+                case.names.group_name(process.status.gid.effective),
+            );
             let seen = format!("runs as {user}:{group}, expected {}:{}", wanted.user, wanted.group);
-            Evidence::waits(format!("{} (pid {})", process.name, process.pid), seen, &wanted.switch_unit)
+            Evidence::waits(
+                format!("{} (pid {})", process.status.name, process.pid),
+                seen,
+                &wanted.switch_unit,
+            )
         })
         .collect()
 }
@@ -51,10 +58,10 @@ fn dataplane_umask(case: &Case<'_>) -> Vec<Evidence> {
     let Some(process) = live.vswitchd().filter(|_| case.accord.server_access.is_some()) else {
         return Vec::new();
     };
-    match process.umask {
+    match process.status.umask {
         Some(umask) if umask != wanted.umask => {
             let seen = format!("umask {umask:04o}, expected {:04o}", wanted.umask);
-            let subject = format!("{} (pid {})", process.name, process.pid);
+            let subject = format!("{} (pid {})", process.status.name, process.pid);
             vec![Evidence::waits(subject, seen, &wanted.switch_unit)]
         }
         Some(_) | None => Vec::new(),
@@ -71,9 +78,11 @@ fn guest_identity(case: &Case<'_>) -> Vec<Evidence> {
         let own_label = guest.domain.dac.as_ref().is_some_and(|label| label.kind == LabelKind::Static);
         let serves = guest.domain.endpoints.iter().any(|endpoint| endpoint.mode == SocketMode::Server);
         let Some(process) = guest.process.as_ref().filter(|_| serves && !own_label) else { continue };
-        if process.uid.effective != wanted.uid || process.gid.effective != wanted.gid {
-            let (user, group) =
-                (case.names.user_name(process.uid.effective), case.names.group_name(process.gid.effective));
+        if process.status.uid.effective != wanted.uid || process.status.gid.effective != wanted.gid {
+            let (user, group) = (
+                case.names.user_name(process.status.uid.effective),
+                case.names.group_name(process.status.gid.effective),
+            );
             let seen = format!("runs as {user}:{group}, a new start gives {}:{}", wanted.user, wanted.group);
             let mend = format!("virsh shutdown {0}, then virsh start {0}, when it suits", guest.domain.name);
             evidence.push(Evidence::mended_by(format!("VM {}", guest.domain.name), seen, mend));

@@ -44,7 +44,7 @@ fn group(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let mut evidence = Vec::new();
-    for change in case.observed.iter().filter(|change| !change.before.satisfies(&change.item)) {
+    for change in case.observed.iter().filter(|change| !change.holds()) {
         let Item::Setting(Setting { path, key, value }) = &change.item else { continue };
         let State::File { found } = &change.before else { continue };
         let text = found.as_ref().map_or("", |file| file.content.text());

@@ -3,10 +3,12 @@
 
 use super::sockets::qemu_identity;
 use super::{Case, Evidence, Level, Rule};
-use crate::access::{Wish, may};
+use crate::access::{Wish, may, owner_text};
 use crate::config::ServerAccess;
+use crate::facts::live::Live;
 use crate::facts::paths::PathFact;
 use crate::root::Kind;
+use crate::shell;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -23,16 +25,25 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
+/// Does the dataplane still run with a umask that lets its group write what it makes?
+fn opens_all(live: &Live) -> bool {
+    live.dataplane.iter().any(|process| process.status.umask.is_some_and(|umask| umask & 0o020 == 0))
+}
+
 fn reached(case: &Case<'_>, kind: Kind, wish: Wish) -> Vec<Evidence> {
     let (Some(live), Some(qemu)) = (case.live, qemu_identity(case)) else { return Vec::new() };
     let mut evidence = Vec::new();
     for guarded in live.guarded.iter().filter(|guarded| guarded.kind == kind) {
         let PathFact::Present { chain, .. } = &guarded.fact else { continue };
         let Some(node) = chain.last().filter(|_| may(&qemu, chain, wish).is_allowed()) else { continue };
-        let seen = crate::change::owner_text(case.names, node.uid, node.gid, node.mode);
+        let seen = owner_text(case.names, node.uid, node.gid, node.mode);
         let mend = match case.accord.server_access {
-            Some(ServerAccess::Umask) => "set server-access=grant, then vhost-accord apply --restart",
-            Some(ServerAccess::Grant) | None => "vhost-accord apply --restart",
+            Some(ServerAccess::Umask) => {
+                "set server-access=grant, then vhost-accord apply --restart".to_string()
+            }
+            _ if opens_all(live) => "vhost-accord apply --restart".to_string(),
+            // Opened by hand: the next start would close it, and nothing has to wait for that.
+            _ => format!("chmod go= {}", shell::path(&guarded.path)),
         };
         evidence.push(Evidence::mended_by(guarded.path.display().to_string(), seen, mend));
     }

@@ -3,8 +3,7 @@
 
 use super::{Case, Evidence, Level, Rule};
 use crate::accord::item::{File, Item};
-use crate::change::Change;
-use crate::facts::state::State;
+use crate::facts::state::{Observed, State};
 use crate::profile::DROP_IN;
 use crate::systemd::UnitFact;
 
@@ -30,8 +29,14 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "drop-in-without-effect",
         level: Level::Broken,
-        cause: "a later drop-in, or a mask, takes back what ours says",
+        cause: "a later drop-in takes back what ours says",
         check: without_effect,
+    },
+    Rule {
+        id: "unit-masked",
+        level: Level::Broken,
+        cause: "systemd does not start it, and reads no drop-in of it: what the accord says of it counts for nothing",
+        check: masked,
     },
     Rule {
         id: "rotated-logs-owner",
@@ -47,7 +52,7 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-fn our_files<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a File, &'a Change)> {
+fn our_files<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a File, &'a Observed)> {
     case.observed.iter().filter_map(|change| match &change.item {
         Item::File(file) => Some((file, change)),
         _ => None,
@@ -55,8 +60,8 @@ fn our_files<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a File, &'a Change)
 }
 
 fn files(case: &Case<'_>, wanted: fn(bool) -> bool) -> Vec<Evidence> {
-    let broken = our_files(case).filter(|(_, change)| !change.before.satisfies(&change.item));
-    let there = |change: &Change| matches!(&change.before, State::File { found: Some(_) });
+    let broken = our_files(case).filter(|(_, change)| !change.holds());
+    let there = |change: &Observed| matches!(&change.before, State::File { found: Some(_) });
     broken
         .filter(|(_, change)| wanted(there(change)))
         .map(|(file, change)| {
@@ -70,7 +75,7 @@ fn files(case: &Case<'_>, wanted: fn(bool) -> bool) -> Vec<Evidence> {
 fn right_on_disk<'a>(case: &Case<'a>) -> Vec<(&'a File, &'a UnitFact)> {
     let Some(live) = case.live else { return Vec::new() };
     our_files(case)
-        .filter(|(_, change)| change.before.satisfies(&change.item))
+        .filter(|(_, change)| change.holds())
         .filter_map(|(file, _)| {
             let unit = live.units.iter().find(|unit| Some(&unit.name) == file.unit.as_ref())?;
             Some((file, unit))
@@ -135,9 +140,19 @@ fn has_effect(line: &str, unit: &UnitFact) -> bool {
     }
 }
 
+fn masked(case: &Case<'_>) -> Vec<Evidence> {
+    right_on_disk(case)
+        .into_iter()
+        .filter(|(_, unit)| unit.load_state == "masked")
+        .map(|(_, unit)| {
+            Evidence::mended_by(unit.name.clone(), "masked", format!("systemctl unmask {}", unit.name))
+        })
+        .collect()
+}
+
 fn rotated_logs(case: &Case<'_>) -> Vec<Evidence> {
-    let broken = |change: &&Change| !change.before.satisfies(&change.item);
-    let evidence = |change: &Change| match &change.item {
+    let broken = |change: &&Observed| !change.holds();
+    let evidence = |change: &Observed| match &change.item {
         Item::LogOwner(logs) => {
             let seen = format!("new logs do not belong to {}", logs.user);
             Some(Evidence::applies(logs.path.display().to_string(), seen))
@@ -148,9 +163,8 @@ fn rotated_logs(case: &Case<'_>) -> Vec<Evidence> {
 }
 
 fn patched(case: &Case<'_>) -> Vec<Evidence> {
-    let broken =
-        |change: &&Change| matches!(change.item, Item::Unpatch(_)) && !change.before.satisfies(&change.item);
-    let evidence = |change: &Change| {
+    let broken = |change: &&Observed| matches!(change.item, Item::Unpatch(_)) && !change.holds();
+    let evidence = |change: &Observed| {
         let Item::Unpatch(unpatch) = &change.item else { return None };
         let State::File { found: Some(file) } = &change.before else { return None };
         let patches = crate::edit::legacy::find(unpatch.kind, file.content.text());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a stock node, where no VM starts, to one where all do, and back.
 
+use super::steps::BOTH;
 use super::support::{Node, on_every_node};
 
 on_every_node!(
@@ -10,8 +11,6 @@ on_every_node!(
     revert_gives_the_stock_node_back,
     each_breakage_is_named_alone,
 );
-
-const BOTH: &str = "modes = dpdkvhostuserclient dpdkvhostuser\\n";
 
 fn both_port_types_agree_after_apply(kind: &'static str) {
     let node = Node::up(kind);

@@ -2,8 +2,13 @@
 //! The hook through real libvirt: what would fail or hang is refused by name, what agrees starts, and nothing that goes
 //! wrong in the hook harms a VM.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::extremes::{
+    HOOK, IN_TIME, every_operation_whatever_comes, no_memory_is_no_refusal, only_what_is_proven_stale_goes,
+    told,
+};
+use super::steps::{BOTH, DEAF, HEARING, PATIENT, foreign_hooks, hook_calls};
 use super::support::{Node, on_every_node, on_nodes};
 
 on_every_node!(stock_failures_become_refusals);
@@ -15,15 +20,9 @@ mod by_libvirt {
     on_nodes!(bookworm = "bookworm": each_disagreement_is_named the_whole_table_beside_a_foreign_hook
         a_failing_hook_kills_nothing installed_beside_others_and_found fifty_small_domains_start);
     on_nodes!(trixie = "trixie": the_whole_table_beside_a_foreign_hook installed_beside_others_and_found);
+    on_nodes!(rhel_2_9 = "rhel-2.9": the_whole_table_beside_a_foreign_hook);
     on_nodes!(rhel_3_6 = "rhel-3.6": each_disagreement_is_named);
 }
-
-const BOTH: &str = "modes = dpdkvhostuserclient dpdkvhostuser\\n";
-/// Where it matters what is found: a busy machine's OVSDB may take its time, and without its answer less is named.
-const PATIENT: &str = "hook-deadline = 20\\n";
-const HOOK: &str = "/etc/libvirt/hooks/qemu.d/50-vhost-accord";
-/// The deadline, and what virsh, libvirt and a busy machine take around it.
-const IN_TIME: Duration = Duration::from_secs(7);
 
 /// Expects the hook to refuse a start within its deadline, naming the cause.
 fn refused(node: &Node, domain: &str, id: &str) {
@@ -134,25 +133,6 @@ fn each_disagreement_is_named(kind: &'static str) {
     assert!(told.contains("No such file or directory") && !told.contains("vhost-accord: "), "{told}");
 }
 
-/// A hook of someone else's at both places, which writes down what it was called with.
-fn foreign_hooks(node: &Node) {
-    node.sh("mkdir -p /etc/libvirt/hooks/qemu.d; printf '#!/bin/sh\\necho \"$1 $2 $3\" >> /run/calls\\n' > /etc/libvirt/hooks/qemu; chmod 755 /etc/libvirt/hooks/qemu; cp -p /etc/libvirt/hooks/qemu /etc/libvirt/hooks/qemu.d/60-other; systemctl reload libvirtd || systemctl restart libvirtd");
-}
-
-/// The calls since the last time; every hook is called with each.
-fn calls(node: &Node) -> Vec<String> {
-    let text = node.sh("cat /run/calls; : > /run/calls");
-    let lines: Vec<String> = text.lines().map(str::to_string).collect();
-    assert_eq!(lines.len() % 2, 0, "one before and one behind ours: {lines:?}");
-    lines
-        .chunks(2)
-        .map(|pair| {
-            assert_eq!(pair[0], pair[1]);
-            pair[0].clone()
-        })
-        .collect()
-}
-
 fn the_whole_table_beside_a_foreign_hook(kind: &'static str) {
     let node = Node::up(kind);
     foreign_hooks(&node);
@@ -183,31 +163,39 @@ fn the_whole_table_beside_a_foreign_hook(kind: &'static str) {
     for (script, state, expected) in steps {
         node.sh(script);
         assert!(is(state), "{script}: not {state}");
-        let seen = calls(&node);
+        let seen = hook_calls(&node);
         let expected: Vec<String> = expected.iter().map(|call| format!("vms {call}")).collect();
         assert_eq!(seen, expected, "{script} on {kind}");
+        // Of a QEMU that was killed, too.
+        let left = node.try_sh("test -e /var/lib/vhost_sockets/vhus0").code == 0;
+        assert_eq!(left, state == "running", "{script} on {kind}: {}", told(&node));
     }
     // A refusal of ours: libvirt takes it all back, and the others hear of it.
     node.sh("ovs-vsctl del-port vhus0");
     named(&node, "vms", "port-missing");
-    assert_eq!(calls(&node), ["vms prepare begin", "vms stopped end", "vms release end"], "{}", told(&node));
+    assert_eq!(
+        hook_calls(&node),
+        ["vms prepare begin", "vms stopped end", "vms release end"],
+        "{}",
+        told(&node)
+    );
     // The daemon was away when the VM died.
     node.sh("ovs-vsctl add-port br-int vhus0 -- set Interface vhus0 type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhus0; virsh start vms");
     node.sh("systemctl stop libvirtd libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket; kill -9 $(pgrep -o qemu-system); : > /run/calls; systemctl start libvirtd; virsh list; sleep 1");
-    assert_eq!(calls(&node), ["vms stopped end", "vms release end"]);
+    assert_eq!(hook_calls(&node), ["vms stopped end", "vms release end"]);
     assert!(is("shut off"));
     assert_eq!(node.sh("journalctl -t vhost-accord VA_FINDING=check-failed -o cat"), "");
+    node.sh(
+        "journalctl MESSAGE_ID=2fb24473dd124bb4b81b3717f525429a VA_DOMAIN=vms -o cat | grep -q port-missing",
+    );
+    node.sh("journalctl MESSAGE_ID=747b695752f84cd2ab7d5ff957830150 VA_DOMAIN=vms VA_SOCKET=/var/lib/vhost_sockets/vhus0 -o cat | grep -q 'vms: released; removed'");
     // The foreign hooks are as they were, and revert leaves them so.
-    node.accord("revert");
+    assert_eq!(node.accord("revert --restart").code, 0);
     assert_eq!(
         node.sh("ls /etc/libvirt/hooks /etc/libvirt/hooks/qemu.d | tr '\\n' ' '"),
         "/etc/libvirt/hooks: qemu qemu.d  /etc/libvirt/hooks/qemu.d: 60-other "
     );
 }
-
-/// Puts a database in OVSDB's place that takes connections and never answers.
-const DEAF: &str = "mv /run/openvswitch/db.sock /run/openvswitch/db.sock.good; systemd-run -q --unit=deaf python3 -c 'import socket,time; s=socket.socket(socket.AF_UNIX); s.bind(\"/run/openvswitch/db.sock\"); s.listen(50); time.sleep(999)'; until test -S /run/openvswitch/db.sock; do sleep 0.1; done";
-const HEARING: &str = "systemctl stop deaf; mv /run/openvswitch/db.sock.good /run/openvswitch/db.sock";
 
 fn a_failing_hook_kills_nothing(kind: &'static str) {
     let node = Node::up(kind);
@@ -253,88 +241,9 @@ fn a_failing_hook_kills_nothing(kind: &'static str) {
         node.sh(mends);
     }
     every_operation_whatever_comes(&node);
+    only_what_is_proven_stale_goes(&node);
+    no_memory_is_no_refusal(&node);
     runs("at the end");
-}
-
-/// The last of what the hook had to say.
-fn told(node: &Node) -> String {
-    node.sh("journalctl -t vhost-accord -o cat -n 12")
-}
-
-/// The program as libvirt calls it, with what libvirt never does.
-fn every_operation_whatever_comes(node: &Node) {
-    node.configure(&format!("{BOTH}{PATIENT}"));
-    node.sh("virsh dumpxml vms > /root/vms.xml; sed 's#/var/lib/vhost_sockets/vhus0#/var/lib/vhost_sockets/vhux9#' /root/vms.xml > /root/wrong.xml; head -c 100000 /dev/urandom > /root/garbage; head -c 70000000 /dev/zero | tr '\\0' x > /root/huge");
-    let inputs = [
-        "< /root/garbage",
-        "< /root/huge",
-        "< /root/wrong.xml",
-        "< /dev/null",
-        "<&-",
-        "< /root/wrong.xml >&-",
-        "< /root/wrong.xml 2>&-",
-        "< /root/wrong.xml > /dev/full",
-    ];
-    for operation in
-        ["started begin", "stopped end", "release end", "reconnect begin", "attach begin", "resurrect begin"]
-    {
-        for input in inputs {
-            let output = node.try_sh(&format!("(ulimit -v 60000; {HOOK} vms {operation} - {input})"));
-            assert_eq!((output.code, output.stdout.as_str()), (0, ""), "{operation} {input}: {output}");
-        }
-    }
-    for operation in ["prepare", "start", "migrate", "restore"] {
-        for input in inputs.iter().filter(|input| !input.contains("wrong")) {
-            let output = node.try_sh(&format!("{HOOK} vms {operation} begin - {input}"));
-            assert_eq!((output.code, output.stdout.as_str()), (0, ""), "{operation} {input}: {output}");
-        }
-        for input in inputs.iter().filter(|input| input.contains("wrong")) {
-            let output = node.try_sh(&format!("{HOOK} vms {operation} begin - {input}"));
-            assert_eq!(
-                (output.code, output.stdout.as_str()),
-                (1, ""),
-                "{operation} {input}: {output}{}",
-                told(node)
-            );
-        }
-    }
-    node.configure(BOTH);
-    // Time: input that never comes, and a file system that answers after five seconds.
-    let timed = |script: &str, code: i32| {
-        let begun = Instant::now();
-        let output = node.try_sh(script);
-        assert_eq!(output.code, code, "{script}: {output}");
-        assert!(begun.elapsed() < IN_TIME, "{script}: {:?}", begun.elapsed());
-        output.stderr
-    };
-    let hangs = ["sleep 9 | ", "{ echo '<domain>'; sleep 9; } | "];
-    for hang in hangs {
-        // Without waiting for the sleeper, which is not ours.
-        timed(
-            &format!(
-                "mkfifo /run/pipe 2>/dev/null; ({} cat > /run/pipe) > /dev/null 2>&1 & {HOOK} vms prepare begin - < /run/pipe",
-                hang
-            ),
-            0,
-        );
-    }
-    let library = std::env::temp_dir().join(format!("slow-{}.so", std::process::id()));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/slow.c");
-    let built =
-        std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
-    assert!(built.unwrap().success());
-    node.push(&library, "/root/slow.so");
-    std::fs::remove_file(&library).unwrap();
-    let slow = |code: i32| {
-        timed(&format!("LD_PRELOAD=/root/slow.so {HOOK} vms prepare begin - < /root/vms.xml"), code)
-    };
-    let begun = Instant::now();
-    slow(0);
-    assert!(begun.elapsed() > Duration::from_millis(1500), "it was to be slow");
-    node.configure(&format!("{BOTH}on-error = refuse\\n"));
-    let told = slow(1);
-    assert!(told.contains("vhost-accord: check-failed: vms: not done within 2.0 s"), "{told}");
-    node.configure(BOTH);
 }
 
 fn installed_beside_others_and_found(kind: &'static str) {
@@ -371,7 +280,7 @@ fn installed_beside_others_and_found(kind: &'static str) {
     assert!(told.contains("Permission denied") && !told.contains("hooks"), "{told}");
     node.sh("mv /usr/bin/away /usr/bin/vhost-accord");
     node.sh("rm -r /etc/vhost-accord/vhost-accord.conf");
-    node.accord("revert");
+    assert_eq!(node.accord("revert --restart").code, 0);
     let now = node.snapshot();
     let differing: Vec<_> = stock
         .keys()

@@ -8,6 +8,9 @@ use super::support::{Node, Output};
 /// Both port types, so that every part of the accord is there.
 pub const BOTH: &str = "modes = dpdkvhostuserclient dpdkvhostuser\\n";
 
+/// Where it matters what is found: a busy machine's OVSDB may take its time, and without its answer less is named.
+pub const PATIENT: &str = "hook-deadline = 20\\n";
+
 /// What shadow's tools leave when they are killed, and the next one of them clears: new files and stale locks.
 fn is_shadows_own(path: &str) -> bool {
     let file =
@@ -87,4 +90,39 @@ pub fn spread(count: u32, most: u32) -> Vec<u32> {
         return (1..=count).collect();
     }
     (0..most).map(|at| 1 + at * (count - 1) / (most - 1)).collect()
+}
+
+/// Puts a database in OVSDB's place that takes connections and never answers.
+pub const DEAF: &str = "mv /run/openvswitch/db.sock /run/openvswitch/db.sock.good; systemd-run -q --unit=deaf python3 -c 'import socket,time; s=socket.socket(socket.AF_UNIX); s.bind(\"/run/openvswitch/db.sock\"); s.listen(50); time.sleep(999)'; until test -S /run/openvswitch/db.sock; do sleep 0.1; done";
+/// The good one again.
+pub const HEARING: &str = "systemctl stop deaf; mv /run/openvswitch/db.sock.good /run/openvswitch/db.sock";
+
+/// Puts a library in the node that makes a file system slow: see slow.c.
+pub fn push_slow_library(node: &Node) {
+    let library = std::env::temp_dir().join(format!("slow-{}.so", std::process::id()));
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/slow.c");
+    let built =
+        std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+    assert!(built.unwrap().success());
+    node.push(&library, "/root/slow.so");
+    std::fs::remove_file(&library).unwrap();
+}
+
+/// A hook of someone else's at both places, which writes down what it was called with.
+pub fn foreign_hooks(node: &Node) {
+    node.sh("mkdir -p /etc/libvirt/hooks/qemu.d; printf '#!/bin/sh\\necho \"$1 $2 $3\" >> /run/calls\\n' > /etc/libvirt/hooks/qemu; chmod 755 /etc/libvirt/hooks/qemu; cp -p /etc/libvirt/hooks/qemu /etc/libvirt/hooks/qemu.d/60-other; systemctl reload libvirtd || systemctl restart libvirtd");
+}
+
+/// The calls since the last time; every hook is called with each.
+pub fn hook_calls(node: &Node) -> Vec<String> {
+    let text = node.sh("cat /run/calls; : > /run/calls");
+    let lines: Vec<String> = text.lines().map(str::to_string).collect();
+    assert_eq!(lines.len() % 2, 0, "one before and one behind ours: {lines:?}");
+    lines
+        .chunks(2)
+        .map(|pair| {
+            assert_eq!(pair[0], pair[1]);
+            pair[0].clone()
+        })
+        .collect()
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! OVS as another user than the distribution's: as `openvswitch`, as root, and back again.
 
+use super::steps::BOTH;
 use super::support::{Node, on_every_node, on_nodes};
 
 on_every_node!(ovs_runs_as_openvswitch, ovs_runs_as_root, the_classical_recipe_is_called_what_it_is);
@@ -12,8 +13,6 @@ mod by_hand {
     on_nodes!(bookworm = "bookworm": a_restart_by_hand_hands_over);
     on_nodes!(rhel_2_9 = "rhel-2.9": a_restart_by_hand_hands_over);
 }
-
-const BOTH: &str = "modes = dpdkvhostuserclient dpdkvhostuser\\n";
 
 fn ovs_runs_as_openvswitch(kind: &'static str) {
     let node = Node::up(kind);

@@ -63,9 +63,20 @@ impl Ovsdb {
     /// Runs operations (RFC 7047, section 5.2) as one transaction and gives the result of each. Readers select only;
     /// what writes goes through `change`.
     pub fn transact(&mut self, operations: &[Value]) -> Result<Vec<Value>> {
+        self.begin(operations)?;
+        self.finish(operations.len())
+    }
+
+    /// Sends operations as one transaction, and does not wait: the server works while we do something else.
+    pub(super) fn begin(&mut self, operations: &[Value]) -> Result<()> {
         let mut params = vec![json!(DATABASE)];
         params.extend_from_slice(operations);
-        let results = self.call("transact", Value::Array(params)).context("asking OVSDB")?;
+        self.request("transact", Value::Array(params)).context("asking OVSDB")
+    }
+
+    /// The results of the transaction that was begun last, which had so many operations.
+    pub(super) fn finish(&mut self, operations: usize) -> Result<Vec<Value>> {
+        let results = self.response().context("asking OVSDB")?;
         let Value::Array(results) = results else { bail!("OVSDB's reply is not a list of results") };
         // A failed operation has its error in its place, a failed commit one more behind all results.
         if let Some(error) =
@@ -73,8 +84,8 @@ impl Ovsdb {
         {
             bail!("OVSDB refuses: {}", readable(error));
         }
-        if results.len() != operations.len() || results.iter().any(Value::is_null) {
-            bail!("OVSDB's reply has {} results for {} operations", results.len(), operations.len());
+        if results.len() != operations || results.iter().any(Value::is_null) {
+            bail!("OVSDB's reply has {} results for {operations} operations", results.len());
         }
         Ok(results)
     }
@@ -85,10 +96,15 @@ impl Ovsdb {
         rows(results.pop())
     }
 
-    fn call(&mut self, method: &str, params: Value) -> Result<Value> {
-        let id = json!(self.next_id);
+    fn request(&mut self, method: &str, params: Value) -> Result<()> {
+        let id = self.next_id;
         self.next_id += 1;
-        self.send(&json!({"id": id, "method": method, "params": params}))?;
+        self.send(&json!({"id": id, "method": method, "params": params}))
+    }
+
+    /// The answer to the last request.
+    fn response(&mut self) -> Result<Value> {
+        let id = json!(self.next_id.saturating_sub(1));
         loop {
             let message = self.receive()?;
             match message.get("method").and_then(Value::as_str) {

@@ -2,7 +2,7 @@
 //! Both ends of a socket, in as few questions as can be: what a hook asks.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -26,19 +26,36 @@ pub struct Join {
     pub others: Vec<(String, String)>,
 }
 
+/// A question that was sent and not answered yet.
+#[derive(Debug)]
+pub struct Question<'a> {
+    ovsdb: Ovsdb,
+    paths: Vec<&'a Path>,
+    names: Vec<&'a str>,
+    operations: Vec<Value>,
+}
+
 impl Ovsdb {
-    /// What is known of the sockets at these paths. neutron and os-vif name a port like its socket, so ports are looked
+    /// Asks what is known of the sockets at these paths. neutron and os-vif name a port like its socket, so ports are looked
     /// for by name first; only for paths that are left, in a second question, by the path that OVS was given.
-    pub fn join(&mut self, paths: &[&Path]) -> Result<Join> {
+    pub fn ask<'a>(mut self, paths: &[&'a Path]) -> Result<Question<'a>> {
         let names: Vec<&str> = paths.iter().map(|path| name(path)).collect::<Result<_>>()?;
         let mut operations = vec![switch::question()];
         operations.extend(names.iter().map(|name| select(TABLE, json!([["name", "==", name]]), &COLUMNS)));
-        let mut results = match self.transact(&operations) {
+        self.begin(&operations)?;
+        Ok(Question { ovsdb: self, paths: paths.to_vec(), names, operations })
+    }
+}
+
+impl Question<'_> {
+    /// Waits for the answer.
+    pub fn answer(mut self) -> Result<Join> {
+        let mut results = match self.ovsdb.finish(self.operations.len()) {
             Ok(results) => results.into_iter(),
             // A schema from before OVS 2.9: it does not know all columns of the switch.
             Err(_) => {
-                operations[0] = switch::old_question();
-                self.transact(&operations)?.into_iter()
+                self.operations[0] = switch::old_question();
+                self.ovsdb.transact(&self.operations)?.into_iter()
             }
         };
         let config = switch::settings(&rows(results.next())?)?;
@@ -49,18 +66,37 @@ impl Ovsdb {
         let found: HashSet<&Path> =
             join.ports.iter().filter_map(|port| port.server_path.as_deref()).collect();
         let is_left = |path: &&&Path| !found.contains(**path);
-        let by_path: Vec<Value> = paths.iter().filter(is_left).filter_map(|path| at_path(path)).collect();
-        if join.is_complete(&names) || by_path.is_empty() {
+        let by_path: Vec<Value> =
+            self.paths.iter().filter(is_left).filter_map(|path| at_path(path)).collect();
+        if join.is_complete(&self.names) || by_path.is_empty() {
             return Ok(join);
         }
-        for result in self.transact(&by_path)? {
+        for result in self.ovsdb.transact(&by_path)? {
             join.add(rows(Some(result))?)?;
         }
         Ok(join)
     }
 }
 
+/// `/var/run` is a link to `/run` on every node there is.
+pub fn same_path(one: &Path, other: &Path) -> bool {
+    plain(one) == plain(other)
+}
+
+/// The path as the other spelling has it.
+pub fn plain(path: &Path) -> PathBuf {
+    match path.strip_prefix("/var/run") {
+        Ok(rest) => Path::new("/run").join(rest),
+        Err(_) => path.to_path_buf(),
+    }
+}
+
 impl Join {
+    /// Where OVS has, or will have, a port's socket.
+    pub fn expected_socket(&self, port: &VhostPort) -> PathBuf {
+        self.config.expected_socket(port)
+    }
+
     /// Each name is that of a vhost-user port: nothing is left to look for.
     fn is_complete(&self, names: &[&str]) -> bool {
         let found: HashSet<&str> = self.ports.iter().map(|port| port.name.as_str()).collect();

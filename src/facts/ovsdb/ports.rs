@@ -53,6 +53,14 @@ impl Ovsdb {
         self.select_ports(&PortType::ALL.map(of_type))
     }
 
+    /// Names and types of all other interfaces.
+    pub fn others(&mut self) -> Result<Vec<(String, String)>> {
+        let conditions = PortType::ALL.map(|kind| json!(["type", "!=", kind.as_str()]));
+        let rows = self.select(TABLE, json!(conditions), &["name", "type"])?;
+        let named = |row: &Value| Some((string(&row["name"])?, string(&row["type"]).unwrap_or_default()));
+        Ok(rows.iter().filter_map(named).collect())
+    }
+
     /// The ports whose socket is meant to be at one of these paths: a client port by its path, a server port by its name.
     /// Paths are compared letter by letter.
     pub fn ports_at(&mut self, paths: &[&Path]) -> Result<Vec<VhostPort>> {

@@ -2,14 +2,17 @@
 //! The switch's own settings: the one row of the table Open_vSwitch.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Ovsdb;
 use super::client::select;
 use super::value::{boolean, map, string, strings};
+use super::{Ovsdb, VhostPort};
+use crate::config::PortType;
+use crate::paths;
 
 const TABLE: &str = "Open_vSwitch";
 /// There since OVS 2.5, and what older schemas do not know.
@@ -29,6 +32,30 @@ pub struct SwitchConfig {
     pub dpdk_version: Option<String>,
     /// The types of interface that this ovs-vswitchd can make.
     pub iface_types: Vec<String>,
+}
+
+impl SwitchConfig {
+    /// Where OVS has, or will have, a port's socket.
+    pub fn expected_socket(&self, port: &VhostPort) -> PathBuf {
+        match port.kind {
+            PortType::Dpdkvhostuserclient => port.server_path.clone().unwrap_or_default(),
+            PortType::Dpdkvhostuser => {
+                let made = || self.server_directory().join(&port.name);
+                port.socket.clone().filter(|path| path.is_absolute()).unwrap_or_else(made)
+            }
+        }
+    }
+
+    /// Where OVS makes the sockets of `dpdkvhostuser` ports.
+    pub fn server_directory(&self) -> PathBuf {
+        let below = self.other_config.get("vhost-sock-dir").map(String::as_str).unwrap_or_default();
+        Path::new(paths::OVS_RUN).join(below)
+    }
+
+    /// DPDK is asked for: Open vSwitch may be the one that all network cards are meant for.
+    pub fn has_dpdk(&self) -> bool {
+        self.other_config.get("dpdk-init").is_some_and(|value| value != "false")
+    }
 }
 
 impl Ovsdb {

@@ -4,7 +4,7 @@
 use super::{Case, Evidence, Rule};
 use crate::config::Family;
 use crate::facts::domains::EndpointKind;
-use crate::hook::facts::Need;
+use crate::facts::endpoints::start::Need;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -36,10 +36,10 @@ pub const RULES: &[Rule] = &[
 fn not_shared(case: &Case<'_>) -> Vec<Evidence> {
     let domain = &case.subject.domain;
     let device = domain.endpoints.iter().find(|endpoint| endpoint.device != EndpointKind::CommandLine);
-    if domain.memory.is_shared() || case.subject.shares_by_command_line || device.is_none() {
+    if domain.memory.is_shared() || domain.shares_by_command_line || device.is_none() {
         return Vec::new();
     }
-    let mend = format!("virsh edit {}: <memoryBacking><access mode='shared'/></memoryBacking>", domain.name);
+    let mend = crate::mends::share_memory(domain);
     vec![Evidence::new(domain.name.clone(), "its memory is private", mend)]
 }
 
@@ -61,7 +61,7 @@ fn not_mounted(case: &Case<'_>) -> Vec<Evidence> {
         let name = size(need.page_size);
         let mib = need.page_size >> 20;
         let mend = format!(
-            "mkdir -p /dev/hugepages{mib}M && mount -t hugetlbfs -o pagesize={mib}M hugetlbfs /dev/hugepages{mib}M, then restart libvirt"
+            "mkdir -p /dev/hugepages{mib}M && mount -t hugetlbfs -o pagesize={mib}M hugetlbfs /dev/hugepages{mib}M && systemctl try-restart libvirtd virtqemud"
         );
         let evidence =
             Evidence::new(format!("huge pages of {name}"), "no hugetlbfs of that size is mounted", mend);
@@ -83,15 +83,17 @@ fn not_enough(case: &Case<'_>) -> Vec<Evidence> {
         let available = of_size().find_map(|need| need.pool.as_ref()).map_or(0, |pool| pool.available);
         if wanted > available {
             let seen = format!("{wanted} needed, {available} free and not reserved");
-            let mend = format!(
-                "stop another VM, or sysctl vm.nr_hugepages / hugepages-{}kB/nr_hugepages up by {}",
-                page_size >> 10,
-                wanted - available
-            );
+            let mend = raise("/sys/kernel/mm/hugepages", page_size, wanted - available);
             found.push(Evidence::new(format!("huge pages of {}", size(page_size)), seen, mend));
         }
     }
     found
+}
+
+/// More pages of this size.
+fn raise(directory: &str, page_size: u64, more: u64) -> String {
+    let file = format!("{directory}/hugepages-{}kB/nr_hugepages", page_size >> 10);
+    format!("echo $(($(cat {file}) + {more})) > {file}")
 }
 
 fn not_on_node(case: &Case<'_>) -> Vec<Evidence> {
@@ -104,9 +106,11 @@ fn not_on_node(case: &Case<'_>) -> Vec<Evidence> {
         let nodes: Vec<String> = need.nodes.iter().map(u32::to_string).collect();
         let nodes = nodes.join(",");
         let seen = format!("{} needed on NUMA node {nodes}, {there} free there", need.pages);
-        let mend = format!(
-            "raise /sys/devices/system/node/node{nodes}/hugepages/hugepages-{}kB/nr_hugepages, or widen <numatune>",
-            need.page_size >> 10
+        let first = need.nodes.first()?;
+        let mend = raise(
+            &format!("/sys/devices/system/node/node{first}/hugepages"),
+            need.page_size,
+            need.pages - there,
         );
         Some(Evidence::new(format!("huge pages of {}", size(need.page_size)), seen, mend))
     };

@@ -8,10 +8,11 @@ use super::{Case, Evidence, Rule};
 use crate::access::{Identity, Verdict, Wish, may};
 use crate::config::Family;
 use crate::facts::Known;
-use crate::facts::domains::SocketMode;
+use crate::facts::domains::{LabelKind, SocketMode};
+use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::paths::PathFact;
 use crate::facts::vswitchd::Vswitchd;
-use crate::hook::facts::{Socket, is_network_card};
+use crate::mends;
 use crate::root::Kind;
 
 /// `sun_path` of unix(7) less its NUL. QEMU would take 108 bytes; DPDK cuts at 107 and looks for another name.
@@ -54,7 +55,7 @@ fn too_long(case: &Case<'_>) -> Vec<Evidence> {
     let is_long = |socket: &&Socket| socket.path.as_os_str().len() > LONGEST;
     let evidence = |socket: &Socket| {
         let seen = format!("{} bytes", socket.path.as_os_str().len());
-        Evidence::of(socket, seen, "give the port a socket in a directory with a shorter path")
+        Evidence::of(socket, seen, edit(case))
     };
     case.facts.sockets.iter().filter(is_long).map(evidence).collect()
 }
@@ -62,9 +63,13 @@ fn too_long(case: &Case<'_>) -> Vec<Evidence> {
 fn not_clean(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
         let seen = dirt(&socket.path)?;
-        Some(Evidence::of(socket, seen, format!("virsh edit {}", case.subject.domain.name)))
+        Some(Evidence::of(socket, seen, edit(case)))
     };
     case.facts.sockets.iter().filter_map(evidence).collect()
+}
+
+fn edit(case: &Case<'_>) -> String {
+    format!("virsh edit {}", mends::domain(&case.subject.domain))
 }
 
 fn dirt(path: &Path) -> Option<&'static str> {
@@ -97,11 +102,26 @@ fn directory_missing(case: &Case<'_>) -> Vec<Evidence> {
         let ours = case.subject.socket_directory.as_ref() == Some(&directory.path);
         let mend = match ours || case.subject.is_agreed_path(&socket.path) {
             true => case.apply().to_string(),
-            false => format!("set socket-directory = {}, then vhost-accord apply", directory.path.display()),
+            false => own_directory(case, &directory.path),
         };
         found.push(Evidence::new(directory.path.display().to_string(), seen, mend));
     }
     found
+}
+
+/// A label of the domain's own is what keeps it out, not what was agreed.
+fn own_label(case: &Case<'_>) -> Option<String> {
+    let domain = &case.subject.domain;
+    let label = domain.dac.as_ref().filter(|label| label.kind == LabelKind::Static)?;
+    let (user, group) = label.owner.as_ref()?;
+    Some(mends::share_group(domain, user, group, case.subject.agreed.as_ref()?.gid))
+}
+
+/// As the agreed directory is, for one that is the domain's own choice.
+fn own_directory(case: &Case<'_>, path: &Path) -> String {
+    let owner = case.subject.qemu.as_ref().map(|qemu| format!(" -o {}", qemu.uid)).unwrap_or_default();
+    let group = case.subject.agreed.as_ref().map(|agreed| format!(" -g {}", agreed.gid)).unwrap_or_default();
+    format!("install -d -m 2775{owner}{group} {}", crate::shell::path(path))
 }
 
 fn servers<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Socket> {
@@ -120,7 +140,11 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
         let path = socket.path.parent().unwrap_or(Path::new("/")).display().to_string();
         if found.iter().all(|evidence| evidence.subject != path) {
             let seen = format!("{} is kept out: {}", who(case, qemu), denial.text(&case.subject.names));
-            found.push(Evidence::new(path, seen, case.apply()).sure_if(case.subject.groups_are_known));
+            let mend = match case.subject.is_agreed_path(&socket.path) {
+                true => own_label(case).unwrap_or_else(|| case.apply().to_string()),
+                false => own_directory(case, socket.path.parent().unwrap_or(Path::new("/"))),
+            };
+            found.push(Evidence::new(path, seen, mend).sure_if(case.subject.groups_are_known));
         }
     }
     found

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use super::{Case, Evidence, Rule};
 use crate::config::{Family, PortType};
 use crate::facts::domains::SocketMode;
-use crate::facts::ovsdb::{Join, VhostPort};
+use crate::facts::endpoints::start::{Socket, is_network_card};
+use crate::facts::ovsdb::{Join, VhostPort, plain};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
-use crate::hook::facts::{Socket, is_network_card};
+use crate::mends;
 use crate::paths;
 
 pub const RULES: &[Rule] = &[
@@ -65,36 +66,10 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-/// `/var/run` is a link to `/run` on every node there is.
-pub fn same_path(one: &Path, other: &Path) -> bool {
-    plain(one) == plain(other)
-}
-
-fn plain(path: &Path) -> PathBuf {
-    match path.strip_prefix("/var/run") {
-        Ok(rest) => Path::new("/run").join(rest),
-        Err(_) => path.to_path_buf(),
-    }
-}
-
-/// Where OVS has, or will have, a port's socket.
-pub fn expected_socket(join: &Join, port: &VhostPort) -> PathBuf {
-    match port.kind {
-        PortType::Dpdkvhostuserclient => port.server_path.clone().unwrap_or_default(),
-        PortType::Dpdkvhostuser => {
-            let below =
-                join.config.other_config.get("vhost-sock-dir").map(String::as_str).unwrap_or_default();
-            let made = || Path::new(paths::OVS_RUN).join(below).join(&port.name);
-            port.socket.clone().filter(|path| path.is_absolute()).unwrap_or_else(made)
-        }
-    }
-}
-
 /// Is this a socket that Open vSwitch is to meet QEMU at, and nothing else? A node may have another dataplane beside.
 pub fn is_switch_path(case: &Case<'_>, path: &Path) -> bool {
-    let has_dpdk =
-        |join: &Join| join.config.other_config.get("dpdk-init").is_some_and(|value| value != "false");
-    let below_run = ["/run/openvswitch", "/var/run/openvswitch"].iter().any(|run| path.starts_with(run));
+    let has_dpdk = |join: &Join| join.config.has_dpdk();
+    let below_run = plain(path).starts_with(paths::OVS_RUN);
     below_run || case.subject.is_agreed_path(path) || case.facts.switch.known().is_some_and(has_dpdk)
 }
 
@@ -118,7 +93,7 @@ fn met<'a>(case: &Case<'a>) -> Vec<Met<'a>> {
     let Some(join) = case.facts.switch.known() else { return Vec::new() };
     // As many as a VM may have: looked up, not searched for.
     let by_path: HashMap<PathBuf, &VhostPort> =
-        join.ports.iter().map(|port| (plain(&expected_socket(join, port)), port)).collect();
+        join.ports.iter().map(|port| (plain(&join.expected_socket(port)), port)).collect();
     let by_name: HashMap<&str, &VhostPort> =
         join.ports.iter().map(|port| (port.name.as_str(), port)).collect();
     let meet = |socket: &'a Socket| {
@@ -161,7 +136,7 @@ impl Met<'_> {
     }
 }
 
-fn switch_unit(case: &Case<'_>) -> String {
+pub fn switch_unit(case: &Case<'_>) -> String {
     let agreed = case.subject.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
     agreed.map_or("openvswitch-switch".to_string(), |dataplane| dataplane.unit.clone())
 }
@@ -188,7 +163,7 @@ fn not_initialized(case: &Case<'_>) -> Vec<Evidence> {
         ),
         Some(_) => (
             "dpdk_initialized is false though other_config:dpdk-init is set",
-            format!("journalctl -t ovs-vswitchd -g EAL, then systemctl restart {}", switch_unit(case)),
+            format!("systemctl restart {}", switch_unit(case)),
         ),
     };
     vec![Evidence::new("Open vSwitch", seen, mend).passing()]
@@ -201,13 +176,9 @@ fn both_servers(case: &Case<'_>) -> Vec<Evidence> {
             "the domain has mode='server' and port {} is a {} at {}",
             port.name,
             port.kind,
-            expected_socket(met.join, port).display()
+            met.join.expected_socket(port).display()
         );
-        let mend = format!(
-            "ovs-vsctl set Interface {} type=dpdkvhostuserclient options:vhost-server-path={}",
-            port.name,
-            met.socket.path.display()
-        );
+        let mend = mends::convert_port(&port.name, SocketMode::Server, &met.socket.path);
         Some(Evidence::of(met.socket, seen, mend))
     };
     met(case).iter().filter(|met| met.roles_clash(SocketMode::Server)).filter_map(clash).collect()
@@ -216,18 +187,14 @@ fn both_servers(case: &Case<'_>) -> Vec<Evidence> {
 fn both_clients(case: &Case<'_>) -> Vec<Evidence> {
     let clash = |met: &Met<'_>| {
         let port = met.port()?;
-        let path = expected_socket(met.join, port);
+        let path = met.join.expected_socket(port);
         let seen = format!(
             "the domain has mode='client' and port {} is a {} at {}",
             port.name,
             port.kind,
             path.display()
         );
-        let mend = format!(
-            "virsh edit {}: <source type='unix' path='{}' mode='server'/>",
-            case.subject.domain.name,
-            path.display()
-        );
+        let mend = mends::convert_domain(&case.subject.domain, &met.socket.path, port.kind, &path);
         Some(Evidence::of(met.socket, seen, mend))
     };
     let clashing = |met: &&Met<'_>| met.roles_clash(SocketMode::Client) && !met.is_served();
@@ -240,17 +207,13 @@ fn path_differs(case: &Case<'_>) -> Vec<Evidence> {
         if met.is_served() {
             return None;
         }
-        let other = expected_socket(met.join, port);
+        let other = met.join.expected_socket(port);
         let seen = format!("port {} has its socket at {}", port.name, other.display());
         let mend = match port.kind {
-            PortType::Dpdkvhostuserclient => format!(
-                "ovs-vsctl set Interface {} options:vhost-server-path={}",
-                port.name,
-                met.socket.path.display()
-            ),
-            PortType::Dpdkvhostuser => {
-                format!("virsh edit {}: path='{}'", case.subject.domain.name, other.display())
+            PortType::Dpdkvhostuserclient => {
+                mends::convert_port(&port.name, SocketMode::Server, &met.socket.path)
             }
+            PortType::Dpdkvhostuser => mends::move_socket(&case.subject.domain, &met.socket.path, &other),
         };
         Some(Evidence::of(met.socket, seen, mend))
     };
@@ -262,23 +225,17 @@ fn other_type(case: &Case<'_>) -> Vec<Evidence> {
         let name = file_name(met.socket).filter(|_| met.port().is_none() && !met.is_served())?;
         let (_, kind) = met.join.others.iter().find(|(other, _)| other == name)?;
         let seen = format!("interface {name} is of type '{kind}'");
-        Some(Evidence::of(met.socket, seen, add_port(met.socket, "set Interface")))
+        Some(Evidence::of(
+            met.socket,
+            seen,
+            mends::convert_port(name, met.socket.endpoint.mode, &met.socket.path),
+        ))
     };
     met(case).iter().filter_map(wrong).collect()
 }
 
-fn add_port(socket: &Socket, command: &str) -> String {
-    let name = file_name(socket).unwrap_or("PORT");
-    let port = match socket.endpoint.mode {
-        SocketMode::Server => {
-            format!("type=dpdkvhostuserclient options:vhost-server-path={}", socket.path.display())
-        }
-        SocketMode::Client => "type=dpdkvhostuser".to_string(),
-    };
-    match command {
-        "add-port" => format!("ovs-vsctl add-port BRIDGE {name} -- set Interface {name} {port}"),
-        _ => format!("ovs-vsctl {command} {name} {port}"),
-    }
+fn add_port(socket: &Socket) -> String {
+    mends::add_port(file_name(socket).unwrap_or("PORT"), socket.endpoint.mode, &socket.path)
 }
 
 fn missing(case: &Case<'_>) -> Vec<Evidence> {
@@ -287,9 +244,8 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
         let other = join.others.iter().any(|(name, _)| Some(name.as_str()) == file_name(met.socket));
         met.port().is_none() && !other && !met.is_served()
     };
-    let evidence = |met: &Met<'_>| {
-        Evidence::of(met.socket, "OVSDB has no such port", add_port(met.socket, "add-port")).passing()
-    };
+    let evidence =
+        |met: &Met<'_>| Evidence::of(met.socket, "OVSDB has no such port", add_port(met.socket)).passing();
     met(case).iter().filter(absent).map(evidence).collect()
 }
 
@@ -301,9 +257,8 @@ fn missing_by_libvirt(case: &Case<'_>) -> Vec<Evidence> {
     let unnamed = |socket: &&Socket| {
         socket.endpoint.target.as_deref() == Some("") && socket.endpoint.mode == SocketMode::Server
     };
-    let evidence = |socket: &Socket| {
-        Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket, "add-port"))
-    };
+    let evidence =
+        |socket: &Socket| Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket));
     on_switch(case).filter(unnamed).map(evidence).collect()
 }
 
@@ -315,10 +270,7 @@ fn failed(case: &Case<'_>) -> Vec<Evidence> {
             (None, Some(-1)) => format!("port {} has no OpenFlow number", port.name),
             (None, _) => return None,
         };
-        let mend = format!(
-            "journalctl -u ovs-vswitchd -g {0}, then ovs-vsctl -- --if-exists del-port {0} and plug it again",
-            port.name
-        );
+        let mend = mends::remake(port);
         Some(Evidence::of(met.socket, seen, mend).passing())
     };
     met(case).iter().filter_map(broken).collect()

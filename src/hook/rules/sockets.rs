@@ -2,15 +2,18 @@
 //! The sockets themselves, by the kernel's own rule.
 
 use super::paths::{dataplane, who};
-use super::ports::is_switch_path;
+use super::ports::{is_switch_path, switch_unit};
 use super::{Case, Evidence, Rule};
 use crate::access::{Verdict, Wish, may};
 use crate::config::Family;
 use crate::facts::domains::SocketMode;
+use crate::facts::endpoints::start::{Socket, is_network_card};
+use crate::facts::ovsdb::{VhostPort, same_path};
 use crate::facts::sockets::Liveness;
 use crate::hook::call::Operation;
-use crate::hook::facts::{Socket, is_network_card};
 use crate::hook::predict;
+use crate::mends;
+use crate::shell;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -75,8 +78,8 @@ fn due<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Socket> {
 fn missing(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
         let mend = match is_network_card(&socket.endpoint) {
-            true => "ovs-vsctl list Interface, then journalctl -u ovs-vswitchd",
-            false => "start the back end that serves it",
+            true => port_at(case, socket).map_or_else(|| restart(case), mends::remake),
+            false => format!("lsof -- {}", shell::path(&socket.path)),
         };
         Evidence::of(socket, "there is nothing", mend).passing()
     };
@@ -85,10 +88,28 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
 
 fn stale(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
-        let mend = format!("rm {}, then restart what serves it", socket.path.display());
+        let mend = match is_network_card(&socket.endpoint) {
+            true => format!("{} && {}", mends::remove(&socket.path), restart(case)),
+            false => mends::remove(&socket.path),
+        };
         Evidence::of(socket, "nobody listens on it", mend).passing()
     };
     due(case).filter(|socket| socket.liveness == Liveness::Stale).map(evidence).collect()
+}
+
+fn restart(case: &Case<'_>) -> String {
+    format!("systemctl restart {}", shell::quote(&switch_unit(case)))
+}
+
+/// The port that makes this socket.
+fn port_at<'a>(case: &Case<'a>, socket: &Socket) -> Option<&'a VhostPort> {
+    let join = case.facts.switch.known()?;
+    join.ports.iter().find(|port| same_path(&join.expected_socket(port), &socket.path))
+}
+
+fn move_away(path: &std::path::Path) -> String {
+    let away = format!("{}.moved-away", path.display());
+    format!("mv -T {} {}", shell::path(path), shell::quote(&away))
 }
 
 fn not_a_socket(case: &Case<'_>) -> Vec<Evidence> {
@@ -98,7 +119,7 @@ fn not_a_socket(case: &Case<'_>) -> Vec<Evidence> {
             crate::root::Kind::File => "a file",
             _ => "neither file nor socket",
         });
-        Evidence::of(socket, kind, format!("move {} away", socket.path.display()))
+        Evidence::of(socket, kind, move_away(&socket.path))
     };
     case.facts.sockets.iter().filter(|socket| socket.liveness == Liveness::NotASocket).map(evidence).collect()
 }
@@ -116,7 +137,10 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
 
 fn in_use(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
-        let mend = format!("ss -xlp src {}", socket.path.display());
+        // OVS is connected to that one, and would stay so.
+        let remove = mends::remove(&socket.path);
+        let again = port_at(case, socket).map(|port| format!(" && {}", mends::remake(port)));
+        let mend = format!("{remove}{}", again.unwrap_or_default());
         Evidence::of(socket, "another process listens on it", mend)
     };
     of_mode(case, SocketMode::Server)
@@ -131,7 +155,7 @@ fn in_the_way(case: &Case<'_>) -> Vec<Evidence> {
         let chain = [case.directory(socket)?, std::slice::from_ref(socket.node.as_ref()?)].concat();
         let Verdict::Denied(denial) = may(qemu, &chain, Wish::Remove) else { return None };
         let seen = format!("{} may not remove it: {}", who(case, qemu), denial.text(&case.subject.names));
-        let mend = format!("rm {}", socket.path.display());
+        let mend = mends::remove(&socket.path);
         Some(Evidence::of(socket, seen, mend).sure_if(case.subject.groups_are_known))
     };
     of_mode(case, SocketMode::Server)

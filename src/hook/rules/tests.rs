@@ -7,13 +7,13 @@ use super::*;
 use crate::access::Identity;
 use crate::config::PortType;
 use crate::facts::domains::{SocketMode, parse_domain};
+use crate::facts::endpoints::start::{Directory, Need};
 use crate::facts::hugepages::Pool;
 use crate::facts::ovsdb::{Join, SwitchConfig, VhostPort};
-use crate::facts::processes::{Ids, Process, Started};
+use crate::facts::processes::{Ids, Process, Started, Status};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
-use crate::hook::facts::{Directory, Need};
 use crate::root::{Kind, Root};
 
 const QEMU: (u32, u32) = (64055, 42477);
@@ -51,12 +51,14 @@ fn vswitchd((uid, gid): (u32, u32)) -> Vswitchd {
     let ids = |id| Ids { real: id, effective: id, saved: id, fs: id };
     Vswitchd::Running(Some(Box::new(Process {
         pid: 1,
-        name: "ovs-vswitchd".to_string(),
-        uid: ids(uid),
-        gid: ids(gid),
-        groups: Vec::new(),
-        umask: Some(0o022),
-        cap_eff: 0,
+        status: Status {
+            name: "ovs-vswitchd".to_string(),
+            uid: ids(uid),
+            gid: ids(gid),
+            groups: Vec::new(),
+            umask: Some(0o022),
+            cap_eff: 0,
+        },
         started: Started { since_boot: 0, at: 0 },
         exe: None,
         cmdline: Vec::new(),
@@ -75,7 +77,7 @@ fn healthy(operation: Operation) -> Node0 {
     let image = tempfile::tempdir().unwrap();
     let root = Root::open(image.path()).unwrap();
     let domain = parse_domain(&xml).unwrap();
-    let mut subject = Subject::read(&root, Operation::Prepare, domain, &xml).unwrap();
+    let mut subject = Subject::read(&root, Operation::Prepare, domain).unwrap();
     subject.operation = operation;
     if operation == Operation::Start {
         subject.qemu = Some(Identity::unprivileged(QEMU.0, QEMU.1, vec![]));
@@ -338,7 +340,7 @@ fn memory_is_judged() {
     assert_eq!(broken(|node| node.subject.domain.memory.access = None), ["memory-not-shared"]);
     let by_command_line = |node: &mut Node0| {
         node.subject.domain.memory.access = None;
-        node.subject.shares_by_command_line = true;
+        node.subject.domain.shares_by_command_line = true;
     };
     assert_eq!(broken(by_command_line), [""; 0]);
     assert_eq!(broken(|node| need(node).mounted = false), ["hugepages-not-mounted"]);
@@ -361,7 +363,7 @@ fn a_line_says_id_what_cause_and_command() {
     assert_eq!(
         problems[0].text(),
         "port-missing: /var/lib/vhost_sockets/vhu1: OVSDB has no such port; no port of the switch has this socket: \
-         QEMU would wait for ever, without an error anywhere; mend: ovs-vsctl add-port BRIDGE vhu1 -- set Interface vhu1 \
+         QEMU would wait for ever, without an error anywhere; mend: ovs-vsctl add-port \"$(ovs-vsctl --bare --columns=name find Bridge datapath_type=netdev | head -n 1)\" vhu1 -- set Interface vhu1 \
          type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhu1"
     );
 }

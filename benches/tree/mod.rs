@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What benchmarks have in common: a private tree (chroot in a mount namespace) with the machine's programs and a real
+//! ovsdb-server.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+pub const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
+/// A disk of a domain, as long as they are.
+pub const DISK: &str = "    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2' cache='none' io='native'/>\n      <source file='/var/lib/nova/instances/disk'/>\n      <target dev='vda' bus='virtio'/>\n      <alias name='virtio-disk0'/>\n    </disk>\n";
+
+/// The tree with these directories, the ways to the machine's programs, and accounts.
+pub fn lay_out(tree: &Path, directories: &[&str], passwd: &str, group: &str) {
+    for directory in ["usr", "proc", "sys", "dev", "etc", "run/openvswitch", "var/lib/vhost_sockets", "tmp"] {
+        fs::create_dir_all(tree.join(directory)).unwrap();
+    }
+    for directory in directories {
+        fs::create_dir_all(tree.join(directory)).unwrap();
+    }
+    for link in ["bin", "sbin", "lib", "lib64"] {
+        symlink(format!("usr/{link}"), tree.join(link)).unwrap();
+    }
+    symlink("/run", tree.join("var/run")).unwrap();
+    fs::copy("/etc/ld.so.cache", tree.join("etc/ld.so.cache")).unwrap();
+    fs::write(tree.join("etc/passwd"), passwd).unwrap();
+    fs::write(tree.join("etc/group"), group).unwrap();
+    fs::write(tree.join("etc/nsswitch.conf"), "passwd: files\ngroup: files\n").unwrap();
+}
+
+/// Runs a program, expecting success.
+pub fn run(program: &str, arguments: &[&str]) {
+    let status = Command::new(program).args(arguments).stdout(Stdio::null()).status();
+    assert!(status.unwrap().success(), "{program}");
+}
+
+/// mount(8), with the place inside the tree.
+pub fn mount(arguments: &[&str], place: &Path) {
+    assert!(Command::new("mount").args(arguments).arg(place).status().unwrap().success(), "{arguments:?}");
+}
+
+/// The machine's own directory at the same place in the tree.
+pub fn bind(tree: &Path, directory: &str) {
+    mount(&["--rbind", &format!("/{directory}")], &tree.join(directory));
+}
+
+/// Makes the tree the root of all that follows.
+pub fn enter(tree: &Path) {
+    nix::unistd::chroot(tree).unwrap();
+    std::env::set_current_dir("/").unwrap();
+}
+
+/// Kills what was started when the run is over.
+pub struct Daemon(pub Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A real ovsdb-server with an empty database.
+pub fn ovsdb_server() -> Daemon {
+    run("/usr/bin/ovsdb-tool", &["create", "/tmp/conf.db", SCHEMA]);
+    let server = Command::new("/usr/sbin/ovsdb-server")
+        .args(["/tmp/conf.db", "--remote=punix:/run/openvswitch/db.sock", "--unixctl=/tmp/ctl", "--no-chdir"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let server = Daemon(server);
+    while !Path::new("/run/openvswitch/db.sock").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    server
+}

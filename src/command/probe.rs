@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `probe`: tries it, instead of predicting it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use super::Outcome;
+use crate::accord::Agreed;
+use crate::cli::ProbeArgs;
+use crate::config::PortType;
+use crate::facts::hugepages::pool;
+use crate::facts::mounts;
+use crate::probe::{Failed, Huge, Report, Signals, Trial, plan, sweep};
+use crate::report::{self, Style};
+use crate::root::Root;
+use crate::rules::{Finding, Level};
+use crate::survey::{Options, Survey};
+use crate::systemd;
+
+#[derive(Debug, Serialize)]
+struct Tried {
+    port_type: PortType,
+    dataplane: String,
+    qemu: String,
+    #[serde(flatten)]
+    report: Report,
+}
+
+#[derive(Debug, Serialize)]
+struct Output {
+    version: u32,
+    verdict: &'static str,
+    trials: Vec<Tried>,
+    /// What `check` has found broken at the same time.
+    check: Vec<Finding>,
+}
+
+pub fn run(args: &ProbeArgs) -> Result<Outcome> {
+    let root = super::open_root(Path::new("/"), true)?;
+    // Before any thread is there that would not know of it.
+    let signals = Signals::hold()?;
+    let manager = systemd::connect(&root)?;
+    let survey = Survey::take(&root, manager.as_ref(), Options::default())?;
+    let trials = plan::trials(&survey, agreed_group(&root)?, huge(&root, &survey)?.as_ref());
+    if trials.is_empty() {
+        bail!("nothing to try: this node has no dataplane, or nothing that runs QEMU (vhost-accord check)");
+    }
+    sweep(&root, &places(&trials))?;
+    let mut tried = Vec::new();
+    for trial in &trials {
+        let one = try_one(trial, &survey, &signals)?;
+        if !args.json {
+            report::out(&text(&one));
+        }
+        tried.push(one);
+    }
+    let mut check = survey.judged(&root)?.findings;
+    check.retain(|finding| finding.level == Level::Broken);
+    finish(args.json, tried, check)
+}
+
+fn try_one(trial: &Trial, survey: &Survey, signals: &Signals) -> Result<Tried> {
+    let names = &survey.accounts;
+    let report = crate::probe::run(Path::new("/proc/self/exe"), trial, names, signals)?;
+    let (dataplane, qemu) = (trial.dataplane.text(names), trial.qemu.text(names));
+    Ok(Tried { port_type: trial.kind, dataplane, qemu, report })
+}
+
+/// What the hook goes by; a file that is not what `apply` wrote gives nothing away.
+fn agreed_group(root: &Root) -> Result<Option<u32>> {
+    Ok(Agreed::read(root)?.and_then(|agreed| agreed.qemu?.grant_gid))
+}
+
+fn huge(root: &Root, survey: &Survey) -> Result<Option<Huge>> {
+    let default = mounts::read_default_page_size(root)?;
+    let Some(mount) = plan::hugepages(survey, &survey.surroundings.hugetlb, default) else { return Ok(None) };
+    let free = pool(root, mount.page_size, &[])?.is_some_and(|pool| pool.available > 0);
+    Ok(Some(Huge { mount: mount.path, page_size: mount.page_size, free }))
+}
+
+/// Every directory in which a trial makes something.
+fn places(trials: &[Trial]) -> Vec<PathBuf> {
+    let memory = |trial: &Trial| trial.huge.as_ref().map(|huge| huge.mount.join("libvirt/qemu"));
+    trials.iter().flat_map(|trial| [Some(trial.directory.clone()), memory(trial)]).flatten().collect()
+}
+
+fn text(tried: &Tried) -> String {
+    let kind = match tried.port_type {
+        PortType::Dpdkvhostuserclient => "dpdkvhostuserclient: QEMU makes the socket, the dataplane connects",
+        PortType::Dpdkvhostuser => "dpdkvhostuser: the dataplane makes the socket, QEMU connects",
+    };
+    let mut text = format!("{kind}\n");
+    for done in &tried.report.done {
+        text.push_str(&format!("  {:<12}{}\n", done.step.name(), report::clean(&done.what)));
+    }
+    if let Some(failed) = &tried.report.failed {
+        let step = report::colour(Style::Bad, &format!("{:<12}", failed.step.name()));
+        text.push_str(&format!("  {step}{}\n", report::clean(&failure(failed))));
+    }
+    text
+}
+
+/// Who, what, where.
+fn failure(failed: &Failed) -> String {
+    let errno = failed.errno.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+    let path = failed.path.as_ref().map(|path| format!("\n              at {}", path.display()));
+    let component = failed.component.as_ref().map(|text| format!("\n              because {text}"));
+    format!(
+        "{errno}{} ({}): {}{}{}",
+        failed.side.name(),
+        failed.who,
+        failed.error,
+        path.unwrap_or_default(),
+        component.unwrap_or_default()
+    )
+}
+
+/// What it comes to. What works now may not tomorrow, and what `check` says of that is said here, too.
+fn verdict(trials: &[Tried], check: &[Finding]) -> (&'static str, Style, Outcome) {
+    if trials.iter().any(|tried| tried.report.failed.is_some()) {
+        ("broken", Style::Bad, Outcome::Waiting)
+    } else if !check.is_empty() {
+        ("works now, but the node does not agree", Style::Bad, Outcome::Waiting)
+    } else if trials.iter().any(|tried| tried.report.ordinary_pages) {
+        ("works, without huge pages", Style::Advice, Outcome::Advice)
+    } else {
+        ("works", Style::Good, Outcome::Fine)
+    }
+}
+
+fn finish(json: bool, trials: Vec<Tried>, check: Vec<Finding>) -> Result<Outcome> {
+    let (verdict, style, outcome) = verdict(&trials, &check);
+    if json {
+        report::json(&Output { version: 1, verdict, trials, check })?;
+        return Ok(outcome);
+    }
+    report::out(&format!("{}\n", report::colour(style, verdict)));
+    if !check.is_empty() {
+        let mut ids: Vec<_> = check.iter().map(|finding| finding.id).collect();
+        ids.dedup();
+        report::out(&format!("vhost-accord check: {}\n", ids.join(", ")));
+    } else if outcome == Outcome::Waiting {
+        report::out(
+            "vhost-accord check has nothing against it: a defect of one of the two, please report it\n",
+        );
+    }
+    Ok(outcome)
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where lines come from: files, standard input, the journal. Each is read as a stream and bounded; what was left out is said.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::OFlag;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Reading, time};
+use crate::root::{Kind, Root};
+
+/// Of a file, its end.
+const MOST_OF_A_FILE: u64 = 16 << 20;
+/// Of standard input, its beginning.
+const MOST_OF_INPUT: u64 = 64 << 20;
+/// Of a line, its beginning.
+const MOST_OF_A_LINE: u64 = 64 << 10;
+/// Logs of VMs that are read when none is named: those written last.
+const MOST_VMS: usize = 50;
+const VM_LOGS: &str = "/var/log/libvirt/qemu";
+const USUAL: [&str; 4] = [
+    "/var/log/openvswitch/ovs-vswitchd.log",
+    "/var/log/openvswitch/ovsdb-server.log",
+    "/var/log/audit/audit.log",
+    "/var/log/libvirt/libvirtd.log",
+];
+/// Entries of the journal, and how long it may take to give them.
+const JOURNAL_ENTRIES: &str = "20000";
+const JOURNAL_LIMIT: Duration = Duration::from_secs(10);
+const IDENTIFIERS: [&str; 8] =
+    ["libvirtd", "virtqemud", "ovs-vswitchd", "ovsdb-server", "ovs-ctl", "kernel", "audit", "nova-compute"];
+
+/// One log that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// How many lines.
+    pub lines: u64,
+    /// What of it was not read.
+    pub cut: Option<String>,
+}
+
+/// A line and when it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The message.
+    pub text: String,
+    /// UTC, if it says so.
+    pub time: Option<String>,
+}
+
+/// Takes a line as it is, or out of `journalctl -o json`.
+pub fn entry(line: &str) -> Entry {
+    if line.starts_with('{')
+        && line.contains("\"MESSAGE\"")
+        && let Ok(fields) = serde_json::from_str::<Value>(line)
+    {
+        let micros = fields["__REALTIME_TIMESTAMP"].as_str().and_then(|text| text.parse::<u64>().ok());
+        let text = message(&fields["MESSAGE"]);
+        let time = time::of_line(&text).or_else(|| micros.map(|micros| time::of_seconds(micros / 1_000_000)));
+        return Entry { text, time };
+    }
+    Entry { text: line.to_string(), time: time::of_line(line) }
+}
+
+/// journald gives a message that is no clean text as numbers, one a byte.
+fn message(value: &Value) -> String {
+    let byte = |number: &Value| number.as_u64().and_then(|number| u8::try_from(number).ok());
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(numbers) => {
+            let bytes: Vec<u8> = numbers.iter().filter_map(byte).collect();
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+/// Reads lines until the end; how many there were.
+pub fn stream(name: &str, input: impl Read, reading: &mut Reading) -> Result<u64> {
+    let mut input = BufReader::new(input);
+    let (mut lines, mut line) = (0, Vec::new());
+    loop {
+        line.clear();
+        let read = (&mut input).take(MOST_OF_A_LINE).read_until(b'\n', &mut line);
+        if read.with_context(|| format!("reading {name}"))? == 0 {
+            return Ok(lines);
+        }
+        if line.last() != Some(&b'\n') {
+            input.skip_until(b'\n').with_context(|| format!("reading {name}"))?;
+        }
+        lines += 1;
+        reading.take(name, &String::from_utf8_lossy(&line));
+    }
+}
+
+/// A file that someone named.
+pub fn file(path: &Path, reading: &mut Reading) -> Result<Source> {
+    let name = path.display().to_string();
+    // A FIFO that nobody writes to shall not hold us.
+    let mut options = File::options();
+    let file = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    let file = file.with_context(|| format!("opening {name}"))?;
+    if file.metadata()?.is_dir() {
+        bail!("{name} is a directory");
+    }
+    tail(name, file, reading)
+}
+
+fn tail(name: String, mut file: File, reading: &mut Reading) -> Result<Source> {
+    let length = file.metadata().with_context(|| format!("reading the state of {name}"))?.len();
+    let mut cut = None;
+    if length > MOST_OF_A_FILE {
+        file.seek(SeekFrom::End(-(MOST_OF_A_FILE as i64))).with_context(|| format!("reading {name}"))?;
+        cut = Some(format!("only the last {} of {} MiB", MOST_OF_A_FILE >> 20, length >> 20));
+    }
+    let lines = stream(&name, file, reading)?;
+    Ok(Source { name, lines, cut })
+}
+
+/// Standard input.
+pub fn input(input: impl Read, reading: &mut Reading) -> Result<Source> {
+    let mut bounded = input.take(MOST_OF_INPUT);
+    let lines = stream("standard input", &mut bounded, reading)?;
+    let cut = (bounded.limit() == 0).then(|| format!("only the first {} MiB", MOST_OF_INPUT >> 20));
+    Ok(Source { name: "standard input".to_string(), lines, cut })
+}
+
+/// The usual places of a node; of the running one, its journal too.
+pub fn usual(root: &Root, reading: &mut Reading) -> Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    let (vms, left) = vm_logs(root)?;
+    for path in vms.into_iter().chain(USUAL.map(PathBuf::from)) {
+        let Some(handle) = root.find(&path)?.filter(|handle| handle.kind() == Kind::File) else { continue };
+        let file = File::from(handle.reopen(OFlag::O_RDONLY)?);
+        sources.push(tail(path.display().to_string(), file, reading)?);
+    }
+    if left > 0 {
+        let cut = Some(format!("{left} older logs of VMs were left out"));
+        sources.push(Source { name: VM_LOGS.to_string(), lines: 0, cut });
+    }
+    if root.is_live() {
+        sources.extend(journal(reading));
+    }
+    Ok(sources)
+}
+
+fn vm_logs(root: &Root) -> Result<(Vec<PathBuf>, usize)> {
+    let mut found = Vec::new();
+    for name in root.list(Path::new(VM_LOGS))? {
+        let path = Path::new(VM_LOGS).join(name);
+        if path.extension().is_some_and(|extension| extension == "log")
+            && let Some(handle) = root.find_nofollow(&path)?
+        {
+            found.push((handle.modified(), path));
+        }
+    }
+    found.sort();
+    let left = found.len().saturating_sub(MOST_VMS);
+    Ok((found.into_iter().skip(left).map(|(_, path)| path).collect(), left))
+}
+
+/// The last day of the daemons concerned. A node without journald has none.
+fn journal(reading: &mut Reading) -> Option<Source> {
+    let mut child = Command::new("journalctl")
+        .args(["-o", "json", "--no-pager", "-q", "--since=-1day", "-n", JOURNAL_ENTRIES])
+        .args(IDENTIFIERS.iter().flat_map(|name| ["-t", name]))
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let stdout = child.stdout.take()?;
+    let (send, lines) = mpsc::sync_channel::<String>(1000);
+    // Ends with its pipe, which ends with the child.
+    std::thread::spawn(move || {
+        let mut input = BufReader::new(stdout.take(MOST_OF_INPUT));
+        let mut line = Vec::new();
+        while input.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            if send.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                break;
+            }
+            line.clear();
+        }
+    });
+    let end = Instant::now() + JOURNAL_LIMIT;
+    let (mut count, mut cut) = (0, None);
+    loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                count += 1;
+                reading.take("the journal", &line);
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                cut = Some(format!("it took longer than {} s", JOURNAL_LIMIT.as_secs()));
+                break;
+            }
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    Some(Source { name: "the journal (last day)".to_string(), lines: count, cut })
+}

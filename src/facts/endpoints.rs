@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Both sides of every vhost-user socket of the node: VMs that run and VMs that are off, the switch's ports, the sockets
+//! between them, who listens and who is connected.
+
+pub mod diag;
+mod links;
+mod owners;
+pub mod start;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+pub use links::{End, Link, Owner};
+
+use super::Known;
+use super::domains::{BrokenFile, Domain, Endpoint, EndpointKind, SocketMode};
+use super::live::{Live, OVSDB_LIMIT, Switch};
+use super::ovsdb::{Join, Ovsdb, SwitchConfig, VhostPort, plain};
+use super::processes::Process;
+use super::vswitchd::Vswitchd;
+use crate::config::PortType;
+use crate::paths;
+use crate::root::Root;
+use links::Links;
+use start::{Facts, Shared, Socket, switch_paths};
+
+/// A VM with vhost-user endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// The domain; of one that runs, as it runs.
+    pub domain: Domain,
+    /// QEMU, where it was found.
+    pub process: Option<Process>,
+    /// What its start depends on.
+    pub start: Facts,
+    /// Who is behind each of `start.sockets`.
+    pub links: Vec<Link>,
+}
+
+/// A port that no VM has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreePort {
+    /// The port.
+    pub port: VhostPort,
+    /// Its socket.
+    pub socket: Socket,
+    /// Who is behind it.
+    pub link: Link,
+}
+
+/// All of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    /// VMs, sorted by name.
+    pub machines: Vec<Machine>,
+    /// Ports without a VM.
+    pub free: Vec<FreePort>,
+    /// The switch's settings.
+    pub switch: Known<SwitchConfig>,
+    /// The switch's daemon.
+    pub vswitchd: Vswitchd,
+    /// Whether the kernel told who is connected.
+    pub peers: Known<()>,
+    /// Domain files that could not be read.
+    pub unread: Vec<BrokenFile>,
+    /// Nanoseconds since boot.
+    pub now: u64,
+}
+
+impl Endpoints {
+    /// Looks, with what is known already of domains and switch.
+    pub fn read(root: &Root, live: &Live) -> Result<Endpoints> {
+        let mut shared = Shared::default();
+        let vswitchd = Vswitchd::read(root);
+        let mut found = machines(live);
+        let index = Index::new(root, live, &found);
+        for machine in &mut found {
+            machine.start = look(root, &mut shared, &index, &vswitchd, &machine.domain);
+        }
+        let free = index.free(&found);
+        let mut free: Vec<FreePort> =
+            free.into_iter().filter_map(|port| free_port(root, &mut shared, &index, port)).collect();
+        let links = diag::sockets().map(|sockets| Links::new(root, sockets, &found, &free, &vswitchd));
+        if let Ok(links) = &links {
+            for machine in &mut found {
+                machine.links = machine.start.sockets.iter().map(|socket| links.of(socket)).collect();
+            }
+            for port in &mut free {
+                port.link = links.of(&port.socket);
+            }
+        }
+        let switch = match &live.switch {
+            Known::Known(switch) => Known::Known(switch.config.clone()),
+            Known::Unknown(why) => Known::Unknown(why.clone()),
+        };
+        let unread = live.unread.iter().chain(&live.defined.broken).cloned().collect();
+        let now = super::processes::since_boot()?;
+        Ok(Endpoints {
+            machines: found,
+            free,
+            switch,
+            vswitchd,
+            peers: Known::from(links.map(drop)),
+            unread,
+            now,
+        })
+    }
+}
+
+/// Those that run, and those defined that do not.
+fn machines(live: &Live) -> Vec<Machine> {
+    let machine = |domain: &Domain, process: Option<Process>| Machine {
+        domain: domain.clone(),
+        process,
+        start: Facts::unknown_yet(),
+        links: Vec::new(),
+    };
+    let speaks = |domain: &Domain| !domain.endpoints.is_empty();
+    let running = live.guests.iter().filter(|guest| guest.domain.running);
+    let names: Vec<&str> = running.clone().map(|guest| guest.domain.name.as_str()).collect();
+    let names: std::collections::HashSet<&str> = names.into_iter().collect();
+    let running = running.map(|guest| machine(&guest.domain, guest.process.clone()));
+    let off = live.defined.domains.iter().filter(|domain| !names.contains(domain.name.as_str()));
+    let all = running.chain(off.map(|domain| machine(domain, None)));
+    let mut found: Vec<Machine> = all.filter(|machine| speaks(&machine.domain)).collect();
+    found.sort_by(|a, b| a.domain.name.cmp(&b.domain.name));
+    found
+}
+
+fn look(root: &Root, shared: &mut Shared, index: &Index<'_>, vswitchd: &Vswitchd, domain: &Domain) -> Facts {
+    let (directories, sockets) = shared.places(root, &domain.endpoints);
+    let memory = Known::from(shared.needs(root, &domain.memory));
+    let switch = index.join(domain);
+    let asks_switch = switch_paths(domain).next().is_some();
+    Facts { switch, asks_switch, vswitchd: vswitchd.clone(), directories, sockets, memory }
+}
+
+fn free_port(root: &Root, shared: &mut Shared, index: &Index<'_>, port: &VhostPort) -> Option<FreePort> {
+    let path = index.switch?.config.expected_socket(port);
+    let endpoint = Endpoint {
+        device: EndpointKind::Interface,
+        path: Some(path).filter(|path| path.is_absolute()),
+        mode: match port.kind {
+            PortType::Dpdkvhostuser => SocketMode::Client,
+            PortType::Dpdkvhostuserclient => SocketMode::Server,
+        },
+        reconnect: None,
+        target: None,
+        mac: None,
+        alias: None,
+    };
+    let (_, mut sockets) = shared.places(root, &[endpoint]);
+    Some(FreePort { port: port.clone(), socket: sockets.pop()?, link: Link::default() })
+}
+
+/// The switch's ports by path and by name: looked up, not searched for.
+struct Index<'a> {
+    switch: Option<&'a Switch>,
+    why: String,
+    by_path: HashMap<PathBuf, &'a VhostPort>,
+    by_name: HashMap<&'a str, &'a VhostPort>,
+    others: HashMap<String, String>,
+}
+
+impl<'a> Index<'a> {
+    fn new(root: &Root, live: &'a Live, machines: &[Machine]) -> Index<'a> {
+        let mut index = Index {
+            switch: live.switch.known(),
+            why: String::new(),
+            by_path: HashMap::new(),
+            by_name: HashMap::new(),
+            others: HashMap::new(),
+        };
+        match &live.switch {
+            Known::Unknown(why) => index.why.clone_from(why),
+            Known::Known(switch) => {
+                for port in &switch.ports {
+                    index.by_path.insert(plain(&switch.config.expected_socket(port)), port);
+                    index.by_name.insert(&port.name, port);
+                }
+            }
+        }
+        let mut paths = machines.iter().flat_map(|machine| switch_paths(&machine.domain));
+        if index.switch.is_some() && paths.any(|path| index.port(path).is_none()) {
+            index.others = others(root).unwrap_or_default();
+        }
+        index
+    }
+
+    fn at(&self, path: &Path) -> Option<&'a VhostPort> {
+        self.by_path.get(&plain(path)).copied()
+    }
+
+    fn port(&self, path: &Path) -> Option<&'a VhostPort> {
+        self.at(path).or_else(|| self.by_name.get(path.file_name()?.to_str()?).copied())
+    }
+
+    /// What the hook would be told when this domain starts.
+    fn join(&self, domain: &Domain) -> Known<Join> {
+        let Some(switch) = self.switch else { return Known::Unknown(self.why.clone()) };
+        let mut join = Join { config: switch.config.clone(), ports: Vec::new(), others: Vec::new() };
+        for path in switch_paths(domain) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            for port in [self.at(path), self.by_name.get(name).copied()].into_iter().flatten() {
+                if !join.ports.contains(port) {
+                    join.ports.push(port.clone());
+                }
+            }
+            join.others.extend(self.others.get(name).map(|kind| (name.to_string(), kind.clone())));
+        }
+        Known::Known(join)
+    }
+
+    /// The ports that no VM has, neither by path nor by name.
+    fn free(&self, machines: &[Machine]) -> Vec<&'a VhostPort> {
+        let paths = machines.iter().flat_map(|machine| switch_paths(&machine.domain));
+        let taken: std::collections::HashSet<&str> = paths
+            .flat_map(|path| {
+                let named = path.file_name().and_then(|name| self.by_name.get(name.to_str()?)).copied();
+                [self.at(path), named].into_iter().flatten().map(|port| port.name.as_str())
+            })
+            .collect();
+        let ports = self.switch.map(|switch| switch.ports.as_slice()).unwrap_or_default();
+        ports.iter().filter(|port| !taken.contains(port.name.as_str())).collect()
+    }
+}
+
+/// Asked only where a VM's port is not among the vhost-user ones.
+fn others(root: &Root) -> Result<HashMap<String, String>> {
+    let found = Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), OVSDB_LIMIT)?.others()?;
+    Ok(found.into_iter().collect())
+}

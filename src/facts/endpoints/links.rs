@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who listens at a socket file and who is connected through it, by the file's inode and not by its name: the name may
+//! have been given to another socket meanwhile.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::Serialize;
+
+use super::diag::Diag;
+use super::owners;
+use super::start::Socket;
+use super::{FreePort, Machine};
+use crate::facts::vswitchd::Vswitchd;
+use crate::root::Root;
+
+/// A process that holds a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Owner {
+    /// Its number.
+    pub pid: u32,
+    /// Its name (`comm`).
+    pub name: String,
+}
+
+/// One end of a connection, or a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct End {
+    /// The socket's inode in sockfs.
+    pub inode: u64,
+    /// Who holds it; `None` where no process that we see does.
+    pub owner: Option<Owner>,
+}
+
+/// What is behind a socket file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Link {
+    /// Who listens.
+    pub listener: Option<End>,
+    /// Each connection through it: the listener's end first, then the one that connected.
+    pub connections: Vec<(End, End)>,
+}
+
+/// All sockets that are bound to files, and who holds them.
+pub struct Links {
+    sockets: HashMap<u32, Vec<Diag>>,
+    owners: HashMap<u64, Owner>,
+}
+
+impl Links {
+    pub fn new(
+        root: &Root,
+        found: Vec<Diag>,
+        machines: &[Machine],
+        free: &[FreePort],
+        vswitchd: &Vswitchd,
+    ) -> Links {
+        let ours = machines.iter().flat_map(|machine| &machine.start.sockets);
+        let ours = ours.chain(free.iter().map(|port| &port.socket));
+        let files: HashSet<u32> = ours.filter_map(|socket| Some(cut(socket.id?.1))).collect();
+        let mut sockets: HashMap<u32, Vec<Diag>> = HashMap::new();
+        for socket in found {
+            if let Some((_, inode)) = socket.file.filter(|(_, inode)| files.contains(inode)) {
+                sockets.entry(inode).or_default().push(socket);
+            }
+        }
+        let concerned = sockets.values().flatten();
+        let wanted: HashSet<u64> =
+            concerned.flat_map(|socket| [Some(socket.inode), socket.peer]).flatten().collect();
+        let expected = machines.iter().filter_map(|machine| machine.process.as_ref());
+        let expected: Vec<(u32, &str)> = expected
+            .chain(vswitchd.process())
+            .map(|process| (process.pid, process.status.name.as_str()))
+            .collect();
+        Links { sockets, owners: owners::find(root, wanted, &expected) }
+    }
+
+    pub fn of(&self, socket: &Socket) -> Link {
+        let mut link = Link::default();
+        let Some((device, inode)) = socket.id else { return link };
+        for found in self.sockets.get(&cut(inode)).into_iter().flatten() {
+            // An overlay may report another device for its files than its sockets have.
+            let same_name =
+                found.path.as_deref().and_then(|path| path.file_name()) == socket.path.file_name();
+            if !same_name && found.file.is_none_or(|(of_socket, _)| of_socket != device) {
+                continue;
+            }
+            match (found.listening, found.peer) {
+                (true, _) => link.listener = Some(self.end(found.inode)),
+                (false, Some(peer)) => link.connections.push((self.end(found.inode), self.end(peer))),
+                (false, None) => {}
+            }
+        }
+        link
+    }
+
+    fn end(&self, inode: u64) -> End {
+        End { inode, owner: self.owners.get(&inode).cloned() }
+    }
+}
+
+/// What sock_diag tells of an inode.
+fn cut(inode: u64) -> u32 {
+    (inode & u64::from(u32::MAX)) as u32
+}

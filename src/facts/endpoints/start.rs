@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the node is like at this moment, as far as one VM's start depends on it: what the hook looks at, and `check` for
+//! every VM, which keeps what VMs have in common in [`Shared`].
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::access::{Acl, Node};
+use crate::facts::Known;
+use crate::facts::domains::{Domain, Endpoint, EndpointKind, MemoryBacking, NumaCell};
+use crate::facts::hugepages;
+use crate::facts::mounts;
+use crate::facts::ovsdb::{Join, Ovsdb, Question};
+use crate::facts::paths::{PathFact, chain_of, read_node};
+use crate::facts::processes;
+use crate::facts::sockets::{self, Liveness};
+use crate::facts::vswitchd::Vswitchd;
+use crate::paths;
+use crate::root::{Handle, Kind, Reached, Root};
+
+/// A dataplane younger than this may still be making its sockets.
+const YOUNG: Duration = Duration::from_secs(30);
+
+/// A directory that sockets of the VM are in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// As written.
+    pub path: PathBuf,
+    /// What is there.
+    pub fact: Known<PathFact>,
+    /// What new entries get.
+    pub default_acl: Option<Acl>,
+}
+
+/// A socket of the VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    /// What it is for.
+    pub endpoint: Endpoint,
+    /// Its path as written.
+    pub path: PathBuf,
+    /// The number of its directory.
+    pub directory: usize,
+    /// What is there.
+    pub node: Option<Node>,
+    /// Its device and inode.
+    pub id: Option<(u64, u64)>,
+    /// Who is behind it.
+    pub liveness: Liveness,
+}
+
+/// Huge pages that the VM needs from the same places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// Their size in bytes.
+    pub page_size: u64,
+    /// How many.
+    pub pages: u64,
+    /// The only NUMA nodes they may come from; empty: any.
+    pub nodes: Vec<u32>,
+    /// A hugetlbfs of that size is mounted.
+    pub mounted: bool,
+    /// What there is; `None`: this kernel has no such pages.
+    pub pool: Option<hugepages::Pool>,
+}
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The other end, where a switch is asked for one.
+    pub switch: Known<Join>,
+    /// A switch is asked at all: some endpoint is a network card with a path.
+    pub asks_switch: bool,
+    /// The switch's daemon.
+    pub vswitchd: Vswitchd,
+    /// Directories of the sockets.
+    pub directories: Vec<Directory>,
+    /// The sockets, in the order of the VM's endpoints.
+    pub sockets: Vec<Socket>,
+    /// Huge pages.
+    pub memory: Known<Vec<Need>>,
+}
+
+impl Facts {
+    /// Looks. `known` is what is known of the switch already; it gets at most half of the time that is left to answer.
+    pub fn look(root: &Root, domain: &Domain, known: Option<Known<Join>>, deadline: Instant) -> Facts {
+        let asked: Vec<&Path> = switch_paths(domain).collect();
+        let asks_switch = !asked.is_empty();
+        let limit = deadline.saturating_duration_since(Instant::now()) / 2;
+        // The database works on its answer while we look at the rest.
+        let question = (known.is_none() && asks_switch).then(|| ask(root, &asked, limit));
+        let vswitchd =
+            if asks_switch { Vswitchd::read(root) } else { Vswitchd::Unknown("not asked for".to_string()) };
+        let mut shared = Shared::default();
+        let (directories, sockets) = shared.places(root, &domain.endpoints);
+        let memory = Known::from(shared.needs(root, &domain.memory));
+        let answer = question.map(|question| Known::from(question.and_then(Question::answer)));
+        let nothing = || Known::Unknown("not asked for".to_string());
+        let switch = known.or(answer).unwrap_or_else(nothing);
+        Facts { switch, asks_switch, vswitchd, directories, sockets, memory }
+    }
+
+    /// The same with the file tree read anew, after something was mended in it.
+    pub fn look_again(self, root: &Root, domain: &Domain) -> Facts {
+        let (directories, sockets) = Shared::default().places(root, &domain.endpoints);
+        Facts { directories, sockets, ..self }
+    }
+
+    /// Before anything was looked at.
+    pub fn unknown_yet() -> Facts {
+        let unread = "not asked for".to_string();
+        Facts {
+            switch: Known::Unknown(unread.clone()),
+            asks_switch: false,
+            vswitchd: Vswitchd::Unknown(unread),
+            directories: Vec::new(),
+            sockets: Vec::new(),
+            memory: Known::Known(Vec::new()),
+        }
+    }
+
+    /// What could not be read, in a line each.
+    pub fn unknown(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let (Known::Unknown(why), true) = (&self.switch, self.asks_switch) {
+            lines.push(why.clone());
+        }
+        if let (Vswitchd::Unknown(why), true) = (&self.vswitchd, self.asks_switch) {
+            lines.push(why.clone());
+        }
+        let directories = self.directories.iter().filter_map(|directory| match &directory.fact {
+            Known::Unknown(why) => Some(why.clone()),
+            Known::Known(_) => None,
+        });
+        lines.extend(directories);
+        if let Known::Unknown(why) = &self.memory {
+            lines.push(why.clone());
+        }
+        lines
+    }
+
+    /// Is the dataplane just coming up, so that what is missing may be there in a moment?
+    pub fn is_starting(&self) -> bool {
+        if !self.asks_switch {
+            return false;
+        }
+        let tried = |join: &Join| join.ports.iter().all(|port| port.ofport.is_some());
+        let all_tried = self.switch.known().is_none_or(tried);
+        match &self.vswitchd {
+            Vswitchd::NotRunning => true,
+            Vswitchd::Running(Some(process)) => is_young(process.started.since_boot) || !all_tried,
+            Vswitchd::Running(None) | Vswitchd::Unknown(_) => !all_tried,
+        }
+    }
+}
+
+/// Endpoints whose other end is a switch's port.
+pub fn is_network_card(endpoint: &Endpoint) -> bool {
+    matches!(endpoint.device, EndpointKind::Interface | EndpointKind::CommandLine)
+}
+
+fn is_young(since_boot: u64) -> bool {
+    processes::since_boot().is_ok_and(|now| Duration::from_nanos(now.saturating_sub(since_boot)) < YOUNG)
+}
+
+fn ask<'a>(root: &Root, paths: &[&'a Path], limit: Duration) -> Result<Question<'a>> {
+    Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), limit)?.ask(paths)
+}
+
+/// Where the domain's network cards have their sockets.
+pub fn switch_paths(domain: &Domain) -> impl Iterator<Item = &Path> {
+    let cards = domain.endpoints.iter().filter(|endpoint| is_network_card(endpoint));
+    cards.filter_map(|endpoint| endpoint.path.as_deref())
+}
+
+/// A directory as it was read, and held.
+type Held = (Directory, Option<Handle>);
+/// Pages of a size, from these NUMA nodes.
+type Origin = (u64, Vec<u32>);
+
+/// What is read once, however many VMs and sockets there are.
+#[derive(Debug, Default)]
+pub struct Shared {
+    directories: HashMap<PathBuf, Held>,
+    pages: Option<Pages>,
+    pools: HashMap<Origin, Option<hugepages::Pool>>,
+}
+
+#[derive(Debug)]
+struct Pages {
+    default: Option<u64>,
+    mounted: Vec<u64>,
+}
+
+impl Shared {
+    /// The sockets of these endpoints and the directories they are in.
+    pub fn places(&mut self, root: &Root, endpoints: &[Endpoint]) -> (Vec<Directory>, Vec<Socket>) {
+        let mut directories: Vec<Directory> = Vec::new();
+        let mut found = Vec::new();
+        for endpoint in endpoints {
+            let Some(path) = endpoint.path.clone() else { continue };
+            let (directory, handle) = self.directory(root, path.parent().unwrap_or(Path::new("/")));
+            let known = directories.iter().position(|other| other.path == directory.path);
+            let number = known.unwrap_or(directories.len());
+            if known.is_none() {
+                directories.push(directory.clone());
+            }
+            found.push(read_socket(handle.as_ref(), endpoint.clone(), path, number));
+        }
+        (directories, found)
+    }
+
+    fn directory(&mut self, root: &Root, path: &Path) -> &Held {
+        self.directories.entry(path.to_path_buf()).or_insert_with(|| read_directory(root, path.to_path_buf()))
+    }
+
+    /// Which huge pages a VM needs, cell by cell, those from the same places together.
+    pub fn needs(&mut self, root: &Root, memory: &MemoryBacking) -> Result<Vec<Need>> {
+        if !memory.hugepages {
+            return Ok(Vec::new());
+        }
+        let default = self.pages(root)?.default;
+        let mut needs = Vec::new();
+        for ((page_size, nodes), pages) in wanted(memory, default)? {
+            let mounted = self.pages(root)?.mounted.contains(&page_size);
+            let pool = self.pool(root, page_size, &nodes)?;
+            needs.push(Need { page_size, pages, nodes, mounted, pool });
+        }
+        needs.sort_by(|a, b| (a.page_size, &a.nodes).cmp(&(b.page_size, &b.nodes)));
+        Ok(needs)
+    }
+
+    fn pages(&mut self, root: &Root) -> Result<&Pages> {
+        let pages = match self.pages.take() {
+            Some(pages) => pages,
+            None => Pages::read(root)?,
+        };
+        Ok(self.pages.insert(pages))
+    }
+
+    fn pool(&mut self, root: &Root, page_size: u64, nodes: &[u32]) -> Result<Option<hugepages::Pool>> {
+        let origin = (page_size, nodes.to_vec());
+        if let Some(known) = self.pools.get(&origin) {
+            return Ok(known.clone());
+        }
+        let pool = hugepages::pool(root, page_size, nodes)?;
+        self.pools.insert(origin, pool.clone());
+        Ok(pool)
+    }
+}
+
+impl Pages {
+    fn read(root: &Root) -> Result<Pages> {
+        let default = mounts::read_default_page_size(root)?;
+        let mounted = mounts::hugetlb_of(root, default)?;
+        let writable = mounted.iter().filter(|mount| !mount.read_only).map(|mount| mount.page_size);
+        Ok(Pages { default, mounted: writable.collect() })
+    }
+}
+
+fn read_directory(root: &Root, path: PathBuf) -> Held {
+    let reached = root.reach(&path);
+    let fact =
+        reached.as_ref().map_err(|error| anyhow!("{error:#}")).and_then(|reached| chain_of(reached, &path));
+    let fact = Known::from(fact);
+    let found = reached.ok().and_then(Reached::end);
+    let handle = found.filter(|handle| handle.kind() == Kind::Directory);
+    let default_acl = handle.as_ref().and_then(|handle| Acl::parse(&handle.xattr(Acl::DEFAULT).ok()??).ok());
+    (Directory { path, fact, default_acl }, handle)
+}
+
+fn read_socket(directory: Option<&Handle>, endpoint: Endpoint, path: PathBuf, number: usize) -> Socket {
+    let mut socket =
+        Socket { endpoint, path, directory: number, node: None, id: None, liveness: Liveness::Missing };
+    let (Some(directory), Some(name)) = (directory, socket.path.file_name()) else { return socket };
+    match directory.entry(name) {
+        Ok(Some(entry)) => {
+            // Whoever may write the directory chooses where a link leads: it is not followed, and nothing is said of it.
+            socket.liveness = match entry.kind() {
+                Kind::Symlink => Liveness::Unknown("a symlink".to_string()),
+                _ => sockets::liveness_of(&entry),
+            };
+            socket.id = Some(entry.id());
+            socket.node = read_node(&entry).ok();
+        }
+        Ok(None) => {}
+        Err(error) => socket.liveness = Liveness::Unknown(format!("{error:#}")),
+    }
+    socket
+}
+
+/// How many pages of which size, and from where.
+fn wanted(memory: &MemoryBacking, default: Option<u64>) -> Result<HashMap<Origin, u64>> {
+    let mut wanted: HashMap<Origin, u64> = HashMap::new();
+    for (cell, size, host_nodes) in cells(memory) {
+        let holds = |set: &str| hugepages::parse_set(set).is_some_and(|set| set.contains(&cell));
+        let of_cell = memory.pages.iter().find(|page| page.cells.as_deref().is_some_and(holds));
+        let for_all = memory.pages.iter().find(|page| page.cells.is_none());
+        // Sizes are named for other cells only: this one is on ordinary pages.
+        let Some(page_size) =
+            of_cell.or(for_all).map(|page| page.size).or(default.filter(|_| memory.pages.is_empty()))
+        else {
+            continue;
+        };
+        let page_size = Some(page_size).filter(|size| *size > 0).context("a page size of 0")?;
+        *wanted.entry((page_size, host_nodes)).or_default() += size.div_ceil(page_size);
+    }
+    Ok(wanted)
+}
+
+/// Each cell's number, size, and the NUMA nodes that its memory must come from.
+fn cells(memory: &MemoryBacking) -> Vec<(u32, u64, Vec<u32>)> {
+    let strict = |placement: Option<&str>| matches!(placement, None | Some("strict"));
+    let nodes = |own: Option<&str>, own_placement: Option<&str>| {
+        let placement = own_placement.or(memory.placement.as_deref());
+        let set = own.or(memory.host_nodes.as_deref()).filter(|_| strict(placement));
+        set.and_then(hugepages::parse_set).unwrap_or_default()
+    };
+    if memory.cells.is_empty() {
+        return vec![(0, memory.size, nodes(None, None))];
+    }
+    let cell =
+        |cell: &NumaCell| (cell.id, cell.size, nodes(cell.host_nodes.as_deref(), cell.placement.as_deref()));
+    memory.cells.iter().map(cell).collect()
+}

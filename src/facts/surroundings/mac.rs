@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Security modules, as far as `/sys` and extended attributes tell: no policy is asked.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::root::{Handle, Root};
+
+const ENFORCE: &str = "/sys/fs/selinux/enforce";
+/// "current pending", each 0 or 1 (security/selinux/selinuxfs.c).
+const HOOK_BOOLEAN: &str = "/sys/fs/selinux/booleans/virt_hooks_unconfined";
+const LABEL: &str = "security.selinux";
+const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
+/// A link here keeps a profile from being loaded (apparmor's aa-disable(8)).
+const DISABLED: &str = "/etc/apparmor.d/disable";
+/// Profiles that libvirt's packages bring.
+const LIBVIRT_PROFILES: [&str; 4] =
+    ["usr.sbin.libvirtd", "usr.sbin.virtqemud", "usr.lib.libvirt.virt-aa-helper", "libvirtd"];
+
+/// SELinux on this node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SeLinux {
+    /// It refuses, and does not only log.
+    pub enforcing: bool,
+    /// `virt_hooks_unconfined`, where the policy has it (Fedora 40, EL 10).
+    pub hooks_unconfined: Option<bool>,
+    /// The type in the socket directory's label.
+    pub socket_directory_type: Option<String>,
+}
+
+pub(super) fn selinux(root: &Root, directory: Option<&Handle>) -> Result<Option<SeLinux>> {
+    let Some(enforce) = root.read_text(Path::new(ENFORCE))? else { return Ok(None) };
+    let boolean = root.read_text(Path::new(HOOK_BOOLEAN))?;
+    let label = directory.map(|found| found.xattr(LABEL)).transpose()?.flatten();
+    Ok(Some(SeLinux {
+        enforcing: enforce.trim() == "1",
+        hooks_unconfined: boolean.map(|text| text.starts_with('1')),
+        socket_directory_type: label.and_then(|label| parse_label_type(&label)),
+    }))
+}
+
+/// The type in `user:role:type:level`, which may end with a NUL.
+pub fn parse_label_type(label: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(label.strip_suffix(b"\0").unwrap_or(label)).ok()?;
+    text.split(':').nth(2).filter(|word| !word.is_empty()).map(str::to_string)
+}
+
+pub(super) fn apparmor_disabled(root: &Root) -> Result<Vec<String>> {
+    let enabled = root.read_text(Path::new(APPARMOR))?.is_some_and(|text| text.trim() == "Y");
+    if !enabled {
+        return Ok(Vec::new());
+    }
+    let names = root.list(Path::new(DISABLED))?.into_iter().filter_map(|name| name.into_string().ok());
+    Ok(names.filter(|name| LIBVIRT_PROFILES.contains(&name.as_str())).collect())
+}

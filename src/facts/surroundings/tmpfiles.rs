@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//! tmpfiles.d(5): who else sets owner and mode of a path at boot.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::accord::Accord;
+use crate::accord::item::{Item, Subject};
+use crate::paths;
+use crate::root::Root;
+
+/// A file in an earlier one of these hides its namesake in a later one.
+const DIRECTORIES: [&str; 3] = ["/etc/tmpfiles.d", "/run/tmpfiles.d", "/usr/lib/tmpfiles.d"];
+/// Types that make a directory or adjust one (`z`, `Z`: no more than that).
+const KINDS: [char; 6] = ['d', 'D', 'v', 'e', 'z', 'Z'];
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TmpfilesLine {
+    /// The file it stands in.
+    pub file: PathBuf,
+    /// The path it is about.
+    pub path: PathBuf,
+    /// The mode it sets, if it does.
+    pub mode: Option<u32>,
+    /// User as written.
+    pub user: Option<String>,
+    /// Group as written.
+    pub group: Option<String>,
+}
+
+pub(super) fn read(root: &Root, accord: &Accord) -> Result<Vec<TmpfilesLine>> {
+    let ours = Path::new(paths::TMPFILES).file_name();
+    let mut files: BTreeMap<_, PathBuf> = BTreeMap::new();
+    for directory in DIRECTORIES.map(Path::new) {
+        for name in root.list(directory)?.into_iter().filter(|name| Some(name.as_os_str()) != ours) {
+            if Path::new(&name).extension().is_some_and(|extension| extension == "conf") {
+                files.entry(name.clone()).or_insert_with(|| directory.join(&name));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for file in files.into_values() {
+        // What is no text, or a link that is not to be followed, is systemd's matter.
+        let Ok(Some(text)) = root.read_text(&file) else { continue };
+        let lines = parse_tmpfiles(&file, &text);
+        found.extend(lines.into_iter().filter(|line| concerns(accord, &line.path)));
+    }
+    Ok(found)
+}
+
+fn concerns(accord: &Accord, path: &Path) -> bool {
+    accord.items.iter().any(|item| match item {
+        Item::Owner(owner) => {
+            owner.path == path && matches!(owner.subject, Subject::SocketDirectory | Subject::Hugepages)
+        }
+        _ => false,
+    })
+}
+
+/// Lines that set owner or mode of a directory.
+pub fn parse_tmpfiles(file: &Path, text: &str) -> Vec<TmpfilesLine> {
+    let set = |word: Option<&str>| {
+        let word = word.filter(|word| *word != "-")?;
+        // ":" is for new entries only, "~" masks: neither takes a mode back from what is there.
+        (!word.starts_with([':', '~'])).then(|| word.to_string())
+    };
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        let kind = words.next()?;
+        if !kind.starts_with(KINDS) {
+            return None;
+        }
+        let path = words.next()?.trim_matches('"').trim_end_matches('/');
+        let path = path.strip_prefix("/var/run").map_or(path.to_string(), |rest| format!("/run{rest}"));
+        let mode = set(words.next()).and_then(|mode| u32::from_str_radix(&mode, 8).ok());
+        let (user, group) = (set(words.next()), set(words.next()));
+        Some(TmpfilesLine { file: file.to_path_buf(), path: PathBuf::from(path), mode, user, group })
+    };
+    text.lines().filter_map(line).collect()
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Commands that mend what keeps the two sides of a socket apart: each can be pasted into a shell as it is. `check` and the
+//! hook print the same ones.
+
+use std::path::Path;
+
+use crate::config::PortType;
+use crate::facts::domains::{Account, Domain, SocketMode};
+use crate::facts::ovsdb::VhostPort;
+use crate::shell::{is_plain, path as word, quote};
+
+/// How virsh finds the domain: by its name, or by its UUID where the name could be taken for something else.
+pub fn domain(domain: &Domain) -> String {
+    let plain = !domain.name.starts_with('-') && !domain.name.chars().any(char::is_control);
+    quote(domain.uuid.as_deref().filter(|_| !plain).unwrap_or(&domain.name))
+}
+
+/// A new start: the running QEMU keeps what it has.
+pub fn start_again(machine: &Domain) -> String {
+    let name = domain(machine);
+    format!("virsh destroy --graceful {name} && virsh start {name}")
+}
+
+/// How ovs-vsctl finds the interface.
+pub fn interface(port: &VhostPort) -> String {
+    if port.name.starts_with('-') { port.uuid.clone() } else { quote(&port.name) }
+}
+
+/// Columns of a port that meets QEMU, whose side is given, at this path.
+pub fn columns(mode: SocketMode, path: &Path) -> String {
+    match mode {
+        SocketMode::Client => "type=dpdkvhostuser".to_string(),
+        SocketMode::Server => {
+            let text = path.display().to_string();
+            let option = match is_plain(&text) {
+                true => format!("options:vhost-server-path={text}"),
+                false => quote(&format!("options:vhost-server-path={text:?}")),
+            };
+            format!("type=dpdkvhostuserclient {option}")
+        }
+    }
+}
+
+/// Makes the port over again; whatever else is set on it stays.
+pub fn remake(port: &VhostPort) -> String {
+    remake_interface(&interface(port), port.kind)
+}
+
+/// The same of an interface by its name as a word of the shell.
+pub fn remake_interface(name: &str, kind: PortType) -> String {
+    format!("ovs-vsctl set Interface {name} type=internal && ovs-vsctl set Interface {name} type={kind}")
+}
+
+/// The port as QEMU's side expects it.
+pub fn convert_port(name: &str, mode: SocketMode, path: &Path) -> String {
+    format!("ovs-vsctl set Interface {} {}", quote(name), columns(mode, path))
+}
+
+/// A port on the (first) bridge that can have one.
+pub fn add_port(name: &str, mode: SocketMode, path: &Path) -> String {
+    let (name, columns) = (quote(name), columns(mode, path));
+    let bridge = "\"$(ovs-vsctl --bare --columns=name find Bridge datapath_type=netdev | head -n 1)\"";
+    format!("ovs-vsctl add-port {bridge} {name} -- set Interface {name} {columns}")
+}
+
+/// The definition of the domain with these replacements; by hand where a path is none for sed.
+pub fn redefine(machine: &Domain, replacements: &[(String, String)]) -> String {
+    let name = domain(machine);
+    let safe = |text: &str| !text.contains(['#', '"', '\\', '&', '$', '`', '*', '[', '!', '\n']);
+    if !replacements.iter().all(|(from, to)| safe(from) && safe(to)) {
+        return format!("virsh edit {name}");
+    }
+    let script: Vec<String> =
+        replacements.iter().map(|(from, to)| format!("-e \"s#{from}#{to}#\"")).collect();
+    let define = format!(
+        "virsh dumpxml --inactive --security-info {name} | sed {} | virsh define /dev/stdin",
+        script.join(" ")
+    );
+    if machine.running { format!("{define} && {}", start_again(machine)) } else { define }
+}
+
+/// QEMU's side as the port has it.
+pub fn convert_domain(machine: &Domain, path: &Path, port: PortType, at: &Path) -> String {
+    let (from, to) = match port {
+        PortType::Dpdkvhostuserclient => ("client", "server"),
+        PortType::Dpdkvhostuser => ("server", "client"),
+    };
+    let side = |path: &Path, mode: &str| format!("path='{}' mode='{mode}'", path.display());
+    redefine(machine, &[(side(path, from), side(at, to))])
+}
+
+/// Another path for one of the domain's sockets.
+pub fn move_socket(machine: &Domain, path: &Path, to: &Path) -> String {
+    let at = |path: &Path| format!("path='{}'", path.display());
+    redefine(machine, &[(at(path), at(to))])
+}
+
+/// Memory that another process can map.
+pub fn share_memory(machine: &Domain) -> String {
+    let memory = &machine.memory;
+    let replace = |from: &str, to: &str| (from.to_string(), to.to_string());
+    let mut replacements = vec![
+        replace("memAccess='private'", "memAccess='shared'"),
+        replace("<access mode='private'/>", "<access mode='shared'/>"),
+    ];
+    if memory.access.is_none() {
+        let access = "<access mode='shared'/></memoryBacking>";
+        replacements.push(match memory.hugepages || memory.source.is_some() {
+            true => replace("</memoryBacking>", access),
+            false => replace("</memory>", &format!("</memory><memoryBacking><source type='memfd'/>{access}")),
+        });
+    }
+    redefine(machine, &replacements)
+}
+
+/// The domain's own label with the shared group in it.
+pub fn share_group(machine: &Domain, user: &Account, group: &Account, gid: u32) -> String {
+    let text = |account: &Account| match account {
+        Account::Id(number) => format!("+{number}"),
+        Account::Name(name) => name.clone(),
+    };
+    let label = |group: &str| format!("<label>{}:{group}</label>", text(user));
+    redefine(machine, &[(label(&text(group)), label(&format!("+{gid}")))])
+}
+
+/// Removes a socket file.
+pub fn remove(path: &Path) -> String {
+    format!("rm -f {}", word(path))
+}

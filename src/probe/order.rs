@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What parent and children say to each other, a line of JSON each.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Who;
+use crate::vhost_user::Failure;
+
+/// Whose part a child plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// ovs-vswitchd: the backend.
+    Dataplane,
+    /// QEMU: the frontend.
+    Qemu,
+}
+
+impl Side {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Dataplane => "the dataplane",
+            Side::Qemu => "QEMU",
+        }
+    }
+}
+
+/// The steps of a trial, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// A child takes its identity.
+    Become,
+    /// May the connecting side reach the sockets that ports have now? Asked of the kernel, without connecting.
+    LiveSocket,
+    /// The dataplane opens the directory of the hugepages, as DPDK does when it starts.
+    Hugepages,
+    /// One side makes a socket.
+    Bind,
+    /// The socket is given to QEMU's group, as the hook does.
+    Grant,
+    /// The other side connects.
+    Connect,
+    /// They agree on features.
+    Negotiate,
+    /// QEMU makes the guest's memory.
+    Memory,
+    /// The dataplane maps it.
+    Map,
+    /// A frame goes from the guest to the switch.
+    FrameOut,
+    /// And one back.
+    FrameBack,
+}
+
+impl Step {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Become => "become",
+            Step::LiveSocket => "live-socket",
+            Step::Hugepages => "hugepages",
+            Step::Bind => "bind",
+            Step::Grant => "grant",
+            Step::Connect => "connect",
+            Step::Negotiate => "negotiate",
+            Step::Memory => "memory",
+            Step::Map => "map",
+            Step::FrameOut => "frame-out",
+            Step::FrameBack => "frame-back",
+        }
+    }
+}
+
+/// What a child is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Order {
+    /// Become someone; the first order, and only that.
+    Become(Who),
+    /// Ask the kernel whether this may be written to, for a socket: connected to.
+    Reach(PathBuf),
+    /// Open a directory to read it.
+    OpenDirectory(PathBuf),
+    /// Make a socket.
+    Bind(PathBuf),
+    /// Connect to one.
+    Connect(PathBuf),
+    /// Take the connection of who connected.
+    Accept,
+    /// Be the switch's port until the guest hangs up; answer its frame with this one.
+    Serve(Vec<u8>),
+    /// Be the guest's network card.
+    Negotiate,
+    /// Make memory: of a huge page in this file, of ordinary ones without.
+    Memory(Option<(PathBuf, u64)>),
+    /// Pass it to the switch.
+    Share,
+    /// Send a frame.
+    Send(Vec<u8>),
+    /// Wait for one.
+    Receive,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// Done.
+    Done,
+    /// The switch and the guest agree on features.
+    Negotiated,
+    /// The switch mapped so many bytes.
+    Mapped(u64),
+    /// A frame came.
+    Frame(Vec<u8>),
+    /// It did not work.
+    Failed {
+        /// What was being done.
+        doing: String,
+        /// The kernel's number.
+        errno: Option<i32>,
+        /// In words.
+        text: String,
+    },
+}
+
+impl From<Failure> for Answer {
+    fn from(failure: Failure) -> Answer {
+        Answer::Failed { doing: failure.doing.to_string(), errno: failure.errno, text: failure.text }
+    }
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Both sides of every socket, in 100 columns: two lines an endpoint, and who the processes are.
+
+use std::collections::BTreeMap;
+
+use super::{Style, clean, colour};
+use crate::facts::domains::SocketMode;
+use crate::facts::endpoints::End;
+use crate::rules::endpoints::{ProcessRow, Row};
+
+/// No line is longer.
+pub const WIDTH: usize = 100;
+const VM: usize = 22;
+const PORT: usize = 15;
+const SIDE: usize = 7;
+const PEER: usize = 9;
+/// Of a socket's line.
+const OWNER: usize = 29;
+const LISTENER: usize = 22;
+const PATH: usize = WIDTH - 2 - OWNER - LISTENER - 4;
+
+/// The table.
+pub fn text(rows: &[Row]) -> String {
+    let mut text = line(["VM", "PORT", "OVS", "QEMU", "CONNECTED"], "VERDICT");
+    for row in rows {
+        let cells = cells(row);
+        text.push_str(&line(
+            cells.each_ref().map(String::as_str),
+            &colour(style(&row.verdict), &row.verdict),
+        ));
+        text.push_str(&colour(Style::Dim, &socket(row)));
+        text.push('\n');
+    }
+    text.push('\n');
+    text.push_str(&processes(rows));
+    text
+}
+
+fn line(cells: [&str; 5], verdict: &str) -> String {
+    let widths = [VM, PORT, SIDE, SIDE, PEER];
+    let mut line = String::new();
+    for (cell, width) in cells.into_iter().zip(widths) {
+        line.push_str(&format!("{:<width$}  ", shorten(cell, width)));
+    }
+    format!("{line}{verdict}\n")
+}
+
+fn style(verdict: &str) -> Style {
+    match verdict {
+        "ok" | "ready" => Style::Good,
+        "starting" | "unknown" | "port-without-vm" | "hugepages-not-enough" | "hugepages-not-on-node" => {
+            Style::Advice
+        }
+        _ => Style::Bad,
+    }
+}
+
+fn cells(row: &Row) -> [String; 5] {
+    let dash = || "-".to_string();
+    let kind = |kind: &str| match kind {
+        "dpdkvhostuserclient" => "client".to_string(),
+        "dpdkvhostuser" => "server".to_string(),
+        "" => "system".to_string(),
+        other => other.to_string(),
+    };
+    let mode = row.mode.map(|mode| match mode {
+        SocketMode::Server => "server",
+        SocketMode::Client => "client",
+    });
+    let connected = match (row.state, row.connected) {
+        (Some("off"), Some(false)) => "off",
+        (_, Some(true)) => "yes",
+        (_, Some(false)) => "no",
+        (_, None) => "unknown",
+    };
+    [
+        row.vm.clone().unwrap_or_else(dash),
+        row.port.as_ref().map_or_else(dash, |port| port.name.clone()),
+        row.port.as_ref().map_or_else(dash, |port| kind(&port.kind)),
+        mode.map_or_else(dash, str::to_string),
+        connected.to_string(),
+    ]
+}
+
+/// Path, owner and mode, and who listens.
+fn socket(row: &Row) -> String {
+    let path = row.path.as_ref().map_or("(libvirt's own)".to_string(), |path| path.display().to_string());
+    let owner = row.socket.as_ref().map_or("nothing there".to_string(), |socket| {
+        format!("{}:{} {}", socket.user, socket.group, socket.mode)
+    });
+    let listener = match &row.link.listener {
+        Some(End { owner: Some(owner), .. }) => format!("{}({})", owner.name, owner.pid),
+        Some(End { owner: None, .. }) => "someone listens".to_string(),
+        None => String::new(),
+    };
+    let (path, owner) = (shorten(&path, PATH), shorten(&owner, OWNER));
+    let line = format!("  {path:<PATH$}  {owner:<OWNER$}  {}", shorten(&listener, LISTENER));
+    line.trim_end().to_string()
+}
+
+/// Both ends of a long text count: the middle is left out.
+fn shorten(text: &str, width: usize) -> String {
+    let text = clean(&text.replace(['\n', '\t'], "?"));
+    let length = text.chars().count();
+    if length <= width {
+        return text;
+    }
+    let tail = width / 2;
+    let head: String = text.chars().take(width - tail - 1).collect();
+    let tail: String = text.chars().skip(length - tail).collect();
+    format!("{head}\u{2026}{tail}")
+}
+
+/// A line for each identity, however many VMs have it.
+fn processes(rows: &[Row]) -> String {
+    let mut seen: BTreeMap<String, Vec<&ProcessRow>> = BTreeMap::new();
+    for process in rows.iter().flat_map(|row| [&row.dataplane, &row.qemu]).flatten() {
+        let known = seen.entry(identity(process)).or_default();
+        if known.last().is_none_or(|last| last.pid != process.pid) {
+            known.push(process);
+        }
+    }
+    let mut text = match seen.is_empty() {
+        true => String::new(),
+        false => format!("{:<29}  RUNS AS, UMASK, GROUPS\n", "PROCESS"),
+    };
+    for (identity, mut processes) in seen {
+        processes.sort_by_key(|process| process.pid);
+        processes.dedup_by_key(|process| process.pid);
+        let Some(first) = processes.first() else { continue };
+        let who = match processes.len() {
+            1 => format!("{}({})", first.name, first.pid),
+            many => format!("{} ({many})", first.name),
+        };
+        text.push_str(&format!("{}\n", shorten(&format!("{:<29}  {identity}", shorten(&who, 29)), WIDTH)));
+    }
+    text
+}
+
+fn identity(process: &ProcessRow) -> String {
+    let groups = match process.group_names.is_empty() {
+        true => "-".to_string(),
+        false => process.group_names.join(","),
+    };
+    let umask = process.umask.as_deref().unwrap_or("unknown");
+    format!("{}:{}  {umask}  {groups}", process.user, process.group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_a_long_path_is_left_out() {
+        assert_eq!(shorten("/var/lib/vhost_sockets/vhu0123456789a", 20), "/var/lib/\u{2026}123456789a");
+        assert_eq!(shorten("short", 5), "short");
+        assert_eq!(shorten("a\nb\u{1b}", 20), "a?b\\u{1b}");
+    }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Metrics in Prometheus' text format (exposition formats, version 0.0.4), for node_exporter's textfile collector.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::rules::endpoints::Judged;
+use crate::rules::{Level, catalogue};
+
+/// Words for endpoints that nothing is wrong with: always there, so that no series comes and goes.
+const WORDS: [&str; 4] = ["ok", "ready", "starting", "unknown"];
+
+/// The metrics; without a verdict only that there is none.
+pub fn text(judged: Option<&Judged>) -> String {
+    let mut text = String::new();
+    if let Some(judged) = judged {
+        findings(&mut text, judged);
+        endpoints(&mut text, judged);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|now| now.as_secs()).unwrap_or_default();
+    let stamp = "vhost_accord_check_timestamp_seconds";
+    head(&mut text, stamp, "When the node was checked last.");
+    let _ = writeln!(text, "{stamp} {now}");
+    head(&mut text, "vhost_accord_check_success", "Whether the check could be carried out.");
+    let _ = writeln!(text, "vhost_accord_check_success {}", u8::from(judged.is_some()));
+    text
+}
+
+fn head(text: &mut String, name: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+}
+
+/// Every rule has its series, most of them 0.
+fn findings(text: &mut String, judged: &Judged) {
+    let mut counts: BTreeMap<(&str, Level), usize> =
+        catalogue().map(|rule| ((rule.id, rule.level), 0)).collect();
+    for finding in &judged.findings {
+        *counts.entry((finding.id, finding.level)).or_default() += 1;
+    }
+    head(text, "vhost_accord_findings", "What does not agree, by rule.");
+    for ((id, level), count) in counts {
+        let id = escape(id);
+        let _ = writeln!(text, "vhost_accord_findings{{id=\"{id}\",level=\"{}\"}} {count}", level.name());
+    }
+}
+
+fn endpoints(text: &mut String, judged: &Judged) {
+    let mut counts: BTreeMap<&str, usize> = WORDS.map(|word| (word, 0)).into();
+    for row in &judged.rows {
+        *counts.entry(&row.verdict).or_default() += 1;
+    }
+    head(text, "vhost_accord_endpoints", "vhost-user endpoints, by verdict.");
+    for (verdict, count) in counts {
+        let _ = writeln!(text, "vhost_accord_endpoints{{verdict=\"{}\"}} {count}", escape(verdict));
+    }
+}
+
+/// A label's value.
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_has_a_series_and_no_verdict_is_said() {
+        let text = super::text(Some(&Judged::default()));
+        for rule in catalogue() {
+            assert!(text.contains(&format!("{{id=\"{}\",", rule.id)), "{}", rule.id);
+        }
+        assert!(text.contains("vhost_accord_endpoints{verdict=\"ok\"} 0\n"));
+        assert!(text.ends_with("vhost_accord_check_success 1\n"));
+        let none = super::text(None);
+        assert!(none.ends_with("vhost_accord_check_success 0\n") && !none.contains("findings"));
+        assert_eq!(escape("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    }
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a running VM has lost, and who sits where it should not.
+
+use super::Trouble;
+use crate::config::{Family, PortType};
+use crate::facts::domains::SocketMode;
+use crate::facts::endpoints::start::Socket;
+use crate::facts::endpoints::{End, Endpoints, FreePort, Link, Machine};
+use crate::facts::sockets::Liveness;
+use crate::facts::vswitchd::Vswitchd;
+use crate::hook::Problem;
+use crate::mends;
+use crate::shell;
+
+/// QEMU and DPDK try each second: who is younger than this, in nanoseconds, may still be at it.
+const YOUNG: u64 = 5_000_000_000;
+
+/// Of what the hook would say before a start: what is a trouble for a VM that runs already.
+pub fn still_counts(problem: &Problem) -> bool {
+    let of_sockets = ["server-socket-missing", "server-socket-stale", "not-a-socket"];
+    problem.family == Family::Ports || problem.id == "memory-not-shared" || of_sockets.contains(&problem.id)
+}
+
+fn dataplane(endpoints: &Endpoints) -> Option<u32> {
+    endpoints.vswitchd.process().map(|process| process.pid)
+}
+
+/// None where nobody is seen to hold it: it may be in another pid namespace.
+fn pid(end: &End) -> Option<u32> {
+    end.owner.as_ref().map(|owner| owner.pid)
+}
+
+fn name(end: &End) -> String {
+    let owner = end.owner.as_ref();
+    owner.map_or("a process unseen".to_string(), |owner| format!("{} (pid {})", owner.name, owner.pid))
+}
+
+fn is_other(end: &End, expected: Option<u32>) -> bool {
+    expected.is_some() && pid(end).is_some() && pid(end) != expected
+}
+
+fn is_young(endpoints: &Endpoints, machine: &Machine) -> bool {
+    let started = [machine.process.as_ref(), endpoints.vswitchd.process()];
+    let young = |since: u64| endpoints.now.saturating_sub(since) < YOUNG;
+    started.into_iter().flatten().any(|process| young(process.started.since_boot))
+}
+
+/// The end that should be the dataplane's and the one that should be QEMU's.
+fn sides(mode: SocketMode, connection: &(End, End)) -> (&End, &End) {
+    match mode {
+        SocketMode::Server => (&connection.1, &connection.0),
+        SocketMode::Client => (&connection.0, &connection.1),
+    }
+}
+
+fn is_joined(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> bool {
+    let qemu = machine.process.as_ref().map(|process| process.pid);
+    link.connections.iter().any(|connection| {
+        let (switch, guest) = sides(socket.endpoint.mode, connection);
+        !is_other(switch, dataplane(endpoints)) && !is_other(guest, qemu)
+    })
+}
+
+/// Where nothing is wrong.
+pub fn word(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> &'static str {
+    if endpoints.peers.known().is_none() || machine.process.is_none() {
+        "unknown"
+    } else if is_joined(endpoints, machine, socket, link) {
+        "ok"
+    } else if is_young(endpoints, machine) {
+        "starting"
+    } else {
+        "unknown"
+    }
+}
+
+/// A port without a VM with which nothing is wrong: an application that is no VM has it, or nobody can tell.
+pub fn free_word(endpoints: &Endpoints, port: &FreePort) -> String {
+    let used = endpoints.peers.known().is_some() && !port.link.connections.is_empty();
+    if used { "ok".to_string() } else { "unknown".to_string() }
+}
+
+/// What the kernel says of this socket.
+pub fn trouble(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> Option<Trouble> {
+    endpoints.peers.known()?;
+    match (machine.domain.running, socket.endpoint.mode) {
+        (true, SocketMode::Server) => serving(endpoints, machine, socket, link),
+        (true, SocketMode::Client) => connecting(endpoints, machine, socket, link),
+        (false, SocketMode::Client) => foreign(endpoints, socket, link),
+        (false, SocketMode::Server) => None,
+    }
+}
+
+fn serving(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> Option<Trouble> {
+    let qemu = machine.process.as_ref()?.pid;
+    let again = mends::start_again(&machine.domain);
+    let Some(listener) = &link.listener else {
+        let gone = matches!(socket.liveness, Liveness::Missing | Liveness::Stale);
+        let seen =
+            if socket.liveness == Liveness::Missing { "there is nothing" } else { "nobody listens on it" };
+        let old = !is_young(endpoints, machine);
+        return (gone && old).then(|| Trouble::of("client-socket-gone", socket, seen, again));
+    };
+    if is_other(listener, Some(qemu)) {
+        let seen = format!("{} listens on it", name(listener));
+        let mend = format!("{} && {again}", mends::remove(&socket.path));
+        return Some(Trouble::of("listener-is-foreign", socket, seen, mend));
+    }
+    apart(endpoints, machine, socket, link, &again)
+}
+
+fn connecting(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> Option<Trouble> {
+    if let Some(trouble) = foreign(endpoints, socket, link) {
+        return Some(trouble);
+    }
+    let (qemu, switch) = (machine.process.as_ref()?, endpoints.vswitchd.process()?);
+    let again = mends::start_again(&machine.domain);
+    let joined = is_joined(endpoints, machine, socket, link);
+    let tries = socket.endpoint.reconnect.is_some_and(|seconds| seconds > 0);
+    if !joined && !tries && qemu.started.since_boot < switch.started.since_boot {
+        let seen = format!("ovs-vswitchd (pid {}) was started after QEMU (pid {})", switch.pid, qemu.pid);
+        return Some(Trouble::of("nic-dead-after-restart", socket, seen, again));
+    }
+    apart(endpoints, machine, socket, link, &again)
+}
+
+/// Everything is in its place, and nobody is connected.
+fn apart(
+    endpoints: &Endpoints,
+    machine: &Machine,
+    socket: &Socket,
+    link: &Link,
+    again: &str,
+) -> Option<Trouble> {
+    let running = matches!(endpoints.vswitchd, Vswitchd::Running(Some(_)));
+    if !running || is_joined(endpoints, machine, socket, link) || is_young(endpoints, machine) {
+        return None;
+    }
+    let others: Vec<String> = link.connections.iter().map(|connection| name(&connection.1)).collect();
+    let seen = match (others.first(), socket.endpoint.mode) {
+        (Some(other), _) => format!("{other} is connected instead"),
+        (None, SocketMode::Server) => "ovs-vswitchd is not connected".to_string(),
+        (None, SocketMode::Client) => "QEMU is not connected".to_string(),
+    };
+    let port = machine.start.switch.known().and_then(|join| {
+        join.ports.iter().find(|port| port.server_path.as_deref() == Some(socket.path.as_path()))
+    });
+    let mend = match (port, socket.endpoint.mode) {
+        (Some(port), SocketMode::Server) if others.is_empty() => mends::remake(port),
+        _ => again.to_string(),
+    };
+    Some(Trouble::of("not-connected", socket, seen, mend))
+}
+
+/// Another process than ovs-vswitchd serves what is to be its socket.
+fn foreign(endpoints: &Endpoints, socket: &Socket, link: &Link) -> Option<Trouble> {
+    let listener = link.listener.as_ref().filter(|end| is_other(end, dataplane(endpoints)))?;
+    let seen = format!("{} listens on it", name(listener));
+    let port = socket.path.file_name().and_then(|name| name.to_str()).map(shell::quote)?;
+    let again = mends::remake_interface(&port, PortType::Dpdkvhostuser);
+    let mend = format!("{} && {again}", mends::remove(&socket.path));
+    Some(Trouble::of("listener-is-foreign", socket, seen, mend))
+}
+
+/// The same of a port that no VM has. Where QEMU is to listen, nobody's QEMU is expected.
+pub fn foreign_at_port(endpoints: &Endpoints, port: &FreePort) -> Option<Trouble> {
+    match port.port.kind {
+        PortType::Dpdkvhostuser => foreign(endpoints, &port.socket, &port.link),
+        PortType::Dpdkvhostuserclient => None,
+    }
+}

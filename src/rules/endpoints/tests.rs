@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::config::PortType;
+use crate::facts::domains::{Endpoint, EndpointKind, SocketMode, parse_domain};
+use crate::facts::endpoints::start::Facts;
+use crate::facts::endpoints::{End, Owner};
+use crate::facts::ovsdb::VhostPort;
+use crate::facts::processes::{Ids, Process, Started, Status};
+use crate::facts::sockets::Liveness;
+
+const QEMU: u32 = 7;
+const SWITCH: u32 = 9;
+const STRANGER: u32 = 66;
+const MINUTE: u64 = 60_000_000_000;
+
+fn process(pid: u32, since_boot: u64) -> Process {
+    let ids = Ids { real: 0, effective: 0, saved: 0, fs: 0 };
+    Process {
+        pid,
+        status: Status {
+            name: "p".to_string(),
+            uid: ids,
+            gid: ids,
+            groups: Vec::new(),
+            umask: None,
+            cap_eff: 0,
+        },
+        started: Started { since_boot, at: 0 },
+        exe: None,
+        cmdline: Vec::new(),
+        same_mounts: None,
+    }
+}
+
+fn end(pid: u32) -> End {
+    End { inode: u64::from(pid), owner: Some(Owner { pid, name: format!("p{pid}") }) }
+}
+
+fn socket(mode: SocketMode) -> Socket {
+    let path = PathBuf::from("/s/vhu0");
+    let endpoint = Endpoint {
+        device: EndpointKind::Interface,
+        path: Some(path.clone()),
+        mode,
+        reconnect: None,
+        target: None,
+        mac: None,
+        alias: None,
+    };
+    Socket { endpoint, path, directory: 0, node: None, id: None, liveness: Liveness::Listening }
+}
+
+/// A VM that runs, connected as it should be; a test breaks one thing.
+struct Running {
+    endpoints: Endpoints,
+    machine: Machine,
+    socket: Socket,
+    link: Link,
+}
+
+fn running(mode: SocketMode) -> Running {
+    let mut domain = parse_domain("<domain><name>a b</name><uuid>u</uuid></domain>").unwrap();
+    domain.running = true;
+    let (listener, other) = if mode == SocketMode::Server { (QEMU, SWITCH) } else { (SWITCH, QEMU) };
+    let vswitchd = Vswitchd::Running(Some(Box::new(process(SWITCH, MINUTE))));
+    Running {
+        endpoints: Endpoints {
+            machines: Vec::new(),
+            free: Vec::new(),
+            switch: Known::Unknown(String::new()),
+            vswitchd,
+            peers: Known::Known(()),
+            unread: Vec::new(),
+            now: 10 * MINUTE,
+        },
+        machine: Machine {
+            domain,
+            process: Some(process(QEMU, 2 * MINUTE)),
+            start: Facts::unknown_yet(),
+            links: Vec::new(),
+        },
+        socket: socket(mode),
+        link: Link { listener: Some(end(listener)), connections: vec![(end(listener), end(other))] },
+    }
+}
+
+fn said(case: &Running) -> Option<&'static str> {
+    running::trouble(&case.endpoints, &case.machine, &case.socket, &case.link).map(|trouble| trouble.id)
+}
+
+fn broken(mode: SocketMode, change: impl FnOnce(&mut Running)) -> Option<&'static str> {
+    let mut case = running(mode);
+    change(&mut case);
+    said(&case)
+}
+
+#[test]
+fn a_connected_vm_is_not_accused() {
+    for mode in [SocketMode::Server, SocketMode::Client] {
+        let case = running(mode);
+        assert_eq!(said(&case), None);
+        assert_eq!(running::word(&case.endpoints, &case.machine, &case.socket, &case.link), "ok");
+    }
+}
+
+#[test]
+fn what_a_running_vm_lost_is_named() {
+    use SocketMode::{Client, Server};
+    assert_eq!(broken(Server, |case| case.link.connections.clear()), Some("not-connected"));
+    assert_eq!(broken(Client, |case| case.link.connections.clear()), Some("not-connected"));
+    let foreign = Some("listener-is-foreign");
+    assert_eq!(broken(Server, |case| case.link.listener = Some(end(STRANGER))), foreign);
+    assert_eq!(broken(Client, |case| case.link.listener = Some(end(STRANGER))), foreign);
+    let stolen = |case: &mut Running| case.link.connections = vec![(end(QEMU), end(STRANGER))];
+    assert_eq!(broken(Server, stolen), Some("not-connected"));
+    let gone = |liveness: Liveness| {
+        move |case: &mut Running| {
+            case.link = Link::default();
+            case.socket.liveness = liveness;
+        }
+    };
+    assert_eq!(broken(Server, gone(Liveness::Missing)), Some("client-socket-gone"));
+    assert_eq!(broken(Server, gone(Liveness::Stale)), Some("client-socket-gone"));
+}
+
+#[test]
+fn only_a_qemu_that_does_not_try_again_is_dead_after_a_restart() {
+    let restart = |case: &mut Running| {
+        case.link.connections.clear();
+        case.machine.process = Some(process(QEMU, 0));
+        case.endpoints.now = MINUTE + 1;
+    };
+    assert_eq!(broken(SocketMode::Client, restart), Some("nic-dead-after-restart"));
+    let tries = |case: &mut Running| {
+        restart(case);
+        case.socket.endpoint.reconnect = Some(1);
+    };
+    assert_eq!(broken(SocketMode::Client, tries), None, "the switch is young: it may still connect");
+    assert_eq!(broken(SocketMode::Server, restart), None);
+}
+
+#[test]
+fn what_is_not_known_accuses_nobody() {
+    let unseen = |case: &mut Running| {
+        case.link.connections.clear();
+        case.endpoints.peers = Known::Unknown("no sock_diag".to_string());
+    };
+    assert_eq!(broken(SocketMode::Server, unseen), None);
+    assert_eq!(broken(SocketMode::Server, |case| case.machine.process = None), None);
+    let elsewhere = |case: &mut Running| case.link.listener = Some(End { inode: 1, owner: None });
+    assert_eq!(broken(SocketMode::Client, elsewhere), None);
+    let young = |case: &mut Running| {
+        case.link.connections.clear();
+        case.endpoints.now = 2 * MINUTE + 1;
+    };
+    assert_eq!(broken(SocketMode::Server, young), None);
+}
+
+#[test]
+fn a_port_without_a_vm_is_a_leftover_unless_someone_uses_it() {
+    let port = VhostPort {
+        uuid: "u".to_string(),
+        bridge: None,
+        name: "vhu$(x)".to_string(),
+        kind: PortType::Dpdkvhostuserclient,
+        server_path: None,
+        socket: None,
+        connected: None,
+        ofport: None,
+        error: None,
+        admin_state: None,
+        link_state: None,
+    };
+    let mut free_port = FreePort { port, socket: socket(SocketMode::Server), link: Link::default() };
+    let endpoints = running(SocketMode::Server).endpoints;
+    let found = free(&endpoints, &free_port).unwrap();
+    assert_eq!(found.id, "port-without-vm");
+    assert_eq!(found.mend, "ovs-vsctl --if-exists del-port 'vhu$(x)'");
+    free_port.link.connections.push((end(STRANGER), end(SWITCH)));
+    assert_eq!(free(&endpoints, &free_port), None);
+}
+
+#[test]
+fn a_name_is_quoted_in_what_mends() {
+    let mut case = running(SocketMode::Server);
+    case.link.connections.clear();
+    let found = running::trouble(&case.endpoints, &case.machine, &case.socket, &case.link).unwrap();
+    assert_eq!(found.mend, "virsh destroy --graceful 'a b' && virsh start 'a b'");
+    case.machine.domain.name = "-x".to_string();
+    let found = running::trouble(&case.endpoints, &case.machine, &case.socket, &case.link).unwrap();
+    assert_eq!(found.mend, "virsh destroy --graceful u && virsh start u");
+}

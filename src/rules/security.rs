@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What security modules, qemu.conf's switches, ACLs and tmpfiles.d do to the accord; and the field's workarounds, which
+//! open more than they need to.
+
+use super::{Case, Evidence, Level, Rule};
+use crate::access::{Perm, Tag};
+use crate::accord::item::Item;
+use crate::config::PortType;
+use crate::edit::virconf::Value;
+use crate::facts::surroundings::TmpfilesLine;
+use crate::paths::QEMU_CONF;
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "selinux-label",
+        level: Level::Broken,
+        cause: "owner and mode agree, and SELinux refuses all the same: QEMU may not make a socket in this type",
+        check: selinux_label,
+    },
+    Rule {
+        id: "selinux-hook-confined",
+        level: Level::Advice,
+        cause: "with virt_hooks_unconfined off the hook runs in libvirt's domain and may not see what it checks",
+        check: selinux_hook,
+    },
+    Rule {
+        id: "apparmor-profile-disabled",
+        level: Level::Advice,
+        cause: "the workaround of old guides: no VM of this node is confined, and sockets do not need it",
+        check: apparmor_disabled,
+    },
+    Rule {
+        id: "qemu-runs-as-root",
+        level: Level::Advice,
+        cause: "the workaround of OVS's own manual: a guest that breaks out of QEMU is root on the node",
+        check: runs_as_root,
+    },
+    Rule {
+        id: "qemu-security-driver-off",
+        level: Level::Advice,
+        cause: "no VM of this node is confined; owner, mode and label of a socket can be agreed on without it",
+        check: security_driver,
+    },
+    Rule {
+        id: "qemu-dynamic-ownership-off",
+        level: Level::Advice,
+        cause: "libvirt gives QEMU neither its disks nor its memory's files: VMs fail with 'Permission denied' elsewhere",
+        check: dynamic_ownership,
+    },
+    Rule {
+        id: "qemu-capabilities-kept",
+        level: Level::Advice,
+        cause: "QEMU keeps root's capabilities where it runs as root: owner and mode keep a guest from nothing",
+        check: capabilities,
+    },
+    Rule {
+        id: "qemu-namespaces-off",
+        level: Level::Advice,
+        cause: "a workaround for containers: every QEMU sees all of the node's /dev",
+        check: namespaces,
+    },
+    Rule {
+        id: "socket-directory-default-acl",
+        level: Level::Broken,
+        cause: "a default ACL takes the umask's place: sockets come out without write for the group that shall connect",
+        check: default_acl,
+    },
+    Rule {
+        id: "tmpfiles-undoes",
+        level: Level::Broken,
+        cause: "systemd-tmpfiles gives it back at the next boot, or as soon as a package is installed",
+        check: tmpfiles,
+    },
+];
+
+/// Types that systems give what nobody made a rule for: QEMU's svirt_t may make no socket in any of them.
+const GENERIC_TYPES: [&str; 7] =
+    ["default_t", "unlabeled_t", "var_t", "var_lib_t", "var_run_t", "tmp_t", "openvswitch_var_run_t"];
+
+fn selinux_label(case: &Case<'_>) -> Vec<Evidence> {
+    let Some(selinux) = case.surroundings.selinux.as_ref().filter(|selinux| selinux.enforcing) else {
+        return Vec::new();
+    };
+    let kind = selinux.socket_directory_type.as_deref().unwrap_or_default();
+    if !GENERIC_TYPES.contains(&kind) || !case.accord.has(PortType::Dpdkvhostuserclient) {
+        return Vec::new();
+    }
+    let directory = case.accord.socket_directory.display().to_string();
+    let mend =
+        format!("semanage fcontext -a -t virt_cache_t '{directory}(/.*)?' && restorecon -R {directory}");
+    vec![Evidence::mended_by(directory, format!("its SELinux type is {kind}"), mend)]
+}
+
+fn selinux_hook(case: &Case<'_>) -> Vec<Evidence> {
+    let selinux = case.surroundings.selinux.as_ref().filter(|selinux| selinux.enforcing);
+    let confined = selinux.is_some_and(|selinux| selinux.hooks_unconfined == Some(false));
+    let evidence =
+        || Evidence::mended_by("virt_hooks_unconfined", "off", "setsebool -P virt_hooks_unconfined on");
+    confined.then(evidence).into_iter().collect()
+}
+
+fn apparmor_disabled(case: &Case<'_>) -> Vec<Evidence> {
+    let evidence = |name: &String| {
+        let mend = format!("rm /etc/apparmor.d/disable/{name} && apparmor_parser -r /etc/apparmor.d/{name}");
+        Evidence::mended_by(format!("/etc/apparmor.d/disable/{name}"), "the profile is switched off", mend)
+    };
+    case.surroundings.apparmor_disabled.iter().map(evidence).collect()
+}
+
+/// A finding about one line of qemu.conf.
+fn line(case: &Case<'_>, seen: impl Into<String>, key: &str) -> Vec<Evidence> {
+    let unit = case.profile.hypervisor.as_ref().map_or("libvirtd", |found| found.daemon_unit.as_str());
+    let mend = format!("take the line {key} out of {QEMU_CONF}, then systemctl restart {unit}");
+    vec![Evidence::mended_by(QEMU_CONF, seen, mend)]
+}
+
+/// Only the user: a group that is not the accord's is a finding of its own.
+fn runs_as_root(case: &Case<'_>) -> Vec<Evidence> {
+    let is_root = match case.surroundings.qemu_conf.get("user") {
+        Some(Value::Text(name)) => matches!(name.as_str(), "root" | "0" | "+0"),
+        Some(Value::Integer(number)) => *number == 0,
+        Some(Value::List(_)) | None => false,
+    };
+    if is_root { line(case, "user = \"root\"", "user") } else { Vec::new() }
+}
+
+fn security_driver(case: &Case<'_>) -> Vec<Evidence> {
+    let none = Value::Text("none".to_string());
+    match case.surroundings.qemu_conf.get("security_driver") {
+        Some(value) if *value == none => line(case, "security_driver = \"none\"", "security_driver"),
+        Some(Value::List(drivers)) if drivers.as_slice() == [none] => {
+            line(case, "security_driver = [ \"none\" ]", "security_driver")
+        }
+        Some(_) | None => Vec::new(),
+    }
+}
+
+/// A switch that is set to 0.
+fn switched_off(case: &Case<'_>, key: &str) -> Vec<Evidence> {
+    match case.surroundings.qemu_conf.get(key) {
+        Some(Value::Integer(0)) => line(case, format!("{key} = 0"), key),
+        Some(_) | None => Vec::new(),
+    }
+}
+
+fn dynamic_ownership(case: &Case<'_>) -> Vec<Evidence> {
+    switched_off(case, "dynamic_ownership")
+}
+
+fn capabilities(case: &Case<'_>) -> Vec<Evidence> {
+    switched_off(case, "clear_emulator_capabilities")
+}
+
+fn namespaces(case: &Case<'_>) -> Vec<Evidence> {
+    match case.surroundings.qemu_conf.get("namespaces") {
+        Some(Value::List(list)) if list.is_empty() => line(case, "namespaces = [ ]", "namespaces"),
+        Some(_) | None => Vec::new(),
+    }
+}
+
+fn default_acl(case: &Case<'_>) -> Vec<Evidence> {
+    let Some(acl) = case.surroundings.socket_directory_default_acl.as_ref() else { return Vec::new() };
+    let find = |tag: Tag| acl.entries().iter().find(|entry| entry.tag == tag);
+    let limits = [Tag::OwningGroup, Tag::Mask].into_iter().filter_map(find);
+    let gid = case.accord.group.gid;
+    // An entry of its own for the shared group is as good as the owning group's, if the mask lets it.
+    let named = find(Tag::Group(gid)).is_some_and(|entry| entry.perm.contains(Perm::WRITE));
+    let refuses = limits
+        .filter(|entry| !entry.perm.contains(Perm::WRITE))
+        .find(|entry| !(named && entry.tag == Tag::OwningGroup));
+    let Some(entry) = refuses.filter(|_| case.accord.has(PortType::Dpdkvhostuserclient)) else {
+        return Vec::new();
+    };
+    let directory = case.accord.socket_directory.display().to_string();
+    let mend = format!("setfacl -k {directory}");
+    vec![Evidence::mended_by(directory, format!("its default ACL has {}", entry.text(case.names)), mend)]
+}
+
+fn tmpfiles(case: &Case<'_>) -> Vec<Evidence> {
+    let differs = |line: &&TmpfilesLine| {
+        let mut owners = case.accord.items.iter().filter_map(|item| match item {
+            Item::Owner(owner) if owner.path == line.path => Some(owner),
+            _ => None,
+        });
+        owners.any(|owner| {
+            let mode = line.mode.zip(owner.mode).is_some_and(|(theirs, ours)| theirs != ours);
+            let group =
+                line.group.as_deref().zip(owner.gid).is_some_and(|(theirs, gid)| {
+                    theirs != case.accord.group.name && theirs != gid.to_string()
+                });
+            mode || group
+        })
+    };
+    let evidence = |line: &TmpfilesLine| {
+        let dash = || "-".to_string();
+        let mode = line.mode.map_or_else(dash, |mode| format!("{mode:04o}"));
+        let (user, group) = (line.user.clone().unwrap_or_else(dash), line.group.clone().unwrap_or_else(dash));
+        let seen = format!("sets {} to {user}:{group} {mode} at boot", line.path.display());
+        let name = line.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mend = format!("hide it with an edited copy in /etc/tmpfiles.d/{name}, without this line");
+        Evidence::mended_by(line.file.display().to_string(), seen, mend)
+    };
+    case.surroundings.tmpfiles.iter().filter(differs).map(evidence).collect()
+}

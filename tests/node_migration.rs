@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Live migration between two real nodes, with the hook on both. A program of its own: it takes all the hugepages there
+//! are, so nothing else of the nodes' tests may run beside it.
+
+#![allow(clippy::unwrap_used, dead_code, unused_imports, unused_macros)]
+
+#[path = "node/steps.rs"]
+mod steps;
+#[path = "node/support.rs"]
+mod support;
+
+use std::process::Command;
+
+use steps::{BOTH, PATIENT, foreign_hooks, hook_calls};
+use support::{Node, on_nodes};
+
+on_nodes!(bookworm = "bookworm": a_vm_migrates_there_and_back_or_stays);
+
+/// A bridge of the host.
+struct Bridge(String);
+
+impl Bridge {
+    fn new() -> Bridge {
+        let name = format!("va-mig{}", std::process::id() % 100_000);
+        ip(&["link", "add", &name, "type", "bridge"]);
+        ip(&["link", "set", &name, "up"]);
+        Bridge(name)
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["link", "del", &self.0]).status();
+    }
+}
+
+fn ip(words: &[&str]) {
+    assert!(Command::new("ip").args(words).status().unwrap().success(), "ip {words:?}");
+}
+
+fn address(number: u8) -> String {
+    format!("10.250.77.{number}")
+}
+
+/// A node with the accord, foreign hooks beside ours, and a libvirt that takes migrations. The same hardware's number on
+/// both would be "the same host" to libvirt.
+fn node(kind: &'static str, bridge: &Bridge, number: u8) -> Node {
+    let node = Node::up_with(kind, &["--bridge", &bridge.0]);
+    node.sh(&format!("ip addr add {}/24 dev host0; ip link set host0 up", address(number)));
+    foreign_hooks(&node);
+    node.configure(&format!("{BOTH}{PATIENT}"));
+    node.apply("--restart");
+    node.sh(&format!(
+        "printf 'auth_tcp = \"none\"\\nhost_uuid = \"11111111-2222-4333-8444-55555555555{number}\"\\n' >> /etc/libvirt/libvirtd.conf; \
+         systemctl stop libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket; \
+         systemctl start libvirtd.socket libvirtd-tcp.socket; virsh list; : > /run/calls"
+    ));
+    node
+}
+
+fn migrate(from: &Node, to: u8) -> support::Output {
+    let address = address(to);
+    from.try_sh(&format!(
+        "timeout 90 virsh migrate --live --persistent --undefinesource vms qemu+tcp://{address}/system tcp://{address}"
+    ))
+}
+
+fn runs(node: &Node) -> bool {
+    node.try_sh("virsh domstate vms").stdout.trim() == "running"
+}
+
+fn seen(node: &Node, expected: &[&str], when: &str) {
+    let expected: Vec<String> = expected.iter().map(|call| format!("vms {call}")).collect();
+    assert_eq!(hook_calls(node), expected, "{when}: {}", node.sh("journalctl -t vhost-accord -o cat -n 12"));
+}
+
+const INCOMING: [&str; 4] = ["migrate begin", "prepare begin", "start begin", "started begin"];
+const GONE: [&str; 2] = ["stopped end", "release end"];
+
+fn a_vm_migrates_there_and_back_or_stays(kind: &'static str) {
+    let bridge = Bridge::new();
+    let (one, two) = (node(kind, &bridge, 1), node(kind, &bridge, 2));
+    two.sh("virsh undefine vms");
+    one.wait_for("the other node", &format!("timeout 5 virsh -c qemu+tcp://{}/system version", address(2)));
+    one.start("vms", true);
+    seen(&one, &INCOMING[1..], "the start");
+
+    let moved = migrate(&one, 2);
+    assert_eq!(moved.code, 0, "there: {moved}");
+    assert!(runs(&two) && !runs(&one), "it was to run at the target");
+    seen(&two, &INCOMING, "target");
+    seen(&one, &GONE, "source");
+    one.sh("journalctl MESSAGE_ID=747b695752f84cd2ab7d5ff957830150 VA_DOMAIN=vms -o cat | grep -q 'vms: released'");
+    two.agrees("with the VM that came");
+    two.sh("test -S /var/lib/vhost_sockets/vhus0");
+
+    let moved = migrate(&two, 1);
+    assert_eq!(moved.code, 0, "back: {moved}");
+    assert!(runs(&one) && !runs(&two), "it was to come back");
+    seen(&one, &INCOMING, "target again");
+    seen(&two, &GONE, "source again");
+
+    // The target has no port for it: refused at once, and the VM stays where it is.
+    let stays = |when: &str, target: &[&str]| {
+        let refused = migrate(&one, 2);
+        assert_ne!(refused.code, 0, "{when}: {refused}");
+        assert!(refused.stderr.contains("vhost-accord: port-missing: "), "{when}: {refused}");
+        assert!(runs(&one) && !runs(&two), "{when}: it was to stay");
+        seen(&two, target, when);
+        seen(&one, &[], when);
+    };
+    let gone = "ovs-vsctl --if-exists del-port vhus0";
+    let there = "ovs-vsctl --may-exist add-port br-int vhus0 -- set Interface vhus0 type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhus0";
+    two.sh(gone);
+    stays("refused at migrate", &INCOMING[..1]);
+    // It goes away behind the first check.
+    two.sh(&format!(
+        "{there}; cp /etc/libvirt/hooks/qemu.d/60-other /etc/libvirt/hooks/qemu.d/60-kept; mv /etc/libvirt/hooks/qemu.d/60-kept /root/; \
+         printf '[ \"$2\" != migrate ] || {gone}\\n' >> /etc/libvirt/hooks/qemu.d/60-other"
+    ));
+    stays("refused at prepare", &["migrate begin", "prepare begin", "stopped end", "release end"]);
+    two.sh(&format!("cp -p /root/60-kept /etc/libvirt/hooks/qemu.d/60-other; {there}"));
+    let moved = migrate(&one, 2);
+    assert_eq!(moved.code, 0, "after all: {moved}");
+}

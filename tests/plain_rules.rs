@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every rule of `check` on a node that breaks it and on one that does not: the sound node has no finding, and each
+//! breakage is named by its own id and accuses nothing else.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "rules/endpoints.rs"]
+mod endpoints;
+#[path = "rules/node.rs"]
+mod node;
+#[path = "rules/pair.rs"]
+mod pair;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use node::{CLIENT_PORT, Node, SERVER_PORT, file, present};
+use vhost_accord::access::{Acl, AclEntry, Perm, Tag};
+use vhost_accord::accord::Item;
+use vhost_accord::config::PortType;
+use vhost_accord::edit::virconf::Value;
+use vhost_accord::facts::sockets::Liveness;
+use vhost_accord::facts::state::State;
+use vhost_accord::facts::surroundings::{SeLinux, parse_tmpfiles};
+use vhost_accord::profile::{MainHook, QemuConf};
+use vhost_accord::root::Kind;
+use vhost_accord::rules;
+
+type Breakage = (&'static str, fn(&mut Node));
+
+/// Families whose rules have such tests elsewhere, and where.
+const ELSEWHERE: [(&str, &str); 1] = [("endpoints", "tests/rules/endpoints.rs")];
+
+const SOCKETS: &str = "/var/lib/vhost_sockets";
+
+const BREAKAGES: &[Breakage] = &[
+    ("no-dataplane", |node| node.profile.dataplane = None),
+    ("no-libvirt", |node| node.profile.hypervisor = None),
+    ("account-missing", |node| match node.observed(|item| matches!(item, Item::Member(_))) {
+        State::Account { number, .. } => *number = None,
+        other => panic!("{other:?}"),
+    }),
+    ("group-renumbered", |node| match node.observed(|item| matches!(item, Item::Renumber(_))) {
+        State::Number { gid, .. } => *gid = Some(995),
+        other => panic!("{other:?}"),
+    }),
+    ("group-not-the-contract", |node| node.accord.group.contract = Some(1)),
+    ("group-sources-disagree", |node| {
+        let source = |name: &str, gid| vhost_accord::facts::accounts::Source { name: name.to_string(), gid };
+        node.profile.accounts.sources = vec![source("files", 42477), source("altfiles", 800)];
+    }),
+    ("socket-directory-missing", |node| {
+        let at =
+            |item: &Item| matches!(item, Item::Owner(owner) if owner.path == std::path::Path::new(SOCKETS));
+        *node.observed(at) = State::Owner { found: None };
+    }),
+    ("socket-directory-owner", |node| node.owner(SOCKETS).gid = 0),
+    ("socket-directory-mode", |node| node.owner(SOCKETS).mode = 0o755),
+    ("hugepages-owner", |node| hugepages(node, 0, 0o775)),
+    ("hugepages-mode", |node| hugepages(node, 42477, 0o700)),
+    ("run-directory-owner", |node| node.owner("/run/openvswitch").uid = 0),
+    ("dataplane-state-owner", |node| node.owner("/var/lib/openvswitch").uid = 0),
+    ("file-missing", |node| *node.file("ovs-vswitchd.service.d/50-vhost-accord.conf") = None),
+    ("file-differs", |node| {
+        *node.file("ovs-vswitchd.service.d/50-vhost-accord.conf") = Some(file("[Service]\n"));
+    }),
+    ("daemon-reload-missing", |node| unit(node).need_daemon_reload = true),
+    ("drop-in-without-effect", |node| unit(node).exec_start_post.clear()),
+    ("unit-masked", |node| unit(node).load_state = "masked".to_string()),
+    ("rotated-logs-owner", |node| {
+        *node.observed(|item| matches!(item, Item::LogOwner(_))) =
+            State::File { found: Some(file("x {\n create 640 root adm\n}\n")) };
+    }),
+    ("packaged-file-patched", |node| {
+        *node.observed(|item| matches!(item, Item::Unpatch(_))) =
+            State::File { found: Some(file("[Service]\nType=simple\nGroup=qemu\nUMask=0002\n")) };
+    }),
+    ("qemu-conf-invalid", |node| {
+        node.profile.hypervisor.as_mut().unwrap().conf = QemuConf::Invalid("line 1: no".to_string());
+    }),
+    ("qemu-conf-group", |node| {
+        *node.observed(|item| matches!(item, Item::Setting(_))) =
+            State::File { found: Some(file("group = \"kvm\"\n")) };
+    }),
+    ("libvirt-older-than-qemu-conf", |node| node.live().qemu_conf_modified = Some(5000)),
+    ("dataplane-identity", |node| node.live().dataplane[1].status.uid.effective = 0),
+    ("dataplane-umask", |node| node.live().dataplane[0].status.umask = Some(0o002)),
+    ("guest-identity", |node| {
+        node.live().guests[0].process.as_mut().unwrap().status.gid.effective = 104;
+    }),
+    ("server-socket-refuses-qemu", |node| {
+        let socket = node.socket(PortType::Dpdkvhostuser);
+        socket.fact = present(Vec::new(), SERVER_PORT, Kind::Socket, (0, 0, 0o755));
+    }),
+    ("client-socket-refuses-dataplane", |node| {
+        let socket = node.socket(PortType::Dpdkvhostuserclient);
+        socket.fact = present(Vec::new(), CLIENT_PORT, Kind::Socket, (64055, 64055, 0o775));
+    }),
+    ("client-socket-group", |node| {
+        let socket = node.socket(PortType::Dpdkvhostuserclient);
+        socket.fact = present(Vec::new(), CLIENT_PORT, Kind::Socket, (64055, 64055, 0o777));
+    }),
+    ("server-socket-stale", |node| node.socket(PortType::Dpdkvhostuser).liveness = Liveness::Stale),
+    ("qemu-reaches-control-socket", |node| {
+        let guarded = &mut node.live().guarded[0];
+        guarded.fact = present(Vec::new(), "/run/openvswitch/db.sock", Kind::Socket, (0, 42477, 0o770));
+    }),
+    ("qemu-reads-database", |node| {
+        let guarded = &mut node.live().guarded[1];
+        guarded.fact = present(Vec::new(), "/var/lib/openvswitch/conf.db", Kind::File, (0, 0, 0o644));
+    }),
+    ("hook-missing", |node| {
+        *node.observed(|item| matches!(item, Item::Link(_))) = State::Link { found: None };
+    }),
+    ("hook-not-executable", |node| node.live().hooks[0].executable = false),
+    ("hook-shadowed", |node| {
+        let hooks = &mut node.profile.hypervisor.as_mut().unwrap().hooks;
+        (hooks.reads_directory, hooks.main) = (false, MainHook::Foreign);
+    }),
+    ("hook-not-picked-up", |node| node.live().hooks[0].modified = 5000),
+    ("vhost-owner-option", |node| {
+        set(node, "dpdk-extra", "--no-pci --vhost-owner libvirt-qemu:kvm --vhost-perm 0660");
+    }),
+    ("vhost-sock-dir-invalid", |node| set(node, "vhost-sock-dir", "../vhost")),
+    ("vhost-iommu-support", |node| set(node, "vhost-iommu-support", "true")),
+    ("socket-directory-in-run-directory", |node| {
+        node.accord.socket_directory = PathBuf::from("/var/run/openvswitch/vhost");
+    }),
+    ("hugepages-read-only", |node| node.surroundings.hugetlb[0].read_only = true),
+    ("hugepages-none", |node| node.surroundings.hugepages = Some(0)),
+    ("hugepages-no-mount", |node| node.surroundings.hugetlb.clear()),
+    ("hugepages-disabled-in-qemu-conf", |node| {
+        conf(node, "hugetlbfs_mount", Value::Text(String::new()));
+    }),
+    ("selinux-label", |node| selinux(node, "var_lib_t", None)),
+    ("selinux-hook-confined", |node| selinux(node, "virt_cache_t", Some(false))),
+    ("apparmor-profile-disabled", |node| {
+        node.surroundings.apparmor_disabled.push("usr.sbin.libvirtd".to_string());
+    }),
+    ("qemu-runs-as-root", |node| conf(node, "user", Value::Text("root".to_string()))),
+    ("qemu-security-driver-off", |node| {
+        conf(node, "security_driver", Value::List(vec![Value::Text("none".to_string())]));
+    }),
+    ("qemu-dynamic-ownership-off", |node| conf(node, "dynamic_ownership", Value::Integer(0))),
+    ("qemu-capabilities-kept", |node| conf(node, "clear_emulator_capabilities", Value::Integer(0))),
+    ("qemu-namespaces-off", |node| conf(node, "namespaces", Value::List(Vec::new()))),
+    ("socket-directory-default-acl", |node| default_acl(node, 0o5)),
+    ("tmpfiles-undoes", |node| tmpfiles(node, "d /var/lib/vhost_sockets 0755 root root -\n")),
+];
+
+/// What looks like a breakage and is none.
+const SOUND: &[Breakage] = &[
+    ("group-renumbered", |node| match node.observed(|item| matches!(item, Item::Renumber(_))) {
+        State::Number { gid, .. } => *gid = None,
+        other => panic!("{other:?}"),
+    }),
+    ("hook-not-picked-up", |node| {
+        node.live().hooks[0].modified = 5000;
+        node.live().libvirt_reloaded = Some(6000);
+    }),
+    ("server-socket-refuses-qemu", |node| {
+        let socket = node.socket(PortType::Dpdkvhostuser);
+        socket.fact = present(Vec::new(), SERVER_PORT, Kind::Socket, (64055, 0, 0o755));
+    }),
+    ("dataplane-umask", |node| node.live().dataplane[0].status.umask = None),
+    ("vhost-owner-option", |node| set(node, "dpdk-extra", "--no-pci")),
+    ("vhost-sock-dir-invalid", |node| set(node, "vhost-sock-dir", "vhost")),
+    ("vhost-iommu-support", |node| set(node, "vhost-iommu-support", "false")),
+    ("hugepages-none", |node| node.surroundings.hugepages = None),
+    ("hugepages-no-mount", |node| {
+        node.surroundings.hugepages = None;
+        node.surroundings.hugetlb.clear();
+    }),
+    ("hugepages-disabled-in-qemu-conf", |node| {
+        conf(node, "hugetlbfs_mount", Value::Text("/dev/hugepages".to_string()));
+    }),
+    ("selinux-label", |node| selinux(node, "virt_cache_t", None)),
+    ("selinux-label", |node| {
+        selinux(node, "var_lib_t", None);
+        node.surroundings.selinux.as_mut().unwrap().enforcing = false;
+    }),
+    ("selinux-hook-confined", |node| selinux(node, "virt_cache_t", Some(true))),
+    ("qemu-runs-as-root", |node| conf(node, "user", Value::Text("libvirt-qemu".to_string()))),
+    // That is qemu-conf-group's.
+    ("qemu-runs-as-root", |node| conf(node, "group", Value::Text("root".to_string()))),
+    ("qemu-security-driver-off", |node| conf(node, "security_driver", Value::Text("selinux".to_string()))),
+    ("qemu-dynamic-ownership-off", |node| conf(node, "dynamic_ownership", Value::Integer(1))),
+    ("qemu-namespaces-off", |node| {
+        conf(node, "namespaces", Value::List(vec![Value::Text("mount".to_string())]));
+    }),
+    ("socket-directory-default-acl", |node| default_acl(node, 0o7)),
+    ("tmpfiles-undoes", |node| {
+        tmpfiles(
+            node,
+            "d /var/lib/vhost_sockets 2775 - 42477 -\nd /var/lib/other 0700\nL /var/lib/vhost_sockets - -\n",
+        );
+    }),
+];
+
+fn hugepages(node: &mut Node, gid: u32, mode: u32) {
+    use vhost_accord::accord::item::{Absent, Owner, Subject};
+    let owner = Owner {
+        path: PathBuf::from("/dev/hugepages"),
+        subject: Subject::Hugepages,
+        uid: None,
+        gid: Some(42477),
+        mode: Some(0o775),
+        absent: Absent::Fine,
+    };
+    let found = vhost_accord::facts::state::OwnerState { kind: Kind::Directory, uid: 0, gid, mode };
+    let before = State::Owner { found: Some(found) };
+    node.observed.push(vhost_accord::facts::state::Observed { item: Item::Owner(owner), before });
+}
+
+fn unit(node: &mut Node) -> &mut vhost_accord::systemd::UnitFact {
+    node.live().units.iter_mut().find(|unit| unit.name == "ovs-vswitchd.service").unwrap()
+}
+
+fn set(node: &mut Node, key: &str, value: &str) {
+    node.switch().other_config.insert(key.to_string(), value.to_string());
+}
+
+fn conf(node: &mut Node, key: &str, value: Value) {
+    node.surroundings.qemu_conf.insert(key.to_string(), value);
+}
+
+fn selinux(node: &mut Node, kind: &str, hooks_unconfined: Option<bool>) {
+    let socket_directory_type = Some(kind.to_string());
+    node.surroundings.selinux = Some(SeLinux { enforcing: true, hooks_unconfined, socket_directory_type });
+}
+
+fn default_acl(node: &mut Node, group: u32) {
+    let entry = |tag, bits| AclEntry { tag, perm: Perm::from_bits(bits) };
+    let entries = vec![entry(Tag::Owner, 7), entry(Tag::OwningGroup, group), entry(Tag::Other, 5)];
+    node.surroundings.socket_directory_default_acl = Some(Acl::new(entries).unwrap());
+}
+
+fn tmpfiles(node: &mut Node, text: &str) {
+    let file = PathBuf::from("/usr/lib/tmpfiles.d/vhost.conf");
+    node.surroundings.tmpfiles = parse_tmpfiles(&file, text);
+}
+
+fn ids(node: &Node) -> BTreeSet<&'static str> {
+    node.findings().into_iter().map(|finding| finding.id).collect()
+}
+
+#[test]
+fn a_sound_node_has_no_finding() {
+    assert_eq!(Node::sound().findings(), []);
+}
+
+#[test]
+fn each_breakage_is_named_by_its_id_and_nothing_else_is_accused() {
+    for (id, break_it) in BREAKAGES {
+        let mut node = Node::sound();
+        break_it(&mut node);
+        assert_eq!(ids(&node), BTreeSet::from([*id]), "{:#?}", node.findings());
+        for finding in node.findings() {
+            let texts = [&finding.subject, &finding.seen, &finding.mend];
+            assert!(texts.iter().all(|text| !text.is_empty() && !text.contains('\n')), "{finding:?}");
+        }
+    }
+}
+
+#[test]
+fn what_looks_like_a_breakage_is_none() {
+    for (id, change) in SOUND {
+        let mut node = Node::sound();
+        change(&mut node);
+        assert!(!ids(&node).contains(id), "{id}: {:#?}", node.findings());
+    }
+}
+
+#[test]
+fn every_rule_has_its_breakage() {
+    let tested: BTreeSet<&str> = BREAKAGES.iter().map(|(id, _)| *id).collect();
+    let here =
+        rules::FAMILIES.iter().filter(|(family, _)| !ELSEWHERE.iter().any(|(other, _)| other == family));
+    let rules: BTreeSet<&str> = here.flat_map(|(_, rules)| rules.iter()).map(|rule| rule.id).collect();
+    assert_eq!(rules, tested);
+}
