@@ -23,6 +23,7 @@ help:
 	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
 	@echo 'make picture       docs/demo.svg, from a run of the demo'
 	@echo 'make test          all tests, those on real nodes included (root; 15 to 45 minutes)'
+	@echo 'make torture       fuzzes all that reads what others write; SECONDS_EACH=360 for each target, two at a time'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
 	@echo 'make build         target/debug/vhost-accord'
 	@echo 'make lint          format, clippy, documentation, shell scripts'
@@ -40,6 +41,10 @@ picture: build
 test:
 	@tests/setup test
 	@tests/run
+
+SECONDS_EACH ?= 360
+torture:
+	@tests/fuzz/run $(SECONDS_EACH)
 
 node: build
 	@tests/node/node demo $(KIND) $(target)/debug/$(program)

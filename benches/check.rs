@@ -71,11 +71,11 @@ fn guest(vm: usize) -> ExitCode {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o002));
     let listeners: Vec<UnixListener> =
         (0..PORTS).map(|port| UnixListener::bind(socket(vm, port)).unwrap()).collect();
+    fs::write(format!("/tmp/ready/{vm}"), "").unwrap();
+    // The kernel tells of a connection's other end once it is accepted. QEMU waits for that before it makes any device.
+    let _accepted: Vec<UnixStream> = listeners.iter().map(|listener| listener.accept().unwrap().0).collect();
     // A real QEMU has more descriptors than its sockets.
     let _more: Vec<fs::File> = (0..40).map(|_| fs::File::open("/dev/null").unwrap()).collect();
-    fs::write(format!("/tmp/ready/{vm}"), "").unwrap();
-    // The kernel tells of a connection's other end once it is accepted.
-    let _accepted: Vec<UnixStream> = listeners.iter().map(|listener| listener.accept().unwrap().0).collect();
     wait_for_ever()
 }
 

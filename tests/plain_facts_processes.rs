@@ -62,8 +62,6 @@ fn finds_this_process_as_it_is() {
     seen.sort_unstable();
     assert_eq!(seen, groups);
     assert_eq!(own.same_mounts, Some(true));
-    assert_eq!(own.exe, std::env::current_exe().ok());
-    assert_eq!(own.cmdline, std::env::args().collect::<Vec<_>>());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let age = Duration::from_nanos(u64::try_from(now.as_nanos() as i128 - own.started.at).unwrap());
     assert!(age < Duration::from_secs(60), "{age:?}");
@@ -76,7 +74,6 @@ fn an_image_has_no_processes() {
     std::fs::write(dir.path().join("proc/1/comm"), "init\n").unwrap();
     std::fs::write(dir.path().join("proc/1/status"), "half a file").unwrap();
     std::fs::write(dir.path().join("proc/1/stat"), "").unwrap();
-    std::fs::write(dir.path().join("proc/1/cmdline"), "").unwrap();
     assert_eq!(by_name(&Root::open(dir.path()).unwrap(), &["systemd", "init"]).unwrap(), []);
 }
 

@@ -7,8 +7,24 @@ const LONGEST: usize = 4096;
 /// `None`: not this message. `Some(None)`: it is, and is about nothing in particular.
 pub fn find<'a>(pattern: &str, line: &'a str) -> Option<Option<&'a str>> {
     let head = pattern.split('{').next().unwrap_or_default();
-    let starts = line.match_indices(head).map(|(at, _)| at);
-    starts.into_iter().find_map(|at| follow(&pattern[head.len()..], &line[at + head.len()..]))
+    // A line of an attacker's making would cost its length for each place at which the message might begin.
+    if !has_in_order(pattern, line) {
+        return None;
+    }
+    if head.is_empty() {
+        return follow(pattern, line);
+    }
+    let mut starts = line.match_indices(head).map(|(at, _)| at);
+    starts.find_map(|at| follow(&pattern[head.len()..], &line[at + head.len()..]))
+}
+
+/// What is letter by letter is there, one behind the other.
+fn has_in_order(pattern: &str, line: &str) -> bool {
+    let mut rest = line;
+    pattern
+        .split('{')
+        .map(|part| part.split_once('}').map_or(part, |(_, literal)| literal))
+        .all(|literal| rest.find(literal).map(|at| rest = &rest[at + literal.len()..]).is_some())
 }
 
 fn follow<'a>(pattern: &str, line: &'a str) -> Option<Option<&'a str>> {
@@ -16,7 +32,8 @@ fn follow<'a>(pattern: &str, line: &'a str) -> Option<Option<&'a str>> {
     while let Some(rest) = pattern.strip_prefix('{') {
         let (gap, rest) = rest.split_once('}')?;
         let literal = rest.split('{').next().unwrap_or_default();
-        let end = if literal.is_empty() { end_of_word(line) } else { line.find(literal)? };
+        let most = if gap.is_empty() { LONGEST + literal.len() + 2 } else { line.len() };
+        let end = if literal.is_empty() { end_of_word(line) } else { beginning(line, most).find(literal)? };
         if gap.is_empty() {
             let name = line[..end].trim_matches(['\'', '"']);
             if name.len() > LONGEST || name.is_empty() {
@@ -28,6 +45,12 @@ fn follow<'a>(pattern: &str, line: &'a str) -> Option<Option<&'a str>> {
         pattern = &rest[literal.len()..];
     }
     Some(subject)
+}
+
+/// At most so many bytes.
+fn beginning(line: &str, most: usize) -> &str {
+    let end = (0..=most.min(line.len())).rev().find(|end| line.is_char_boundary(*end));
+    &line[..end.unwrap_or(0)]
 }
 
 /// A name at a pattern's end is one word, or what is in quotes.

@@ -72,7 +72,7 @@ pub struct Endpoints {
 impl Endpoints {
     /// Looks, with what is known already of domains and switch.
     pub fn read(root: &Root, live: &Live) -> Result<Endpoints> {
-        let mut shared = Shared::default();
+        let mut shared = Shared::with(&live.sockets);
         let vswitchd = Vswitchd::read(root);
         let mut found = machines(live);
         let index = Index::new(root, live, &found);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What runs on the node right now. An image has none of it.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use super::Known;
 use super::domains::{self, BrokenFile, Domain, Domains};
 use super::hooks::{self, Hook};
 use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort, plain};
-use super::paths::{PathFact, read_chain};
+use super::paths::{Neighbours, PathFact, read_chain};
 use super::processes::{self, Process};
 use super::sockets::{self, Liveness};
 use crate::accord::{Accord, Item};
@@ -46,6 +48,8 @@ pub struct PortSocket {
     pub fact: PathFact,
     /// Whether someone listens.
     pub liveness: Liveness,
+    /// There is nothing, or a symlink in its directory was followed.
+    pub followed: bool,
 }
 
 /// A running domain and its process.
@@ -70,7 +74,7 @@ pub struct Live {
     pub guests: Vec<Guest>,
     /// Status files that could not be read.
     pub unread: Vec<BrokenFile>,
-    /// Defined domains.
+    /// Defined domains that do not run.
     pub defined: Domains,
     /// OVSDB.
     pub switch: Known<Switch>,
@@ -101,14 +105,16 @@ impl Live {
     /// Reads what runs.
     pub fn read(root: &Root, units: &dyn Units, profile: &Profile, accord: &Accord) -> Result<Live> {
         let running = domains::running(root)?;
+        let names: HashSet<&str> = running.domains.iter().map(|domain| domain.name.as_str()).collect();
+        let defined = domains::persistent(root, &names)?;
         let switch = read_switch(root);
         let ports = switch.known().map(|switch| switch.ports.as_slice()).unwrap_or_default();
         let sockets = port_sockets(root, ports)?;
-        let daemons = ["libvirtd", "virtqemud"];
         let wanted = profile.hypervisor.as_ref().and_then(|found| found.daemon_unit.strip_suffix(".service"));
-        let libvirt = processes::by_name(root, &daemons)?
-            .into_iter()
-            .find(|process| Some(process.status.name.as_str()) == wanted);
+        let daemons = processes::by_name(root, &["ovs-vswitchd", "ovsdb-server", "libvirtd", "virtqemud"])?;
+        let (dataplane, libvirt): (Vec<Process>, Vec<Process>) =
+            daemons.into_iter().partition(|process| process.status.name.starts_with("ovs"));
+        let libvirt = libvirt.into_iter().find(|process| Some(process.status.name.as_str()) == wanted);
         let conf = root.find(Path::new(paths::QEMU_CONF))?;
         let daemon = profile.hypervisor.as_ref().map(|found| units.unit(&found.daemon_unit)).transpose()?;
         let changed = daemon.flatten().and_then(|unit| unit.state_change_timestamp);
@@ -116,11 +122,11 @@ impl Live {
             hooks: hooks::read(root)?,
             libvirt_reloaded: changed.map(|microseconds| i128::from(microseconds) * 1000),
             units: our_units(units, accord)?,
-            dataplane: processes::by_name(root, &["ovs-vswitchd", "ovsdb-server"])?,
+            dataplane,
             libvirt,
             guests: guests(root, running.domains),
             unread: running.broken,
-            defined: domains::persistent(root)?,
+            defined,
             guarded: guarded(root, &sockets)?,
             sockets,
             switch,
@@ -155,11 +161,14 @@ pub fn read_switch(root: &Root) -> Known<Switch> {
 /// Where the switch's sockets are and what is there.
 pub fn port_sockets(root: &Root, ports: &[VhostPort]) -> Result<Vec<PortSocket>> {
     let mut found = Vec::new();
+    let mut neighbours = Neighbours::default();
     for port in ports {
         let Some(path) = socket_path(port) else { continue };
-        let fact = read_chain(root, &path)?;
-        let liveness = sockets::liveness(root, &path);
-        found.push(PortSocket { port: port.name.clone(), kind: port.kind, path, fact, liveness });
+        let (fact, handle) = neighbours.read(root, &path)?;
+        let followed = handle.is_none();
+        let liveness =
+            handle.map_or_else(|| sockets::liveness(root, &path), |handle| sockets::liveness_of(&handle));
+        found.push(PortSocket { port: port.name.clone(), kind: port.kind, path, fact, liveness, followed });
     }
     Ok(found)
 }
@@ -203,10 +212,10 @@ fn guarded(root: &Root, sockets: &[PortSocket]) -> Result<Vec<Guarded>> {
     let databases = [paths::OVS_ETC, paths::OVS_LIB].map(|directory| Path::new(directory).join("conf.db"));
     let run = Path::new(paths::OVS_RUN);
     let in_run = root.list(run)?.into_iter().map(|name| run.join(name));
+    let servers = sockets.iter().filter(|socket| socket.kind == PortType::Dpdkvhostuser);
+    let servers: HashSet<&OsStr> = servers.filter_map(|socket| socket.path.file_name()).collect();
     for path in in_run.chain(databases) {
-        if sockets.iter().any(|socket| {
-            socket.path.file_name() == path.file_name() && socket.kind == PortType::Dpdkvhostuser
-        }) {
+        if path.file_name().is_some_and(|name| servers.contains(name)) {
             continue;
         }
         // A link into another tree is judged there; one that is not to be trusted is no way in for us to judge.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What stands along a path: each component's owner, mode, ACL and whether its mount is read-only.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -8,7 +9,7 @@ use nix::sys::statvfs::{self, FsFlags};
 use serde::Serialize;
 
 use crate::access::{Acl, Node};
-use crate::root::{Handle, Reached, Root};
+use crate::root::{Handle, Kind, Reached, Root};
 
 /// What was found at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,6 +56,43 @@ pub fn chain_of(reached: &Reached, path: &Path) -> Result<PathFact> {
             above: nodes,
         }),
     }
+}
+
+/// What is in the same few directories, each of them followed once.
+#[derive(Debug, Default)]
+pub struct Neighbours(HashMap<PathBuf, Option<(Handle, Vec<Node>)>>);
+
+impl Neighbours {
+    /// As [`read_chain`], and the thing itself where it is there and no symlink led to it in its directory.
+    pub fn read(&mut self, root: &Root, path: &Path) -> Result<(PathFact, Option<Handle>)> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok((read_chain(root, path)?, None));
+        };
+        if !self.0.contains_key(parent) {
+            self.0.insert(parent.to_path_buf(), follow(root, parent)?);
+        }
+        let Some(Some((directory, above))) = self.0.get(parent) else {
+            return Ok((read_chain(root, path)?, None));
+        };
+        match directory.entry(name)? {
+            Some(entry) if entry.kind() == Kind::Symlink => Ok((read_chain(root, path)?, None)),
+            Some(entry) => {
+                let chain = above.iter().cloned().chain([read_node(&entry)?]).collect();
+                Ok((PathFact::Present { chain, id: entry.id() }, Some(entry)))
+            }
+            None => {
+                let first = directory.path().join(name);
+                Ok((PathFact::Missing { first, above: above.clone() }, None))
+            }
+        }
+    }
+}
+
+/// A directory and what was passed on the way to it; `None` for what is none.
+fn follow(root: &Root, path: &Path) -> Result<Option<(Handle, Vec<Node>)>> {
+    let reached = root.reach(path)?;
+    let PathFact::Present { chain, .. } = chain_of(&reached, path)? else { return Ok(None) };
+    Ok(reached.end().filter(|end| end.kind() == Kind::Directory).map(|end| (end, chain)))
 }
 
 /// What access is decided by, of one thing that was found.

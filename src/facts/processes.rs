@@ -51,10 +51,6 @@ pub struct Process {
     pub status: Status,
     /// When it started.
     pub started: Started,
-    /// The program it runs; `None` when we may not know. ` (deleted)` is appended after an upgrade.
-    pub exe: Option<PathBuf>,
-    /// Its arguments.
-    pub cmdline: Vec<String>,
     /// Whether it sees the same mounts as we do: false in a container, and for QEMU with libvirt's `namespaces =
     /// ["mount"]` (the default). `None` when we may not know.
     pub same_mounts: Option<bool>,
@@ -136,14 +132,8 @@ pub fn by_name(root: &Root, names: &[&str]) -> Result<Vec<Process>> {
     Ok(found)
 }
 
-/// The process with this number; none when it ended, or in an image.
+/// The process with this number, but for its mounts; none when it ended, or in an image.
 pub fn by_pid(root: &Root, pid: u32) -> Option<Process> {
-    let comm = root.read(Path::new(&format!("/proc/{pid}/comm"))).ok().filter(|_| root.is_live())??;
-    read(root, pid, &[comm.trim_ascii_end()], boot_time().ok()?).ok()?
-}
-
-/// The same with no more than a hook has time for: without its program, arguments and mounts.
-pub fn brief(root: &Root, pid: u32) -> Option<Process> {
     let file = |name: &str| root.read(Path::new(&format!("/proc/{pid}/{name}"))).ok().flatten();
     let status = file("status").filter(|_| root.is_live())?;
     let status = parse_status(&String::from_utf8_lossy(&status)).ok()?;
@@ -156,8 +146,6 @@ impl Process {
             pid,
             status,
             started: Started { since_boot, at: boot + i128::from(since_boot) },
-            exe: None,
-            cmdline: Vec::new(),
             same_mounts: None,
         }
     }
@@ -181,27 +169,15 @@ fn read(root: &Root, pid: u32, wanted: &[&[u8]], boot: i128) -> Result<Option<Pr
     if !wanted.contains(&comm.trim_ascii_end()) {
         return Ok(None);
     }
-    let (Some(status), Some(stat), Some(cmdline)) = (file("status")?, file("stat")?, file("cmdline")?) else {
-        return Ok(None);
-    };
+    let (Some(status), Some(stat)) = (file("status")?, file("stat")?) else { return Ok(None) };
     let status = parse_status(&String::from_utf8_lossy(&status)).context("reading its status")?;
     let since_boot = parse_start(&stat).context("reading its stat")?;
     let mounts = link(root, &dir.join("ns/mnt"));
     let ours = link(root, Path::new("/proc/self/ns/mnt"));
     Ok(Some(Process {
-        exe: link(root, &dir.join("exe")),
-        cmdline: arguments(&cmdline),
         same_mounts: mounts.zip(ours).map(|(theirs, ours)| theirs == ours),
         ..Process::new(pid, status, since_boot, boot)
     }))
-}
-
-fn arguments(cmdline: &[u8]) -> Vec<String> {
-    let text = cmdline.strip_suffix(b"\0").unwrap_or(cmdline);
-    if text.is_empty() {
-        return Vec::new();
-    }
-    text.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 /// Where a link of `/proc` leads; `None` when it may not be read, which is no error: another's process.

@@ -52,7 +52,7 @@ fn look(root: &Root) -> Result<Vswitchd> {
     };
     let pid = String::from_utf8_lossy(&file.read()?).trim().parse().ok();
     let process =
-        pid.and_then(|pid| processes::brief(root, pid)).filter(|process| process.status.name == NAME);
+        pid.and_then(|pid| processes::by_pid(root, pid)).filter(|process| process.status.name == NAME);
     if let Some(process) = process {
         return Ok(Vswitchd::Running(Some(Box::new(process))));
     }

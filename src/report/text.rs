@@ -2,6 +2,7 @@
 //! Text for a terminal: colour where there is one, and nothing in it that a terminal would act on.
 
 use std::io::IsTerminal as _;
+use std::sync::LazyLock;
 
 /// How a word is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,8 @@ pub enum Style {
 
 /// `text` in colour, if standard output is a terminal and `NO_COLOR` is not set.
 pub fn colour(style: Style, text: &str) -> String {
-    let wanted = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    static WANTED: LazyLock<bool> =
+        LazyLock::new(|| std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     let code = match style {
         Style::Good => 32,
         Style::Advice => 33,
@@ -28,7 +30,7 @@ pub fn colour(style: Style, text: &str) -> String {
         Style::Dim => 2,
         Style::Strong => 1,
     };
-    if wanted { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    if *WANTED { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
 }
 
 /// Names come from guests, files and other programs: control characters are shown, never obeyed.

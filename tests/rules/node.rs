@@ -203,8 +203,6 @@ pub fn process(pid: u32, name: &str, uid: u32, gid: u32, umask: u32) -> Process 
             cap_eff: 0,
         },
         started: Started { since_boot: 1, at: 1000 },
-        exe: None,
-        cmdline: Vec::new(),
         same_mounts: Some(true),
     }
 }
@@ -245,6 +243,7 @@ fn live(survey: &Survey, image: &Path) -> Live {
         path: PathBuf::from(path),
         fact,
         liveness,
+        followed: false,
     };
     let server = present(run(), SERVER_PORT, Kind::Socket, (dataplane.uid, qemu.grant_gid, 0o775));
     let client = present(sockets(), CLIENT_PORT, Kind::Socket, (qemu.uid, shared, 0o775));

@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use super::diag::Diag;
-use super::owners;
+use super::owners::{self, Expected};
 use super::start::Socket;
 use super::{FreePort, Machine};
+use crate::facts::domains::SocketMode;
 use crate::facts::vswitchd::Vswitchd;
 use crate::root::Root;
 
@@ -66,12 +67,9 @@ impl Links {
         let concerned = sockets.values().flatten();
         let wanted: HashSet<u64> =
             concerned.flat_map(|socket| [Some(socket.inode), socket.peer]).flatten().collect();
-        let expected = machines.iter().filter_map(|machine| machine.process.as_ref());
-        let expected: Vec<(u32, &str)> = expected
-            .chain(vswitchd.process())
-            .map(|process| (process.pid, process.status.name.as_str()))
-            .collect();
-        Links { sockets, owners: owners::find(root, wanted, &expected) }
+        let expected = expected(&sockets, &wanted, machines, vswitchd);
+        let owners = owners::find(root, wanted, expected);
+        Links { sockets, owners }
     }
 
     pub fn of(&self, socket: &Socket) -> Link {
@@ -96,6 +94,38 @@ impl Links {
     fn end(&self, inode: u64) -> End {
         End { inode, owner: self.owners.get(&inode).cloned() }
     }
+}
+
+/// QEMU has its VM's ends, the switch all others.
+fn expected<'a>(
+    sockets: &HashMap<u32, Vec<Diag>>,
+    wanted: &HashSet<u64>,
+    machines: &'a [Machine],
+    vswitchd: &'a Vswitchd,
+) -> Vec<Expected<'a>> {
+    let mut of_switch = wanted.clone();
+    let mut expected = Vec::new();
+    for machine in machines {
+        let Some(process) = &machine.process else { continue };
+        let inodes: HashSet<u64> =
+            machine.start.sockets.iter().flat_map(|socket| of_qemu(sockets, socket)).collect();
+        for inode in &inodes {
+            of_switch.remove(inode);
+        }
+        expected.push(Expected { pid: process.pid, name: &process.status.name, inodes });
+    }
+    let switch = vswitchd.process().map(|process| (process.pid, process.status.name.as_str()));
+    expected.extend(switch.map(|(pid, name)| Expected { pid, name, inodes: of_switch }));
+    expected
+}
+
+fn of_qemu(sockets: &HashMap<u32, Vec<Diag>>, socket: &Socket) -> Vec<u64> {
+    let found = socket.id.and_then(|(_, inode)| sockets.get(&cut(inode))).map(Vec::as_slice);
+    let own = |found: &Diag| match socket.endpoint.mode {
+        SocketMode::Server => Some(found.inode),
+        SocketMode::Client => found.peer,
+    };
+    found.unwrap_or_default().iter().filter_map(own).collect()
 }
 
 /// What sock_diag tells of an inode.

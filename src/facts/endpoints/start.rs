@@ -12,6 +12,7 @@ use crate::access::{Acl, Node};
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint, EndpointKind, MemoryBacking, NumaCell};
 use crate::facts::hugepages;
+use crate::facts::live::PortSocket;
 use crate::facts::mounts;
 use crate::facts::ovsdb::{Join, Ovsdb, Question};
 use crate::facts::paths::{PathFact, chain_of, read_node};
@@ -184,6 +185,7 @@ type Origin = (u64, Vec<u32>);
 /// What is read once, however many VMs and sockets there are.
 #[derive(Debug, Default)]
 pub struct Shared {
+    seen: HashMap<PathBuf, Sight>,
     directories: HashMap<PathBuf, Held>,
     pages: Option<Pages>,
     pools: HashMap<Origin, Option<hugepages::Pool>>,
@@ -195,26 +197,46 @@ struct Pages {
     mounted: Vec<u64>,
 }
 
+/// What is at a socket's path.
+#[derive(Debug, Clone)]
+struct Sight {
+    node: Option<Node>,
+    id: Option<(u64, u64)>,
+    liveness: Liveness,
+}
+
 impl Shared {
+    /// What was seen of the switch's sockets is not looked at again.
+    pub fn with(sockets: &[PortSocket]) -> Shared {
+        let seen = sockets.iter().filter(|socket| !socket.followed).filter_map(|socket| {
+            let PathFact::Present { chain, id } = &socket.fact else { return None };
+            let (node, liveness) = (chain.last().cloned(), socket.liveness.clone());
+            Some((socket.path.clone(), Sight { node, id: Some(*id), liveness }))
+        });
+        Shared { seen: seen.collect(), ..Shared::default() }
+    }
+
     /// The sockets of these endpoints and the directories they are in.
     pub fn places(&mut self, root: &Root, endpoints: &[Endpoint]) -> (Vec<Directory>, Vec<Socket>) {
         let mut directories: Vec<Directory> = Vec::new();
         let mut found = Vec::new();
         for endpoint in endpoints {
             let Some(path) = endpoint.path.clone() else { continue };
-            let (directory, handle) = self.directory(root, path.parent().unwrap_or(Path::new("/")));
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            if !self.directories.contains_key(parent) {
+                self.directories.insert(parent.to_path_buf(), read_directory(root, parent.to_path_buf()));
+            }
+            let Some((directory, handle)) = self.directories.get(parent) else { continue };
             let known = directories.iter().position(|other| other.path == directory.path);
             let number = known.unwrap_or(directories.len());
             if known.is_none() {
                 directories.push(directory.clone());
             }
-            found.push(read_socket(handle.as_ref(), endpoint.clone(), path, number));
+            let seen = self.seen.get(&path).cloned();
+            let Sight { node, id, liveness } = seen.unwrap_or_else(|| look_at(handle.as_ref(), &path));
+            found.push(Socket { endpoint: endpoint.clone(), path, directory: number, node, id, liveness });
         }
         (directories, found)
-    }
-
-    fn directory(&mut self, root: &Root, path: &Path) -> &Held {
-        self.directories.entry(path.to_path_buf()).or_insert_with(|| read_directory(root, path.to_path_buf()))
     }
 
     /// Which huge pages a VM needs, cell by cell, those from the same places together.
@@ -272,24 +294,23 @@ fn read_directory(root: &Root, path: PathBuf) -> Held {
     (Directory { path, fact, default_acl }, handle)
 }
 
-fn read_socket(directory: Option<&Handle>, endpoint: Endpoint, path: PathBuf, number: usize) -> Socket {
-    let mut socket =
-        Socket { endpoint, path, directory: number, node: None, id: None, liveness: Liveness::Missing };
-    let (Some(directory), Some(name)) = (directory, socket.path.file_name()) else { return socket };
+fn look_at(directory: Option<&Handle>, path: &Path) -> Sight {
+    let nothing = |liveness| Sight { node: None, id: None, liveness };
+    let (Some(directory), Some(name)) = (directory, path.file_name()) else {
+        return nothing(Liveness::Missing);
+    };
     match directory.entry(name) {
         Ok(Some(entry)) => {
             // Whoever may write the directory chooses where a link leads: it is not followed, and nothing is said of it.
-            socket.liveness = match entry.kind() {
+            let liveness = match entry.kind() {
                 Kind::Symlink => Liveness::Unknown("a symlink".to_string()),
                 _ => sockets::liveness_of(&entry),
             };
-            socket.id = Some(entry.id());
-            socket.node = read_node(&entry).ok();
+            Sight { node: read_node(&entry).ok(), id: Some(entry.id()), liveness }
         }
-        Ok(None) => {}
-        Err(error) => socket.liveness = Liveness::Unknown(format!("{error:#}")),
+        Ok(None) => nothing(Liveness::Missing),
+        Err(error) => nothing(Liveness::Unknown(format!("{error:#}"))),
     }
-    socket
 }
 
 /// How many pages of which size, and from where.

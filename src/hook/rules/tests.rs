@@ -60,8 +60,6 @@ fn vswitchd((uid, gid): (u32, u32)) -> Vswitchd {
             cap_eff: 0,
         },
         started: Started { since_boot: 0, at: 0 },
-        exe: None,
-        cmdline: Vec::new(),
         same_mounts: Some(true),
     })))
 }

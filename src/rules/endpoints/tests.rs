@@ -29,8 +29,6 @@ fn process(pid: u32, since_boot: u64) -> Process {
             cap_eff: 0,
         },
         started: Started { since_boot, at: 0 },
-        exe: None,
-        cmdline: Vec::new(),
         same_mounts: None,
     }
 }

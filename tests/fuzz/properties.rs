@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What has to hold for every input, however broken or hostile: the fuzzer's targets call these, and so does
+//! tests/plain_fuzz.rs with the seeds. A property fails by a panic.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use vhost_accord::accord::Agreed;
+use vhost_accord::config::{Config, Raw};
+use vhost_accord::edit::virconf::{self, Value, VirConf};
+use vhost_accord::edit::{legacy, logrotate, shell, unit};
+use vhost_accord::explain::Reading;
+use vhost_accord::facts::domains::parse_domain;
+use vhost_accord::facts::surroundings::{parse_label_type, parse_tmpfiles};
+use vhost_accord::facts::{mounts, ovsdb, processes, sockets};
+use vhost_accord::hook::input::may_speak_vhost_user;
+use vhost_accord::journal::Journal;
+use vhost_accord::report;
+use vhost_accord::root::Root;
+
+/// What it is called, and what has to hold.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Everything that reads what others write.
+pub const TARGETS: [Target; 10] = [
+    ("domain", domain),
+    ("qemu_conf", qemu_conf),
+    ("environment", environment),
+    ("unit", unit_text),
+    ("configuration", configuration),
+    ("ovsdb", ovsdb_reply),
+    ("log", log),
+    ("journal", journal),
+    ("packaged", packaged),
+    ("kernel", kernel),
+];
+
+fn text(data: &[u8]) -> Option<&str> {
+    std::str::from_utf8(data).ok()
+}
+
+/// A first line of its own, and the rest.
+fn two(data: &[u8]) -> Option<(&str, &str)> {
+    text(data)?.split_once('\n')
+}
+
+/// One line in which a terminal finds nothing to act on.
+fn is_harmless(line: &str) -> bool {
+    line.chars().all(|c| c == '\t' || !c.is_control())
+}
+
+/// An error is one line without anything that a terminal would act on, once it is printed.
+fn printable(error: &anyhow::Error) {
+    let line = report::one_line(&format!("{error:#}"));
+    assert!(!line.is_empty() && is_harmless(&line), "{line:?}");
+}
+
+/// A domain's XML, which the guest's owner can shape. What the hook passes over unread has no endpoints.
+pub fn domain(data: &[u8]) {
+    let Some(xml) = text(data) else { return };
+    match parse_domain(xml) {
+        Ok(domain) => assert!(domain.endpoints.is_empty() || may_speak_vhost_user(xml)),
+        Err(error) => printable(&error),
+    }
+}
+
+/// qemu.conf: the edit sets its key and no other, twice is once, and the inverse gives every byte back.
+pub fn qemu_conf(data: &[u8]) {
+    let Some((value, conf)) = two(data) else { return };
+    let Ok(before) = VirConf::parse(conf) else {
+        assert!(virconf::set_text(conf, "group", value).is_err(), "what libvirt rejects is not edited");
+        return;
+    };
+    let Ok(previous) = virconf::previous(conf, "group") else { panic!("parsed, and not") };
+    let Ok(edited) = virconf::set_text(conf, "group", value) else { return };
+    let Ok(after) = VirConf::parse(&edited) else { panic!("libvirt would reject {edited:?}") };
+    assert_eq!(after.get("group"), Some(Value::Text(value.to_string())));
+    for key in ["user", "dynamic_ownership", "hugetlbfs_mount", "namespaces", "cgroup_device_acl", "x", "a"] {
+        assert_eq!(before.get(key), after.get(key), "{key}");
+        assert_eq!(before.lines_of(key).len(), after.lines_of(key).len(), "{key}");
+    }
+    assert_eq!(virconf::set_text(&edited, "group", value).as_ref(), Ok(&edited));
+    assert_eq!(virconf::restore(&edited, "group", value, &previous).as_deref(), Ok(conf));
+}
+
+/// Environment files: what is quoted is read back as it was.
+pub fn environment(data: &[u8]) {
+    let Some(file) = text(data) else { return };
+    let parsed = shell::EnvFile::parse(file);
+    for (key, value) in parsed.iter() {
+        let Some(quoted) = shell::quote(value) else { continue };
+        let again = shell::EnvFile::parse(&format!("{key}={quoted}\n"));
+        assert_eq!(again.get(key).as_deref(), Some(value), "{quoted}");
+    }
+    let word = vhost_accord::shell::quote(file);
+    assert!(!word.chars().any(char::is_control), "{word:?}");
+    assert_eq!(unquoted(&word).as_deref(), Some(data), "{word:?}");
+}
+
+/// What POSIX sh makes of a word in single quotes, with escaped quotes between, or of `"$(printf OCTAL)"`.
+fn unquoted(word: &str) -> Option<Vec<u8>> {
+    if let Some(octal) = word.strip_prefix("\"$(printf '").and_then(|rest| rest.strip_suffix("')\"")) {
+        let byte = |digits: &str| u8::from_str_radix(digits, 8).ok();
+        return octal.split('\\').skip(1).map(byte).collect();
+    }
+    let (mut out, mut quoted, mut rest) = (Vec::new(), false, word.bytes());
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'\'' => quoted = !quoted,
+            b'\\' if !quoted => out.push(rest.next()?),
+            _ if quoted || byte.is_ascii_alphanumeric() || b"_./-".contains(&byte) => out.push(byte),
+            _ => return None,
+        }
+    }
+    (!quoted).then_some(out)
+}
+
+/// Unit files: a drop-in of ours behind them decides.
+pub fn unit_text(data: &[u8]) {
+    let Some(file) = text(data) else { return };
+    let parsed = unit::UnitText::parse(file);
+    let count = file.split(['\n', '\r', '\0']).count();
+    assert!(parsed.problems().iter().all(|problem| (1..=count).contains(&problem.line)));
+    let ours = unit::UnitText::parse("[Service]\nUMask=0002\nExecStartPre=\n");
+    let merged = unit::UnitText::merge([parsed, ours]);
+    assert_eq!(merged.last("Service", "UMask"), Some("0002"));
+    assert_eq!(merged.list("Service", "ExecStartPre"), [""; 0]);
+}
+
+/// Our own configuration: it is taken, or refused in one line.
+pub fn configuration(data: &[u8]) {
+    let Some(file) = text(data) else { return };
+    let mut raw = Raw::defaults();
+    let taken = raw.overlay(Path::new("/etc/vhost-accord/vhost-accord.conf"), file);
+    if let Err(error) = taken.and_then(|()| Config::from_raw(&raw).map(drop)) {
+        printable(&error);
+        assert!(format!("{error:#}").contains("vhost-accord.conf"), "{error:#} does not say where");
+    }
+}
+
+/// A database that says what it likes, then hangs up.
+struct Database {
+    root: Root,
+    listener: UnixListener,
+    _directory: tempfile::TempDir,
+}
+
+static DATABASE: OnceLock<Mutex<Database>> = OnceLock::new();
+
+fn database() -> &'static Mutex<Database> {
+    DATABASE.get_or_init(|| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let listener = UnixListener::bind(directory.path().join("db.sock")).expect("a socket");
+        let root = Root::open(directory.path()).expect("a root");
+        Mutex::new(Database { root, listener, _directory: directory })
+    })
+}
+
+/// OVSDB's reply: read or refused, in one line, and in time.
+pub fn ovsdb_reply(data: &[u8]) {
+    let database = database().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Ok(conversation) =
+        ovsdb::Ovsdb::connect(&database.root, Path::new("/db.sock"), Duration::from_secs(2))
+    else {
+        panic!("nobody listens")
+    };
+    let (mut peer, _) = database.listener.accept().expect("a peer");
+    // What is longer than the kernel's buffer would need a thread of its own: other tests have long replies.
+    let framed =
+        data.strip_prefix(b"+").map(|rows| [b"{\"id\":0,\"error\":null,\"result\":", rows, b"}"].concat());
+    let reply = framed.as_deref().unwrap_or(data);
+    let _ = peer.write_all(&reply[..reply.len().min(100_000)]);
+    let _ = peer.shutdown(std::net::Shutdown::Write);
+    let asked = [Path::new("/run/openvswitch/vhu0"), Path::new("/var/lib/vhost_sockets/vhu1")];
+    match conversation.ask(&asked).and_then(ovsdb::Question::answer) {
+        Ok(join) => assert!(join.ports.iter().all(|port| !port.name.is_empty() || !port.uuid.is_empty())),
+        Err(error) => printable(&error),
+    }
+    let mut request = [0; 4096];
+    let _ = peer.set_nonblocking(true).and_then(|()| peer.read(&mut request));
+}
+
+/// Logs: nothing that was read reaches a terminal as it was.
+pub fn log(data: &[u8]) {
+    let mut reading = Reading::default();
+    vhost_accord::explain::read::stream("a log", data, &mut reading).expect("memory is read");
+    reading.finish();
+    let shown = reading
+        .events
+        .iter()
+        .map(|event| event.line.as_str())
+        .chain(reading.examples.iter().map(String::as_str));
+    for line in shown {
+        assert!(is_harmless(&report::one_line(line)), "{line:?}");
+    }
+}
+
+/// What we keep of our own: what is read is written the same.
+pub fn journal(data: &[u8]) {
+    if let Ok(journal) = serde_json::from_slice::<Journal>(data) {
+        let text = serde_json::to_string(&journal).expect("written");
+        assert_eq!(serde_json::from_str::<Journal>(&text).ok(), Some(journal));
+    }
+    if let Ok(agreed) = serde_json::from_slice::<Agreed>(data) {
+        let text = serde_json::to_string(&agreed).expect("written");
+        assert_eq!(serde_json::from_str::<Agreed>(&text).ok(), Some(agreed));
+    }
+}
+
+/// Files of packages: an edit touches its own lines, and twice is once.
+pub fn packaged(data: &[u8]) {
+    let Some(file) = text(data) else { return };
+    let edited = logrotate::set_owner(file, "openvswitch");
+    assert!(logrotate::owners(&edited).iter().all(|owner| *owner == "openvswitch"));
+    assert_eq!(logrotate::owners(&edited).len(), logrotate::owners(file).len());
+    assert_eq!(logrotate::set_owner(&edited, "openvswitch"), edited);
+    for kind in [legacy::Kind::Unit, legacy::Kind::OvsCtl] {
+        let undone = legacy::undo(kind, file);
+        assert_eq!(legacy::find(kind, &undone), []);
+        assert_eq!(legacy::undo(kind, &undone), undone);
+        assert_eq!(legacy::find(kind, file).is_empty(), undone == file);
+    }
+}
+
+/// What the kernel says, into which names of others go.
+pub fn kernel(data: &[u8]) {
+    let _ = sockets::parse(data);
+    let _ = mounts::parse_hugetlb(data, Some(2 << 20));
+    let _ = processes::parse_start(data);
+    let _ = parse_label_type(data);
+    let Some(text) = text(data) else { return };
+    let _ = processes::parse_status(text);
+    let _ = mounts::default_page_size(text);
+    let _ = parse_tmpfiles(Path::new("/usr/lib/tmpfiles.d/x.conf"), text);
+    let clean = report::clean(text);
+    assert!(!clean.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{clean:?}");
+}
