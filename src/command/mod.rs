@@ -3,8 +3,8 @@
 
 mod apply;
 mod blast;
-mod boot;
 mod blocked;
+mod boot;
 mod check;
 mod config;
 mod explain;
