@@ -104,10 +104,13 @@ pub struct Guarded {
 impl Live {
     /// Reads what runs.
     pub fn read(root: &Root, units: &dyn Units, profile: &Profile, accord: &Accord) -> Result<Live> {
-        let running = domains::running(root)?;
-        let names: HashSet<&str> = running.domains.iter().map(|domain| domain.name.as_str()).collect();
-        let defined = domains::persistent(root, &names)?;
-        let switch = read_switch(root);
+        // The database takes longest to answer, and most of that is its own work.
+        let (switch, vms) = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| read_switch(root));
+            let vms = Vms::read(root);
+            (asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), vms)
+        });
+        let Vms { guests, unread, defined } = vms?;
         let ports = switch.known().map(|switch| switch.ports.as_slice()).unwrap_or_default();
         let sockets = port_sockets(root, ports)?;
         let wanted = profile.hypervisor.as_ref().and_then(|found| found.daemon_unit.strip_suffix(".service"));
@@ -124,8 +127,8 @@ impl Live {
             units: our_units(units, accord)?,
             dataplane,
             libvirt,
-            guests: guests(root, running.domains),
-            unread: running.broken,
+            guests,
+            unread,
             defined,
             guarded: guarded(root, &sockets)?,
             sockets,
@@ -197,6 +200,22 @@ fn our_units(units: &dyn Units, accord: &Accord) -> Result<Vec<UnitFact>> {
     }
     let facts: Result<Vec<Option<UnitFact>>> = names.into_iter().map(|name| units.unit(name)).collect();
     Ok(facts?.into_iter().flatten().collect())
+}
+
+/// libvirt's part of [`Live`].
+struct Vms {
+    guests: Vec<Guest>,
+    unread: Vec<BrokenFile>,
+    defined: Domains,
+}
+
+impl Vms {
+    fn read(root: &Root) -> Result<Vms> {
+        let running = domains::running(root)?;
+        let names: HashSet<&str> = running.domains.iter().map(|domain| domain.name.as_str()).collect();
+        let defined = domains::persistent(root, &names)?;
+        Ok(Vms { defined, unread: running.broken, guests: guests(root, running.domains) })
+    }
 }
 
 fn guests(root: &Root, running: Vec<Domain>) -> Vec<Guest> {

@@ -68,7 +68,7 @@ impl Links {
         let wanted: HashSet<u64> =
             concerned.flat_map(|socket| [Some(socket.inode), socket.peer]).flatten().collect();
         let expected = expected(&sockets, &wanted, machines, vswitchd);
-        let owners = owners::find(root, wanted, expected);
+        let owners = owners::find(root, wanted, &expected);
         Links { sockets, owners }
     }
 
