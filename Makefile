@@ -14,7 +14,8 @@ program := vhost-accord
 scripts := .ci/run benches/hook/hook.sh tests/libvirt/fetch tests/run tests/setup tests/node/node tests/node/lib/launch tests/node/lib/customize \
 	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
 # Run by `sh` inside a node.
-node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer) $(wildcard tests/node/machine/disk/[cp]*e tests/node/machine/disk/payload) tests/node/machine/apparmor
+node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer) \
+	tests/node/machine/disk/customize tests/node/machine/disk/payload tests/node/machine/apparmor
 
 .PHONY: help demo picture test node build release lint install clean-cache
 

@@ -29,7 +29,10 @@ fn apparmor_refuses_nothing() {
     std::fs::copy(&installed.0, &program).unwrap();
     let output = Command::new(nodes.join("node"))
         .args(["machine", "bookworm"])
-        .args(["machine/apparmor", "lib/setup", "domains/vmc.xml", "domains/vms.xml"].map(|name| nodes.join(name)))
+        .args(
+            ["machine/apparmor", "lib/setup", "domains/vmc.xml", "domains/vms.xml"]
+                .map(|name| nodes.join(name)),
+        )
         .arg(&program)
         .output()
         .unwrap();
