@@ -30,7 +30,10 @@ const SOCKETS: &str = "/var/lib/vhost_sockets";
 
 const BREAKAGES: &[Breakage] = &[
     ("no-dataplane", |node| node.profile.dataplane = None),
-    ("no-libvirt", |node| node.profile.hypervisor = None),
+    ("no-libvirt", |node| {
+        node.profile.hypervisor = None;
+        node.accord.qemu = None;
+    }),
     ("account-missing", |node| match node.observed(|item| matches!(item, Item::Member(_))) {
         State::Account { number, .. } => *number = None,
         other => panic!("{other:?}"),
@@ -134,6 +137,8 @@ const BREAKAGES: &[Breakage] = &[
     ("selinux-dac-override", |node| {
         selinux(node, "virt_cache_t", None);
         node.surroundings.selinux.as_mut().unwrap().dac_override = Some(false);
+        node.accord.dataplane.as_mut().unwrap().uid = 0;
+        node.live().dataplane.iter_mut().for_each(|process| process.status.uid.effective = 0);
     }),
     ("apparmor-profile-disabled", |node| {
         node.surroundings.apparmor_disabled.push("usr.sbin.libvirtd".to_string());
@@ -151,6 +156,8 @@ const BREAKAGES: &[Breakage] = &[
 
 /// What looks like a breakage and is none.
 const SOUND: &[Breakage] = &[
+    // It is in a container, and its numbers are in the configuration.
+    ("no-libvirt", |node| node.profile.hypervisor = None),
     ("group-renumbered", |node| match node.observed(|item| matches!(item, Item::Renumber(_))) {
         State::Number { gid, .. } => *gid = None,
         other => panic!("{other:?}"),

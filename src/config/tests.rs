@@ -54,6 +54,8 @@ fn bad_input_gets_one_line_with_the_place_and_what_was_expected() {
         ("\n[acord]\ngid = 1\n", ":2: unknown section [acord]"),
         ("gid = 1\n", "unknown section"),
         ("[accord]\nmanage = everything\n", "expected all, or some of accounts"),
+        ("[accord]\nqemu-ids = qemu:hugetlbfs\n", "expected look, or UID:GID in numbers"),
+        ("[accord]\nqemu-ids = 0:0\n", "and not root's"),
         ("[accord]\ndataplane-user = root:qemu\n", "with a user that is not root"),
     ];
     for (text, expected) in cases {

@@ -2,13 +2,14 @@
 # shellcheck shell=bash disable=SC2154
 
 # Emulated: minutes, not seconds.
-machine_limit=900
+machine_limit=1500
 
 machine_image_of() {
     local recipe
     recipe=$(
         cd "$here" || exit
-        find packages machine/disk lib/machine.sh lib/customize lib/apt_sources.py -type f -print0 | sort -z |
+        declare -f build_machine
+        find packages machine/disk lib/customize lib/apt_sources.py -type f -print0 | sort -z |
             while read -r -d '' file; do
                 printf '%s\n' "$file"
                 cat "$file"
@@ -91,7 +92,7 @@ run_machine() {
     TMPDIR=$2 timeout --kill-after=5 "$machine_limit" setpriv --pdeathsig KILL qemu-system-x86_64 \
         -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nodefaults -display none -no-reboot \
         -kernel "$1/vmlinuz" -initrd "$1/initrd" \
-        -append "root=/dev/vda rw console=ttyS0 panic=-1 audit=1 hugepages=320 net.ifnames=0 systemd.show_status=0 lsm=lockdown,capability,landlock,yama,apparmor,bpf" \
+        -append "root=/dev/vda rw console=ttyS0 panic=-1 hugepages=320 net.ifnames=0 systemd.show_status=0 lsm=lockdown,capability,landlock,yama,apparmor,bpf" \
         -drive "file=$1/disk,format=raw,if=virtio,snapshot=on" \
         -drive "file=$2/payload.tar,format=raw,if=virtio,readonly=on" \
         -serial "file:$2/console" -serial "file:$2/said" </dev/null >&2
