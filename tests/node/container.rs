@@ -6,24 +6,27 @@ use super::support::{Node, on_nodes};
 on_nodes!(rhel_3_6 = "rhel-3.6": a_container_has_the_number_under_another_name);
 on_nodes!(trixie = "trixie": a_container_has_the_number_under_another_name);
 
-/// Files of accounts that only the container has. To the node, 42436 and 42477 are strangers before `apply`.
+/// Accounts that only the container has: the name that libvirt is built with has another number than on the node, and the
+/// shared number another name.
 const ACCOUNTS: &str = "
     mkdir /root/c
-    printf 'root:x:0:0:root:/root:/bin/sh\\nnova:x:42436:42436::/:/usr/sbin/nologin\\n' > /root/c/passwd
-    printf 'root:x:0:\\ntty:x:5:\\nkvm:x:104:nova\\nnova:x:42436:\\nvhost:x:42477:nova\\n' > /root/c/group
+    printf 'root:x:0:0:root:/root:/bin/sh\\nlibvirt-qemu:x:42436:42436::/:/usr/sbin/nologin\\nqemu:x:42436:42436::/:/usr/sbin/nologin\\n' > /root/c/passwd
+    printf 'root:x:0:\\ntty:x:5:\\nkvm:x:104:libvirt-qemu\\nlibvirt-qemu:x:42436:\\nqemu:x:42436:\\nvhost:x:42477:\\n' > /root/c/group
     cp -a /etc/libvirt /root/c/libvirt
-    printf 'user = \"nova\"\\ngroup = \"%s\"\\n' vhost >> /root/c/libvirt/qemu.conf
+    sed -i -E '/^(user|group) *=/d' /root/c/libvirt/qemu.conf
+    printf 'user = \"libvirt-qemu\"\\ngroup = \"%s\"\\n' vhost >> /root/c/libvirt/qemu.conf
     mkdir -p /root/c/libvirt/hooks/qemu.d
     ln -s /usr/bin/vhost-accord /root/c/libvirt/hooks/qemu.d/50-vhost-accord";
 
-/// The node has no libvirt, and nobody of QEMU's name.
+/// The node has no libvirt. What keeps logs for it may be whose it will.
 const NO_LIBVIRT: &str = "
     systemctl stop 'libvirt*.socket' 'libvirt*.service' 'virt*.socket' 'virt*.service' 2>/dev/null || :
     rm -f /lib/systemd/system/libvirtd* /lib/systemd/system/virtqemud* /etc/systemd/system/libvirtd* \
         /etc/systemd/system/virtqemud* /etc/systemd/system/*.wants/libvirt* /etc/systemd/system/*.wants/virt*
+    rm -f /etc/init.d/libvirt*
     systemctl daemon-reload
-    sed -i '/^libvirt-qemu:/d; /^qemu:/d' /etc/passwd
-    mv /etc/libvirt /root/libvirt-of-the-node; mkdir /etc/libvirt";
+    mv /etc/libvirt /root/libvirt-of-the-node; mkdir /etc/libvirt
+    systemctl start virtlogd.socket";
 
 /// Another root file system to libvirt: its own accounts and its own configuration over the node's files; /run, /dev and
 /// the socket directory are shared, as engines are told to.
@@ -53,6 +56,8 @@ fn a_container_has_the_number_under_another_name(kind: &'static str) {
     let ids = node.sh("grep -E '^[UG]id:' /proc/$(pgrep -o qemu-system)/status");
     let ids: Vec<&str> = ids.split_whitespace().collect();
     assert_eq!((ids[1], ids[6]), ("42436", "42477"));
+    // Which VMs are defined is the container's knowledge.
+    node.sh("ovs-vsctl del-port vhuc0");
     node.agrees("with libvirt in a container");
     assert_eq!(node.sh("journalctl -t vhost-accord -o cat | grep -c check-failed || :").trim(), "0");
 
