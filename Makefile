@@ -11,11 +11,12 @@ KIND ?= bookworm
 
 target := $(or $(CARGO_TARGET_DIR),target)
 program := vhost-accord
-scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/libvirt/fetch tests/run tests/setup tests/packages packaging/build packaging/install \
+scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/libvirt/fetch tests/selinux/fetch tests/run tests/setup tests/packages packaging/build packaging/install \
 	tests/node/node tests/node/lib/launch tests/node/lib/customize \
 	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
 # Run by `sh` inside a node.
-node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer) $(wildcard packaging/debian/vhost-accord.p*)
+node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer) $(wildcard packaging/debian/vhost-accord.p*) \
+	tests/node/machine/disk/customize tests/node/machine/disk/payload tests/node/machine/apparmor
 
 .PHONY: help demo picture test torture node build release lint deb rpm install clean-cache
 

@@ -8,6 +8,8 @@
 mod agree;
 #[path = "node/check.rs"]
 mod check;
+#[path = "node/container.rs"]
+mod container;
 #[path = "node/explain.rs"]
 mod explain;
 #[path = "node/extremes.rs"]

@@ -167,7 +167,7 @@ fn touched_services(survey: &Survey, journal: &Journal) -> Vec<String> {
         && running.is_some_and(|live| live.libvirt.is_some())
         && items().any(|item| matches!(item, Item::Setting(_)))
     {
-        units.push(qemu.daemon_unit.clone());
+        units.extend(qemu.daemon_unit.clone());
     }
     units
 }

@@ -50,6 +50,11 @@ pub const KEYS: &[Key] = &[
         meaning: "the group in qemu.conf: shared, keep (the setgid directory alone does it), or a group's name",
     },
     Key {
+        name: "qemu-ids",
+        default: "look",
+        meaning: "whom QEMU runs as: look (at libvirt here), or UID:GID where libvirt is in a container and not on this node",
+    },
+    Key {
         name: "manage",
         default: "all",
         meaning: "what apply may touch: all, or a list of accounts sockets hugepages dataplane qemu-conf hook legacy",

@@ -42,6 +42,8 @@ pub struct Config {
     pub dataplane_user: DataplaneUser,
     /// The group in qemu.conf.
     pub qemu_group: QemuGroup,
+    /// The numbers QEMU runs with where libvirt is in a container: names there are others.
+    pub qemu_ids: Option<(u32, u32)>,
     /// What `apply` may touch.
     pub managed: Managed,
     /// What the check at a VM's start does.
@@ -67,6 +69,7 @@ impl Config {
             server_access: raw.parse("server-access", value::server_access)?,
             dataplane_user: raw.parse("dataplane-user", value::dataplane_user)?,
             qemu_group: raw.parse("qemu-group", value::qemu_group)?,
+            qemu_ids: raw.parse("qemu-ids", value::qemu_ids)?,
             managed: raw.parse("manage", value::managed)?,
             hook: HookConfig::parse(raw)?,
             auto_apply: raw.parse("auto-apply", value::yes_or_no)?,

@@ -55,6 +55,8 @@ fn bad_input_gets_one_line_with_the_place_and_what_was_expected() {
         ("gid = 1\n", "unknown section"),
         ("[accord]\nauto-apply = maybe\n", ":2: auto-apply = maybe: expected yes or no"),
         ("[accord]\nmanage = everything\n", "expected all, or some of accounts"),
+        ("[accord]\nqemu-ids = qemu:hugetlbfs\n", "expected look, or UID:GID in numbers"),
+        ("[accord]\nqemu-ids = 0:0\n", "and not root's"),
         ("[accord]\ndataplane-user = root:qemu\n", "with a user that is not root"),
     ];
     for (text, expected) in cases {
