@@ -16,12 +16,13 @@ scripts := .ci/run benches/hook/hook.sh tests/libvirt/fetch tests/run tests/setu
 # Run by `sh` inside a node.
 node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer)
 
-.PHONY: help demo picture test node build release lint install clean-cache
+.PHONY: help demo picture test torture node build release lint install clean-cache
 
 help:
 	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
 	@echo 'make picture       docs/demo.svg, from a run of the demo'
 	@echo 'make test          all tests, those on real nodes included (root; 15 to 45 minutes)'
+	@echo 'make torture       kill and fail apply and revert at every system call (root)'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
 	@echo 'make build         target/debug/vhost-accord'
 	@echo 'make lint          format, clippy, documentation, shell scripts'
@@ -38,6 +39,11 @@ picture: build
 test:
 	@tests/setup test
 	@tests/run
+
+# Every system call, not a spread of them.
+torture:
+	@tests/setup test
+	@VHOST_ACCORD_TORTURE=1 VHOST_ACCORD_ONLY=at_any_call tests/run root
 
 node: build
 	@tests/node/node demo $(KIND) $(target)/debug/$(program)
