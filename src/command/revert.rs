@@ -106,6 +106,12 @@ fn take_back(root: &Root, journal: &mut Journal, output: &mut Output) -> Result<
     }
     for entry in entries {
         let target = entry.change.item.target();
+        // A file that could not be put back may name it: libvirt does not start with a group that is gone.
+        let account = matches!(entry.change.item, Item::Group(_) | Item::User(_) | Item::Member(_));
+        if account && !output.failed.is_empty() {
+            output.failed.push(format!("{target}: stays until the rest is taken back"));
+            continue;
+        }
         match entry.change.undo(root) {
             Ok(outcome @ Undone::InUse(_)) => output.undone.push(Line { target: target.0.clone(), outcome }),
             Ok(outcome) => {
