@@ -71,7 +71,8 @@ fn runs(node: &Node) -> bool {
 
 fn seen(node: &Node, expected: &[&str], when: &str) {
     let expected: Vec<String> = expected.iter().map(|call| format!("vms {call}")).collect();
-    assert_eq!(hook_calls(node), expected, "{when}: {}", node.sh("journalctl -t vhost-accord -o cat -n 12"));
+    let calls = hook_calls(node, expected.len());
+    assert_eq!(calls, expected, "{when}: {}", node.sh("journalctl -t vhost-accord -o cat -n 12"));
 }
 
 const INCOMING: [&str; 4] = ["migrate begin", "prepare begin", "start begin", "started begin"];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Running processes: with which ids, groups, umask and capabilities they really run (`/proc/PID/status`, proc(5)).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow};
@@ -51,9 +51,6 @@ pub struct Process {
     pub status: Status,
     /// When it started.
     pub started: Started,
-    /// Whether it sees the same mounts as we do: false in a container, and for QEMU with libvirt's `namespaces =
-    /// ["mount"]` (the default). `None` when we may not know.
-    pub same_mounts: Option<bool>,
 }
 
 /// What `/proc/PID/status` says.
@@ -123,7 +120,7 @@ pub fn by_name(root: &Root, names: &[&str]) -> Result<Vec<Process>> {
     let mut found = Vec::new();
     for entry in root.list(Path::new("/proc"))? {
         let Some(pid) = entry.to_str().and_then(|name| name.parse().ok()) else { continue };
-        match read(root, pid, &wanted, boot) {
+        match read_named(root, pid, &wanted, boot) {
             Ok(process) => found.extend(process),
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error.context(format!("reading process {pid}"))),
@@ -132,24 +129,12 @@ pub fn by_name(root: &Root, names: &[&str]) -> Result<Vec<Process>> {
     Ok(found)
 }
 
-/// The process with this number, but for its mounts; none when it ended, or in an image.
+/// The process with this number; none when it ended, or in an image.
 pub fn by_pid(root: &Root, pid: u32) -> Option<Process> {
-    let file = |name: &str| root.read(Path::new(&format!("/proc/{pid}/{name}"))).ok().flatten();
-    let status = file("status").filter(|_| root.is_live())?;
-    let status = parse_status(&String::from_utf8_lossy(&status)).ok()?;
-    Some(Process::new(pid, status, parse_start(&file("stat")?).ok()?, boot_time().ok()?))
+    if root.is_live() { read(root, pid, boot_time().ok()?).ok()? } else { None }
 }
 
 impl Process {
-    fn new(pid: u32, status: Status, since_boot: u64, boot: i128) -> Process {
-        Process {
-            pid,
-            status,
-            started: Started { since_boot, at: boot + i128::from(since_boot) },
-            same_mounts: None,
-        }
-    }
-
     /// Who the kernel takes it for when it opens or connects.
     pub fn identity(&self) -> Identity {
         let status = &self.status;
@@ -162,28 +147,26 @@ fn cut(name: &[u8]) -> &[u8] {
     &name[..name.len().min(COMM_LENGTH)]
 }
 
-fn read(root: &Root, pid: u32, wanted: &[&[u8]], boot: i128) -> Result<Option<Process>> {
-    let dir = PathBuf::from(format!("/proc/{pid}"));
-    let file = |name: &str| root.read(&dir.join(name));
-    let Some(comm) = file("comm")? else { return Ok(None) };
-    if !wanted.contains(&comm.trim_ascii_end()) {
-        return Ok(None);
-    }
-    let (Some(status), Some(stat)) = (file("status")?, file("stat")?) else { return Ok(None) };
-    let status = parse_status(&String::from_utf8_lossy(&status)).context("reading its status")?;
-    let since_boot = parse_start(&stat).context("reading its stat")?;
-    let mounts = link(root, &dir.join("ns/mnt"));
-    let ours = link(root, Path::new("/proc/self/ns/mnt"));
-    Ok(Some(Process {
-        same_mounts: mounts.zip(ours).map(|(theirs, ours)| theirs == ours),
-        ..Process::new(pid, status, since_boot, boot)
-    }))
+fn file(root: &Root, pid: u32, name: &str) -> Result<Option<Vec<u8>>> {
+    root.read(Path::new(&format!("/proc/{pid}/{name}")))
 }
 
-/// Where a link of `/proc` leads; `None` when it may not be read, which is no error: another's process.
-fn link(root: &Root, path: &Path) -> Option<PathBuf> {
-    let handle = root.find_nofollow(path).ok()??;
-    nix::fcntl::readlinkat(handle.fd(), "").ok().map(PathBuf::from)
+fn read_named(root: &Root, pid: u32, wanted: &[&[u8]], boot: i128) -> Result<Option<Process>> {
+    let comm = file(root, pid, "comm")?;
+    if comm.is_some_and(|comm| wanted.contains(&comm.trim_ascii_end())) {
+        read(root, pid, boot)
+    } else {
+        Ok(None)
+    }
+}
+
+fn read(root: &Root, pid: u32, boot: i128) -> Result<Option<Process>> {
+    let Some(status) = file(root, pid, "status")? else { return Ok(None) };
+    let Some(stat) = file(root, pid, "stat")? else { return Ok(None) };
+    let status = parse_status(&String::from_utf8_lossy(&status)).context("reading its status")?;
+    let since_boot = parse_start(&stat).context("reading its stat")?;
+    let started = Started { since_boot, at: boot + i128::from(since_boot) };
+    Ok(Some(Process { pid, status, started }))
 }
 
 /// Nanoseconds since boot, as [`Started::since_boot`] counts them.

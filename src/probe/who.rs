@@ -111,7 +111,10 @@ impl Who {
     }
 }
 
-/// The process whose mounts are to be entered.
+/// The process, where its mounts are others than ours and so are to be entered: in a container, and QEMU with libvirt's
+/// `namespaces = ["mount"]` (the default).
 pub(super) fn other_mounts(process: &Process) -> Option<u32> {
-    (process.same_mounts == Some(false)).then_some(process.pid)
+    let mounts = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let theirs = mounts(&process.pid.to_string())?;
+    (theirs != mounts("self")?).then_some(process.pid)
 }

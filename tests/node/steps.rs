@@ -113,9 +113,14 @@ pub fn foreign_hooks(node: &Node) {
     node.sh("mkdir -p /etc/libvirt/hooks/qemu.d; printf '#!/bin/sh\\necho \"$1 $2 $3\" >> /run/calls\\n' > /etc/libvirt/hooks/qemu; chmod 755 /etc/libvirt/hooks/qemu; cp -p /etc/libvirt/hooks/qemu /etc/libvirt/hooks/qemu.d/60-other; systemctl reload libvirtd || systemctl restart libvirtd");
 }
 
-/// The calls since the last time; every hook is called with each.
-pub fn hook_calls(node: &Node) -> Vec<String> {
-    let text = node.sh("cat /run/calls; : > /run/calls");
+/// The calls since the last time; every hook is called with each. On a busy machine libvirt may not be done with so many
+/// when virsh is.
+pub fn hook_calls(node: &Node, wanted: usize) -> Vec<String> {
+    let lines = 2 * wanted;
+    let text = node.sh(&format!(
+        "for i in $(seq 300); do test $(wc -l < /run/calls) -ge {lines} && break; sleep 0.1; done; sleep 0.3; \
+         cat /run/calls; : > /run/calls"
+    ));
     let lines: Vec<String> = text.lines().map(str::to_string).collect();
     assert_eq!(lines.len() % 2, 0, "one before and one behind ours: {lines:?}");
     lines

@@ -39,7 +39,8 @@ fn ovs_runs_as_openvswitch(kind: &'static str) {
     node.wait_for(
         "a new ovs-vswitchd",
         &format!(
-            "test $(pgrep -o ovs-vswitchd) != {} && test $(stat -c %a /run/openvswitch/vhuc0) = 775",
+            "pid=$(cat /run/openvswitch/ovs-vswitchd.pid) && test $pid != {} && kill -0 $pid && \
+             systemctl is-active -q ovs-vswitchd && test $(stat -c %a /run/openvswitch/vhuc0) = 775",
             old.trim()
         ),
     );

@@ -203,7 +203,6 @@ pub fn process(pid: u32, name: &str, uid: u32, gid: u32, umask: u32) -> Process 
             cap_eff: 0,
         },
         started: Started { since_boot: 1, at: 1000 },
-        same_mounts: Some(true),
     }
 }
 

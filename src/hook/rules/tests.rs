@@ -60,7 +60,6 @@ fn vswitchd((uid, gid): (u32, u32)) -> Vswitchd {
             cap_eff: 0,
         },
         started: Started { since_boot: 0, at: 0 },
-        same_mounts: Some(true),
     })))
 }
 

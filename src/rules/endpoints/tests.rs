@@ -29,7 +29,6 @@ fn process(pid: u32, since_boot: u64) -> Process {
             cap_eff: 0,
         },
         started: Started { since_boot, at: 0 },
-        same_mounts: None,
     }
 }
 
