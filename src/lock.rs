@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::paths;
@@ -58,9 +58,8 @@ impl Lock {
         let (parent, name) = crate::change::place(root, path)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let context = || format!("opening {}", path.display());
-        let mut file = File::from(
-            openat(parent.fd(), name, flags, Mode::from_bits_truncate(0o600)).with_context(context)?,
-        );
+        let open = || openat(parent.fd(), name, flags, Mode::from_bits_truncate(0o600));
+        let mut file = File::from(open().with_context(context)?);
         let mut holder = String::new();
         let _ = (&mut file).take(32).read_to_string(&mut holder);
         let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -72,8 +71,41 @@ impl Lock {
             }
             Err((_, errno)) => return Err(errno).with_context(|| format!("locking {}", path.display())),
         };
+        // The run that had it may have removed it between the two: the next one would lock another file.
+        let held = fstat(&*lock).with_context(|| format!("reading {}", path.display()))?;
+        if parent.entry(name)?.is_none_or(|entry| entry.id() != (held.st_dev, held.st_ino)) {
+            return Err(Busy { holder: String::new() }.into());
+        }
         // Only a hint for people; the lock itself is what counts.
         let _ = lock.set_len(0).and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()));
         Ok(Lock { _held: lock, image: (!root.is_live()).then_some(parent) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// The file of an image goes with each holder: who opened it before that must not believe to hold what others look for.
+    #[test]
+    fn one_at_a_time_in_an_image() {
+        let image = tempfile::tempdir().unwrap();
+        std::fs::create_dir(image.path().join("run")).unwrap();
+        let (holders, turns) = (AtomicU32::new(0), AtomicU32::new(0));
+        let compete = || {
+            let root = Root::open(image.path()).unwrap();
+            for _ in 0..2000 {
+                let Ok(lock) = Lock::take(&root) else { continue };
+                assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold it");
+                turns.fetch_add(1, Ordering::SeqCst);
+                std::thread::yield_now();
+                holders.fetch_sub(1, Ordering::SeqCst);
+                drop(lock);
+            }
+        };
+        std::thread::scope(|scope| (0..8).map(|_| scope.spawn(compete)).for_each(drop));
+        assert!(turns.into_inner() > 0);
     }
 }

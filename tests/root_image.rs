@@ -287,6 +287,25 @@ fn absolute_links_are_followed_within_the_image() {
     same(&stock, &image.tree());
 }
 
+/// libvirt does not start with a group in its configuration that is not there.
+#[test]
+#[ignore = "needs root: make test"]
+fn the_group_stays_while_a_file_that_names_it_cannot_be_put_back() {
+    let image = Image::debian();
+    let stock = image.tree();
+    image.expect("apply", 0);
+    let (file, aside) = (image.path("etc/libvirt/qemu.conf"), image.path("etc/libvirt/aside"));
+    fs::rename(&file, &aside).unwrap();
+    fs::create_dir(&file).unwrap();
+    let said = image.expect("revert", 2);
+    assert!(said.contains("failed: ") && said.contains("stays until the rest is taken back"), "{said}");
+    assert!(image.read("etc/group").contains("hugetlbfs:x:42477:"));
+    fs::remove_dir(&file).unwrap();
+    fs::rename(&aside, &file).unwrap();
+    image.expect("revert", 0);
+    same(&stock, &image.tree());
+}
+
 #[test]
 #[ignore = "needs root: make test"]
 fn an_image_with_nothing_in_it_is_refused_or_left_alone() {

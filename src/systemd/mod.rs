@@ -21,7 +21,7 @@ pub use fact::UnitFact;
 
 /// One question to systemd takes no longer.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// Starting or stopping a service takes no longer. OVS's units allow themselves 300 s (`TimeoutSec=`).
+/// Starting or stopping a service, or reading all units again, takes no longer. OVS's units allow themselves 300 s (`TimeoutSec=`).
 const JOB_LIMIT: Duration = Duration::from_secs(330);
 
 /// This node does not run systemd.
