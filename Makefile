@@ -11,21 +11,24 @@ KIND ?= bookworm
 
 target := $(or $(CARGO_TARGET_DIR),target)
 program := vhost-accord
-scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/libvirt/fetch tests/run tests/setup tests/node/node tests/node/lib/launch tests/node/lib/customize \
+scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/libvirt/fetch tests/selinux/fetch tests/run tests/setup tests/packages packaging/build packaging/install \
+	tests/node/node tests/node/lib/launch tests/node/lib/customize \
 	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
 # Run by `sh` inside a node.
-node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer)
+node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer) $(wildcard packaging/debian/vhost-accord.p*) \
+	tests/node/machine/disk/customize tests/node/machine/disk/payload tests/node/machine/apparmor
 
-.PHONY: help demo picture test torture node build release lint install clean-cache
+.PHONY: help demo picture test torture node build release lint deb rpm install clean-cache
 
 help:
 	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
 	@echo 'make picture       docs/demo.svg, from a run of the demo'
 	@echo 'make test          all tests, those on real nodes included (root; 15 to 45 minutes)'
-	@echo 'make torture       fuzzes all that reads what others write; SECONDS_EACH=360 for each target, two at a time'
+	@echo 'make torture       fuzzes all readers (SECONDS_EACH=360, two at a time), kills and fails apply and revert at every call (root)'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
 	@echo 'make build         target/debug/vhost-accord'
 	@echo 'make lint          format, clippy, documentation, shell scripts'
+	@echo 'make deb, make rpm a package in dist/ (minutes)'
 	@echo 'make install       release build, installed below $$(DESTDIR)$$(PREFIX)'
 	@echo 'make clean-cache   the images of nodes that tests keep'
 
@@ -41,8 +44,11 @@ test:
 	@tests/run
 
 SECONDS_EACH ?= 360
+# Every system call, not a spread of them.
 torture:
+	@tests/setup test
 	@tests/fuzz/run $(SECONDS_EACH)
+	@VHOST_ACCORD_TORTURE=1 VHOST_ACCORD_ONLY=at_any_call tests/run root
 
 node: build
 	@tests/node/node demo $(KIND) $(target)/debug/$(program)
@@ -66,9 +72,21 @@ lint:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; fi
 
-# The program alone for now: packages bring units and configuration.
-install: release
-	install -D -m 755 $(target)/release/$(program) $(DESTDIR)$(PREFIX)/bin/$(program)
+# Checked by lintian or rpmlint; made from a copy, so that the checkout stays clean.
+deb:
+	@tests/setup deb
+	packaging/build deb
+	lintian --fail-on error dist/*.deb
+
+rpm:
+	@tests/setup rpm
+	packaging/build rpm
+	rpmlint -c packaging/rpm/rpmlint.toml dist/*.rpm
+
+# All that the packages bring; what they do after an installation is a 'systemctl enable vhost-accord' and an apply.
+install:
+	@tests/setup build
+	packaging/install '$(DESTDIR)/' $(PREFIX)
 
 clean-cache:
 	@tests/node/node list | grep . && { echo 'these nodes are up: tests/node/node down NAME'; exit 1; } || :

@@ -62,10 +62,10 @@ pub enum Command {
         #[arg(allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
-    /// What units of the dataplane call
+    /// What units and packages call
     #[command(hide = true)]
     Service {
-        /// The moment: vswitchd-pre or vswitchd-post
+        /// The moment: boot, package-installed, package-removing, dataplane-pre, vswitchd-pre or vswitchd-post
         moment: String,
     },
 }

@@ -3,13 +3,14 @@
 //! finished by the next `apply` or taken back by `revert`. Only root may read it: it can hold copies of account files.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::accord::item::{Group, Item, Target};
+use crate::accord::item::{Group, Item, Subject, Target};
 use crate::change::{Change, write};
+use crate::facts::state::State;
 use crate::paths;
 use crate::root::Root;
 
@@ -58,6 +59,17 @@ impl Journal {
     /// Nothing stands that could be reverted.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Directories for QEMU's sockets that an `apply` made.
+    pub fn socket_directories(&self) -> Vec<PathBuf> {
+        let made = self.entries.iter().filter_map(|entry| match (&entry.change.item, &entry.change.before) {
+            (Item::Owner(owner), State::Owner { found: None }) => Some(owner),
+            _ => None,
+        });
+        made.filter(|owner| owner.subject == Subject::SocketDirectory)
+            .map(|owner| owner.path.clone())
+            .collect()
     }
 
     /// Notes a change that is about to be made. What was there before the first one on the same target stays.

@@ -149,6 +149,8 @@ impl Survey {
 
 /// The path units call the program by: itself on the live node, its packaged place in an image.
 fn program(root: &Root) -> String {
-    let own = std::env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok());
+    // A package that is being upgraded takes the running program away: the kernel then tells "... (deleted)".
+    let own = std::env::current_exe().ok().filter(|path| path.exists());
+    let own = own.and_then(|path| path.into_os_string().into_string().ok());
     own.filter(|_| root.is_live()).unwrap_or_else(|| paths::PROGRAM.to_string())
 }

@@ -8,6 +8,8 @@
 mod agree;
 #[path = "node/check.rs"]
 mod check;
+#[path = "node/container.rs"]
+mod container;
 #[path = "node/explain.rs"]
 mod explain;
 #[path = "node/extremes.rs"]
@@ -20,6 +22,8 @@ mod hook;
 mod input;
 #[path = "node/legacy.rs"]
 mod legacy;
+#[path = "node/packages.rs"]
+mod packages;
 #[cfg(feature = "probe")]
 #[path = "node/probe.rs"]
 mod probe;

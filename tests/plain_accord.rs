@@ -148,7 +148,7 @@ fn a_dataplane_in_the_shared_group_stays_and_its_database_is_closed_to_qemu() {
         );
         assert!(dataplane.is_confined() && !dataplane.is_switched(), "{kind}");
         assert_eq!(survey.accord.group.gid, 995, "an existing number stays");
-        assert_eq!(survey.accord.qemu.as_ref().unwrap().daemon_unit, "virtqemud.service");
+        assert_eq!(survey.accord.qemu.as_ref().unwrap().daemon_unit.as_deref(), Some("virtqemud.service"));
         assert_eq!(owner(&survey, "/var/lib/openvswitch"), Some((Some(999), None, Some(0o700))), "{kind}");
         let apart = Node::rhel(kind).survey(&format!("{BOTH}qemu-group = keep\n")).unwrap();
         assert_eq!(owner(&apart, "/var/lib/openvswitch"), Some((Some(999), None, None)), "{kind}");

@@ -34,7 +34,10 @@ const SOCKETS: &str = "/var/lib/vhost_sockets";
 
 const BREAKAGES: &[Breakage] = &[
     ("no-dataplane", |node| node.profile.dataplane = None),
-    ("no-libvirt", |node| node.profile.hypervisor = None),
+    ("no-libvirt", |node| {
+        node.profile.hypervisor = None;
+        node.accord.qemu = None;
+    }),
     ("account-missing", |node| match node.observed(|item| matches!(item, Item::Member(_))) {
         State::Account { number, .. } => *number = None,
         other => panic!("{other:?}"),
@@ -133,6 +136,14 @@ const BREAKAGES: &[Breakage] = &[
     }),
     ("selinux-label", |node| selinux(node, "var_lib_t", None)),
     ("selinux-hook-confined", |node| selinux(node, "virt_cache_t", Some(false))),
+    // The boolean is about other hooks.
+    ("selinux-hook-confined", |node| selinux(node, "virt_cache_t", Some(true))),
+    ("selinux-dac-override", |node| {
+        selinux(node, "virt_cache_t", None);
+        node.surroundings.selinux.as_mut().unwrap().dac_override = Some(false);
+        node.accord.dataplane.as_mut().unwrap().uid = 0;
+        node.live().dataplane.iter_mut().for_each(|process| process.status.uid.effective = 0);
+    }),
     ("apparmor-profile-disabled", |node| {
         node.surroundings.apparmor_disabled.push("usr.sbin.libvirtd".to_string());
     }),
@@ -149,6 +160,8 @@ const BREAKAGES: &[Breakage] = &[
 
 /// What looks like a breakage and is none.
 const SOUND: &[Breakage] = &[
+    // It is in a container, and its numbers are in the configuration.
+    ("no-libvirt", |node| node.profile.hypervisor = None),
     ("group-renumbered", |node| match node.observed(|item| matches!(item, Item::Renumber(_))) {
         State::Number { gid, .. } => *gid = None,
         other => panic!("{other:?}"),
@@ -178,7 +191,15 @@ const SOUND: &[Breakage] = &[
         selinux(node, "var_lib_t", None);
         node.surroundings.selinux.as_mut().unwrap().enforcing = false;
     }),
-    ("selinux-hook-confined", |node| selinux(node, "virt_cache_t", Some(true))),
+    ("selinux-label", |node| selinux(node, "vhost_accord_socket_t", None)),
+    ("selinux-hook-confined", |node| {
+        selinux(node, "virt_cache_t", Some(false));
+        node.surroundings.selinux.as_mut().unwrap().program_type = Some("vhost_accord_exec_t".to_string());
+    }),
+    ("selinux-dac-override", |node| {
+        selinux(node, "virt_cache_t", None);
+        node.surroundings.selinux.as_mut().unwrap().dac_override = Some(true);
+    }),
     ("qemu-runs-as-root", |node| conf(node, "user", Value::Text("libvirt-qemu".to_string()))),
     // That is qemu-conf-group's.
     ("qemu-runs-as-root", |node| conf(node, "group", Value::Text("root".to_string()))),
@@ -225,7 +246,13 @@ fn conf(node: &mut Node, key: &str, value: Value) {
 
 fn selinux(node: &mut Node, kind: &str, hooks_unconfined: Option<bool>) {
     let socket_directory_type = Some(kind.to_string());
-    node.surroundings.selinux = Some(SeLinux { enforcing: true, hooks_unconfined, socket_directory_type });
+    node.surroundings.selinux = Some(SeLinux {
+        enforcing: true,
+        hooks_unconfined,
+        socket_directory_type,
+        program_type: Some("bin_t".to_string()),
+        ..SeLinux::default()
+    });
 }
 
 fn default_acl(node: &mut Node, group: u32) {

@@ -29,8 +29,8 @@ pub struct QemuAccord {
     pub grant_gid: u32,
     /// That group's name.
     pub grant_group: String,
-    /// The daemon to restart for a new qemu.conf.
-    pub daemon_unit: String,
+    /// The daemon to restart for a new qemu.conf; none where libvirt is in a container.
+    pub daemon_unit: Option<String>,
     /// The value of `group` in qemu.conf that the accord asks for.
     conf_group: Option<String>,
 }
@@ -47,7 +47,7 @@ pub(super) fn decide(
     profile: &Profile,
     shared: &SharedGroup,
 ) -> Result<Option<QemuAccord>, Obstacle> {
-    let Some(hypervisor) = &profile.hypervisor else { return Ok(None) };
+    let Some(hypervisor) = &profile.hypervisor else { return Ok(config.qemu_ids.map(in_a_container)) };
     let conf_group = match &config.qemu_group {
         QemuGroup::Shared if config.has(PortType::Dpdkvhostuserclient) => Some(shared.name.clone()),
         QemuGroup::Shared | QemuGroup::Keep => None,
@@ -69,9 +69,24 @@ pub(super) fn decide(
         groups: hypervisor.groups.iter().map(|gid| settled(*gid)).collect(),
         grant_gid: settled(hypervisor.own_group.gid),
         grant_group: hypervisor.own_group.name.clone(),
-        daemon_unit: hypervisor.daemon_unit.clone(),
+        daemon_unit: Some(hypervisor.daemon_unit.clone()),
         conf_group,
     }))
+}
+
+/// Only numbers count between this node and a container, and nothing of its libvirt is on this node to be changed.
+fn in_a_container((uid, gid): (u32, u32)) -> QemuAccord {
+    QemuAccord {
+        user: format!("+{uid}"),
+        uid,
+        group: format!("+{gid}"),
+        gid,
+        groups: vec![gid],
+        grant_gid: gid,
+        grant_group: format!("+{gid}"),
+        daemon_unit: None,
+        conf_group: None,
+    }
 }
 
 /// libvirtd does not start when qemu.conf names a group that does not exist: none is ever written.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sockets that nobody listens on any more.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::{place, write};
@@ -20,4 +22,17 @@ pub fn remove(root: &Root, socket: &PortSocket) -> Result<bool> {
     }
     let (parent, name) = place(root, &socket.path)?;
     write::remove_file(&parent, name, *id)
+}
+
+/// Removes every socket right below a directory that is proven to have no listener.
+pub fn remove_below(root: &Root, directory: &Path) -> Result<()> {
+    for name in root.list(directory)? {
+        let path = directory.join(&name);
+        let Some(handle) = root.find_nofollow(&path)? else { continue };
+        if sockets::liveness_of(&handle) == Liveness::Stale {
+            let (parent, name) = place(root, &path)?;
+            write::remove_file(&parent, name, handle.id())?;
+        }
+    }
+    Ok(())
 }

@@ -4,10 +4,12 @@
 mod apply;
 mod blast;
 mod blocked;
+mod boot;
 mod check;
 mod config;
 mod explain;
 mod inspect;
+mod package;
 mod plan;
 #[cfg(feature = "probe")]
 mod probe;
@@ -66,7 +68,12 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
             crate::demo::become_qemu(who, arguments).map(|()| Outcome::Fine)
         }
         Command::Hook { arguments } => std::process::exit(crate::hook::run(arguments)),
-        Command::Service { moment } => service::run(moment),
+        Command::Service { moment } => match moment.as_str() {
+            "boot" => boot::run(),
+            "package-installed" => package::installed(),
+            "package-removing" => package::removing(),
+            moment => service::run(moment),
+        },
     }
 }
 

@@ -50,6 +50,11 @@ pub const KEYS: &[Key] = &[
         meaning: "the group in qemu.conf: shared, keep (the setgid directory alone does it), or a group's name",
     },
     Key {
+        name: "qemu-ids",
+        default: "look",
+        meaning: "whom QEMU runs as: look (at libvirt here), or UID:GID where libvirt is in a container and not on this node",
+    },
+    Key {
         name: "manage",
         default: "all",
         meaning: "what apply may touch: all, or a list of accounts sockets hugepages dataplane qemu-conf hook legacy",
@@ -74,4 +79,22 @@ pub const KEYS: &[Key] = &[
         default: "10",
         meaning: "seconds that an entry in the dataplane's units may take, 0.1 to 30",
     },
+    Key {
+        name: "auto-apply",
+        default: "yes",
+        meaning: "apply when this package, Open vSwitch or libvirt is installed: yes, or no (say how to); restarts nothing",
+    },
 ];
+
+/// The file that packages put to `/etc`: every key with its meaning, commented out, so that the defaults count and change
+/// with the program.
+pub fn commented() -> String {
+    let mut text =
+        "# Configuration of vhost-accord: see vhost-accord.conf(5). The values here are the defaults.\n\
+        # Better than to edit this file: one of your own in vhost-accord.conf.d, beside it.\n\n[accord]\n"
+            .to_string();
+    for key in KEYS {
+        text.push_str(&format!("\n# {}\n#{} = {}\n", key.meaning, key.name, key.default));
+    }
+    text
+}

@@ -13,7 +13,7 @@ mod value;
 mod tests;
 
 pub use hook::{Action, Family, HookConfig};
-pub use keys::{KEYS, Key};
+pub use keys::{KEYS, Key, commented};
 pub use layers::{Effective, Origin, Raw};
 pub use value::{DataplaneUser, GidMismatch, Managed, PortType, QemuGroup, ServerAccess};
 
@@ -42,10 +42,14 @@ pub struct Config {
     pub dataplane_user: DataplaneUser,
     /// The group in qemu.conf.
     pub qemu_group: QemuGroup,
+    /// The numbers QEMU runs with where libvirt is in a container: names there are others.
+    pub qemu_ids: Option<(u32, u32)>,
     /// What `apply` may touch.
     pub managed: Managed,
     /// What the check at a VM's start does.
     pub hook: HookConfig,
+    /// May the scripts of packages apply?
+    pub auto_apply: bool,
 }
 
 impl Config {
@@ -65,8 +69,10 @@ impl Config {
             server_access: raw.parse("server-access", value::server_access)?,
             dataplane_user: raw.parse("dataplane-user", value::dataplane_user)?,
             qemu_group: raw.parse("qemu-group", value::qemu_group)?,
+            qemu_ids: raw.parse("qemu-ids", value::qemu_ids)?,
             managed: raw.parse("manage", value::managed)?,
             hook: HookConfig::parse(raw)?,
+            auto_apply: raw.parse("auto-apply", value::yes_or_no)?,
         };
         Ok(config)
     }

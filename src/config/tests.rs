@@ -53,7 +53,10 @@ fn bad_input_gets_one_line_with_the_place_and_what_was_expected() {
         ("[accord]\nmodes\n", ":2: modes has no value"),
         ("\n[acord]\ngid = 1\n", ":2: unknown section [acord]"),
         ("gid = 1\n", "unknown section"),
+        ("[accord]\nauto-apply = maybe\n", ":2: auto-apply = maybe: expected yes or no"),
         ("[accord]\nmanage = everything\n", "expected all, or some of accounts"),
+        ("[accord]\nqemu-ids = qemu:hugetlbfs\n", "expected look, or UID:GID in numbers"),
+        ("[accord]\nqemu-ids = 0:0\n", "and not root's"),
         ("[accord]\ndataplane-user = root:qemu\n", "with a user that is not root"),
     ];
     for (text, expected) in cases {
@@ -70,4 +73,20 @@ fn a_socket_of_neutron_fits_beneath_the_longest_directory() {
     assert_eq!(fits.len() + 1 + 14, 107);
     read(&format!("[accord]\nsocket-directory = {fits}\n")).unwrap();
     read(&format!("[accord]\nsocket-directory = {fits}b\n")).unwrap_err();
+}
+
+#[test]
+fn the_packaged_file_sets_nothing_and_uncommented_sets_the_defaults() {
+    let mut raw = Raw::defaults();
+    raw.overlay(Path::new("/packaged"), &commented()).unwrap();
+    assert_eq!(raw, Raw::defaults());
+    let uncommented: String = commented()
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    raw.overlay(Path::new("/packaged"), &uncommented).unwrap();
+    let value = |raw: &Raw| raw.iter().map(|(name, e)| (name, e.value.clone())).collect::<Vec<_>>();
+    assert_eq!(value(&raw), value(&Raw::defaults()));
+    assert!(raw.iter().all(|(_, effective)| effective.origin != Origin::Default));
 }

@@ -199,6 +199,18 @@ pub(super) fn qemu_group(text: &str) -> Result<QemuGroup, String> {
     }
 }
 
+pub(super) fn qemu_ids(text: &str) -> Result<Option<(u32, u32)>, String> {
+    if text == "look" {
+        return Ok(None);
+    }
+    // The last number means "no change" to chown(2); names would be this node's, and not the container's.
+    let number = |text: &str| text.parse().ok().filter(|number| *number != u32::MAX);
+    let ids = text.split_once(':').and_then(|(uid, gid)| Some((number(uid)?, number(gid)?)));
+    ids.filter(|(uid, _)| *uid != 0)
+        .map(Some)
+        .ok_or_else(|| "look, or UID:GID in numbers, and not root's".into())
+}
+
 pub(super) fn managed(text: &str) -> Result<Managed, String> {
     if text == "all" {
         return Ok(Managed::all());
@@ -209,4 +221,12 @@ pub(super) fn managed(text: &str) -> Result<Managed, String> {
         parts.insert(part.ok_or_else(|| format!("all, or some of {}", Managed::PARTS.join(" ")))?);
     }
     Ok(Managed(parts))
+}
+
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("yes or no".into()),
+    }
 }

@@ -17,9 +17,8 @@ struct Meaning {
     mend: &'static str,
 }
 
-const LABEL: &str = "label the directory: semanage fcontext -a -t virt_cache_t '/var/lib/vhost_sockets(/.*)?', then restorecon -R; not setenforce 0";
-const MODULE: &str =
-    "install the policy module of the platform (openstack-selinux, openvswitch-custom); not setenforce 0";
+const LABEL: &str = "label the directory: semodule -i /usr/share/selinux/packages/vhost_accord.cil, then restorecon -RF /var/lib/vhost_sockets; not setenforce 0";
+const MODULE: &str = "semodule -i /usr/share/selinux/packages/vhost_accord.cil, and the platform's module (openstack-selinux, openvswitch-custom); not setenforce 0";
 
 const fn meaning(
     (permission, object, qemu): (&'static str, &'static str, bool),

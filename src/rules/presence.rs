@@ -31,5 +31,6 @@ fn no_libvirt(case: &Case<'_>) -> Vec<Evidence> {
         let mend = "install libvirt's QEMU driver, then vhost-accord apply";
         Evidence::mended_by("libvirt", "neither libvirtd nor virtqemud with a QEMU user is installed", mend)
     };
-    case.profile.hypervisor.is_none().then(missing).into_iter().collect()
+    let is_elsewhere = case.accord.qemu.is_some();
+    (case.profile.hypervisor.is_none() && !is_elsewhere).then(missing).into_iter().collect()
 }

@@ -7,8 +7,8 @@ use crate::access::{Perm, Tag};
 use crate::accord::item::Item;
 use crate::config::PortType;
 use crate::edit::virconf::Value;
-use crate::facts::surroundings::TmpfilesLine;
-use crate::paths::QEMU_CONF;
+use crate::facts::surroundings::{SeLinux, TmpfilesLine};
+use crate::paths::{PROGRAM, QEMU_CONF};
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -20,8 +20,14 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "selinux-hook-confined",
         level: Level::Advice,
-        cause: "with virt_hooks_unconfined off the hook runs in libvirt's domain and may not see what it checks",
+        cause: "the hook runs in the domain of libvirt's daemon and may not see what it checks: virt_hooks_unconfined is for other hooks",
         check: selinux_hook,
+    },
+    Rule {
+        id: "selinux-dac-override",
+        level: Level::Advice,
+        cause: "with os_openvswitch_dac_override off a root switch may only do what owner and mode let it",
+        check: selinux_dac_override,
     },
     Rule {
         id: "apparmor-profile-disabled",
@@ -77,6 +83,13 @@ pub const RULES: &[Rule] = &[
 const GENERIC_TYPES: [&str; 7] =
     ["default_t", "unlabeled_t", "var_t", "var_lib_t", "var_run_t", "tmp_t", "openvswitch_var_run_t"];
 
+/// Types, and the place of the file, of packaging/selinux/vhost_accord.cil.
+const SOCKET_TYPE: &str = "vhost_accord_socket_t";
+const PROGRAM_TYPE: &str = "vhost_accord_exec_t";
+const SELINUX_MODULE: &str = "/usr/share/selinux/packages/vhost_accord.cil";
+/// What the module labels.
+const DEFAULT_DIRECTORY: &str = "/var/lib/vhost_sockets";
+
 fn selinux_label(case: &Case<'_>) -> Vec<Evidence> {
     let Some(selinux) = case.surroundings.selinux.as_ref().filter(|selinux| selinux.enforcing) else {
         return Vec::new();
@@ -86,17 +99,49 @@ fn selinux_label(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let directory = case.accord.socket_directory.display().to_string();
-    let mend =
-        format!("semanage fcontext -a -t virt_cache_t '{directory}(/.*)?' && restorecon -R {directory}");
+    let other = directory != DEFAULT_DIRECTORY;
+    let fcontext = format!("semanage fcontext -a -t {SOCKET_TYPE} '{directory}(/.*)?'");
+    let label = format!("restorecon -RF {directory}");
+    let steps = [load(selinux), other.then_some(fcontext), Some(label)];
+    let mend = steps.into_iter().flatten().collect::<Vec<_>>().join(" && ");
     vec![Evidence::mended_by(directory, format!("its SELinux type is {kind}"), mend)]
 }
 
+/// The step that loads our policy module, unless it is loaded.
+fn load(selinux: &SeLinux) -> Option<String> {
+    (selinux.module != Some(true)).then(|| format!("semodule -i {SELINUX_MODULE}"))
+}
+
+/// A policy that has the boolean has a domain for hooks, and libvirt's daemon goes there only by a label of ours: the
+/// boolean is about what has libvirt's own label for hooks, and the link to the program is not what is executed.
 fn selinux_hook(case: &Case<'_>) -> Vec<Evidence> {
-    let selinux = case.surroundings.selinux.as_ref().filter(|selinux| selinux.enforcing);
-    let confined = selinux.is_some_and(|selinux| selinux.hooks_unconfined == Some(false));
-    let evidence =
-        || Evidence::mended_by("virt_hooks_unconfined", "off", "setsebool -P virt_hooks_unconfined on");
-    confined.then(evidence).into_iter().collect()
+    let Some(selinux) = case.surroundings.selinux.as_ref().filter(|selinux| selinux.enforcing) else {
+        return Vec::new();
+    };
+    let (Some(boolean), Some(kind)) = (selinux.hooks_unconfined, selinux.program_type.as_deref()) else {
+        return Vec::new();
+    };
+    if kind == PROGRAM_TYPE {
+        return Vec::new();
+    }
+    let seen = format!(
+        "its SELinux type is {kind} (virt_hooks_unconfined is {}, and not about it)",
+        if boolean { "on" } else { "off" }
+    );
+    let steps = [load(selinux), Some(format!("restorecon -F {PROGRAM}"))];
+    let mend = steps.into_iter().flatten().collect::<Vec<_>>().join(" && ");
+    vec![Evidence::mended_by(PROGRAM, seen, mend)]
+}
+
+fn selinux_dac_override(case: &Case<'_>) -> Vec<Evidence> {
+    let is_off = |selinux: &SeLinux| selinux.enforcing && selinux.dac_override == Some(false);
+    let runs_as_root =
+        case.live.is_some_and(|live| live.dataplane.iter().any(|process| process.status.uid.effective == 0));
+    if !(case.surroundings.selinux.as_ref().is_some_and(is_off) && runs_as_root) {
+        return Vec::new();
+    }
+    let mend = "setsebool -P os_openvswitch_dac_override on";
+    vec![Evidence::mended_by("os_openvswitch_dac_override", "off, and the switch runs as root", mend)]
 }
 
 fn apparmor_disabled(case: &Case<'_>) -> Vec<Evidence> {

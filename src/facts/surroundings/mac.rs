@@ -6,11 +6,17 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::paths::PROGRAM;
 use crate::root::{Handle, Root};
 
 const ENFORCE: &str = "/sys/fs/selinux/enforce";
-/// "current pending", each 0 or 1 (security/selinux/selinuxfs.c).
+/// Booleans are "current pending", each 0 or 1 (security/selinux/selinuxfs.c).
 const HOOK_BOOLEAN: &str = "/sys/fs/selinux/booleans/virt_hooks_unconfined";
+/// openstack-selinux (local_settings.sh.in); off unless an administrator sets it.
+const DAC_BOOLEAN: &str = "/sys/fs/selinux/booleans/os_openvswitch_dac_override";
+/// Each policy's store has its modules in `active/modules/PRIORITY/NAME` (libsemanage, semanage_store.c).
+const STORES: &str = "/var/lib/selinux";
+const MODULE: &str = "vhost_accord";
 const LABEL: &str = "security.selinux";
 const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
 /// A link here keeps a profile from being loaded (apparmor's aa-disable(8)).
@@ -26,19 +32,48 @@ pub struct SeLinux {
     pub enforcing: bool,
     /// `virt_hooks_unconfined`, where the policy has it (Fedora 40, EL 10).
     pub hooks_unconfined: Option<bool>,
+    /// `os_openvswitch_dac_override`, where openstack-selinux has brought it.
+    pub dac_override: Option<bool>,
     /// The type in the socket directory's label.
     pub socket_directory_type: Option<String>,
+    /// The type in the label of the program, which libvirt's link leads to.
+    pub program_type: Option<String>,
+    /// Our policy module is in a store; `None` where that may not be read.
+    pub module: Option<bool>,
 }
 
 pub(super) fn selinux(root: &Root, directory: Option<&Handle>) -> Result<Option<SeLinux>> {
     let Some(enforce) = root.read_text(Path::new(ENFORCE))? else { return Ok(None) };
-    let boolean = root.read_text(Path::new(HOOK_BOOLEAN))?;
-    let label = directory.map(|found| found.xattr(LABEL)).transpose()?.flatten();
+    let program = root.find(Path::new(PROGRAM))?;
     Ok(Some(SeLinux {
         enforcing: enforce.trim() == "1",
-        hooks_unconfined: boolean.map(|text| text.starts_with('1')),
-        socket_directory_type: label.and_then(|label| parse_label_type(&label)),
+        hooks_unconfined: boolean(root, HOOK_BOOLEAN)?,
+        dac_override: boolean(root, DAC_BOOLEAN)?,
+        socket_directory_type: label_type(directory)?,
+        program_type: label_type(program.as_ref())?,
+        module: has_module(root).ok(),
     }))
+}
+
+fn boolean(root: &Root, path: &str) -> Result<Option<bool>> {
+    Ok(root.read_text(Path::new(path))?.map(|text| text.starts_with('1')))
+}
+
+fn label_type(found: Option<&Handle>) -> Result<Option<String>> {
+    let label = found.map(|found| found.xattr(LABEL)).transpose()?.flatten();
+    Ok(label.and_then(|label| parse_label_type(&label)))
+}
+
+fn has_module(root: &Root) -> Result<bool> {
+    for policy in root.list(Path::new(STORES))? {
+        let modules = Path::new(STORES).join(policy).join("active/modules");
+        for priority in root.list(&modules)? {
+            if root.find(&modules.join(priority).join(MODULE))?.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// The type in `user:role:type:level`, which may end with a NUL.
@@ -55,3 +90,7 @@ pub(super) fn apparmor_disabled(root: &Root) -> Result<Vec<String>> {
     let names = root.list(Path::new(DISABLED))?.into_iter().filter_map(|name| name.into_string().ok());
     Ok(names.filter(|name| LIBVIRT_PROFILES.contains(&name.as_str())).collect())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

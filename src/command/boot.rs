@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `service boot`: before dataplane and libvirt start, what an earlier `apply` agreed to holds again. Nothing new is
+//! agreed: that is for an `apply`.
+
+use anyhow::Result;
+
+use super::plan::Plan;
+use super::{Outcome, apply};
+use crate::accord::item::{Owner, Subject};
+use crate::accord::{Agreed, Item};
+use crate::change::preflight;
+use crate::journal::Journal;
+use crate::lock::{Busy, Lock};
+use crate::survey::{Options, Survey};
+use crate::systemd::ServiceManager;
+use crate::systemd::image::Image;
+use crate::systemd::systemctl::Systemctl;
+
+pub fn run() -> Result<Outcome> {
+    let root = super::open_root("/".as_ref(), true)?;
+    let journal = Journal::read(&root)?;
+    if journal.is_empty() && Agreed::read(&root)?.is_none() {
+        tracing::debug!("never applied here");
+        return Ok(Outcome::Fine);
+    }
+    let _lock = match Lock::take(&root) {
+        Err(error) if error.is::<Busy>() => return Ok(Outcome::Fine),
+        taken => taken?,
+    };
+    // systemd's bus is not there this early: units are read from their files.
+    let mut survey = Survey::take(&root, &Image::new(&root), Options::default())?;
+    let mut plan = Plan::of(&survey)?;
+    let directories = Agreed::read(&root)?.map(|agreed| agreed.directories).unwrap_or_default();
+    plan.changes.retain(|change| is_agreed(&change.item, &survey.journal, &directories));
+    plan.outdated.clear();
+    preflight::check(&root, &plan.changes)?;
+    apply::execute(&root, &mut survey, &plan)?;
+    if plan.changes.iter().any(|change| matches!(change.item, Item::File(_) | Item::Unpatch(_))) {
+        Systemctl::new().reload()?;
+    }
+    Ok(Outcome::Fine)
+}
+
+/// Word for word what an `apply` made, or a directory it found as it should be. Numbers of groups are not changed while
+/// the node boots.
+fn is_agreed(item: &Item, journal: &Journal, directories: &[Owner]) -> bool {
+    match item {
+        Item::Renumber(_) => false,
+        // Its owner depends on who mounts it, and it is new at each boot.
+        Item::Owner(owner) if owner.subject == Subject::Hugepages => true,
+        Item::Owner(owner) if directories.contains(owner) => true,
+        _ => journal.entries.iter().any(|entry| entry.change.item == *item),
+    }
+}

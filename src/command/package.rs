@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the scripts of the packages call: after our own, the switch's or libvirt's installation, and before ours goes.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::{Outcome, apply, revert};
+use crate::change::stale;
+use crate::cli::{ApplyArgs, OutputArgs, PlanArgs, RevertArgs};
+use crate::config::Config;
+use crate::journal::Journal;
+use crate::lock::Lock;
+use crate::report;
+use crate::root::Root;
+use crate::survey::{Options, Survey};
+use crate::systemd;
+
+/// Something was installed that the accord is about. Never restarts anything.
+pub fn installed() -> Result<Outcome> {
+    let root = super::open_root("/".as_ref(), true)?;
+    if !is_booted(&root)? {
+        say("this is no running node: nothing was applied (vhost-accord apply --root DIR prepares an image)");
+        return Ok(Outcome::Fine);
+    }
+    let config = Config::read(&root)?;
+    let survey = Survey::take(&root, systemd::connect(&root)?.as_ref(), Options::default())?;
+    if survey.profile.dataplane.is_none() && survey.profile.hypervisor.is_none() {
+        say("neither Open vSwitch nor libvirt is here yet: nothing to do");
+        return Ok(Outcome::Fine);
+    }
+    if !config.auto_apply {
+        say("auto-apply = no: see 'vhost-accord plan', then run 'vhost-accord apply'");
+        return Ok(Outcome::Fine);
+    }
+    apply::run(&ApplyArgs { plan: PlanArgs { output: here(), renumber: false }, restart: false })
+}
+
+/// The program is about to go, and nobody could put back what it changed.
+pub fn removing() -> Result<Outcome> {
+    let root = super::open_root("/".as_ref(), true)?;
+    if !is_booted(&root)? {
+        if !Journal::read(&root)?.is_empty() {
+            bail!(
+                "this is no running node; take the accord back first: vhost-accord revert --root DIR, from outside"
+            );
+        }
+        return Ok(Outcome::Fine);
+    }
+    sweep(&root)?;
+    match revert::run(&RevertArgs { output: here(), restart: false })? {
+        Outcome::Waiting => {
+            bail!("not all could be put back: see above, then run 'vhost-accord revert' again")
+        }
+        Outcome::Advice => {
+            say(
+                "what is left above stays: running VMs need it, or somebody has changed it; remove it by hand later",
+            );
+            Ok(Outcome::Fine)
+        }
+        Outcome::Fine => Ok(Outcome::Fine),
+    }
+}
+
+/// QEMU leaves its sockets behind. With the directory that we made for them, they go, too.
+fn sweep(root: &Root) -> Result<()> {
+    let _lock = Lock::take(root)?;
+    let directories = Journal::read(root)?.socket_directories();
+    directories.iter().try_for_each(|directory| stale::remove_below(root, directory))
+}
+
+fn here() -> OutputArgs {
+    OutputArgs { root: "/".into(), json: false }
+}
+
+fn is_booted(root: &Root) -> Result<bool> {
+    Ok(root.find(Path::new("/run/systemd/system"))?.is_some())
+}
+
+fn say(line: &str) {
+    report::out(&format!("vhost-accord: {line}\n"));
+}
