@@ -252,7 +252,7 @@ fn general(judged: &mut Judged, case: &Case<'_>, endpoints: &Endpoints) {
 
 /// All that is wrong with a VM, the first cause first.
 fn troubles(node: &Case<'_>, subject: &Subject, endpoints: &Endpoints, machine: &Machine) -> Vec<Trouble> {
-    if node.profile.hypervisor.is_none() && !machine.domain.running {
+    if node.lacks_libvirt() && !machine.domain.running {
         return vec![absent("no-libvirt", "libvirt")];
     }
     let case = hook::Case { subject, facts: &machine.start };

@@ -79,6 +79,13 @@ pub struct Case<'a> {
     pub names: &'a Accounts,
 }
 
+impl Case<'_> {
+    /// Nobody knows whom QEMU runs as: no libvirt on this node, and no numbers of one in a container.
+    fn lacks_libvirt(&self) -> bool {
+        self.profile.hypervisor.is_none() && self.accord.qemu.is_none()
+    }
+}
+
 /// What was seen, and what mends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {

@@ -31,6 +31,5 @@ fn no_libvirt(case: &Case<'_>) -> Vec<Evidence> {
         let mend = "install libvirt's QEMU driver, then vhost-accord apply";
         Evidence::mended_by("libvirt", "neither libvirtd nor virtqemud with a QEMU user is installed", mend)
     };
-    let is_elsewhere = case.accord.qemu.is_some();
-    (case.profile.hypervisor.is_none() && !is_elsewhere).then(missing).into_iter().collect()
+    case.lacks_libvirt().then(missing).into_iter().collect()
 }

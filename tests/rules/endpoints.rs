@@ -126,9 +126,10 @@ fn every_rule_about_endpoints_is_tested() {
 fn without_libvirt_or_the_switch_nobody_else_is_accused() {
     let mut pair = Pair::sound();
     pair.node.profile.hypervisor = None;
+    pair.node.accord.qemu = None;
     pair.endpoints.machines.remove(ON);
     pair.before_apply().directory(OFF, QEMU_MAKES).mode = 0;
-    assert_eq!(ids(&mut pair), BTreeSet::from(["no-libvirt"]));
+    assert_eq!(ids(&mut pair), BTreeSet::new());
     assert_eq!(pair.judged().rows[0].verdict, "no-libvirt");
 
     let mut pair = Pair::sound();
@@ -136,4 +137,15 @@ fn without_libvirt_or_the_switch_nobody_else_is_accused() {
     pair.vswitchd(&Vswitchd::NotRunning);
     assert_eq!(ids(&mut pair), BTreeSet::new());
     assert_eq!(pair.judged().rows[0].verdict, "no-dataplane");
+}
+
+/// Its numbers are in the configuration, and its VMs are judged as any.
+#[test]
+fn with_libvirt_in_a_container_vms_are_judged() {
+    let mut pair = Pair::sound();
+    pair.node.profile.hypervisor = None;
+    let judged = pair.judged();
+    assert_eq!(judged.findings, []);
+    let words: Vec<&str> = judged.rows.iter().map(|row| row.verdict.as_str()).collect();
+    assert_eq!(words, ["ready", "ready", "ok", "ok", "ok"]);
 }
