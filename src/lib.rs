@@ -20,6 +20,7 @@ pub mod lock;
 pub mod logging;
 pub mod mends;
 pub mod paths;
+pub mod privileges;
 #[cfg(feature = "probe")]
 pub mod probe;
 pub mod profile;

@@ -3,8 +3,9 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -15,10 +16,28 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use crate::paths;
 use crate::root::{Handle, Root};
 
+/// What the holder writes behind its number when it restarts services.
+const RESTARTS: &str = "restarts";
+/// Between two looks at a lock that is held: the kernel wakes nobody at a time limit.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Another run holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Busy {
     holder: String,
+    /// It restarts services, and so waits for what their units run.
+    restarts: bool,
+}
+
+impl Busy {
+    fn by(text: &str) -> Busy {
+        let mut words = text.split_whitespace();
+        let pid = words.next().and_then(|word| word.parse::<u32>().ok());
+        Busy {
+            holder: pid.map_or(String::new(), |pid| format!(" (pid {pid})")),
+            restarts: words.next() == Some(RESTARTS),
+        }
+    }
 }
 
 impl fmt::Display for Busy {
@@ -37,7 +56,7 @@ impl std::error::Error for Busy {}
 /// Held as long as it lives.
 #[derive(Debug)]
 pub struct Lock {
-    _held: Flock<File>,
+    held: Flock<File>,
     /// An image shall not be left with a lock file in it.
     image: Option<Handle>,
 }
@@ -52,6 +71,46 @@ impl Drop for Lock {
 }
 
 impl Lock {
+    /// Takes the lock, or waits for it as long as `limit`: for those whom nobody tells to try again, as scripts of packages.
+    pub fn wait(root: &Root, limit: Duration) -> Result<Lock> {
+        Lock::ask_again(root, limit, |_| true)
+    }
+
+    /// The same in a unit of the node: none, and no waiting, where the holder restarts services, does it all by itself, and
+    /// would wait for this very unit; none after the limit.
+    pub fn wait_in_unit(root: &Root, limit: Duration) -> Result<Option<Lock>> {
+        match Lock::ask_again(root, limit, |busy| !busy.restarts) {
+            Err(error) if error.is::<Busy>() => {
+                tracing::warn!("{error:#}; what it does is not done here as well");
+                Ok(None)
+            }
+            taken => taken.map(Some),
+        }
+    }
+
+    fn ask_again(root: &Root, limit: Duration, wait_for: fn(&Busy) -> bool) -> Result<Lock> {
+        let end = Instant::now() + limit;
+        loop {
+            match Lock::take(root) {
+                Err(error) if error.downcast_ref().is_some_and(wait_for) && Instant::now() < end => {
+                    std::thread::sleep(PAUSE);
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    /// Says that from now on services are restarted, which call what waits for this lock.
+    pub fn restarts(&mut self) {
+        self.tell(&format!("{} {RESTARTS}", std::process::id()));
+    }
+
+    /// Only a hint for others; the lock itself is what counts.
+    fn tell(&mut self, text: &str) {
+        let file = &mut self.held;
+        let _ = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(text.as_bytes()));
+    }
+
     /// Takes the lock or says who has it. Never waits.
     pub fn take(root: &Root) -> Result<Lock> {
         let path = Path::new(paths::LOCK);
@@ -59,26 +118,24 @@ impl Lock {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let context = || format!("opening {}", path.display());
         let open = || openat(parent.fd(), name, flags, Mode::from_bits_truncate(0o600));
-        let mut file = File::from(open().with_context(context)?);
-        let mut holder = String::new();
-        let _ = (&mut file).take(32).read_to_string(&mut holder);
-        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        let file = File::from(open().with_context(context)?);
+        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
-            Err((_, Errno::EWOULDBLOCK)) => {
-                let holder =
-                    holder.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (pid {pid})"));
-                return Err(Busy { holder }.into());
+            Err((mut file, Errno::EWOULDBLOCK)) => {
+                let mut holder = String::new();
+                let _ = (&mut file).take(32).read_to_string(&mut holder);
+                return Err(Busy::by(&holder).into());
             }
             Err((_, errno)) => return Err(errno).with_context(|| format!("locking {}", path.display())),
         };
         // The run that had it may have removed it between the two: the next one would lock another file.
         let held = fstat(&*lock).with_context(|| format!("reading {}", path.display()))?;
         if parent.entry(name)?.is_none_or(|entry| entry.id() != (held.st_dev, held.st_ino)) {
-            return Err(Busy { holder: String::new() }.into());
+            return Err(Busy::by("").into());
         }
-        // Only a hint for people; the lock itself is what counts.
-        let _ = lock.set_len(0).and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()));
-        Ok(Lock { _held: lock, image: (!root.is_live()).then_some(parent) })
+        let mut lock = Lock { held: lock, image: (!root.is_live()).then_some(parent) };
+        lock.tell(&std::process::id().to_string());
+        Ok(lock)
     }
 }
 
@@ -107,5 +164,41 @@ mod tests {
         };
         std::thread::scope(|scope| (0..8).map(|_| scope.spawn(compete)).for_each(drop));
         assert!(turns.into_inner() > 0);
+    }
+
+    fn image() -> (tempfile::TempDir, Root) {
+        let image = tempfile::tempdir().unwrap();
+        std::fs::create_dir(image.path().join("run")).unwrap();
+        let root = Root::open(image.path()).unwrap();
+        (image, root)
+    }
+
+    #[test]
+    fn who_waits_gets_it_and_who_takes_does_not() {
+        let (_image, root) = image();
+        let held = Lock::take(&root).unwrap();
+        let told = Lock::take(&root).unwrap_err().to_string();
+        assert!(told.contains(&format!("(pid {})", std::process::id())), "{told}");
+        assert!(Lock::wait(&root, Duration::ZERO).is_err());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| Lock::wait(&root, Duration::from_secs(60)).map(drop));
+            std::thread::sleep(2 * PAUSE);
+            assert!(!waiting.is_finished());
+            drop(held);
+            waiting.join().unwrap().unwrap();
+        });
+    }
+
+    /// Who restarts a unit waits for it: what the unit runs must not wait for who restarts it.
+    #[test]
+    fn a_unit_does_not_wait_for_who_restarts_it() {
+        let (_image, root) = image();
+        let mut held = Lock::take(&root).unwrap();
+        assert!(Lock::wait_in_unit(&root, PAUSE).unwrap().is_none(), "a limit is one");
+        held.restarts();
+        let forever = Duration::from_secs(3600);
+        assert!(Lock::wait_in_unit(&root, forever).unwrap().is_none());
+        drop(held);
+        assert!(Lock::wait_in_unit(&root, Duration::ZERO).unwrap().is_some());
     }
 }

@@ -33,11 +33,23 @@ pub fn run(args: &ApplyArgs) -> Result<Outcome> {
     let root = super::open_root(&args.plan.output.root, true)?;
     let manager = systemd::connect(&root)?;
     let lock = Lock::take(&root)?;
+    under(lock, &root, manager.as_ref(), args)
+}
+
+/// The same for one who has the lock.
+pub fn under(
+    mut lock: Lock,
+    root: &Root,
+    manager: &dyn ServiceManager,
+    args: &ApplyArgs,
+) -> Result<Outcome> {
+    if args.restart {
+        lock.restarts();
+    }
     let json = args.plan.output.json;
     let mut output = Output { version: 1, ..Output::default() };
-    let survey = converge(&root, manager.as_ref(), args, json, &mut output)?;
-    let survey =
-        if args.restart { restart(&root, manager.as_ref(), survey, json, &mut output)? } else { survey };
+    let survey = converge(root, manager, args, json, &mut output)?;
+    let survey = if args.restart { restart(root, manager, survey, json, &mut output)? } else { survey };
     drop(lock);
     let findings = survey.findings();
     let (waiting, findings): (Vec<_>, Vec<_>) =

@@ -2,6 +2,8 @@
 //! `service boot`: before dataplane and libvirt start, what an earlier `apply` agreed to holds again. Nothing new is
 //! agreed: that is for an `apply`.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::plan::Plan;
@@ -10,23 +12,32 @@ use crate::accord::item::{Owner, Subject};
 use crate::accord::{Agreed, Item};
 use crate::change::preflight;
 use crate::journal::Journal;
-use crate::lock::{Busy, Lock};
+use crate::lock::Lock;
+use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd::ServiceManager;
 use crate::systemd::image::Image;
 use crate::systemd::systemctl::Systemctl;
 
+/// How long another run may take: what comes after this unit shall find what is agreed. Half of what the unit has.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Nothing was applied here, or it was taken back.
+pub fn is_stock(root: &Root) -> Result<bool> {
+    Ok(Journal::read(root)?.is_empty() && Agreed::read(root)?.is_none())
+}
+
 pub fn run() -> Result<Outcome> {
     let root = super::open_root("/".as_ref(), true)?;
-    let journal = Journal::read(&root)?;
-    if journal.is_empty() && Agreed::read(&root)?.is_none() {
+    if is_stock(&root)? {
         tracing::debug!("never applied here");
         return Ok(Outcome::Fine);
     }
-    let _lock = match Lock::take(&root) {
-        Err(error) if error.is::<Busy>() => return Ok(Outcome::Fine),
-        taken => taken?,
-    };
+    let Some(_lock) = Lock::wait_in_unit(&root, PATIENCE)? else { return Ok(Outcome::Fine) };
+    // A revert that was waited for.
+    if is_stock(&root)? {
+        return Ok(Outcome::Fine);
+    }
     // systemd's bus is not there this early: units are read from their files.
     let mut survey = Survey::take(&root, &Image::new(&root), Options::default())?;
     let mut plan = Plan::of(&survey)?;

@@ -2,6 +2,7 @@
 //! What the scripts of the packages call: after our own, the switch's or libvirt's installation, and before ours goes.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -15,6 +16,10 @@ use crate::report;
 use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd;
+
+/// How long another run may take: nobody reads what a script of a package says, and tries again. Less than the script
+/// gives all of it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Something was installed that the accord is about. Never restarts anything.
 pub fn installed() -> Result<Outcome> {
@@ -33,7 +38,9 @@ pub fn installed() -> Result<Outcome> {
         say("auto-apply = no: see 'vhost-accord plan', then run 'vhost-accord apply'");
         return Ok(Outcome::Fine);
     }
-    apply::run(&ApplyArgs { plan: PlanArgs { output: here(), renumber: false }, restart: false })
+    let manager = systemd::connect(&root)?;
+    let args = ApplyArgs { plan: PlanArgs { output: here(), renumber: false }, restart: false };
+    apply::under(Lock::wait(&root, PATIENCE)?, &root, manager.as_ref(), &args)
 }
 
 /// The program is about to go, and nobody could put back what it changed.
@@ -47,8 +54,10 @@ pub fn removing() -> Result<Outcome> {
         }
         return Ok(Outcome::Fine);
     }
+    let manager = systemd::connect(&root)?;
+    let lock = Lock::wait(&root, PATIENCE)?;
     sweep(&root)?;
-    match revert::run(&RevertArgs { output: here(), restart: false })? {
+    match revert::under(lock, &root, manager.as_ref(), &RevertArgs { output: here(), restart: false })? {
         Outcome::Waiting => {
             bail!("not all could be put back: see above, then run 'vhost-accord revert' again")
         }
@@ -64,7 +73,6 @@ pub fn removing() -> Result<Outcome> {
 
 /// QEMU leaves its sockets behind. With the directory that we made for them, they go, too.
 fn sweep(root: &Root) -> Result<()> {
-    let _lock = Lock::take(root)?;
     let directories = Journal::read(root)?.socket_directories();
     directories.iter().try_for_each(|directory| stale::remove_below(root, directory))
 }

@@ -36,29 +36,42 @@ struct Output {
 pub fn run(args: &RevertArgs) -> Result<Outcome> {
     let root = super::open_root(&args.output.root, true)?;
     let manager = systemd::connect(&root)?;
-    let _lock = Lock::take(&root)?;
-    let mut journal = Journal::read(&root)?;
+    let lock = Lock::take(&root)?;
+    under(lock, &root, manager.as_ref(), args)
+}
+
+/// The same for one who has the lock.
+pub fn under(
+    mut lock: Lock,
+    root: &Root,
+    manager: &dyn ServiceManager,
+    args: &RevertArgs,
+) -> Result<Outcome> {
+    if args.restart {
+        lock.restarts();
+    }
+    let mut journal = Journal::read(root)?;
     let mut output = Output { version: 1, ..Output::default() };
     // Who waits for a restart is known only while the accord still stands.
-    let survey = Survey::take(&root, manager.as_ref(), Options::default()).ok();
+    let survey = Survey::take(root, manager, Options::default()).ok();
     let units = survey.as_ref().map(|survey| touched_services(survey, &journal)).unwrap_or_default();
     if let Some(survey) = survey.as_ref().filter(|_| !journal.is_empty()) {
-        withdraw_grants(&root, survey)?;
+        withdraw_grants(root, survey)?;
     }
     let renumberings = renumberings(&journal);
     if let Some(survey) = &survey {
-        stop_switch(manager.as_ref(), survey, &units, args)?;
+        stop_switch(manager, survey, &units, args)?;
     }
-    take_back(&root, &mut journal, &mut output)?;
+    take_back(root, &mut journal, &mut output)?;
     // A revert that was killed before this left nothing to undo.
     let overdue = survey.as_ref().is_some_and(Survey::reload_overdue);
     if root.is_live() && (overdue || !output.undone.is_empty()) {
         manager.reload()?;
-        runtime::clear(&root)?;
+        runtime::clear(root)?;
     }
-    finish(manager.as_ref(), args, units, &mut output)?;
+    finish(manager, args, units, &mut output)?;
     if !output.restarted.is_empty() {
-        sweep(&root, &renumberings)?;
+        sweep(root, &renumberings)?;
     }
     tell(args.output.json, &output)?;
     let left = output.undone.iter().any(|line| matches!(line.outcome, Undone::Left(_) | Undone::InUse(_)));

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::plan::Plan;
-use super::{Outcome, apply};
+use super::{Outcome, apply, boot};
 use crate::accord::{Agreed, Item};
 use crate::change::grant::{self, Giving};
 use crate::change::stale;
@@ -23,15 +23,17 @@ use crate::facts::state;
 use crate::hook::notice::{CHECK_FAILED, Priority, log};
 use crate::hook::watchdog::Watchdog;
 use crate::journal::Journal;
-use crate::lock::{Busy, Lock};
+use crate::lock::Lock;
+use crate::privileges;
 use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd::image::Image;
 
-type Entry = fn(&Root) -> Result<()>;
+type Entry = fn(&Root, Duration) -> Result<()>;
 
 pub fn run(moment: &str) -> Result<Outcome> {
     let begun = Instant::now();
+    privileges::give_up();
     let (name, entry): (&'static str, Entry) = match moment {
         "dataplane-pre" => ("dataplane-pre", before_dataplane),
         "vswitchd-pre" => ("vswitchd-pre", before_vswitchd),
@@ -47,7 +49,7 @@ pub fn run(moment: &str) -> Result<Outcome> {
         })
     };
     let _watchdog = watch(name, begun, config.service_deadline)?;
-    entry(&root)?;
+    entry(&root, config.service_deadline)?;
     Ok(Outcome::Fine)
 }
 
@@ -87,16 +89,18 @@ fn agreed(root: &Root) -> Option<Agreed> {
 
 /// A dataplane with a new identity is about to start, and the old one has stopped: what waited for that is done. An `apply`
 /// that restarts it does the same by itself and holds the lock.
-fn before_dataplane(root: &Root) -> Result<()> {
+fn before_dataplane(root: &Root, limit: Duration) -> Result<()> {
     if let Some(agreed) = agreed(root)
         && is_handed_over(root, &agreed)?
     {
         return Ok(());
     }
-    let _lock = match Lock::take(root) {
-        Err(error) if error.is::<Busy>() => return Ok(()),
-        taken => taken?,
-    };
+    // The other half is for the look at the node.
+    let Some(_lock) = Lock::wait_in_unit(root, limit / 2)? else { return Ok(()) };
+    // A revert that was waited for.
+    if boot::is_stock(root)? {
+        return Ok(());
+    }
     let mut survey = Survey::take(root, &Image::new(root), Options::default())?;
     let mut plan = Plan::of(&survey)?;
     plan.changes.retain(|change| is_state(&change.item));
@@ -126,7 +130,7 @@ fn is_handed_over(root: &Root, agreed: &Agreed) -> Result<bool> {
 
 /// A `dpdkvhostuser` socket that a killed ovs-vswitchd left keeps the next one from binding: DPDK never removes one
 /// (lib/vhost/socket.c). Only what OVSDB names and nobody listens on goes.
-fn before_vswitchd(root: &Root) -> Result<()> {
+fn before_vswitchd(root: &Root, _: Duration) -> Result<()> {
     let switch = match read_switch(root) {
         Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("{why}; stale sockets are left"),
@@ -140,7 +144,7 @@ fn before_vswitchd(root: &Root) -> Result<()> {
 }
 
 /// Sockets are new after each start of ovs-vswitchd.
-fn after_vswitchd(root: &Root) -> Result<()> {
+fn after_vswitchd(root: &Root, _: Duration) -> Result<()> {
     let giving = match agreed(root) {
         Some(agreed) => Giving::agreed(&agreed),
         // systemd is busy with this very job: units are read from their files.

@@ -33,6 +33,7 @@ pub use subject::Subject;
 use crate::config::{Action, Config, HookConfig};
 use crate::facts::Known;
 use crate::facts::domains::{Domain, parse_domain};
+use crate::privileges;
 use crate::root::Root;
 use abort::Abort;
 use notice::{Priority, log};
@@ -61,6 +62,7 @@ pub fn run(arguments: &[OsString]) -> i32 {
     if operation.is_none() && !release::is_release(arguments) {
         return 0;
     }
+    privileges::give_up();
     // What a panic has to say goes to the journal, not between libvirt's lines.
     std::panic::set_hook(Box::new(|_| {}));
     let name = arguments.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
