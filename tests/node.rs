@@ -22,6 +22,8 @@ mod hook;
 mod input;
 #[path = "node/legacy.rs"]
 mod legacy;
+#[path = "node/load.rs"]
+mod load;
 #[path = "node/packages.rs"]
 mod packages;
 #[cfg(feature = "probe")]

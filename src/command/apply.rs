@@ -37,12 +37,7 @@ pub fn run(args: &ApplyArgs) -> Result<Outcome> {
 }
 
 /// The same for one who has the lock.
-pub fn under(
-    mut lock: Lock,
-    root: &Root,
-    manager: &dyn ServiceManager,
-    args: &ApplyArgs,
-) -> Result<Outcome> {
+pub fn under(mut lock: Lock, root: &Root, manager: &dyn ServiceManager, args: &ApplyArgs) -> Result<Outcome> {
     if args.restart {
         lock.restarts();
     }

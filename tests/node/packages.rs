@@ -29,7 +29,7 @@ fn package(age: &str, extension: &str) -> PathBuf {
 }
 
 /// A stock node with both ages of the package in /root, and without the program.
-fn stock(kind: &'static str, extension: &str) -> Node {
+pub fn stock(kind: &'static str, extension: &str) -> Node {
     let node = Node::up(kind);
     node.sh("rm /usr/bin/vhost-accord");
     for age in ["now", "earlier"] {
@@ -39,14 +39,14 @@ fn stock(kind: &'static str, extension: &str) -> Node {
 }
 
 /// Shows what it said if it fails.
-fn says(node: &Node, script: &str) -> String {
+pub fn says(node: &Node, script: &str) -> String {
     let output = node.try_sh(&format!("{script} 2>&1"));
     assert_eq!(output.code, 0, "{script}: {output}");
     output.stdout
 }
 
 /// The node as it was, but for what dpkg and rpm remember of the package, and once libvirt runs with its old group again.
-fn is_stock_again(node: &Node, stock: &std::collections::BTreeMap<String, String>, when: &str) {
+pub fn is_stock_again(node: &Node, stock: &std::collections::BTreeMap<String, String>, when: &str) {
     node.sh("systemctl restart libvirtd");
     node.wait_for("libvirt", "virsh version");
     let not_ours = |line: &String| {
