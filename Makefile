@@ -11,7 +11,7 @@ KIND ?= bookworm
 
 target := $(or $(CARGO_TARGET_DIR),target)
 program := vhost-accord
-scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/libvirt/fetch tests/selinux/fetch tests/run tests/setup tests/packages packaging/build packaging/install \
+scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/augeas/fetch tests/libvirt/fetch tests/selinux/fetch tests/run tests/setup tests/packages packaging/build packaging/install \
 	tests/node/node tests/node/lib/launch tests/node/lib/customize \
 	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
 # Run by `sh` inside a node.

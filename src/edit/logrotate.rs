@@ -4,16 +4,30 @@
 
 use std::fmt::Write as _;
 
+/// What begins lines of a shell script, which end at `endscript`.
+const SCRIPTS: [&str; 5] = ["prerotate", "postrotate", "firstaction", "lastaction", "preremove"];
+
+/// The lines, ends included, and whether they are directives; those of scripts are not.
+fn lines(text: &str) -> impl Iterator<Item = (&str, bool)> {
+    let mut in_script = false;
+    text.split_inclusive('\n').map(move |line| {
+        let word = line.split_whitespace().next().unwrap_or_default();
+        in_script = if in_script { word != "endscript" } else { SCRIPTS.contains(&word) };
+        (line, !in_script)
+    })
+}
+
 /// The owners that the `create` lines name.
 pub fn owners(text: &str) -> Vec<&str> {
-    text.lines().filter_map(|line| create(line).map(|(_, owner, _)| owner)).collect()
+    let directives = lines(text).filter(|(_, directive)| *directive);
+    directives.filter_map(|(line, _)| create(line).map(|(_, owner, _)| owner)).collect()
 }
 
 /// The text with every `create` line naming `owner`; every other byte stays.
 pub fn set_owner(text: &str, owner: &str) -> String {
     let mut edited = String::with_capacity(text.len() + owner.len());
-    for line in text.split_inclusive('\n') {
-        match create(line) {
+    for (line, directive) in lines(text) {
+        match create(line).filter(|_| directive) {
             Some((before, _, after)) => {
                 let _ = write!(edited, "{before}{owner}{after}");
             }
@@ -49,6 +63,13 @@ mod tests {
         assert_eq!(edited, DEBIAN.replace("640 root adm", "640 openvswitch adm"));
         assert_eq!(set_owner(&edited, "openvswitch"), edited);
         assert_eq!(set_owner(&edited, "root"), DEBIAN);
+    }
+
+    #[test]
+    fn a_script_is_no_directive() {
+        let text = "x {\n postrotate\n create 1 2 3\n endscript\n create 640 root adm\n}\n";
+        assert_eq!(owners(text), ["root"]);
+        assert_eq!(set_owner(text, "a"), text.replace("root", "a"));
     }
 
     #[test]
