@@ -5,7 +5,7 @@ use super::packages::{is_stock_again, says, stock};
 use super::steps::{BOTH, PATIENT};
 use super::support::{Node, on_nodes};
 
-on_nodes!(bookworm = "bookworm": a_crowd_comes_through);
+on_nodes!(bookworm = "bookworm": a_crowd_comes_through nobody_loses_a_change_to_a_lock);
 
 /// Domains of each port type for the hook's direct calls; 4 operations and 5 times each make 200 calls with 5 of them.
 const DOMAINS: u32 = 5;
@@ -128,4 +128,48 @@ fn a_crowd_comes_through(kind: &'static str) {
     assert_eq!(node.accord("revert --restart").code, 0);
     says(&node, "dpkg --purge vhost-accord");
     is_stock_again(&node, &before, "after revert");
+}
+
+/// Another run that takes long, as far as its lock goes.
+const HOLD: &str = "systemd-run -q --unit holder flock /run/vhost-accord.lock sleep 1000; until ! flock -n /run/vhost-accord.lock true; do sleep 0.1; done";
+
+/// Runs a script beside, expects it to wait for the lock, and lets it have it; what it said.
+fn waits(node: &Node, script: &str) -> String {
+    node.sh(HOLD);
+    node.sh(&format!(
+        "rm -f /run/code; (code=0; timeout 60 {script} > /run/said 2>&1 || code=$?; echo $code > /run/code) > /dev/null 2>&1 &"
+    ));
+    node.wait_for("who waits", "pgrep -x vhost-accord");
+    node.sh("sleep 1; test ! -e /run/code || { cat /run/said; false; }; systemctl stop holder");
+    node.wait_for("its end", "test -e /run/code");
+    assert_eq!(node.sh("cat /run/code").trim(), "0", "{script}: {}", node.sh("cat /run/said"));
+    node.sh("cat /run/said")
+}
+
+/// Those whom nobody tells to try again wait: a package's script, the unit at boot, the dataplane's first entry.
+fn nobody_loses_a_change_to_a_lock(kind: &'static str) {
+    let node = stock(kind, "deb");
+    node.configure(&format!("{BOTH}service-deadline = 30\\n"));
+    let said = waits(&node, "dpkg -i --force-confold /root/now.deb");
+    assert!(!said.contains("nothing agrees"), "{said}");
+    assert_ne!(node.accord("plan").code, 1);
+    node.apply("--restart");
+    node.agrees("after an installation that had to wait");
+
+    node.sh("rmdir /var/lib/vhost_sockets");
+    waits(&node, "vhost-accord service boot");
+    assert_eq!(node.owner("/var/lib/vhost_sockets"), "libvirt-qemu:hugetlbfs 2775");
+
+    // Who restarts the switch does not know of the other run, which does not restart it.
+    node.configure(&format!("{BOTH}service-deadline = 30\\ndataplane-user = openvswitch\\n"));
+    node.apply("");
+    assert_eq!(node.owner("/var/log/openvswitch").split(':').next(), Some("root"));
+    waits(&node, &format!("systemctl restart {}", node.switch()));
+    node.wait_for("ovs-vswitchd", "ovs-appctl --timeout=5 version");
+    assert_eq!(node.owner("/var/log/openvswitch").split(':').next(), Some("openvswitch"));
+
+    waits(&node, "sh -c 'vhost-accord service package-removing || test $? = 1'");
+    assert!(node.sh("cat /run/said").contains("revert --restart"));
+    assert_eq!(node.accord("revert --restart").code, 0);
+    waits(&node, "dpkg -r vhost-accord");
 }

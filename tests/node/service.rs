@@ -72,6 +72,21 @@ fn entries_end_in_time(kind: &'static str) {
 /// A name service that never answers, as the whole look asks for it.
 const MUTE: &str = "mv /usr/bin/getent /usr/bin/getent.good; printf '#!/bin/sh\\nexec sleep 98765\\n' > /usr/bin/getent; chmod 755 /usr/bin/getent";
 
+/// What the entries execute has no more than they kept: seen by the name service's own status.
+fn executed_with_what_is_kept(node: &Node) {
+    node.sh("printf '#!/bin/sh\\ncat /proc/self/status > /run/child\\nexec getent.good \"$@\"\\n' > /usr/bin/getent; chown root:root /var/log/openvswitch");
+    assert_eq!(entry(node, "dataplane-pre"), 0);
+    assert_eq!(node.owner("/var/log/openvswitch").split(':').next(), Some("openvswitch"), "it does its work");
+    let sets =
+        node.sh("sed -n 's/^\\(NoNewPrivs\\|CapEff\\|CapPrm\\|CapInh\\|CapAmb\\):\t*/\\1 /p' /run/child");
+    // chown, dac_override, dac_read_search, fowner, fsetid, sys_ptrace.
+    let kept = "000000000008001f";
+    let none = "0000000000000000";
+    let wanted = format!("CapInh {none}\nCapPrm {kept}\nCapEff {kept}\nCapAmb {none}\nNoNewPrivs 1\n");
+    assert_eq!(sets, wanted);
+    node.sh("rm /run/child; printf '#!/bin/sh\\nexec sleep 98765\\n' > /usr/bin/getent");
+}
+
 fn only_a_new_identity_takes_a_whole_look(kind: &'static str) {
     let node = Node::up(kind);
     node.configure(&format!("{BOTH}{DEADLINE}dataplane-user = openvswitch\\n"));
@@ -80,6 +95,7 @@ fn only_a_new_identity_takes_a_whole_look(kind: &'static str) {
     for name in ["dataplane-pre", "vswitchd-pre", "vswitchd-post"] {
         assert_eq!(entry(&node, name), 0, "{name} asks a name service");
     }
+    executed_with_what_is_kept(&node);
     // Something is not the dataplane's yet: that takes a whole look, which does not come to its end.
     node.sh("chown root:root /var/log/openvswitch");
     assert_eq!(entry(&node, "dataplane-pre"), 1);
