@@ -63,6 +63,8 @@ pub struct Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        // The next one is not taken for this one, before it has said who it is.
+        let _ = self.held.set_len(0);
         if let Some(directory) = &self.image {
             let name = Path::new(paths::LOCK).file_name().unwrap_or_default();
             let _ = unlinkat(directory.fd(), name, UnlinkatFlags::NoRemoveDir);

@@ -137,13 +137,16 @@ const HOLD: &str = "systemd-run -q --unit holder flock /run/vhost-accord.lock sl
 fn waits(node: &Node, script: &str) -> String {
     node.sh(HOLD);
     node.sh(&format!(
-        "rm -f /run/code; (code=0; timeout 60 {script} > /run/said 2>&1 || code=$?; echo $code > /run/code) > /dev/null 2>&1 &"
+        "rm -f /run/code; cat > /run/script <<'END'\n{script}\nEND\n\
+         systemd-run -q --collect sh -c 'code=0; timeout 60 sh /run/script > /run/said 2>&1 || code=$?; echo $code > /run/code'"
     ));
-    node.wait_for("who waits", "pgrep -x vhost-accord");
+    node.wait_for(script, "pgrep -x vhost-accord || { cat /run/code /run/said; false; }");
     node.sh("sleep 1; test ! -e /run/code || { cat /run/said; false; }; systemctl stop holder");
     node.wait_for("its end", "test -e /run/code");
     assert_eq!(node.sh("cat /run/code").trim(), "0", "{script}: {}", node.sh("cat /run/said"));
-    node.sh("cat /run/said")
+    let said = node.sh("cat /run/said");
+    node.sh("rm /run/said /run/code /run/script");
+    said
 }
 
 /// Those whom nobody tells to try again wait: a package's script, the unit at boot, the dataplane's first entry.
@@ -168,8 +171,8 @@ fn nobody_loses_a_change_to_a_lock(kind: &'static str) {
     node.wait_for("ovs-vswitchd", "ovs-appctl --timeout=5 version");
     assert_eq!(node.owner("/var/log/openvswitch").split(':').next(), Some("openvswitch"));
 
-    waits(&node, "sh -c 'vhost-accord service package-removing || test $? = 1'");
-    assert!(node.sh("cat /run/said").contains("revert --restart"));
+    let said = waits(&node, "vhost-accord service package-removing || test $? = 1");
+    assert!(said.contains("revert --restart"), "{said}");
     assert_eq!(node.accord("revert --restart").code, 0);
     waits(&node, "dpkg -r vhost-accord");
 }
