@@ -59,6 +59,85 @@ fn hostile() -> Vec<Vec<u8>> {
     ]
 }
 
+/// The usual trouble in the language of each reader: `\0`, no UTF-8, CRLF, no final newline, a key twice, strings over lines,
+/// nesting, and much of everything.
+fn troubles(target: &str) -> Vec<Vec<u8>> {
+    let sound = seeds(target).into_iter().max_by_key(Vec::len).unwrap();
+    let replaced = |from: &[u8], to: &[u8]| {
+        let mut new = Vec::new();
+        for byte in &sound {
+            if from == [*byte] { new.extend_from_slice(to) } else { new.push(*byte) }
+        }
+        new
+    };
+    let at = |place: usize, what: &[u8]| [&sound[..place], what, &sound[place..]].concat();
+    let middle = sound.len() / 2;
+    let trimmed = sound.trim_ascii_end().to_vec();
+    let twice = [sound.clone(), sound.clone()].concat();
+    let much = sound.repeat((1 << 20) / sound.len().max(1));
+    let special: &[&str] = match target {
+        "domain" => &[
+            "<domain><name>x</name><name>y</name><devices><interface type='vhostuser'/></devices><devices/></domain>",
+            "<domain><name>a\nb</name><devices><interface type='vhostuser'><source path='/a\nb'/></interface></devices></domain>",
+            "<domain><name><![CDATA[vhostuser]]></name><?x y?><!-- vhostuser --></domain>",
+            "<domain xmlns:qemu='x'><qemu:commandline><qemu:arg/><qemu:arg value=''/></qemu:commandline></domain>",
+        ],
+        "qemu_conf" => &[
+            "x\ngroup = \"\"\"a\nb\"\"\"\ngroup = \"b\"\n",
+            "x\ngroup = [ \"a\", [ \"b\", [ \"c\" ] ] ]\n",
+            "x\ngroup = 99999999999999999999999999\ngroup = -1",
+        ],
+        "environment" => &["A=\"a\nb\"\nA='c\nd'\nA=e\\\nf", "A=\"unfinished", "A='", "=\n==\nA"],
+        "unit" => {
+            &["[Service]\nExecStart=a \\\n# c\n b\nExecStart=\n", "[Service", "[Service]\nA=\\", "[]\n=x\nA"]
+        }
+        "configuration" => &[
+            "[accord]\nmodes = dpdkvhostuser\nmodes = dpdkvhostuserclient\n",
+            "[accord]\nmodes = a\n  b\n",
+            "[accord]\n[accord]\n",
+            "[accord",
+        ],
+        "ovsdb" => &[
+            "+[{\"rows\":[{\"name\":\"a\\u0000b\"}]},{\"rows\":[]}]",
+            "+[{\"rows\":[],\"rows\":[]}]",
+            "{\"id\":0,\"error\":\"a\\nb\",\"result\":null}",
+        ],
+        "log" => &["Permission denied", "a\rb\r\nc", "\n\n\n"],
+        "journal" => &["{\"version\":1,\"version\":2}", "{\"version\":1e400}", "[1"],
+        "packaged" => &[
+            "create 640 a b\ncreate 640 a b",
+            "umask 0002 && umask 0002 && ",
+            "Group=qemu\r\nUMask=0002\r\n",
+        ],
+        _ => &["-1", "99999999999999999999 99999999999999999999"],
+    };
+    let mut all: Vec<Vec<u8>> = special.iter().map(|text| text.as_bytes().to_vec()).collect();
+    all.extend([
+        at(0, b"\0"),
+        at(middle, b"\0"),
+        at(middle, &[0xff, 0xc0, 0x80]),
+        at(0, b"\xef\xbb\xbf"),
+        replaced(b"\n", b"\r\n"),
+        replaced(b"\n", b"\r"),
+        replaced(b"\n", b"\0"),
+        replaced(b"\"", b"\"\"\""),
+        trimmed,
+        sound[..middle].to_vec(),
+        twice,
+        much,
+    ]);
+    all
+}
+
+#[test]
+fn the_usual_trouble_holds_for_each_reader() {
+    for (name, property) in TARGETS {
+        for input in troubles(name) {
+            property(&input);
+        }
+    }
+}
+
 #[test]
 fn hostile_inputs_hold_everywhere() {
     for (_, property) in TARGETS {
