@@ -6,6 +6,8 @@
 
 #[path = "node/agree.rs"]
 mod agree;
+#[path = "node/canary.rs"]
+mod canary;
 #[path = "node/check.rs"]
 mod check;
 #[path = "node/container.rs"]
@@ -27,11 +29,15 @@ mod packages;
 #[cfg(feature = "probe")]
 #[path = "node/probe.rs"]
 mod probe;
+#[path = "node/races.rs"]
+mod races;
 #[path = "node/service.rs"]
 mod service;
 #[path = "node/steps.rs"]
 mod steps;
 #[path = "node/support.rs"]
 mod support;
+#[path = "node/swap.rs"]
+mod swap;
 #[path = "node/users.rs"]
 mod users;
