@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is outside, and must stay as it is: made, and watched, by root inside the node.
 
+use std::collections::HashMap;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,14 +56,17 @@ fn reach() {
         fs::create_dir(&kit).unwrap();
         if !area.starts_with("/dev") {
             for name in ["file", "setuid", "stale", "fifo", "null"] {
-                fs::hard_link(Path::new(place).join("linked").join(name), kit.join(format!("root-{name}"))).unwrap();
+                fs::hard_link(Path::new(place).join("linked").join(name), kit.join(format!("root-{name}")))
+                    .unwrap();
             }
         }
         let everybody = Mode::from_bits_truncate(0o666);
         mknod(&kit.join("root-device"), SFlag::S_IFCHR, everybody, makedev(1, 7)).unwrap();
         let uid = fs::read_to_string("/etc/passwd").unwrap();
         let user = if role == "qemu" { "libvirt-qemu" } else { "openvswitch" };
-        let uid = uid.lines().find_map(|line| line.strip_prefix(&format!("{user}:x:"))?.split(':').next()?.parse().ok());
+        let uid = uid
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{user}:x:"))?.split(':').next()?.parse().ok());
         chown(&kit, uid, None).unwrap();
     }
 }
@@ -90,6 +94,8 @@ pub fn watch() {
             todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         }
     }
+    let names_of = |(_, path): &(_, PathBuf)| Some((path.clone(), fs::symlink_metadata(path).ok()?.nlink()));
+    let mut links: HashMap<PathBuf, u64> = watched.iter().filter_map(names_of).collect();
     let mut seen = String::new();
     fs::write("/run/race/seen", "").unwrap();
     fs::write("/run/race/watch.ready", "").unwrap();
@@ -99,6 +105,12 @@ pub fn watch() {
             Ok(events) => {
                 for event in events {
                     let path = watched.iter().find(|(wd, _)| *wd == event.wd).map(|(_, path)| path.clone());
+                    // A name that it has in an attacker's directory may go: that is a link less, and no more.
+                    if event.mask == AddWatchFlags::IN_ATTRIB
+                        && path.as_deref().is_some_and(|path| unlinked(&mut links, path))
+                    {
+                        continue;
+                    }
                     seen.push_str(&format!("{path:?} {:?} {:?}\n", event.name, event.mask));
                 }
                 fs::write("/run/race/seen", &seen).unwrap();
@@ -112,4 +124,10 @@ pub fn watch() {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Whether it has fewer names than it had.
+fn unlinked(links: &mut HashMap<PathBuf, u64>, path: &Path) -> bool {
+    let Ok(now) = fs::symlink_metadata(path).map(|state| state.nlink()) else { return false };
+    links.insert(path.to_path_buf(), now).is_some_and(|before| now < before)
 }

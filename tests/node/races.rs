@@ -34,8 +34,7 @@ pub const AREAS: [(&str, &str); 4] = [
 /// Sockets of VMs: in the agreed directory, in what may be a directory or a link there, and in OVS's.
 const SERVERS: [&str; 3] =
     ["/var/lib/vhost_sockets/vhus0", "/var/lib/vhost_sockets/vhus1", "/var/lib/vhost_sockets/sub/vhus2"];
-const CLIENTS: [&str; 3] =
-    ["/run/openvswitch/vhuc0", "/run/openvswitch/vhuc1", "/run/openvswitch/sub/vhuc2"];
+const CLIENTS: [&str; 3] = ["/run/openvswitch/vhuc0", "/run/openvswitch/vhuc1", "/run/openvswitch/sub/vhuc2"];
 
 #[test]
 #[ignore = "needs a real node: make test"]
@@ -111,15 +110,12 @@ fn begin(node: &Node, role: &str, command: &str) {
 /// All that is outside: owner, mode, times, content. The attacker's own renames change the times of what it has a name of.
 fn canaries(node: &Node) -> BTreeMap<String, String> {
     let text = node.sh(
-        "find /canary /run/canary \\( -path '*/linked/*' -printf '%p %y %m %U:%G %s %n %l %T@\\n' \\) -o -printf '%p %y %m %U:%G %s %n %l %T@ %C@\\n'; \
+        "find /canary /run/canary \\( -path '*/linked/*' -printf '%p %y %m %U:%G %s %l %T@\\n' \\) -o -printf '%p %y %m %U:%G %s %n %l %T@ %C@\\n'; \
          find /canary /run/canary -type f -exec sha256sum {} + | sed 's/\\(.*\\)  \\(.*\\)/\\2: \\1/'; \
          getfattr -Rd -m - /canary /run/canary 2>/dev/null | grep . || :",
     );
     assert!(text.lines().count() > 20, "no canaries: {text}");
-    text.lines()
-        .enumerate()
-        .map(|(number, line)| (format!("{number:04}"), line.to_string()))
-        .collect()
+    text.lines().enumerate().map(|(number, line)| (format!("{number:04}"), line.to_string())).collect()
 }
 
 type Runs = BTreeMap<String, (u32, BTreeMap<i32, u32>)>;
@@ -129,13 +125,14 @@ fn attacked(node: &Node, wanted: u64) -> (BTreeMap<String, u64>, Runs) {
     begin(node, "watch", "");
     begin(node, "qemu", "setpriv --reuid libvirt-qemu --regid hugetlbfs --groups kvm,libvirt-qemu nice");
     begin(node, "dataplane", "setpriv --reuid openvswitch --regid hugetlbfs --clear-groups nice");
-    let hook = |operation: &str| {
-        format!("/etc/libvirt/hooks/qemu.d/50-vhost-accord vms {operation} -")
-    };
+    let hook = |operation: &str| format!("/etc/libvirt/hooks/qemu.d/50-vhost-accord vms {operation} -");
     let mut commands: Vec<(String, String)> = Vec::new();
     for kind in ["server", "client"] {
         for operation in ["prepare begin", "start begin", "release end"] {
-            commands.push((format!("hook {operation} ({kind})"), format!("{} < /root/{kind}.xml", hook(operation))));
+            commands.push((
+                format!("hook {operation} ({kind})"),
+                format!("{} < /root/{kind}.xml", hook(operation)),
+            ));
         }
     }
     for entry in ["vswitchd-pre", "vswitchd-post", "dataplane-pre"] {
@@ -149,7 +146,9 @@ fn attacked(node: &Node, wanted: u64) -> (BTreeMap<String, u64>, Runs) {
         for (name, command) in &commands {
             // The hook is what an attacker meets most often, and it is the quickest.
             let times = if name.starts_with("hook") { 5 } else { 1 };
-            let script = format!("for i in $(seq {times}); do timeout -s KILL {BLOCKED} {command} >/dev/null 2>/run/race/err; echo $?; done; test ! -s /run/race/err || tail -n 1 /run/race/err >> /run/race/errors");
+            let script = format!(
+                "for i in $(seq {times}); do timeout -s KILL {BLOCKED} {command} >/dev/null 2>/run/race/err; echo $?; done; test ! -s /run/race/err || tail -n 1 /run/race/err >> /run/race/errors"
+            );
             for code in node.sh(&script).lines().map(|line| line.parse::<i32>().unwrap()) {
                 assert!(!(124..=159).contains(&code), "{name}: ended with {code}: blocked, or killed");
                 assert_ne!(code, 101, "{name}: a panic");
@@ -161,7 +160,10 @@ fn attacked(node: &Node, wanted: u64) -> (BTreeMap<String, u64>, Runs) {
         round += 1;
         let swaps = swaps(node);
         if swaps.values().sum::<u64>() >= wanted && round >= ROUNDS {
-            eprintln!("{}", node.sh("sed 's/(os error.*//' /run/race/errors | sort | uniq -c | sort -rn | head -n 60"));
+            eprintln!(
+                "{}",
+                node.sh("sed 's/(os error.*//' /run/race/errors | sort | uniq -c | sort -rn | head -n 60")
+            );
             for (area, _) in AREAS {
                 let count = swaps.get(area).copied().unwrap_or_default();
                 assert!(count >= wanted / 100, "{area}: only {count} swaps: {swaps:?}");

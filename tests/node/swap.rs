@@ -97,7 +97,8 @@ fn attack(area: &str, role: &str) {
         // Some filesystems have not all kinds of things.
         let _ = make(number, &kit.join(format!("own-{number}")));
     }
-    let names: Vec<PathBuf> = fs::read_dir(&kit).unwrap().map(|entry| entry.unwrap().file_name().into()).collect();
+    let names: Vec<PathBuf> =
+        fs::read_dir(&kit).unwrap().map(|entry| entry.unwrap().file_name().into()).collect();
     let open = |path: &Path| OwnedFd::from(File::open(path).unwrap());
     let (area_fd, kit_fd) = (open(Path::new(area)), open(&kit));
     let (contested, mut dice) = (contested(area), Dice(0x9e37_79b9_7f4a_7c15 ^ area.len() as u64));
@@ -106,7 +107,8 @@ fn attack(area: &str, role: &str) {
     let exchange = |one: &Path, other: &Path, flags| renameat2(&area_fd, one, &kit_fd, other, flags);
     while !Path::new("/run/race/stop").exists() {
         for _ in 0..BATCH {
-            let (name, other) = (Path::new(contested[dice.throw(contested.len())]), &names[dice.throw(names.len())]);
+            let (name, other) =
+                (Path::new(contested[dice.throw(contested.len())]), &names[dice.throw(names.len())]);
             let swapped = match exchange(name, other, RenameFlags::RENAME_EXCHANGE) {
                 Ok(()) => true,
                 Err(Errno::ENOENT) => replaced(area, &kit, name, other, &mut dice, &exchange),
