@@ -16,10 +16,14 @@ mod container;
 mod explain;
 #[path = "node/extremes.rs"]
 mod extremes;
+#[path = "node/fake_ovsdb.rs"]
+mod fake_ovsdb;
 #[path = "node/groups.rs"]
 mod groups;
 #[path = "node/hook.rs"]
 mod hook;
+#[path = "node/hostile.rs"]
+mod hostile;
 #[path = "node/input.rs"]
 mod input;
 #[path = "node/legacy.rs"]
@@ -39,5 +43,7 @@ mod steps;
 mod support;
 #[path = "node/swap.rs"]
 mod swap;
+#[path = "node/texts.rs"]
+mod texts;
 #[path = "node/users.rs"]
 mod users;

@@ -62,12 +62,10 @@ fn reach() {
         }
         let everybody = Mode::from_bits_truncate(0o666);
         mknod(&kit.join("root-device"), SFlag::S_IFCHR, everybody, makedev(1, 7)).unwrap();
-        let uid = fs::read_to_string("/etc/passwd").unwrap();
-        let user = if role == "qemu" { "libvirt-qemu" } else { "openvswitch" };
-        let uid = uid
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("{user}:x:"))?.split(':').next()?.parse().ok());
-        chown(&kit, uid, None).unwrap();
+        let users = if role == "qemu" { ["libvirt-qemu", "qemu"] } else { ["openvswitch"; 2] };
+        let uid =
+            users.iter().find_map(|user| nix::unistd::User::from_name(user).unwrap()).unwrap().uid.as_raw();
+        chown(&kit, Some(uid), None).unwrap();
     }
 }
 

@@ -6,7 +6,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -21,17 +20,25 @@ use super::races::AREAS;
 pub const KIT: &str = ".kit";
 /// Swaps between two looks at whether it is over.
 const BATCH: u64 = 500;
-
-/// What is there again at once: without the database's answer the program does not go far.
-const BORROWED: [&str; 2] = ["db.sock", "libvirt"];
+/// Once in so many swaps something is taken that is to be there for the rest of the time.
+const SELDOM: usize = 5000;
 
 /// What is contested: names that the program looks at.
 fn contested(area: &str) -> &'static [&'static str] {
     match area {
         "/var/lib/vhost_sockets" => &["vhus0", "vhus1", "sub", "old"],
-        "/dev/hugepages" => &["libvirt", "a"],
+        "/dev/hugepages" => &["a", "b"],
         "/var/log/libvirt/qemu" => &["vms.log", "vmc.log", "new.log"],
-        _ => &["vhuc0", "vhuc1", "sub", "dpdk", "db.sock"],
+        _ => &["vhuc0", "vhuc1", "sub", "dpdk"],
+    }
+}
+
+/// What is there again at once: without the database's answer the program does not go far.
+fn borrowed(area: &str) -> Option<&'static str> {
+    match area {
+        "/dev/hugepages" => Some("libvirt"),
+        "/run/openvswitch" => Some("db.sock"),
+        _ => None,
     }
 }
 
@@ -91,62 +98,98 @@ impl Dice {
     }
 }
 
-fn attack(area: &str, role: &str) {
-    let kit = Path::new(area).join(KIT);
-    for number in 0..2 * MAKES {
-        // Some filesystems have not all kinds of things.
-        let _ = make(number, &kit.join(format!("own-{number}")));
-    }
-    let names: Vec<PathBuf> =
-        fs::read_dir(&kit).unwrap().map(|entry| entry.unwrap().file_name().into()).collect();
-    let open = |path: &Path| OwnedFd::from(File::open(path).unwrap());
-    let (area_fd, kit_fd) = (open(Path::new(area)), open(&kit));
-    let (contested, mut dice) = (contested(area), Dice(0x9e37_79b9_7f4a_7c15 ^ area.len() as u64));
-    let count = AtomicU64::new(0);
-    let out = format!("/run/race/swaps.{role}.{}", area.replace('/', "_"));
-    let exchange = |one: &Path, other: &Path, flags| renameat2(&area_fd, one, &kit_fd, other, flags);
+/// One directory under attack.
+struct Ground {
+    area: &'static str,
+    area_fd: OwnedFd,
+    kit: PathBuf,
+    kit_fd: OwnedFd,
+    things: Vec<PathBuf>,
+    /// What is looked at longest: sockets and links to sockets, directories and links to directories.
+    apt: [Vec<PathBuf>; 2],
+    dice: Dice,
+}
+
+fn attack(area: &'static str, role: &str) {
+    let mut ground = Ground::prepare(area);
+    let (mut count, out) = (0, format!("/run/race/swaps.{role}.{}", area.replace('/', "_")));
     while !Path::new("/run/race/stop").exists() {
-        for _ in 0..BATCH {
-            let (name, other) =
-                (Path::new(contested[dice.throw(contested.len())]), &names[dice.throw(names.len())]);
-            let swapped = match exchange(name, other, RenameFlags::RENAME_EXCHANGE) {
-                Ok(()) => true,
-                Err(Errno::ENOENT) => replaced(area, &kit, name, other, &mut dice, &exchange),
-                Err(_) => false,
-            };
-            count.fetch_add(u64::from(swapped), Ordering::Relaxed);
-            if swapped && BORROWED.iter().any(|borrowed| name == Path::new(borrowed)) {
-                std::thread::sleep(Duration::from_micros(50));
-                let _ = exchange(name, other, RenameFlags::RENAME_EXCHANGE);
-            }
-        }
-        fs::write(&out, format!("{area} {}\n", count.load(Ordering::Relaxed))).unwrap();
+        count += (0..BATCH).filter(|_| ground.swap()).count();
+        fs::write(&out, format!("{area} {count}\n")).unwrap();
     }
 }
 
-/// The program took a stale socket away, as it should: there is another one.
-fn replaced(
-    area: &str,
-    kit: &Path,
-    name: &Path,
-    other: &Path,
-    dice: &mut Dice,
-    exchange: &impl Fn(&Path, &Path, RenameFlags) -> nix::Result<()>,
-) -> bool {
-    let (there, spare) = (Path::new(area).join(name), kit.join(other));
-    if fs::symlink_metadata(&there).is_err() {
-        let _ = make(dice.throw(3), &there);
+impl Ground {
+    fn prepare(area: &'static str) -> Ground {
+        let kit = Path::new(area).join(KIT);
+        for number in 0..2 * MAKES {
+            // Some filesystems have not all kinds of things.
+            let _ = make(number, &kit.join(format!("own-{number}")));
+        }
+        let apt = [[1, 2, 3, 7, 9, 12].as_slice(), &[6, 10, 13]].map(|kinds| {
+            let numbers = (0..2 * MAKES).filter(|number| kinds.contains(&(number % MAKES)));
+            numbers.map(|number| PathBuf::from(format!("own-{number}"))).collect()
+        });
+        let things: Vec<PathBuf> =
+            fs::read_dir(&kit).unwrap().map(|entry| entry.unwrap().file_name().into()).collect();
+        let open = |path: &Path| OwnedFd::from(File::open(path).unwrap());
+        let (area_fd, kit_fd) = (open(Path::new(area)), open(&kit));
+        Ground {
+            area,
+            area_fd,
+            kit,
+            kit_fd,
+            things,
+            apt,
+            dice: Dice(0x9e37_79b9_7f4a_7c15 ^ area.len() as u64),
+        }
     }
-    if fs::symlink_metadata(&spare).is_err() {
-        let _ = make(dice.throw(MAKES), &spare);
+
+    /// True when something came to be where something else was.
+    fn swap(&mut self) -> bool {
+        let names = contested(self.area);
+        let name = names[self.dice.throw(names.len())];
+        let things =
+            if self.dice.throw(2) == 0 { &self.things } else { &self.apt[usize::from(name == "sub")] };
+        let thing = things[self.dice.throw(things.len())].clone();
+        if let Some(name) = borrowed(self.area).filter(|_| self.dice.throw(SELDOM) == 0) {
+            return self.borrow(name, &thing);
+        }
+        match self.exchange(name, &thing) {
+            Ok(()) => true,
+            Err(Errno::ENOENT) => self.replace(name, &thing),
+            Err(_) => false,
+        }
     }
-    exchange(name, other, RenameFlags::RENAME_EXCHANGE).is_ok()
+
+    fn exchange(&self, name: &str, thing: &Path) -> nix::Result<()> {
+        renameat2(&self.area_fd, name, &self.kit_fd, thing, RenameFlags::RENAME_EXCHANGE)
+    }
+
+    fn borrow(&self, name: &str, thing: &Path) -> bool {
+        if self.exchange(name, thing).is_err() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        self.exchange(name, thing).is_ok()
+    }
+
+    /// The program took a stale socket away, as it should: there is another one.
+    fn replace(&mut self, name: &str, thing: &Path) -> bool {
+        let (there, spare) = (Path::new(self.area).join(name), self.kit.join(thing));
+        if fs::symlink_metadata(&there).is_err() {
+            let _ = make(self.dice.throw(3), &there);
+        }
+        if fs::symlink_metadata(&spare).is_err() {
+            let _ = make(self.dice.throw(MAKES), &spare);
+        }
+        self.exchange(name, thing).is_ok()
+    }
 }
 
 /// Root, when all is over. The services make again what is missing when they start.
 fn tidy(area: &Path) {
-    let names = contested(area.to_str().unwrap()).iter().filter(|name| !BORROWED.contains(name));
-    for path in names.map(|name| area.join(name)).chain([area.join(KIT)]) {
+    for path in contested(area.to_str().unwrap()).iter().map(|name| area.join(name)).chain([area.join(KIT)]) {
         match fs::symlink_metadata(&path) {
             Ok(state) if state.is_dir() => fs::remove_dir_all(&path).unwrap(),
             Ok(_) => fs::remove_file(&path).unwrap(),
