@@ -216,7 +216,7 @@ fn hand_over(
     stop_dataplane(manager, dataplane)?;
     let between = Survey::take(root, manager, Options::default()).and_then(|survey| {
         if survey.accord.dataplane.as_ref().is_some_and(|dataplane| dataplane.uid == 0) {
-            runtime::clear(root)?;
+            runtime::clear(root);
         }
         round(root, manager, survey, json, output)
     });

@@ -105,13 +105,16 @@ fn text(tried: &Tried) -> String {
 /// Who, what, where.
 fn failure(failed: &Failed) -> String {
     let errno = failed.errno.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-    let path = failed.path.as_ref().map(|path| format!("\n              at {}", path.display()));
+    let path = failed
+        .path
+        .as_ref()
+        .map(|path| format!("\n              at {}", report::one_line(&path.display().to_string())));
     let component = failed.component.as_ref().map(|text| format!("\n              because {text}"));
     format!(
         "{errno}{} ({}): {}{}{}",
         failed.side.name(),
         failed.who,
-        failed.error,
+        report::one_line(&failed.error),
         path.unwrap_or_default(),
         component.unwrap_or_default()
     )

@@ -54,7 +54,7 @@ pub fn run(args: &RevertArgs) -> Result<Outcome> {
     let overdue = survey.as_ref().is_some_and(Survey::reload_overdue);
     if root.is_live() && (overdue || !output.undone.is_empty()) {
         manager.reload()?;
-        runtime::clear(&root)?;
+        runtime::clear(&root);
     }
     finish(manager.as_ref(), args, units, &mut output)?;
     if !output.restarted.is_empty() {

@@ -110,6 +110,8 @@ fn hostile_names_are_data(kind: &'static str) {
             mends.extend(findings.filter_map(|finding| finding["mend"].as_str().map(str::to_string)));
         } else {
             let lines = output.stdout.lines().chain(output.stderr.lines());
+            let forged = lines.clone().find(|line| line.trim() == "mend: injected");
+            assert!(forged.is_none(), "{command}: {output}");
             mends.extend(lines.filter_map(|line| Some(line.split_once("mend: ")?.1.to_string())));
         }
     }
@@ -165,7 +167,7 @@ fn pasted(node: &Node, mends: &BTreeSet<String>) {
     let mut seen = BTreeSet::new();
     for (mend, calls) in &calls {
         for call in calls {
-            assert_ne!(call[0], "injected", "{mend}: {calls:?}");
+            assert_ne!(call[0], "injected", "{mend:?}: {calls:?}");
             if call[0] == "rm" {
                 let path = call.last().unwrap().trim_end_matches('/').to_string();
                 assert!(known.contains(&path), "{mend}: removes {path:?}, which nobody named");

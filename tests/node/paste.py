@@ -15,6 +15,7 @@ for name in names:
     with open(path, "w") as file:
         file.write("#!/usr/bin/python3\nimport json, os, sys\n"
                    "call = [os.path.basename(sys.argv[0])] + sys.argv[1:]\n"
+                   "call = [os.fsencode(word).decode(errors='replace') for word in call]\n"
                    f"open({calls!r}, 'a').write(json.dumps(call) + '\\n')\n")
     os.chmod(path, 0o755)
 told = []
