@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::config::PortType;
 use crate::facts::domains::{Account, Domain, SocketMode};
 use crate::facts::ovsdb::VhostPort;
+use crate::report::clean;
 use crate::shell::{is_plain, path as word, quote};
 
 /// How virsh finds the domain: by its name, or by its UUID where the name could be taken for something else.
@@ -23,7 +24,7 @@ pub fn start_again(machine: &Domain) -> String {
 
 /// How ovs-vsctl finds the interface.
 pub fn interface(port: &VhostPort) -> String {
-    if port.name.starts_with('-') { port.uuid.clone() } else { quote(&port.name) }
+    if port.name.starts_with('-') { quote(&port.uuid) } else { quote(&port.name) }
 }
 
 /// Columns of a port that meets QEMU, whose side is given, at this path.
@@ -66,7 +67,9 @@ pub fn add_port(name: &str, mode: SocketMode, path: &Path) -> String {
 /// The definition of the domain with these replacements; by hand where a path is none for sed.
 pub fn redefine(machine: &Domain, replacements: &[(String, String)]) -> String {
     let name = domain(machine);
-    let safe = |text: &str| !text.contains(['#', '"', '\\', '&', '$', '`', '*', '[', '!', '\n']);
+    let safe = |text: &str| {
+        !text.contains(['#', '"', '\\', '&', '$', '`', '*', '[', '!', '\n', '\t']) && clean(text) == text
+    };
     if !replacements.iter().all(|(from, to)| safe(from) && safe(to)) {
         return format!("virsh edit {name}");
     }

@@ -33,11 +33,15 @@ fn quote_bytes(bytes: &[u8]) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// The bytes in octal. A newline at the very end would be lost: no name ends with one.
+/// The bytes in octal. The shell drops newlines at the very end: what ends with one is printed without them, and so names
+/// nothing that is there; it never names something else, for a slash keeps it from being another file.
 fn printed(bytes: &[u8]) -> String {
     let mut octal = String::new();
     for byte in bytes {
         let _ = write!(octal, "\\{byte:03o}");
+    }
+    if bytes.ends_with(b"\n") {
+        octal.push_str("\\057");
     }
     format!("\"$(printf '{octal}')\"")
 }

@@ -6,6 +6,8 @@
 
 #[path = "node/agree.rs"]
 mod agree;
+#[path = "node/canary.rs"]
+mod canary;
 #[path = "node/check.rs"]
 mod check;
 #[path = "node/container.rs"]
@@ -14,10 +16,14 @@ mod container;
 mod explain;
 #[path = "node/extremes.rs"]
 mod extremes;
+#[path = "node/fake_ovsdb.rs"]
+mod fake_ovsdb;
 #[path = "node/groups.rs"]
 mod groups;
 #[path = "node/hook.rs"]
 mod hook;
+#[path = "node/hostile.rs"]
+mod hostile;
 #[path = "node/input.rs"]
 mod input;
 #[path = "node/legacy.rs"]
@@ -29,11 +35,17 @@ mod packages;
 #[cfg(feature = "probe")]
 #[path = "node/probe.rs"]
 mod probe;
+#[path = "node/races.rs"]
+mod races;
 #[path = "node/service.rs"]
 mod service;
 #[path = "node/steps.rs"]
 mod steps;
 #[path = "node/support.rs"]
 mod support;
+#[path = "node/swap.rs"]
+mod swap;
+#[path = "node/texts.rs"]
+mod texts;
 #[path = "node/users.rs"]
 mod users;

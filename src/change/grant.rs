@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::write;
 use crate::accord::{Accord, Agreed};
 use crate::config::{PortType, ServerAccess};
-use crate::facts::live::PortSocket;
+use crate::facts::live::{PortSocket, is_switch_place};
 use crate::facts::sockets::Liveness;
 use crate::root::{Kind, Root};
 
@@ -76,7 +76,9 @@ pub fn plan(giving: &Giving, sockets: &[PortSocket]) -> Vec<Grant> {
 fn needed(giving: &Giving, socket: &PortSocket) -> Option<Grant> {
     let node = socket.fact.node().filter(|node| node.kind == Kind::Socket)?;
     let gid = match socket.kind {
-        PortType::Dpdkvhostuser => giving.server.filter(|_| socket.liveness != Liveness::Stale)?,
+        PortType::Dpdkvhostuser => {
+            giving.server.filter(|_| socket.liveness != Liveness::Stale && is_switch_place(&socket.path))?
+        }
         PortType::Dpdkvhostuserclient => {
             giving.client.filter(|_| socket.path.starts_with(&giving.directory))?
         }
@@ -110,7 +112,8 @@ pub fn withdraw(accord: &Accord, sockets: &[PortSocket], gid: u32, umask: u32) -
             mode: 0o777 & !umask,
         })
     };
-    sockets.iter().filter(|socket| socket.kind == PortType::Dpdkvhostuser).filter_map(back).collect()
+    let ours = |socket: &&PortSocket| socket.kind == PortType::Dpdkvhostuser && is_switch_place(&socket.path);
+    sockets.iter().filter(ours).filter_map(back).collect()
 }
 
 /// Does it. A socket that was replaced since it was looked at is left: whoever made it starts the round again.

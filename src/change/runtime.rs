@@ -7,17 +7,25 @@ use anyhow::Result;
 
 use super::{place, write};
 use crate::paths;
+use crate::report::one_line;
 use crate::root::{Kind, Root};
 
-/// Removes the empty directories, once nobody runs that would use them.
-pub fn clear(root: &Root) -> Result<()> {
+/// Removes the empty directories, once nobody runs that would use them. The dataplane may have put anything in their
+/// place: that is said and left, and is no reason to stop half-way.
+pub fn clear(root: &Root) {
     for name in ["dpdk/rte", "dpdk"] {
         let path = Path::new(paths::OVS_RUN).join(name);
-        let Some(found) = root.find_nofollow(&path)? else { continue };
-        if found.kind() == Kind::Directory && found.names()?.is_empty() {
-            let (parent, name) = place(root, &path)?;
-            write::remove_empty_directory(&parent, name)?;
+        if let Err(error) = clear_one(root, &path) {
+            tracing::warn!("{}", one_line(&format!("{} is left: {error:#}", path.display())));
         }
+    }
+}
+
+fn clear_one(root: &Root, path: &Path) -> Result<()> {
+    let Some(found) = root.find_nofollow(path)? else { return Ok(()) };
+    if found.kind() == Kind::Directory && found.names()?.is_empty() {
+        let (parent, name) = place(root, path)?;
+        write::remove_empty_directory(&parent, name)?;
     }
     Ok(())
 }

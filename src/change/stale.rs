@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{place, write};
 use crate::config::PortType;
-use crate::facts::live::PortSocket;
+use crate::facts::live::{PortSocket, is_switch_place};
 use crate::facts::paths::PathFact;
 use crate::facts::sockets::{self, Liveness};
 use crate::root::Root;
@@ -17,7 +17,7 @@ use crate::root::Root;
 pub fn remove(root: &Root, socket: &PortSocket) -> Result<bool> {
     let PathFact::Present { id, .. } = &socket.fact else { return Ok(false) };
     let stale = socket.kind == PortType::Dpdkvhostuser && socket.liveness == Liveness::Stale;
-    if !stale || sockets::liveness(root, &socket.path) != Liveness::Stale {
+    if !stale || !is_switch_place(&socket.path) || sockets::liveness(root, &socket.path) != Liveness::Stale {
         return Ok(false);
     }
     let (parent, name) = place(root, &socket.path)?;

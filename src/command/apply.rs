@@ -223,7 +223,7 @@ fn hand_over(
     stop_dataplane(manager, dataplane)?;
     let between = Survey::take(root, manager, Options::default()).and_then(|survey| {
         if survey.accord.dataplane.as_ref().is_some_and(|dataplane| dataplane.uid == 0) {
-            runtime::clear(root)?;
+            runtime::clear(root);
         }
         round(root, manager, survey, json, output)
     });
@@ -245,13 +245,13 @@ pub fn stop_dataplane(manager: &dyn ServiceManager, dataplane: &DataplaneAccord)
 pub fn waiting_text(survey: &Survey, waiting: &[Finding]) -> String {
     let mut text = String::new();
     for finding in waiting {
-        let line = format!("waits: {}: {} ({})\n", finding.subject, finding.seen, finding.mend);
-        text.push_str(&report::colour(Style::Advice, &report::clean(&line)));
+        let line = format!("waits: {}: {} ({})", finding.subject, finding.seen, finding.mend);
+        text.push_str(&report::colour(Style::Advice, &format!("{}\n", report::one_line(&line))));
     }
     let switch = survey.accord.dataplane.as_ref().map(|dataplane| &dataplane.switch_unit);
     let cuts = waiting.iter().any(|finding| finding.restart.as_ref() == switch);
     for line in survey.live.iter().filter(|_| cuts).flat_map(blast::lost_network) {
-        text.push_str(&format!("       with that restart, {line}\n"));
+        text.push_str(&format!("       with that restart, {}\n", report::one_line(&line)));
     }
     text
 }

@@ -77,7 +77,8 @@ pub fn finding_text(finding: &Finding) -> String {
         Level::Broken => Style::Bad,
     };
     let head = report::colour(style, finding.id);
-    let clean = report::clean;
+    // A name with a newline in it shall not look like another finding.
+    let clean = report::one_line;
     format!(
         "{head}: {}: {}\n    {}\n    mend: {}\n",
         clean(&finding.subject),

@@ -12,7 +12,7 @@ use crate::cli::InspectArgs;
 use crate::facts::domains::{
     Account, DacLabel, Domain, Endpoint, EndpointKind, LabelKind, MemoryBacking, SocketMode, parse_domain,
 };
-use crate::report;
+use crate::report::{self, one_line};
 
 /// As the hook's own limit.
 const MAX_XML: u64 = 64 << 20;
@@ -31,7 +31,7 @@ pub fn run(args: &InspectArgs) -> Result<Outcome> {
         let memory_is_shared = domain.memory.is_shared();
         report::json(&Output { version: 1, domain, memory_is_shared })?;
     } else {
-        report::out(&report::clean(&text(&domain)));
+        report::out(&text(&domain));
     }
     Ok(Outcome::Fine)
 }
@@ -53,17 +53,22 @@ fn read(path: &Path) -> Result<String> {
 
 fn text(domain: &Domain) -> String {
     let header = ["DEVICE", "SOCKET", "QEMU", "RECONNECT", "TARGET"].map(str::to_string);
-    let rows: Vec<_> = std::iter::once(header).chain(domain.endpoints.iter().map(row)).collect();
+    let rows: Vec<_> = std::iter::once(header).chain(domain.endpoints.iter().map(cells)).collect();
     let endpoints = match domain.endpoints.is_empty() {
         true => "no vhost-user endpoints\n".to_string(),
         false => report::table(&rows),
     };
     format!(
         "{}\n{endpoints}memory: {}\nidentity: {}\n",
-        domain.name,
-        memory(&domain.memory),
-        label(domain.dac.as_ref())
+        one_line(&domain.name),
+        one_line(&memory(&domain.memory)),
+        one_line(&label(domain.dac.as_ref()))
     )
+}
+
+/// A name with a newline in it shall not look like a line of ours.
+fn cells(endpoint: &Endpoint) -> [String; 5] {
+    row(endpoint).map(|cell| one_line(&cell))
 }
 
 fn row(endpoint: &Endpoint) -> [String; 5] {

@@ -68,7 +68,7 @@ impl Plan {
             Step::new(target.0, diff)
         };
         let grant = |grant: &Grant| {
-            let path = grant.path.display().to_string();
+            let path = report::one_line(&grant.path.display().to_string());
             let before = owner_text(names, grant.uid, grant.gid_before, grant.mode_before);
             let after = owner_text(names, grant.uid, grant.gid, grant.mode);
             Step::new(path.clone(), format!("- {path}  {before}\n+ {path}  {after}\n"))

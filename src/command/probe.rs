@@ -93,11 +93,11 @@ fn text(tried: &Tried) -> String {
     };
     let mut text = format!("{kind}\n");
     for done in &tried.report.done {
-        text.push_str(&format!("  {:<12}{}\n", done.step.name(), report::clean(&done.what)));
+        text.push_str(&format!("  {:<12}{}\n", done.step.name(), report::one_line(&done.what)));
     }
     if let Some(failed) = &tried.report.failed {
         let step = report::colour(Style::Bad, &format!("{:<12}", failed.step.name()));
-        text.push_str(&format!("  {step}{}\n", report::clean(&failure(failed))));
+        text.push_str(&format!("  {step}{}\n", failure(failed)));
     }
     text
 }
@@ -105,13 +105,17 @@ fn text(tried: &Tried) -> String {
 /// Who, what, where.
 fn failure(failed: &Failed) -> String {
     let errno = failed.errno.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-    let path = failed.path.as_ref().map(|path| format!("\n              at {}", path.display()));
-    let component = failed.component.as_ref().map(|text| format!("\n              because {text}"));
+    let path = failed
+        .path
+        .as_ref()
+        .map(|path| format!("\n              at {}", report::one_line(&path.display().to_string())));
+    let component =
+        failed.component.as_ref().map(|text| format!("\n              because {}", report::one_line(text)));
     format!(
         "{errno}{} ({}): {}{}{}",
         failed.side.name(),
-        failed.who,
-        failed.error,
+        report::one_line(&failed.who.to_string()),
+        report::one_line(&failed.error),
         path.unwrap_or_default(),
         component.unwrap_or_default()
     )

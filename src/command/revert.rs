@@ -67,7 +67,7 @@ pub fn under(
     let overdue = survey.as_ref().is_some_and(Survey::reload_overdue);
     if root.is_live() && (overdue || !output.undone.is_empty()) {
         manager.reload()?;
-        runtime::clear(root)?;
+        runtime::clear(root);
     }
     finish(manager, args, units, &mut output)?;
     if !output.restarted.is_empty() {

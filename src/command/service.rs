@@ -18,13 +18,16 @@ use crate::change::stale;
 use crate::config::{Config, HookConfig};
 use crate::facts::Known;
 use crate::facts::accounts::Accounts;
-use crate::facts::live::{port_sockets, read_switch};
+use crate::facts::live::{PortSocket, port_sockets, read_switch};
+use crate::facts::ovsdb::VhostPort;
+use crate::facts::sockets::Liveness;
 use crate::facts::state;
 use crate::hook::notice::{CHECK_FAILED, Priority, log};
 use crate::hook::watchdog::Watchdog;
 use crate::journal::Journal;
 use crate::lock::Lock;
 use crate::privileges;
+use crate::report::one_line;
 use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd::image::Image;
@@ -44,7 +47,7 @@ pub fn run(moment: &str) -> Result<Outcome> {
     let config = {
         let _watchdog = watch(name, begun, HookConfig::default().service_deadline)?;
         Config::read(&root).map(|config| config.hook).unwrap_or_else(|error| {
-            tracing::warn!("{error:#}; service {name} goes by its defaults");
+            tracing::warn!("{}", one_line(&format!("{error:#}; service {name} goes by its defaults")));
             HookConfig::default()
         })
     };
@@ -82,7 +85,7 @@ fn end_children() {
 /// What `apply` agreed to; none where it is not to be trusted or not there.
 fn agreed(root: &Root) -> Option<Agreed> {
     Agreed::read(root).unwrap_or_else(|error| {
-        tracing::warn!("{error:#}; mend: vhost-accord apply");
+        tracing::warn!("{}", one_line(&format!("{error:#}; mend: vhost-accord apply")));
         None
     })
 }
@@ -135,12 +138,24 @@ fn before_vswitchd(root: &Root, _: Duration) -> Result<()> {
         Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("{why}; stale sockets are left"),
     };
-    for socket in port_sockets(root, &switch.ports)? {
+    for socket in looked_at(root, &switch.ports) {
         if stale::remove(root, &socket)? {
-            tracing::info!(VA_SOCKET = %socket.path.display(), "removed the stale socket {}", socket.path.display());
+            let path = one_line(&socket.path.display().to_string());
+            tracing::info!(VA_SOCKET = %path, "removed the stale socket {path}");
         }
     }
     Ok(())
+}
+
+/// What is at the sockets' paths; what could not be looked at is said, and left.
+fn looked_at(root: &Root, ports: &[VhostPort]) -> Vec<PortSocket> {
+    let sockets = port_sockets(root, ports);
+    for socket in &sockets {
+        if let Liveness::Unknown(why) = &socket.liveness {
+            tracing::warn!("{}", one_line(&format!("port {}: {why}; left as it is", socket.port)));
+        }
+    }
+    sockets
 }
 
 /// Sockets are new after each start of ovs-vswitchd.
@@ -154,9 +169,10 @@ fn after_vswitchd(root: &Root, _: Duration) -> Result<()> {
         Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("{why}; sockets are left as they are"),
     };
-    for grant in grant::plan(&giving, &port_sockets(root, &switch.ports)?) {
+    for grant in grant::plan(&giving, &looked_at(root, &switch.ports)) {
         if grant::make(root, &grant)? {
-            tracing::info!(VA_SOCKET = %grant.path.display(), "gave {} to group {}", grant.path.display(), grant.gid);
+            let path = one_line(&grant.path.display().to_string());
+            tracing::info!(VA_SOCKET = %path, "gave {path} to group {}", grant.gid);
         }
     }
     Ok(())

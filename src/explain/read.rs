@@ -140,7 +140,16 @@ pub fn usual(root: &Root, reading: &mut Reading) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     let (vms, left) = vm_logs(root)?;
     for path in vms.into_iter().chain(USUAL.map(PathBuf::from)) {
-        let Some(handle) = root.find(&path)?.filter(|handle| handle.kind() == Kind::File) else { continue };
+        let found = match root.find(&path) {
+            Ok(found) => found,
+            // QEMU may put a symlink among its logs: that one is not read, all others are.
+            Err(error) => {
+                let name = path.display().to_string();
+                sources.push(Source { name, lines: 0, cut: Some(format!("not read: {error:#}")) });
+                continue;
+            }
+        };
+        let Some(handle) = found.filter(|handle| handle.kind() == Kind::File) else { continue };
         let file = File::from(handle.reopen(OFlag::O_RDONLY)?);
         sources.push(tail(path.display().to_string(), file, reading)?);
     }

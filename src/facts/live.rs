@@ -112,7 +112,7 @@ impl Live {
         });
         let Vms { guests, unread, defined } = vms?;
         let ports = switch.known().map(|switch| switch.ports.as_slice()).unwrap_or_default();
-        let sockets = port_sockets(root, ports)?;
+        let sockets = port_sockets(root, ports);
         let wanted = profile.hypervisor.as_ref().and_then(|found| found.daemon_unit.strip_suffix(".service"));
         let daemons = processes::by_name(root, &["ovs-vswitchd", "ovsdb-server", "libvirtd", "virtqemud"])?;
         let (dataplane, libvirt): (Vec<Process>, Vec<Process>) =
@@ -162,18 +162,29 @@ pub fn read_switch(root: &Root) -> Known<Switch> {
 }
 
 /// Where the switch's sockets are and what is there.
-pub fn port_sockets(root: &Root, ports: &[VhostPort]) -> Result<Vec<PortSocket>> {
+pub fn port_sockets(root: &Root, ports: &[VhostPort]) -> Vec<PortSocket> {
     let mut found = Vec::new();
     let mut neighbours = Neighbours::default();
     for port in ports {
         let Some(path) = socket_path(port) else { continue };
-        let (fact, handle) = neighbours.read(root, &path)?;
-        let followed = handle.is_none();
-        let liveness =
-            handle.map_or_else(|| sockets::liveness(root, &path), |handle| sockets::liveness_of(&handle));
+        let (fact, liveness, followed) = match neighbours.read(root, &path) {
+            Ok((fact, Some(handle))) => (fact, sockets::liveness_of(&handle), false),
+            Ok((fact, None)) => (fact, sockets::liveness(root, &path), true),
+            // Whoever may put a symlink there, or name a port, shall not keep us from all others.
+            Err(error) => {
+                let nothing = PathFact::Missing { first: path.clone(), above: Vec::new() };
+                (nothing, Liveness::Unknown(format!("{error:#}")), true)
+            }
+        };
         found.push(PortSocket { port: port.name.clone(), kind: port.kind, path, fact, liveness, followed });
     }
-    Ok(found)
+    found
+}
+
+/// Whether a `dpdkvhostuser` socket may be at this path: OVS makes them in its run directory and nowhere else
+/// (lib/netdev-dpdk.c, `vhost_sock_dir`). OVSDB can name any other path; that is no reason to touch it.
+pub fn is_switch_place(path: &Path) -> bool {
+    plain(path).starts_with(paths::OVS_RUN)
 }
 
 /// OVS says where a `dpdkvhostuser` socket is once it made it; before, it is named after the port.

@@ -13,6 +13,7 @@ use crate::change::{Change, place, write};
 use crate::config::PortType;
 use crate::facts::domains::SocketMode;
 use crate::facts::endpoints::start::{Facts, Socket, is_network_card};
+use crate::facts::live::is_switch_place;
 use crate::facts::ovsdb::same_path;
 use crate::facts::sockets::{self, Liveness};
 use crate::facts::state;
@@ -105,9 +106,10 @@ fn stale(root: &Root, agreed: &Agreed, facts: &Facts, socket: &Socket) -> Result
 /// OVSDB has a `dpdkvhostuser` port whose socket this is.
 fn is_ports_socket(facts: &Facts, socket: &Socket) -> bool {
     let Some(join) = facts.switch.known().filter(|_| is_network_card(&socket.endpoint)) else { return false };
-    join.ports.iter().any(|port| {
-        port.kind == PortType::Dpdkvhostuser && same_path(&join.expected_socket(port), &socket.path)
-    })
+    is_switch_place(&socket.path)
+        && join.ports.iter().any(|port| {
+            port.kind == PortType::Dpdkvhostuser && same_path(&join.expected_socket(port), &socket.path)
+        })
 }
 
 /// Lets QEMU in to the one socket that is its own.

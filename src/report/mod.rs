@@ -29,8 +29,19 @@ pub fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Prints a value as JSON.
+/// Prints a value as JSON. What a terminal would act on is escaped in it, beyond what JSON asks for (RFC 8259, section 7).
 pub fn json(value: &impl Serialize) -> Result<()> {
-    out(&format!("{}\n", serde_json::to_string_pretty(value)?));
+    let text = serde_json::to_string_pretty(value)?;
+    let mut escaped = String::with_capacity(text.len() + 1);
+    for character in text.chars() {
+        if character != '\n' && text::is_hidden(character) {
+            let mut units = [0; 2];
+            escaped.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped.push('\n');
+    out(&escaped);
     Ok(())
 }

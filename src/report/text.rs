@@ -39,7 +39,7 @@ pub fn clean(text: &str) -> String {
     for character in text.chars() {
         match character {
             '\n' | '\t' => cleaned.push(character),
-            hidden if hidden.is_control() || is_reordering(hidden) => cleaned.extend(hidden.escape_unicode()),
+            hidden if is_hidden(hidden) => cleaned.extend(hidden.escape_unicode()),
             plain => cleaned.push(plain),
         }
     }
@@ -59,9 +59,15 @@ pub fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// Characters that change the order in which others are shown.
-fn is_reordering(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Characters that a terminal obeys, that break a line, that change the order in which others are shown, or that are not
+/// seen at all, so that two names look the same (Unicode's general categories Cc, Cf, Zl and Zp).
+pub fn is_hidden(character: char) -> bool {
+    let unseen = matches!(character,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}' | '\u{180e}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}');
+    unseen || character.is_control()
 }
 
 #[cfg(test)]
@@ -72,6 +78,7 @@ mod tests {
     fn a_terminal_is_never_driven_by_a_name() {
         assert_eq!(clean("vhu\x1b[2Jx"), "vhu\\u{1b}[2Jx");
         assert_eq!(clean("a\u{202e}b\u{9b}c"), "a\\u{202e}b\\u{9b}c");
+        assert_eq!(clean("a\u{200b}b\u{2028}c\u{feff}"), "a\\u{200b}b\\u{2028}c\\u{feff}");
         assert_eq!(clean("pl\u{e4}in\tline\n"), "pl\u{e4}in\tline\n");
     }
 }

@@ -7,6 +7,7 @@ use crate::config::PortType;
 use crate::facts::live::PortSocket;
 use crate::facts::paths::PathFact;
 use crate::facts::sockets::Liveness;
+use crate::shell;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -120,7 +121,8 @@ fn stale(case: &Case<'_>) -> Vec<Evidence> {
     of_kind(case, PortType::Dpdkvhostuser)
         .filter(stale)
         .map(|socket| {
-            let mend = format!("rm {} && systemctl restart {}", socket.path.display(), dataplane.switch_unit);
+            let (path, unit) = (shell::path(&socket.path), shell::quote(&dataplane.switch_unit));
+            let mend = format!("rm {path} && systemctl restart {unit}");
             Evidence::mended_by(socket.path.display().to_string(), "nobody listens on it", mend)
         })
         .collect()

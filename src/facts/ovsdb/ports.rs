@@ -112,6 +112,13 @@ impl Ovsdb {
     }
 }
 
+/// A port whose name is none for a command is named by it: it is to be one.
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+        && !text.starts_with('-')
+}
+
 pub(super) fn port(row: &Value) -> Result<VhostPort> {
     let kind = string(&row["type"]).unwrap_or_default();
     let kind = PortType::ALL
@@ -120,7 +127,7 @@ pub(super) fn port(row: &Value) -> Result<VhostPort> {
         .context("not of a type that was asked for")?;
     let mut status = map(&row["status"]);
     Ok(VhostPort {
-        uuid: uuids(&row["_uuid"]).pop().context("no _uuid")?,
+        uuid: uuids(&row["_uuid"]).pop().filter(|uuid| is_uuid(uuid)).context("no _uuid")?,
         bridge: None,
         name: string(&row["name"]).context("no name")?,
         kind,
