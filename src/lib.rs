@@ -14,6 +14,7 @@ pub mod demo;
 pub mod edit;
 pub mod explain;
 pub mod facts;
+pub mod fingerprint;
 pub mod hook;
 pub mod journal;
 pub mod lock;

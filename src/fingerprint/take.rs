@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//! This node's own fingerprint.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Account, Fingerprint, Identity, Pages, VERSION, Versions};
+use crate::accord::{Accord, DataplaneAccord, QemuAccord};
+use crate::facts::accounts::Accounts;
+use crate::facts::domains::Domain;
+use crate::facts::hugepages;
+use crate::facts::live::Live;
+use crate::facts::mounts::HugetlbMount;
+use crate::facts::versions;
+use crate::root::Root;
+
+impl Fingerprint {
+    /// Of the running node.
+    pub fn take(
+        root: &Root,
+        accord: &Accord,
+        live: &Live,
+        mounts: &[HugetlbMount],
+        names: &Accounts,
+    ) -> Result<Fingerprint> {
+        let switch = live.switch.known().map(|switch| &switch.config);
+        let daemon = accord.qemu.as_ref().and_then(|qemu| qemu.daemon_unit.as_deref());
+        let installed = versions::read(root, daemon)?;
+        let host = root.read_text(Path::new("/proc/sys/kernel/hostname"))?;
+        Ok(Fingerprint {
+            version: VERSION,
+            program: env!("CARGO_PKG_VERSION").to_string(),
+            host: host.map(|name| name.trim().to_string()).filter(|name| !name.is_empty()),
+            modes: accord.modes.iter().map(ToString::to_string).collect(),
+            incoming: None,
+            socket_directory: accord.socket_directory.clone(),
+            server_directory: switch.map(|config| config.server_directory()),
+            group: Account { name: accord.group.name.clone(), id: accord.group.gid },
+            qemu: accord.qemu.as_ref().map(|qemu| of_qemu(qemu, names)),
+            dataplane: accord.dataplane.as_ref().map(of_dataplane),
+            pages: pages(root, mounts)?,
+            versions: Versions {
+                libvirt: installed.libvirt,
+                qemu: installed.qemu,
+                ovs: switch.and_then(|config| config.ovs_version.clone()),
+                dpdk: switch.and_then(|config| config.dpdk_version.clone()),
+            },
+            vms: running(live),
+        })
+    }
+}
+
+fn of_qemu(qemu: &QemuAccord, names: &Accounts) -> Identity {
+    let named = |gid: &u32| Account { name: names.group_name(*gid), id: *gid };
+    let mut groups = qemu.groups.clone();
+    groups.push(qemu.gid);
+    groups.sort_unstable();
+    groups.dedup();
+    Identity {
+        user: Account { name: qemu.user.clone(), id: qemu.uid },
+        group: Account { name: qemu.group.clone(), id: qemu.gid },
+        groups: groups.iter().map(named).collect(),
+    }
+}
+
+fn of_dataplane(dataplane: &DataplaneAccord) -> Identity {
+    let group = Account { name: dataplane.group.clone(), id: dataplane.gid };
+    Identity {
+        user: Account { name: dataplane.user.clone(), id: dataplane.uid },
+        groups: vec![group.clone()],
+        group,
+    }
+}
+
+fn pages(root: &Root, mounts: &[HugetlbMount]) -> Result<Vec<Pages>> {
+    let mut found = Vec::new();
+    for size in hugepages::sizes(root)? {
+        let Some(pool) = hugepages::pool(root, size, &[])? else { continue };
+        let of_size = mounts.iter().filter(|mount| mount.page_size == size && !mount.read_only);
+        found.push(Pages {
+            size,
+            total: hugepages::total(root, size)?,
+            available: pool.available,
+            mounts: of_size.map(|mount| mount.path.clone()).collect(),
+        });
+    }
+    Ok(found)
+}
+
+/// With what another node needs: numbers of processes are this node's own.
+fn running(live: &Live) -> Vec<Domain> {
+    let domains = live.guests.iter().map(|guest| &guest.domain);
+    let mut found: Vec<Domain> =
+        domains.filter(|domain| domain.running && !domain.endpoints.is_empty()).cloned().collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    for domain in &mut found {
+        (domain.id, domain.pid) = (None, None);
+    }
+    found
+}
