@@ -24,6 +24,15 @@ pub struct Pool {
 
 const POOLS: &str = "/sys/kernel/mm/hugepages";
 
+/// A page size in words.
+pub fn text(bytes: u64) -> String {
+    match bytes {
+        _ if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ => format!("{} KiB", bytes >> 10),
+    }
+}
+
 /// The page sizes that this kernel has, in bytes, the smallest first.
 pub fn sizes(root: &Root) -> Result<Vec<u64>> {
     let size = |name: OsString| {

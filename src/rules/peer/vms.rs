@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//! VM by VM: what the hook would say at its start here, and what libvirt would.
+
+use std::collections::HashMap;
+
+use super::{Arrival, Finding, Ground, Level, Trouble, names};
+use crate::facts::domains::{Domain, EndpointKind, LabelKind, SocketMode};
+use crate::facts::endpoints::start::Facts;
+use crate::facts::hugepages;
+use crate::hook::{self, Problem};
+use crate::{mends, shell};
+
+/// What was found of the VMs.
+#[derive(Debug, Default)]
+pub struct Met {
+    /// A row for each.
+    pub vms: Vec<Arrival>,
+    /// What keeps them out.
+    pub findings: Vec<Finding>,
+    /// Huge pages that all of them need together, and those that are available here, by size.
+    pub pages: HashMap<u64, (u64, u64)>,
+}
+
+/// Findings, and whose they are: one cause is told once, however many VMs have it.
+#[derive(Default)]
+struct Told {
+    findings: Vec<(Finding, Vec<String>)>,
+    known: HashMap<(&'static str, String, String), usize>,
+}
+
+impl Told {
+    fn add(&mut self, vm: &str, finding: Finding) {
+        let key = (finding.id, finding.subject.clone(), finding.mend.clone());
+        let at = *self.known.entry(key).or_insert(self.findings.len());
+        match self.findings.get_mut(at) {
+            Some((_, vms)) => vms.push(vm.to_string()),
+            None => self.findings.push((finding, vec![vm.to_string()])),
+        }
+    }
+
+    /// Each names its VMs before what it is about.
+    fn findings(self) -> Vec<Finding> {
+        let named = |(finding, vms): (Finding, Vec<String>)| Finding {
+            subject: match finding.subject.is_empty() {
+                true => names(vms.iter().map(String::as_str)),
+                false => format!("{}: {}", names(vms.iter().map(String::as_str)), finding.subject),
+            },
+            ..finding
+        };
+        self.findings.into_iter().map(named).collect()
+    }
+}
+
+pub fn judge(ground: Ground<'_>) -> Met {
+    let Ground { there, domains, arrivals, subject, configured, .. } = ground;
+    let mut told = Told::default();
+    let mut met = Met::default();
+    for (vm, facts) in there.vms.iter().zip(arrivals) {
+        let mut found: Vec<Finding> = exists(vm, domains).and_then(Trouble::finding).into_iter().collect();
+        subject.turn_to(arriving(vm), configured);
+        let case = hook::Case { subject, facts };
+        let problems = hook::problems(&case).into_iter().filter(|problem| !hook::will_mend(&case, problem));
+        found.extend(problems.map(|problem| finding(&case, problem, &there.name())));
+        found.extend(facts.unknown().into_iter().filter_map(|why| unknown(why).finding()));
+        met.vms.push(arrival(vm, &found));
+        count(&mut met.pages, facts);
+        found.into_iter().for_each(|finding| told.add(&vm.name, finding));
+    }
+    met.findings = told.findings();
+    met
+}
+
+fn arrival(vm: &Domain, found: &[Finding]) -> Arrival {
+    let broken = found.iter().find(|finding| finding.level == Level::Broken).map(|finding| finding.id);
+    let unknown = (!found.is_empty()).then_some("unknown");
+    Arrival {
+        name: vm.name.clone(),
+        uuid: vm.uuid.clone(),
+        endpoints: vm.endpoints.len(),
+        starts_here: broken.or(unknown).unwrap_or("yes").to_string(),
+    }
+}
+
+/// The VM as libvirt would have it here: a dynamic label is this node's, and so is the port's name that libvirt filled in.
+fn arriving(vm: &Domain) -> Domain {
+    let mut vm = vm.clone();
+    (vm.id, vm.pid) = (None, None);
+    if let Some(label) = vm.dac.as_mut().filter(|label| label.kind != LabelKind::Static) {
+        label.owner = None;
+    }
+    for card in vm.endpoints.iter_mut().filter(|endpoint| endpoint.device == EndpointKind::Interface) {
+        card.target = None;
+    }
+    vm
+}
+
+/// What the hook is sure of refuses the migration, whatever it means to a VM that is off.
+fn finding(case: &hook::Case<'_>, problem: Problem, there: &str) -> Finding {
+    let mend = match of_this_node(case, &problem) {
+        Some(mend) => mend,
+        // The VM is there, and so is its definition.
+        None if problem.mend.starts_with("virsh ") => format!("{}  # on {}", problem.mend, plain(there)),
+        None => problem.mend,
+    };
+    let level = if problem.sure { Level::Broken } else { Level::Advice };
+    let Problem { id, subject, seen, cause, .. } = problem;
+    Finding { id, level, subject, seen, cause, mend, restart: None }
+}
+
+/// The hook would change the VM; one that runs elsewhere, and well, keeps its side: the port here is to meet it.
+fn of_this_node(case: &hook::Case<'_>, problem: &Problem) -> Option<String> {
+    let socket =
+        case.facts.sockets.iter().find(|socket| socket.path.display().to_string() == problem.subject);
+    let socket = socket.filter(|_| problem.id == "both-ends-client")?;
+    let join = case.facts.switch.known()?;
+    let name = socket.path.file_name()?.to_str()?;
+    let port = join.ports.iter().find(|port| port.name == name)?;
+    Some(mends::convert_port(&port.name, SocketMode::Client, &socket.path))
+}
+
+/// A comment ends where a line does: the other node may call itself what it likes.
+fn plain(host: &str) -> &str {
+    if shell::is_plain(host) { host } else { "the other node" }
+}
+
+fn unknown(why: String) -> Trouble {
+    Trouble::new("peer-unknown", "", why, "vhost-accord check")
+}
+
+fn count(pages: &mut HashMap<u64, (u64, u64)>, facts: &Facts) {
+    for need in facts.memory.known().into_iter().flatten() {
+        let (wanted, available) = pages.entry(need.page_size).or_default();
+        *wanted = wanted.saturating_add(need.pages);
+        *available = need.pool.as_ref().map_or(0, |pool: &hugepages::Pool| pool.available);
+    }
+}
+
+/// libvirt's own refusals (src/conf/virdomainobjlist.c, virDomainObjListAddLocked).
+fn exists(vm: &Domain, domains: &[&Domain]) -> Option<Trouble> {
+    let is_it = |other: &&&Domain| vm.uuid.is_some() && other.uuid == vm.uuid;
+    let namesake = |other: &&&Domain| other.name == vm.name;
+    let other = domains.iter().find(is_it).or_else(|| domains.iter().find(namesake))?;
+    let same = is_it(&other);
+    let trouble = |seen: String, mend: String| Some(Trouble::new("peer-vm-exists", "", seen, mend));
+    let name = mends::domain(other);
+    if other.running {
+        let seen = format!("'{}' runs here already", other.name);
+        return trouble(seen, format!("virsh shutdown {name}"));
+    }
+    let uuid = other.uuid.as_deref().unwrap_or("no UUID");
+    match (same, namesake(&other)) {
+        // The definition that an earlier stay left.
+        (true, true) => None,
+        (true, false) => trouble(
+            format!("its UUID is that of '{}', which is defined here", other.name),
+            format!("virsh domrename {name} {}", mends::domain(vm)),
+        ),
+        _ if vm.uuid.is_none() => None,
+        _ => trouble(
+            format!("another VM of that name is defined here, {uuid}"),
+            format!("virsh domrename {name} {}", shell::quote(&format!("{}-of-this-node", other.name))),
+        ),
+    }
+}
