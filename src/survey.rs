@@ -154,7 +154,8 @@ impl Survey {
         let here = self.fingerprint(root)?.context(unbooted)?;
         let guests = live.guests.iter().map(|guest| &guest.domain);
         let domains: Vec<&Domain> = guests.chain(&live.defined.domains).collect();
-        let arrivals = arrivals(root, live, &there.vms);
+        let coming: Vec<&Domain> = there.vms.iter().map(|vm| &vm.domain).collect();
+        let arrivals = arrivals(root, live, &coming);
         let mut subject = Subject::of_node(root, &self.config.socket_directory)?;
         let configured = subject.configured(root);
         Ok(peer::judge(Ground {

@@ -48,7 +48,17 @@ pub struct Fingerprint {
     pub versions: Versions,
     /// The VMs with vhost-user endpoints that run here.
     #[serde(default)]
-    pub vms: Vec<Domain>,
+    pub vms: Vec<Vm>,
+}
+
+/// A VM that runs on the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vm {
+    /// As it runs. Its numbers of processes are left out: they are that node's own.
+    pub domain: Domain,
+    /// Ports of it that os-vif made for nova, by name: nova has them made on the target, too, before it migrates.
+    #[serde(default)]
+    pub nova_ports: Vec<String>,
 }
 
 /// A user or a group: names are for people, numbers count.

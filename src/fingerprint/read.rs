@@ -2,12 +2,14 @@
 //! A fingerprint from another node: foreign input. It is bounded, and its numbers are such that nothing which counts with
 //! them can overflow.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::Fingerprint;
-use crate::facts::domains::Domain;
+use crate::facts::domains::{Account, Domain};
 
 /// How large the file may be, in bytes.
 pub const MAX_FILE: u64 = 16 << 20;
@@ -53,23 +55,57 @@ pub fn parse(text: &[u8], name: &str) -> Result<Fingerprint> {
 }
 
 fn check(found: &Fingerprint) -> Result<()> {
+    let identities = [&found.qemu, &found.dataplane].into_iter().flatten();
+    let accounts = identities.flat_map(|who| [&who.user, &who.group].into_iter().chain(&who.groups));
+    accounts.chain([&found.group]).try_for_each(|account| plain(&account.name))?;
+    found.modes.iter().chain(&found.host).chain([&found.program]).try_for_each(|word| plain(word))?;
+    [Some(&found.socket_directory), found.server_directory.as_ref()]
+        .into_iter()
+        .flatten()
+        .try_for_each(path)?;
     for pages in &found.pages {
         page_size(pages.size)?;
         amount("pages", pages.total.max(pages.available))?;
     }
     for vm in &found.vms {
-        memory(vm).with_context(|| format!("the VM '{}'", vm.name.escape_debug()))?;
+        let domain = &vm.domain;
+        let context = || format!("the VM '{}'", domain.name.escape_debug());
+        memory(domain).and_then(|()| words(domain)).with_context(context)?;
     }
     Ok(())
 }
 
-fn memory(vm: &Domain) -> Result<()> {
-    amount("memory", vm.memory.size)?;
-    if vm.memory.cells.len() > MOST_CELLS {
-        bail!("{} NUMA cells: at most {MOST_CELLS}", vm.memory.cells.len());
+fn memory(domain: &Domain) -> Result<()> {
+    amount("memory", domain.memory.size)?;
+    if domain.memory.cells.len() > MOST_CELLS {
+        bail!("{} NUMA cells: at most {MOST_CELLS}", domain.memory.cells.len());
     }
-    vm.memory.cells.iter().try_for_each(|cell| amount("memory of a cell", cell.size))?;
-    vm.memory.pages.iter().try_for_each(|page| page_size(page.size))
+    domain.memory.cells.iter().try_for_each(|cell| amount("memory of a cell", cell.size))?;
+    domain.memory.pages.iter().try_for_each(|page| page_size(page.size))
+}
+
+/// No domain's XML can have a control character, but JSON can: in a command it would be none of the words it was.
+fn words(domain: &Domain) -> Result<()> {
+    plain(&domain.name)?;
+    domain.uuid.as_deref().map_or(Ok(()), plain)?;
+    domain.endpoints.iter().filter_map(|endpoint| endpoint.path.as_ref()).try_for_each(path)?;
+    let accounts = domain.dac.iter().flat_map(|label| &label.owner).flat_map(|(user, group)| [user, group]);
+    let names = accounts.filter_map(|account| match account {
+        Account::Name(name) => Some(name),
+        Account::Id(_) => None,
+    });
+    names.into_iter().try_for_each(|name| plain(name))
+}
+
+fn path(path: &PathBuf) -> Result<()> {
+    plain(&path.to_string_lossy())
+}
+
+fn plain(text: &str) -> Result<()> {
+    if text.chars().any(char::is_control) {
+        bail!("'{}' has control characters", text.escape_debug());
+    }
+    Ok(())
 }
 
 fn amount(what: &str, number: u64) -> Result<()> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Account, Fingerprint, Identity, Pages, VERSION, Versions};
+use super::{Account, Fingerprint, Identity, Pages, VERSION, Versions, Vm};
 use crate::accord::{Accord, DataplaneAccord, QemuAccord};
 use crate::facts::accounts::Accounts;
 use crate::facts::domains::Domain;
@@ -35,7 +35,7 @@ impl Fingerprint {
             modes: accord.modes.iter().map(ToString::to_string).collect(),
             incoming: None,
             socket_directory: accord.socket_directory.clone(),
-            server_directory: switch.map(|config| config.server_directory()),
+            server_directory: switch.map(|config| config.server_directory().components().collect()),
             group: Account { name: accord.group.name.clone(), id: accord.group.gid },
             qemu: accord.qemu.as_ref().map(|qemu| of_qemu(qemu, names)),
             dataplane: accord.dataplane.as_ref().map(of_dataplane),
@@ -88,14 +88,21 @@ fn pages(root: &Root, mounts: &[HugetlbMount]) -> Result<Vec<Pages>> {
     Ok(found)
 }
 
-/// With what another node needs: numbers of processes are this node's own.
-fn running(live: &Live) -> Vec<Domain> {
+fn running(live: &Live) -> Vec<Vm> {
     let domains = live.guests.iter().map(|guest| &guest.domain);
-    let mut found: Vec<Domain> =
-        domains.filter(|domain| domain.running && !domain.endpoints.is_empty()).cloned().collect();
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    for domain in &mut found {
-        (domain.id, domain.pid) = (None, None);
-    }
+    let vms = domains.filter(|domain| domain.running && !domain.endpoints.is_empty());
+    let mut found: Vec<Vm> = vms
+        .map(|domain| Vm {
+            nova_ports: nova_ports(live, domain),
+            domain: Domain { id: None, pid: None, ..domain.clone() },
+        })
+        .collect();
+    found.sort_by(|a, b| a.domain.name.cmp(&b.domain.name));
     found
+}
+
+fn nova_ports(live: &Live, domain: &Domain) -> Vec<String> {
+    let Some(switch) = live.switch.known() else { return Vec::new() };
+    let ports = switch.ports.iter().filter(|port| port.vm_uuid.is_some() && port.vm_uuid == domain.uuid);
+    ports.map(|port| port.name.clone()).collect()
 }

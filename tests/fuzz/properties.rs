@@ -13,19 +13,24 @@ use vhost_accord::config::{Config, Raw};
 use vhost_accord::edit::virconf::{self, Value, VirConf};
 use vhost_accord::edit::{legacy, logrotate, shell, unit};
 use vhost_accord::explain::Reading;
+use vhost_accord::facts::Known;
 use vhost_accord::facts::domains::parse_domain;
+use vhost_accord::facts::endpoints::start::{Facts, Shared};
 use vhost_accord::facts::surroundings::{parse_label_type, parse_tmpfiles};
 use vhost_accord::facts::{mounts, ovsdb, processes, sockets};
+use vhost_accord::fingerprint::{Fingerprint, Vm};
+use vhost_accord::hook::Subject;
 use vhost_accord::hook::input::may_speak_vhost_user;
 use vhost_accord::journal::Journal;
 use vhost_accord::report;
 use vhost_accord::root::Root;
+use vhost_accord::rules::peer;
 
 /// What it is called, and what has to hold.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Everything that reads what others write.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("domain", domain),
     ("qemu_conf", qemu_conf),
     ("environment", environment),
@@ -36,6 +41,7 @@ pub const TARGETS: [Target; 10] = [
     ("journal", journal),
     ("packaged", packaged),
     ("kernel", kernel),
+    ("fingerprint", fingerprint),
 ];
 
 fn text(data: &[u8]) -> Option<&str> {
@@ -237,4 +243,37 @@ pub fn kernel(data: &[u8]) {
     let _ = parse_tmpfiles(Path::new("/usr/lib/tmpfiles.d/x.conf"), text);
     let clean = report::clean(text);
     assert!(!clean.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{clean:?}");
+}
+
+/// What another node says: bounded numbers, commands of one line, and nothing that counting could overflow on.
+pub fn fingerprint(data: &[u8]) {
+    let there = match vhost_accord::fingerprint::parse(data, "FILE") {
+        Ok(there) => there,
+        Err(error) => return printable(&error),
+    };
+    let text = serde_json::to_vec(&there).expect("written");
+    let again =
+        vhost_accord::fingerprint::parse(&text, "FILE").expect("what was read is written as it is read");
+    assert_eq!(again, there);
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = Root::open(directory.path()).expect("a root");
+    let mut subject = Subject::of_node(&root, Path::new("/var/lib/vhost_sockets")).expect("a subject");
+    let look = |vm: &Vm| {
+        let (directories, sockets) = Shared::default().places(&root, &vm.domain.endpoints);
+        let memory = Known::from(Shared::default().needs(&root, &vm.domain.memory));
+        Facts { directories, sockets, memory, ..Facts::unknown_yet() }
+    };
+    let arrivals: Vec<Facts> = there.vms.iter().map(look).collect();
+    let compared = peer::judge(peer::Ground {
+        here: &Fingerprint { vms: Vec::new(), ..there.clone() },
+        there: &there,
+        domains: &[],
+        arrivals: &arrivals,
+        subject: &mut subject,
+        configured: Some((64055, 42477)),
+    });
+    assert_eq!(compared.vms.len(), there.vms.len());
+    for finding in &compared.findings {
+        assert!(is_harmless(&report::one_line(&finding.seen)) && is_harmless(&finding.mend), "{finding:?}");
+    }
 }

@@ -46,7 +46,7 @@ fn newer(nodes: &Nodes<'_>) -> Option<Trouble> {
     (there.version > VERSION).then(|| Trouble::new("peer-newer", there.name(), seen, mend))
 }
 
-/// A key of the configuration, and what follows from it.
+/// A key of the configuration, and `apply`, whose options may follow.
 fn configure(key: &str, value: &str) -> String {
     let directory = "/etc/vhost-accord/vhost-accord.conf.d";
     let line = shell::quote(&format!("{key} = {value}"));
@@ -75,12 +75,13 @@ fn mode_missing(nodes: &Nodes<'_>, mode: &str) -> Option<Trouble> {
         true => configure("modes", &format!("{modes} {mode}")),
         false => format!("install vhost-accord {} here as well", nodes.there.program),
     };
-    let of_mode: Vec<&Domain> = nodes.there.vms.iter().filter(|vm| has_card(vm, mode)).collect();
-    let kept_out = || of_mode.iter().map(|vm| vm.name.as_str()).filter(|name| nodes.kept_out.contains(name));
-    if kept_out().next().is_some() {
-        return Some(Trouble::new("peer-mode-not-here", names(kept_out()), seen, mend));
-    }
-    Some(Trouble::new("peer-modes-differ", mode, seen, mend))
+    let of_mode = nodes.there.vms.iter().map(|vm| &vm.domain).filter(|domain| has_card(domain, mode));
+    let kept_out = of_mode.map(|domain| domain.name.as_str()).filter(|name| nodes.kept_out.contains(name));
+    let kept_out = names(kept_out);
+    Some(match kept_out.is_empty() {
+        true => Trouble::new("peer-modes-differ", mode, seen, mend),
+        false => Trouble::new("peer-mode-not-here", kept_out, seen, mend),
+    })
 }
 
 fn directories(nodes: &Nodes<'_>) -> Vec<Trouble> {
@@ -116,8 +117,7 @@ fn directories(nodes: &Nodes<'_>) -> Vec<Trouble> {
 fn gid(nodes: &Nodes<'_>) -> Option<Trouble> {
     let (mine, other) = (&nodes.here.group, &nodes.there.group);
     let seen = format!("{} ({}) here, {} ({}) there", mine.id, mine.name, other.id, other.name);
-    let mend =
-        format!("{} && vhost-accord apply --renumber --restart", configure("gid", &other.id.to_string()));
+    let mend = format!("{} --renumber --restart", configure("gid", &other.id.to_string()));
     (mine.id != other.id).then(|| Trouble::new("peer-gid-differs", "the shared group", seen, mend))
 }
 

@@ -2,11 +2,13 @@
 //! VM by VM: what the hook would say at its start here, and what libvirt would.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use super::{Arrival, Finding, Ground, Level, Trouble, names};
 use crate::facts::domains::{Domain, EndpointKind, LabelKind, SocketMode};
 use crate::facts::endpoints::start::Facts;
 use crate::facts::hugepages;
+use crate::fingerprint::Vm;
 use crate::hook::{self, Problem};
 use crate::{mends, shell};
 
@@ -56,18 +58,37 @@ pub fn judge(ground: Ground<'_>) -> Met {
     let mut told = Told::default();
     let mut met = Met::default();
     for (vm, facts) in there.vms.iter().zip(arrivals) {
-        let mut found: Vec<Finding> = exists(vm, domains).and_then(Trouble::finding).into_iter().collect();
-        subject.turn_to(arriving(vm), configured);
-        let case = hook::Case { subject, facts };
-        let problems = hook::problems(&case).into_iter().filter(|problem| !hook::will_mend(&case, problem));
-        found.extend(problems.map(|problem| finding(&case, problem, &there.name())));
-        found.extend(facts.unknown().into_iter().filter_map(|why| unknown(why).finding()));
-        met.vms.push(arrival(vm, &found));
+        let found = match runs_here(&vm.domain, domains) {
+            // All that it has is in use, by itself.
+            Some(trouble) => trouble.finding().into_iter().collect(),
+            None => {
+                subject.turn_to(arriving(&vm.domain), configured);
+                at_its_start(&hook::Case { subject, facts }, vm, domains, &there.name())
+            }
+        };
+        met.vms.push(arrival(&vm.domain, &found));
         count(&mut met.pages, facts);
-        found.into_iter().for_each(|finding| told.add(&vm.name, finding));
+        found.into_iter().for_each(|finding| told.add(&vm.domain.name, finding));
     }
     met.findings = told.findings();
     met
+}
+
+fn at_its_start(case: &hook::Case<'_>, vm: &Vm, domains: &[&Domain], there: &str) -> Vec<Finding> {
+    let left = |problem: &Problem| !hook::will_mend(case, problem) && !novas(vm, problem);
+    let problems = hook::problems(case).into_iter().filter(left);
+    let mut found: Vec<Finding> =
+        defined(&vm.domain, domains).and_then(Trouble::finding).into_iter().collect();
+    found.extend(problems.map(|problem| finding(case, problem, there)));
+    found.extend(case.facts.unknown().into_iter().filter_map(|why| unknown(why).finding()));
+    found
+}
+
+/// nova has os-vif make the port, and OVS with it the socket, before libvirt hears of the migration.
+fn novas(vm: &Vm, problem: &Problem) -> bool {
+    let name = Path::new(&problem.subject).file_name().and_then(|name| name.to_str());
+    ["port-missing", "server-socket-missing"].contains(&problem.id)
+        && vm.nova_ports.iter().any(|port| Some(port.as_str()) == name)
 }
 
 fn arrival(vm: &Domain, found: &[Finding]) -> Arrival {
@@ -135,30 +156,32 @@ fn count(pages: &mut HashMap<u64, (u64, u64)>, facts: &Facts) {
     }
 }
 
+fn exists(seen: String, mend: String) -> Trouble {
+    Trouble::new("peer-vm-exists", "", seen, mend)
+}
+
+fn has_uuid_of(one: &Domain, other: &Domain) -> bool {
+    one.uuid.is_some() && one.uuid == other.uuid
+}
+
 /// libvirt's own refusals (src/conf/virdomainobjlist.c, virDomainObjListAddLocked).
-fn exists(vm: &Domain, domains: &[&Domain]) -> Option<Trouble> {
-    let is_it = |other: &&&Domain| vm.uuid.is_some() && other.uuid == vm.uuid;
-    let namesake = |other: &&&Domain| other.name == vm.name;
-    let other = domains.iter().find(is_it).or_else(|| domains.iter().find(namesake))?;
-    let same = is_it(&other);
-    let trouble = |seen: String, mend: String| Some(Trouble::new("peer-vm-exists", "", seen, mend));
+fn runs_here(vm: &Domain, domains: &[&Domain]) -> Option<Trouble> {
+    let is_it = |other: &&&Domain| other.running && (other.name == vm.name || has_uuid_of(vm, other));
+    let other = domains.iter().find(is_it)?;
+    let seen = format!("'{}' runs here already", other.name);
+    Some(exists(seen, format!("virsh shutdown {}", mends::domain(other))))
+}
+
+/// The definition that an earlier stay left is in nobody's way.
+fn defined(vm: &Domain, domains: &[&Domain]) -> Option<Trouble> {
+    let other = domains.iter().find(|other| (other.name == vm.name) != has_uuid_of(vm, other))?;
     let name = mends::domain(other);
-    if other.running {
-        let seen = format!("'{}' runs here already", other.name);
-        return trouble(seen, format!("virsh shutdown {name}"));
+    if has_uuid_of(vm, other) {
+        let seen = format!("its UUID is that of '{}', which is defined here", other.name);
+        return Some(exists(seen, format!("virsh domrename {name} {}", mends::domain(vm))));
     }
-    let uuid = other.uuid.as_deref().unwrap_or("no UUID");
-    match (same, namesake(&other)) {
-        // The definition that an earlier stay left.
-        (true, true) => None,
-        (true, false) => trouble(
-            format!("its UUID is that of '{}', which is defined here", other.name),
-            format!("virsh domrename {name} {}", mends::domain(vm)),
-        ),
-        _ if vm.uuid.is_none() => None,
-        _ => trouble(
-            format!("another VM of that name is defined here, {uuid}"),
-            format!("virsh domrename {name} {}", shell::quote(&format!("{}-of-this-node", other.name))),
-        ),
-    }
+    let uuid = other.uuid.as_deref().filter(|_| vm.uuid.is_some())?;
+    let free = shell::quote(&format!("{}-of-this-node", other.name));
+    let seen = format!("another VM of that name is defined here, {uuid}");
+    Some(exists(seen, format!("virsh domrename {name} {free}")))
 }
