@@ -65,6 +65,22 @@ fn migrate(from: &Node, to: u8) -> support::Output {
     ))
 }
 
+/// What `check --against` on the target says of the source's VMs: exit code, and each finding as the hook's line.
+fn foretold(from: &Node, to: &Node) -> (i32, Vec<String>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), from.sh("vhost-accord check --json")).unwrap();
+    to.push(file.path(), "/root/source.json");
+    let output = to.accord("check --against /root/source.json --json");
+    let json: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("{output}"));
+    let line = |finding: &serde_json::Value| {
+        let [id, subject, seen, cause, mend] =
+            ["id", "subject", "seen", "cause", "mend"].map(|key| finding[key].as_str().unwrap());
+        let subject = subject.strip_prefix("vms: ").unwrap();
+        format!("vhost-accord: {id}: {subject}: {seen}; {cause}; mend: {mend}")
+    };
+    (output.code, json["findings"].as_array().unwrap().iter().map(line).collect())
+}
+
 fn runs(node: &Node) -> bool {
     node.try_sh("virsh domstate vms").stdout.trim() == "running"
 }
@@ -86,6 +102,7 @@ fn a_vm_migrates_there_and_back_or_stays(kind: &'static str) {
     one.start("vms", true);
     seen(&one, &INCOMING[1..], "the start");
 
+    assert_eq!(foretold(&one, &two), (0, Vec::new()));
     let moved = migrate(&one, 2);
     assert_eq!(moved.code, 0, "there: {moved}");
     assert!(runs(&two) && !runs(&one), "it was to run at the target");
@@ -109,11 +126,15 @@ fn a_vm_migrates_there_and_back_or_stays(kind: &'static str) {
         assert!(runs(&one) && !runs(&two), "{when}: it was to stay");
         seen(&two, target, when);
         seen(&one, &[], when);
+        refused.stderr
     };
     let gone = "ovs-vsctl --if-exists del-port vhus0";
     let there = "ovs-vsctl --may-exist add-port br-int vhus0 -- set Interface vhus0 type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhus0";
     two.sh(gone);
-    stays("refused at migrate", &INCOMING[..1]);
+    let (code, lines) = foretold(&one, &two);
+    assert_eq!((code, lines.len()), (2, 1), "{lines:?}");
+    let told = stays("refused at migrate", &INCOMING[..1]);
+    assert!(told.contains(&lines[0]), "{lines:?}: {told}");
     // It goes away behind the first check.
     two.sh(&format!(
         "{there}; cp /etc/libvirt/hooks/qemu.d/60-other /etc/libvirt/hooks/qemu.d/60-kept; mv /etc/libvirt/hooks/qemu.d/60-kept /root/; \
