@@ -2,7 +2,7 @@
 //! A fingerprint from another node: foreign input. It is bounded, and its numbers are such that nothing which counts with
 //! them can overflow.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -97,8 +97,8 @@ fn words(domain: &Domain) -> Result<()> {
     names.into_iter().try_for_each(|name| plain(name))
 }
 
-fn path(path: &PathBuf) -> Result<()> {
-    plain(&path.to_string_lossy())
+fn path(path: impl AsRef<Path>) -> Result<()> {
+    plain(&path.as_ref().to_string_lossy())
 }
 
 fn plain(text: &str) -> Result<()> {

@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn every_rule_has_a_series_and_no_verdict_is_said() {
         let text = super::text(Some(&Judged::default()));
-        for rule in catalogue() {
+        for rule in of_one_node() {
             assert!(text.contains(&format!("{{id=\"{}\",", rule.id)), "{}", rule.id);
         }
         assert!(text.contains("vhost_accord_endpoints{verdict=\"ok\"} 0\n"));
