@@ -13,6 +13,7 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
     ("fingerprint", &["rules", "change", "command", "report", "hook", "survey", "journal"]),
     ("rules", &["change", "command", "report", "survey", "journal"]),
     ("profile", &["rules", "change", "command", "report", "hook", "survey"]),
+    ("convert", &["accord", "rules", "change", "command", "report", "hook", "survey"]),
     ("edit", &["rules", "change", "command", "report", "hook", "survey", "facts"]),
     ("change", &["rules", "command", "hook", "survey"]),
     ("hook", &["command", "rules", "survey"]),
