@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod accord;
+pub mod arrivals;
 pub mod catalogue;
 pub mod change;
 pub mod cli;

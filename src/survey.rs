@@ -5,11 +5,13 @@ use anyhow::{Context, Result};
 
 use crate::accord::item::{Group, User};
 use crate::accord::{self, Accord, Item};
+use crate::arrivals;
 use crate::change::Change;
 use crate::config::{Config, GidMismatch};
+use crate::convert::Terms;
 use crate::facts::accounts::Accounts;
 use crate::facts::domains::Domain;
-use crate::facts::endpoints::{Endpoints, arrivals};
+use crate::facts::endpoints::Endpoints;
 use crate::facts::live::Live;
 use crate::facts::mounts;
 use crate::facts::state::{Observed, observe};
@@ -142,8 +144,8 @@ impl Survey {
 
     /// What another node has to know of this one; `None` of an image.
     pub fn fingerprint(&self, root: &Root) -> Result<Option<Fingerprint>> {
-        let take =
-            |live| Fingerprint::take(root, &self.accord, live, &self.surroundings.hugetlb, &self.accounts);
+        let agreed = (&self.accord, self.config.hook.incoming);
+        let take = |live| Fingerprint::take(root, agreed, live, &self.surroundings.hugetlb, &self.accounts);
         self.live.as_ref().map(take).transpose()
     }
 
@@ -155,8 +157,10 @@ impl Survey {
         let guests = live.guests.iter().map(|guest| &guest.domain);
         let domains: Vec<&Domain> = guests.chain(&live.defined.domains).collect();
         let coming: Vec<&Domain> = there.vms.iter().map(|vm| &vm.domain).collect();
-        let arrivals = arrivals(root, live, &coming);
         let mut subject = Subject::of_node(root, &self.config.socket_directory)?;
+        let socket_directory = subject.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
+        let terms = self.config.hook.incoming.map(|wanted| Terms { wanted, socket_directory });
+        let arrivals = arrivals::look(root, live, terms.as_ref(), &coming);
         let configured = subject.configured(root);
         Ok(peer::judge(Ground {
             here: &here,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A directory of the sources and what nothing in it may name.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 10] = [
     ("access", &["accord", "facts", "rules", "change", "command", "report", "hook"]),
     ("accord", &["rules", "change", "command", "report", "hook", "survey"]),
     ("facts", &["rules", "change", "command", "report", "hook", "survey", "journal"]),

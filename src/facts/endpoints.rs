@@ -111,10 +111,10 @@ impl Endpoints {
 }
 
 /// What the start of these domains, which are not of this node, would depend on here; in their order.
-pub fn arrivals(root: &Root, live: &Live, domains: &[&Domain]) -> Vec<Facts> {
+pub fn arrivals(root: &Root, live: &Live, domains: &[Domain]) -> Vec<Facts> {
     let mut shared = Shared::with(&live.sockets);
     let vswitchd = Vswitchd::read(root);
-    let index = Index::new(root, live, domains.iter().copied());
+    let index = Index::new(root, live, domains.iter());
     domains.iter().map(|domain| look(root, &mut shared, &index, &vswitchd, domain)).collect()
 }
 

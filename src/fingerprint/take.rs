@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::{Account, Fingerprint, Identity, Pages, VERSION, Versions, Vm};
 use crate::accord::{Accord, DataplaneAccord, QemuAccord};
+use crate::config::PortType;
 use crate::facts::accounts::Accounts;
 use crate::facts::domains::Domain;
 use crate::facts::hugepages;
@@ -19,7 +20,7 @@ impl Fingerprint {
     /// Of the running node.
     pub fn take(
         root: &Root,
-        accord: &Accord,
+        (accord, incoming): (&Accord, Option<PortType>),
         live: &Live,
         mounts: &[HugetlbMount],
         names: &Accounts,
@@ -33,7 +34,7 @@ impl Fingerprint {
             program: env!("CARGO_PKG_VERSION").to_string(),
             host: host.map(|name| name.trim().to_string()).filter(|name| !name.is_empty()),
             modes: accord.modes.iter().map(ToString::to_string).collect(),
-            incoming: None,
+            incoming: incoming.map(|kind| kind.to_string()),
             socket_directory: accord.socket_directory.clone(),
             server_directory: switch.map(|config| config.server_directory().components().collect()),
             group: Account { name: accord.group.name.clone(), id: accord.group.gid },

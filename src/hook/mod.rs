@@ -28,6 +28,7 @@ use anyhow::{Context, Result};
 
 pub use crate::facts::endpoints::start::{Directory, Facts, Need, Socket};
 pub use call::{Operation, is_hook, operation};
+pub use convert::Held;
 pub use mend::will_mend;
 pub use rules::{Case, Problem, RULES, Rule, cause, is_switch_path, run as problems};
 pub use subject::Subject;

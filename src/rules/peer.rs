@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{Finding, Level, Rule};
+use crate::arrivals::Arrival;
 use crate::facts::domains::Domain;
-use crate::facts::endpoints::start::Facts;
 use crate::fingerprint::Fingerprint;
 use crate::hook::Subject;
 
@@ -76,8 +76,8 @@ pub struct Ground<'a> {
     pub there: &'a Fingerprint,
     /// The domains of this node, running or off, vhost-user or not.
     pub domains: &'a [&'a Domain],
-    /// What the start of each of `there.vms` would depend on here, in their order.
-    pub arrivals: &'a [Facts],
+    /// Each of `there.vms` as it would be here, in their order.
+    pub arrivals: &'a [Arrival],
     /// What the hook goes by; turned to each VM in its turn.
     pub subject: &'a mut Subject,
     /// Whom qemu.conf has QEMU run as here.
@@ -86,7 +86,7 @@ pub struct Ground<'a> {
 
 /// One VM of the other node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Arrival {
+pub struct Row {
     /// Its name.
     pub name: String,
     /// Its UUID.
@@ -101,7 +101,7 @@ pub struct Arrival {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compared {
     /// The VMs, in the other node's order.
-    pub vms: Vec<Arrival>,
+    pub vms: Vec<Row>,
     /// What would fail, and what may.
     pub findings: Vec<Finding>,
 }

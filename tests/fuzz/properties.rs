@@ -9,6 +9,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use vhost_accord::accord::Agreed;
+use vhost_accord::arrivals::Arrival;
 use vhost_accord::config::{Config, Raw};
 use vhost_accord::edit::virconf::{self, Value, VirConf};
 use vhost_accord::edit::{legacy, logrotate, shell, unit};
@@ -261,9 +262,10 @@ pub fn fingerprint(data: &[u8]) {
     let look = |vm: &Vm| {
         let (directories, sockets) = Shared::default().places(&root, &vm.domain.endpoints);
         let memory = Known::from(Shared::default().needs(&root, &vm.domain.memory));
-        Facts { directories, sockets, memory, ..Facts::unknown_yet() }
+        let facts = Facts { directories, sockets, memory, ..Facts::unknown_yet() };
+        Arrival { domain: vm.domain.clone(), facts, held: Vec::new(), turned: Vec::new() }
     };
-    let arrivals: Vec<Facts> = there.vms.iter().map(look).collect();
+    let arrivals: Vec<Arrival> = there.vms.iter().map(look).collect();
     let compared = peer::judge(peer::Ground {
         here: &Fingerprint { vms: Vec::new(), ..there.clone() },
         there: &there,

@@ -4,13 +4,20 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::node::Node;
 use super::pair::{self, OFF, OVS_MAKES, Pair};
+use vhost_accord::arrivals::{Arrival, look};
 use vhost_accord::config::PortType;
+use vhost_accord::convert::Terms;
 use vhost_accord::facts::Known;
-use vhost_accord::facts::domains::{Account as LabelAccount, DacLabel, Domain, LabelKind};
+use vhost_accord::facts::domains::{
+    Account as LabelAccount, DacLabel, Domain, LabelKind, SocketMode, parse_domain,
+};
 use vhost_accord::facts::ovsdb::VhostPort;
 use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::fingerprint::{Account, Fingerprint, Identity, Pages, Versions, Vm};
+use vhost_accord::hook::Held;
+use vhost_accord::root::Root;
 use vhost_accord::rules;
 use vhost_accord::rules::Level;
 use vhost_accord::rules::peer::{Compared, Ground, judge};
@@ -23,6 +30,8 @@ struct Nodes {
     here: Fingerprint,
     there: Fingerprint,
     domains: Vec<Domain>,
+    held: Vec<Held>,
+    turned: Vec<PathBuf>,
 }
 
 fn fingerprint(pair: &Pair, host: &str) -> Fingerprint {
@@ -67,16 +76,22 @@ impl Nodes {
         let mut domain = pair.endpoints.machines[OFF].domain.clone();
         (domain.running, domain.uuid) = (true, Some(UUID.to_string()));
         there.vms = vec![Vm { domain, nova_ports: Vec::new() }];
-        Nodes { pair, here, there, domains: Vec::new() }
+        Nodes { pair, here, there, domains: Vec::new(), held: Vec::new(), turned: Vec::new() }
     }
 
     fn compared(&mut self) -> Compared {
-        let of_vm = self.pair.endpoints.machines[OFF].start.clone();
+        let arrival = |vm: &Vm| Arrival {
+            domain: vm.domain.clone(),
+            facts: self.pair.endpoints.machines[OFF].start.clone(),
+            held: self.held.clone(),
+            turned: self.turned.clone(),
+        };
+        let arrivals: Vec<Arrival> = self.there.vms.iter().map(arrival).collect();
         judge(Ground {
             here: &self.here,
             there: &self.there,
             domains: &self.domains.iter().collect::<Vec<_>>(),
-            arrivals: &vec![of_vm; self.there.vms.len()],
+            arrivals: &arrivals,
             subject: &mut self.pair.subject,
             configured: Some(self.pair.configured),
         })
@@ -246,11 +261,18 @@ fn one_cause_is_told_once_and_names_its_vms() {
 }
 
 #[test]
-fn the_label_of_the_source_is_not_the_one_here_unless_it_is_static() {
+fn what_the_hook_would_convert_is_judged_as_it_would_be_then() {
     let mut nodes = Nodes::sound();
-    let owner = Some((LabelAccount::Id(107), LabelAccount::Id(107)));
-    nodes.vm().dac = Some(DacLabel { kind: LabelKind::Dynamic, relabel: true, owner });
-    assert_eq!(nodes.ids(), [""; 0]);
+    let path = nodes.pair.socket(OFF, OVS_MAKES).path.clone();
+    let socket = nodes.pair.socket(OFF, OVS_MAKES);
+    (socket.node, socket.liveness) = (None, Liveness::Missing);
+    assert_eq!(nodes.ids(), ["server-socket-missing"]);
+    nodes.turned = vec![path.clone()];
+    assert_eq!(nodes.ids(), [""; 0], "the switch makes it when the port is turned");
+    let path = path.display().to_string();
+    nodes.held = vec![Held { path, port: "vhuc0".to_string(), by: "VM other".to_string() }];
+    nodes.turned.clear();
+    assert_eq!(nodes.ids(), ["conversion-port-in-use", "server-socket-missing"]);
 }
 
 #[test]
@@ -294,4 +316,49 @@ fn the_definition_of_an_earlier_stay_is_in_nobodys_way() {
     let mut nodes = Nodes::sound();
     nodes.defined(|_| {});
     assert_eq!(nodes.ids(), [""; 0]);
+}
+
+/// A card at the other kind of port, with what libvirt fills in while it runs.
+const COMING: &str = "<domstatus state='running' pid='7'><domain id='1'><name>coming</name><devices>\
+    <interface type='vhostuser'><source type='unix' path='/run/openvswitch/vhuc0' mode='client'/>\
+    <target dev='vhuc0'/></interface></devices>\
+    <seclabel type='dynamic' model='dac' relabel='yes'><label>+107:+107</label></seclabel></domain></domstatus>";
+
+#[test]
+fn a_vm_is_looked_at_as_it_would_be_here() {
+    let mut node = Node::sound();
+    let image = node.image.path().to_path_buf();
+    let root = Root::open(&image).unwrap();
+    let Known::Known(switch) = &mut node.live.as_mut().unwrap().switch else { panic!("no switch") };
+    switch.ports = vec![pair::port("vhuc0", PortType::Dpdkvhostuser, None)];
+    let live = node.live.as_ref().unwrap();
+    let coming = parse_domain(COMING).unwrap();
+    let kept = &look(&root, live, None, &[&coming])[0];
+    assert_eq!((kept.domain.pid, kept.domain.endpoints[0].target.as_deref()), (None, None));
+    assert_eq!(kept.domain.dac.as_ref().unwrap().owner, None, "it is the source's own");
+    assert_eq!(kept.domain.endpoints[0].path, coming.endpoints[0].path);
+
+    let directory = PathBuf::from("/var/lib/vhost_sockets");
+    let terms = Terms { wanted: PortType::Dpdkvhostuserclient, socket_directory: Some(&directory) };
+    let turned = &look(&root, live, Some(&terms), &[&coming])[0];
+    let at = directory.join("vhuc0");
+    assert_eq!(turned.domain.endpoints[0].mode, SocketMode::Server);
+    assert_eq!(
+        (turned.domain.endpoints[0].path.as_ref(), turned.turned.as_slice()),
+        (Some(&at), &[at.clone()][..])
+    );
+    let Known::Known(join) = &turned.facts.switch else { panic!("no switch") };
+    assert_eq!(
+        (join.ports[0].kind, join.ports[0].server_path.as_ref()),
+        (PortType::Dpdkvhostuserclient, Some(&at))
+    );
+    assert_eq!(turned.facts.sockets[0].path, at);
+
+    // Another VM has the port.
+    let running = image.join("run/libvirt/qemu");
+    std::fs::create_dir_all(&running).unwrap();
+    std::fs::write(running.join("other.xml"), COMING.replace("coming", "other")).unwrap();
+    let held = &look(&root, live, Some(&terms), &[&coming])[0];
+    assert_eq!((held.held.len(), held.held[0].by.as_str()), (1, "VM other"));
+    assert_eq!(held.domain.endpoints[0].mode, SocketMode::Client, "it is left as it is");
 }

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Arrival, Finding, Ground, Level, Trouble, names};
-use crate::facts::domains::{Domain, EndpointKind, LabelKind, SocketMode};
+use super::{Finding, Ground, Level, Row, Trouble, names};
+use crate::arrivals::Arrival;
+use crate::facts::domains::{Domain, SocketMode};
 use crate::facts::endpoints::start::Facts;
 use crate::facts::hugepages;
 use crate::fingerprint::Vm;
@@ -16,7 +17,7 @@ use crate::{mends, shell};
 #[derive(Debug, Default)]
 pub struct Met {
     /// A row for each.
-    pub vms: Vec<Arrival>,
+    pub vms: Vec<Row>,
     /// What keeps them out.
     pub findings: Vec<Finding>,
     /// Huge pages that all of them need together, and those that are available here, by size.
@@ -57,29 +58,34 @@ pub fn judge(ground: Ground<'_>) -> Met {
     let Ground { there, domains, arrivals, subject, configured, .. } = ground;
     let mut told = Told::default();
     let mut met = Met::default();
-    for (vm, facts) in there.vms.iter().zip(arrivals) {
+    for (vm, arrival) in there.vms.iter().zip(arrivals) {
         let found = match runs_here(&vm.domain, domains) {
             // All that it has is in use, by itself.
             Some(trouble) => trouble.finding().into_iter().collect(),
             None => {
-                subject.turn_to(arriving(&vm.domain), configured);
-                at_its_start(&hook::Case { subject, facts }, vm, domains, &there.name())
+                subject.turn_to(arrival.domain.clone(), configured);
+                subject.held.clone_from(&arrival.held);
+                let case = hook::Case { subject, facts: &arrival.facts };
+                let mut found = problems(&case, vm, arrival, &there.name());
+                found.splice(..0, defined(&vm.domain, domains).and_then(Trouble::finding));
+                found
             }
         };
-        met.vms.push(arrival(&vm.domain, &found));
-        count(&mut met.pages, facts);
+        met.vms.push(row(&vm.domain, &found));
+        count(&mut met.pages, &arrival.facts);
         found.into_iter().for_each(|finding| told.add(&vm.domain.name, finding));
     }
     met.findings = told.findings();
     met
 }
 
-fn at_its_start(case: &hook::Case<'_>, vm: &Vm, domains: &[&Domain], there: &str) -> Vec<Finding> {
-    let left = |problem: &Problem| !hook::will_mend(case, problem) && !novas(vm, problem);
+/// What the hook would say of it.
+fn problems(case: &hook::Case<'_>, vm: &Vm, arrival: &Arrival, there: &str) -> Vec<Finding> {
+    let turned =
+        |problem: &Problem| arrival.turned.iter().any(|path| path.display().to_string() == problem.subject);
+    let left = |problem: &Problem| !hook::will_mend(case, problem) && !novas(vm, problem) && !turned(problem);
     let problems = hook::problems(case).into_iter().filter(left);
-    let mut found: Vec<Finding> =
-        defined(&vm.domain, domains).and_then(Trouble::finding).into_iter().collect();
-    found.extend(problems.map(|problem| finding(case, problem, there)));
+    let mut found: Vec<Finding> = problems.map(|problem| finding(case, problem, there)).collect();
     found.extend(case.facts.unknown().into_iter().filter_map(|why| unknown(why).finding()));
     found
 }
@@ -91,28 +97,15 @@ fn novas(vm: &Vm, problem: &Problem) -> bool {
         && vm.nova_ports.iter().any(|port| Some(port.as_str()) == name)
 }
 
-fn arrival(vm: &Domain, found: &[Finding]) -> Arrival {
+fn row(vm: &Domain, found: &[Finding]) -> Row {
     let broken = found.iter().find(|finding| finding.level == Level::Broken).map(|finding| finding.id);
     let unknown = (!found.is_empty()).then_some("unknown");
-    Arrival {
+    Row {
         name: vm.name.clone(),
         uuid: vm.uuid.clone(),
         endpoints: vm.endpoints.len(),
         starts_here: broken.or(unknown).unwrap_or("yes").to_string(),
     }
-}
-
-/// The VM as libvirt would have it here: a dynamic label is this node's, and so is the port's name that libvirt filled in.
-fn arriving(vm: &Domain) -> Domain {
-    let mut vm = vm.clone();
-    (vm.id, vm.pid) = (None, None);
-    if let Some(label) = vm.dac.as_mut().filter(|label| label.kind != LabelKind::Static) {
-        label.owner = None;
-    }
-    for card in vm.endpoints.iter_mut().filter(|endpoint| endpoint.device == EndpointKind::Interface) {
-        card.target = None;
-    }
-    vm
 }
 
 /// What the hook is sure of refuses the migration, whatever it means to a VM that is off.
