@@ -118,6 +118,31 @@ fn what_is_said_before_is_what_the_hook_says(kind: &'static str) {
     target.sh(mend);
     assert_eq!(verdicts(&against(&target, "").1), pairs(&[("vmc", "yes"), ("vms", "yes")]));
 
+    // The target turns what comes in, as the hook does; before, and with the port that it turned already.
+    let incoming = "[convert]\\nincoming = dpdkvhostuserclient\\n";
+    target.configure(&format!("{BOTH}{PATIENT}{incoming}"));
+    let converts = |when: &str| {
+        let (_, json) = against(&target, "");
+        assert_eq!(verdicts(&json), pairs(&[("vmc", "yes"), ("vms", "yes")]), "{when}: {json:#}");
+    };
+    converts("the port is to be turned");
+    assert_eq!(target.sh("ovs-vsctl get Interface vhuc0 type").trim(), "dpdkvhostuser", "only thought of");
+    let converted = hook(&source, &target, "vmc");
+    assert_eq!(converted.code, 0, "{converted}");
+    assert!(converted.stdout.contains("/var/lib/vhost_sockets/vhuc0"), "{converted}");
+    converts("the port is turned");
+    target.configure(&format!("{BOTH}{PATIENT}"));
+    let (_, json) = against(&target, "");
+    let clash = finding(&json, "both-ends-client");
+    let refusal = hook(&source, &target, "vmc");
+    assert!(refusal.code == 1 && refusal.stderr.contains("vhost-accord: both-ends-client: "), "{refusal}");
+    assert!(refusal.stderr.contains(text(clash, "seen")), "{json:#}\n{refusal}");
+    // The hook would turn the VM; it runs well there, so the port is turned.
+    target.sh(text(clash, "mend"));
+    target.wait_for("the socket", "test -S /run/openvswitch/vhuc0");
+    target.apply("");
+    converts("the port is back");
+
     // The database says nothing: nothing is promised.
     target.sh(super::steps::DEAF);
     let (output, json) = against(&target, "");
