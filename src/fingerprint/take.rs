@@ -27,7 +27,8 @@ impl Fingerprint {
     ) -> Result<Fingerprint> {
         let switch = live.switch.known().map(|switch| &switch.config);
         let daemon = accord.qemu.as_ref().and_then(|qemu| qemu.daemon_unit.as_deref());
-        let installed = versions::read(root, daemon)?;
+        // What cannot be read is not known: no reason to tell nothing at all.
+        let installed = versions::read(root, daemon).unwrap_or_default();
         let host = root.read_text(Path::new("/proc/sys/kernel/hostname"))?;
         Ok(Fingerprint {
             version: VERSION,

@@ -98,6 +98,8 @@ fn what_is_said_before_is_what_the_hook_says(kind: &'static str) {
     // No port: before, and when it comes.
     target.configure(&format!("{BOTH}{PATIENT}"));
     target.sh("ovs-vsctl del-port vhus0");
+    // While it is young, the hook waits for what may still come, up to its deadline.
+    target.wait_for("a dataplane that is not young", "test $(ps -o etimes= -C ovs-vswitchd) -gt 31");
     let (output, json) = against(&target, "");
     assert_eq!((output.code, verdicts(&json)), (2, pairs(&[("vmc", "yes"), ("vms", "port-missing")])));
     let missing = finding(&json, "port-missing");

@@ -307,8 +307,16 @@ fn what_is_as_new_or_unknown_is_not_older() {
     }
     let mut nodes = Nodes::sound();
     nodes.here.versions = Versions::default();
-    (nodes.here.qemu, nodes.here.server_directory) = (None, None);
+    (nodes.there.qemu, nodes.here.server_directory) = (None, None);
     assert_eq!(nodes.ids(), [""; 0]);
+}
+
+#[test]
+fn without_libvirt_here_nothing_is_promised() {
+    let mut nodes = Nodes::sound();
+    nodes.here.qemu = None;
+    let compared = nodes.compared();
+    assert_eq!((compared.findings[0].id, compared.vms[0].starts_here.as_str()), ("peer-unknown", "unknown"));
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Told {
 }
 
 pub fn judge(ground: Ground<'_>) -> Met {
-    let Ground { there, domains, arrivals, subject, configured, .. } = ground;
+    let Ground { here, there, domains, arrivals, subject, configured } = ground;
     let mut told = Told::default();
     let mut met = Met::default();
     for (vm, arrival) in there.vms.iter().zip(arrivals) {
@@ -67,6 +67,7 @@ pub fn judge(ground: Ground<'_>) -> Met {
                 subject.held.clone_from(&arrival.held);
                 let case = hook::Case { subject, facts: &arrival.facts };
                 let mut found = problems(&case, vm, arrival, &there.name());
+                found.extend(here.qemu.is_none().then(nobody).and_then(Trouble::finding));
                 found.splice(..0, defined(&vm.domain, domains).and_then(Trouble::finding));
                 found
             }
@@ -139,6 +140,11 @@ fn plain(host: &str) -> &str {
 
 fn unknown(why: String) -> Trouble {
     Trouble::new("peer-unknown", "", why, "vhost-accord check")
+}
+
+/// Neither libvirt nor the numbers of one in a container: no rule can say what QEMU may.
+fn nobody() -> Trouble {
+    unknown("whom QEMU runs as here is not known".to_string())
 }
 
 fn count(pages: &mut HashMap<u64, (u64, u64)>, facts: &Facts) {
