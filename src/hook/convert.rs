@@ -71,8 +71,10 @@ pub fn convert(
     let converted = edit::domain::turn(xml, &turns).context("converting the domain XML")?;
     let domain = parse_domain(&converted).context("reading the converted domain")?;
     let lines = steps.iter().map(|step| line(subject, step)).collect();
+    // The rules need some of the time as well.
+    let turned_by = deadline - deadline.saturating_duration_since(Instant::now()) / 3;
     for (before, after) in steps.iter().filter_map(|step| step.port.as_ref()) {
-        if let Err(error) = ledger.turn(root, before, after, deadline) {
+        if let Err(error) = ledger.turn(root, before, after, turned_by) {
             ledger.put_back();
             return Ok(give_up(subject, &error));
         }
