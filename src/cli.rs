@@ -21,7 +21,7 @@ pub enum Command {
     Plan(PlanArgs),
     /// Make the node agree; run again at any time
     Apply(ApplyArgs),
-    /// Say whether the node agrees now (exit 0: yes, 1: with advice, 2: broken)
+    /// Say whether the node agrees now, or another's VMs could come (exit 0: yes, 1: with advice, 2: broken)
     Check(CheckArgs),
     /// Put back exactly what apply found
     Revert(RevertArgs),
@@ -90,6 +90,9 @@ pub struct CheckArgs {
     /// Metrics for node_exporter's textfile collector
     #[arg(long, conflicts_with = "json")]
     pub prometheus: bool,
+    /// Say instead which VMs of another node could not come here: its `check --json`, - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prometheus", "root"])]
+    pub against: Option<PathBuf>,
 }
 
 /// Of `probe`.

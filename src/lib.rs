@@ -4,16 +4,19 @@
 
 pub mod access;
 pub mod accord;
+pub mod arrivals;
 pub mod catalogue;
 pub mod change;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod convert;
 #[cfg(feature = "probe")]
 pub mod demo;
 pub mod edit;
 pub mod explain;
 pub mod facts;
+pub mod fingerprint;
 pub mod hook;
 pub mod journal;
 pub mod lock;

@@ -10,6 +10,23 @@ use crate::facts::ovsdb::VhostPort;
 use crate::report::clean;
 use crate::shell::{is_plain, path as word, quote};
 
+/// The kernel's huge pages, wherever they are.
+pub const POOLS: &str = "/sys/kernel/mm/hugepages";
+
+/// More pages of this size, in bytes; `directory` is [`POOLS`], or a NUMA node's.
+pub fn more_pages(directory: &str, page_size: u64, more: u64) -> String {
+    let file = format!("{directory}/hugepages-{}kB/nr_hugepages", page_size >> 10);
+    format!("echo $(($(cat {file}) + {more})) > {file}")
+}
+
+/// A hugetlbfs of this page size, in bytes. libvirt finds it when it starts.
+pub fn mount_pages(page_size: u64) -> String {
+    let mib = page_size >> 20;
+    format!(
+        "mkdir -p /dev/hugepages{mib}M && mount -t hugetlbfs -o pagesize={mib}M hugetlbfs /dev/hugepages{mib}M && systemctl try-restart libvirtd virtqemud"
+    )
+}
+
 /// How virsh finds the domain: by its name, or by its UUID where the name could be taken for something else.
 pub fn domain(domain: &Domain) -> String {
     let plain = !domain.name.starts_with('-') && !domain.name.chars().any(char::is_control);

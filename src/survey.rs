@@ -1,24 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One look at the node: configuration, profile, accord, and what is there. Every command begins with it.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::accord::item::{Group, User};
-use crate::accord::{Accord, Ground, Item};
+use crate::accord::{self, Accord, Item};
+use crate::arrivals;
 use crate::change::Change;
 use crate::config::{Config, GidMismatch};
+use crate::convert::Terms;
 use crate::facts::accounts::Accounts;
+use crate::facts::domains::Domain;
 use crate::facts::endpoints::Endpoints;
 use crate::facts::live::Live;
 use crate::facts::mounts;
 use crate::facts::state::{Observed, observe};
 use crate::facts::surroundings::Surroundings;
+use crate::fingerprint::Fingerprint;
 use crate::hook::Subject;
 use crate::journal::{Entry, Journal};
 use crate::paths;
 use crate::profile::Profile;
 use crate::root::Root;
 use crate::rules::endpoints::{Judged, Matter, follows, judge};
+use crate::rules::peer::{self, Compared, Ground};
 use crate::rules::{self, Case, Finding};
 use crate::systemd::ServiceManager;
 
@@ -65,8 +70,10 @@ impl Survey {
         let hugetlb = if root.is_live() { mounts::hugetlb(root)? } else { Vec::new() };
         let mounted: Vec<_> = hugetlb.iter().map(|mount| mount.path.clone()).collect();
         let program = program(root);
-        let accord =
-            Accord::new(&config, &Ground { profile: &profile, mounted: &mounted, program: &program })?;
+        let accord = Accord::new(
+            &config,
+            &accord::Ground { profile: &profile, mounted: &mounted, program: &program },
+        )?;
         accounts.announce(&accord.group.name, accord.group.gid);
         let observe =
             |item: &Item| Ok(Observed { before: observe(root, &accounts, item)?, item: item.clone() });
@@ -133,6 +140,36 @@ impl Survey {
         findings.append(&mut judged.findings);
         judged.findings = findings;
         Ok(judged)
+    }
+
+    /// What another node has to know of this one; `None` of an image.
+    pub fn fingerprint(&self, root: &Root) -> Result<Option<Fingerprint>> {
+        let agreed = (&self.accord, self.config.hook.incoming);
+        let take = |live| Fingerprint::take(root, agreed, live, &self.surroundings.hugetlb, &self.accounts);
+        self.live.as_ref().map(take).transpose()
+    }
+
+    /// Could what runs on another node run here?
+    pub fn against(&self, root: &Root, there: &Fingerprint) -> Result<Compared> {
+        let unbooted = "--against compares running nodes: an image has no VMs, switch or huge pages";
+        let live = self.live.as_ref().context(unbooted)?;
+        let here = self.fingerprint(root)?.context(unbooted)?;
+        let guests = live.guests.iter().map(|guest| &guest.domain);
+        let domains: Vec<&Domain> = guests.chain(&live.defined.domains).collect();
+        let coming: Vec<&Domain> = there.vms.iter().map(|vm| &vm.domain).collect();
+        let mut subject = Subject::of_node(root, &self.config.socket_directory)?;
+        let socket_directory = subject.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
+        let terms = self.config.hook.incoming.map(|wanted| Terms { wanted, socket_directory });
+        let arrivals = arrivals::look(root, live, terms.as_ref(), &coming);
+        let configured = subject.configured(root);
+        Ok(peer::judge(Ground {
+            here: &here,
+            there,
+            domains: &domains,
+            arrivals: &arrivals,
+            subject: &mut subject,
+            configured,
+        }))
     }
 
     fn case(&self) -> Case<'_> {

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+#[path = "node/against.rs"]
+mod against;
 #[path = "node/agree.rs"]
 mod agree;
 #[path = "node/canary.rs"]

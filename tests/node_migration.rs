@@ -9,64 +9,37 @@ mod steps;
 #[path = "node/support.rs"]
 mod support;
 
-use std::process::Command;
+#[path = "node/twins.rs"]
+mod twins;
 
-use steps::{BOTH, PATIENT, foreign_hooks, hook_calls};
+use steps::{BOTH, PATIENT, hook_calls};
 use support::{Node, on_nodes};
+use twins::{Bridge, alone, meets};
 
 on_nodes!(bookworm = "bookworm": a_vm_migrates_there_and_back_or_stays);
 
-/// A bridge of the host.
-struct Bridge(String);
-
-impl Bridge {
-    fn new() -> Bridge {
-        let name = format!("va-mig{}", std::process::id() % 100_000);
-        ip(&["link", "add", &name, "type", "bridge"]);
-        ip(&["link", "set", &name, "up"]);
-        Bridge(name)
-    }
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["link", "del", &self.0]).status();
-    }
-}
-
-fn ip(words: &[&str]) {
-    assert!(Command::new("ip").args(words).status().unwrap().success(), "ip {words:?}");
-}
-
-fn address(number: u8) -> String {
-    format!("10.250.77.{number}")
-}
-
-/// A node with the accord, foreign hooks beside ours, and a libvirt that takes migrations. The same hardware's number on
-/// both would be "the same host" to libvirt.
-fn node(kind: &'static str, bridge: &Bridge, number: u8) -> Node {
-    let node = Node::up_with(kind, &["--bridge", &bridge.0]);
-    node.sh(&format!("ip addr add {}/24 dev host0; ip link set host0 up", address(number)));
-    foreign_hooks(&node);
-    node.configure(&format!("{BOTH}{PATIENT}"));
-    node.apply("--restart");
-    node.sh(&format!(
-        "printf 'auth_tcp = \"none\"\\nhost_uuid = \"11111111-2222-4333-8444-55555555555{number}\"\\n' >> /etc/libvirt/libvirtd.conf; \
-         systemctl stop libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket; \
-         systemctl start libvirtd.socket libvirtd-tcp.socket; virsh list; : > /run/calls"
-    ));
-    node
-}
-
 fn migrate(from: &Node, to: u8) -> support::Output {
-    let address = address(to);
-    from.try_sh(&format!(
-        "timeout 90 virsh migrate --live --persistent --undefinesource vms qemu+tcp://{address}/system tcp://{address}"
-    ))
+    twins::migrate(from, "vms", to)
+}
+
+/// What `check --against` on the target says of the source's VMs: exit code, and each finding as the hook's line.
+fn foretold(from: &Node, to: &Node) -> (i32, Vec<String>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), from.sh("vhost-accord check --json")).unwrap();
+    to.push(file.path(), "/root/source.json");
+    let output = to.accord("check --against /root/source.json --json");
+    let json: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("{output}"));
+    let line = |finding: &serde_json::Value| {
+        let [id, subject, seen, cause, mend] =
+            ["id", "subject", "seen", "cause", "mend"].map(|key| finding[key].as_str().unwrap());
+        let subject = subject.strip_prefix("vms: ").unwrap();
+        format!("vhost-accord: {id}: {subject}: {seen}; {cause}; mend: {mend}")
+    };
+    (output.code, json["findings"].as_array().unwrap().iter().map(line).collect())
 }
 
 fn runs(node: &Node) -> bool {
-    node.try_sh("virsh domstate vms").stdout.trim() == "running"
+    twins::runs(node, "vms")
 }
 
 fn seen(node: &Node, expected: &[&str], when: &str) {
@@ -79,13 +52,15 @@ const INCOMING: [&str; 4] = ["migrate begin", "prepare begin", "start begin", "s
 const GONE: [&str; 2] = ["stopped end", "release end"];
 
 fn a_vm_migrates_there_and_back_or_stays(kind: &'static str) {
+    let _alone = alone();
     let bridge = Bridge::new();
-    let (one, two) = (node(kind, &bridge, 1), node(kind, &bridge, 2));
+    let [one, two] = [1, 2].map(|number| twins::node(kind, &bridge, number, &format!("{BOTH}{PATIENT}")));
     two.sh("virsh undefine vms");
-    one.wait_for("the other node", &format!("timeout 5 virsh -c qemu+tcp://{}/system version", address(2)));
+    meets(&one, 2);
     one.start("vms", true);
     seen(&one, &INCOMING[1..], "the start");
 
+    assert_eq!(foretold(&one, &two), (0, Vec::new()));
     let moved = migrate(&one, 2);
     assert_eq!(moved.code, 0, "there: {moved}");
     assert!(runs(&two) && !runs(&one), "it was to run at the target");
@@ -109,11 +84,15 @@ fn a_vm_migrates_there_and_back_or_stays(kind: &'static str) {
         assert!(runs(&one) && !runs(&two), "{when}: it was to stay");
         seen(&two, target, when);
         seen(&one, &[], when);
+        refused.stderr
     };
     let gone = "ovs-vsctl --if-exists del-port vhus0";
     let there = "ovs-vsctl --may-exist add-port br-int vhus0 -- set Interface vhus0 type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhus0";
     two.sh(gone);
-    stays("refused at migrate", &INCOMING[..1]);
+    let (code, lines) = foretold(&one, &two);
+    assert_eq!((code, lines.len()), (2, 1), "{lines:?}");
+    let told = stays("refused at migrate", &INCOMING[..1]);
+    assert!(told.contains(&lines[0]), "{lines:?}: {told}");
     // It goes away behind the first check.
     two.sh(&format!(
         "{there}; cp /etc/libvirt/hooks/qemu.d/60-other /etc/libvirt/hooks/qemu.d/60-kept; mv /etc/libvirt/hooks/qemu.d/60-kept /root/; \

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use vhost_accord::catalogue::{document, entries, find, nearest, pages};
-use vhost_accord::config::KEYS;
+use vhost_accord::config::SECTIONS;
 
 const README: &str = include_str!("../README.md");
 
@@ -25,7 +25,9 @@ fn expect(document: &str, wanted: &[String]) {
 fn the_readme_has_every_key() {
     let row =
         |key: &vhost_accord::config::Key| format!("| `{}` | `{}` | {} |", key.name, key.default, key.meaning);
-    expect(README, &KEYS.iter().map(row).collect::<Vec<_>>());
+    for section in &SECTIONS {
+        expect(README, &section.keys.iter().map(row).collect::<Vec<_>>());
+    }
 }
 
 /// With `UPDATE_DOCS=1` the file is written instead.
@@ -68,6 +70,7 @@ fn a_typo_is_met_with_the_nearest_id() {
     assert_eq!(nearest("weather"), None);
     assert_eq!(find("hook-missing").unwrap().looked_at(), "check");
     assert_eq!(find("server-socket-stale").unwrap().looked_at(), "check, and at a VM's start");
+    assert_eq!(find("peer-older").unwrap().looked_at(), "check --against");
     assert_eq!(find("memory-not-shared").unwrap().hook, Some("memory"));
     let page = find("qemu-runs-as-root").unwrap().to_string();
     assert!(page.starts_with("qemu-runs-as-root: advice; check; family security\n  why  "), "{page}");

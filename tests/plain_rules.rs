@@ -9,6 +9,8 @@ mod endpoints;
 mod node;
 #[path = "rules/pair.rs"]
 mod pair;
+#[path = "rules/peer.rs"]
+mod peer;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -28,7 +30,8 @@ use vhost_accord::rules;
 type Breakage = (&'static str, fn(&mut Node));
 
 /// Families whose rules have such tests elsewhere, and where.
-const ELSEWHERE: [(&str, &str); 1] = [("endpoints", "tests/rules/endpoints.rs")];
+const ELSEWHERE: [(&str, &str); 2] =
+    [("endpoints", "tests/rules/endpoints.rs"), ("peer", "tests/rules/peer.rs")];
 
 const SOCKETS: &str = "/var/lib/vhost_sockets";
 

@@ -20,6 +20,9 @@ With `check --json`, these are `id`, `level`, `subject`, `seen`, `cause` and `me
 What is looked at *at a VM's start* is the hook's: what it finds sure to fail it refuses in one line; the rest goes to the
 journal only. Its family is what `on-problem` can set apart.
 
+*check --against* takes what `check --json` said on another node and tells which of the VMs there could not come here
+([check.md](check.md#before-a-migration)). What the hook would find at their start is broken there, whatever its level.
+
 Words: the *dataplane* is the switch, `ovs-vswitchd` and `ovsdb-server`. The *shared group* is the one of the key `group`,
 `hugetlbfs` by default. *The contract* is its number, by which containers know it.
 

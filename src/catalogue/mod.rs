@@ -6,6 +6,7 @@ mod document;
 mod endpoints;
 mod node;
 mod obstacles;
+mod peer;
 mod sockets;
 mod workarounds;
 
@@ -42,8 +43,8 @@ const fn page(
     Page { id, effect, see, mend, source }
 }
 
-const PAGES: [&[Page]; 5] =
-    [node::PAGES, sockets::PAGES, endpoints::PAGES, workarounds::PAGES, obstacles::PAGES];
+const PAGES: [&[Page]; 6] =
+    [node::PAGES, sockets::PAGES, endpoints::PAGES, workarounds::PAGES, obstacles::PAGES, peer::PAGES];
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -69,6 +70,7 @@ impl Entry {
     /// When it is looked at.
     pub fn looked_at(&self) -> &'static str {
         match (self.checked, self.hook.is_some()) {
+            _ if self.family == "peer" => "check --against",
             (true, true) => "check, and at a VM's start",
             (true, false) => "check",
             (false, _) => "at a VM's start",

@@ -4,9 +4,11 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Outcome, blocked};
+use super::{Outcome, against, blocked};
 use crate::cli::CheckArgs;
+use crate::fingerprint::Fingerprint;
 use crate::report::{self, Style, endpoints, prometheus};
+use crate::root::Root;
 use crate::rules::endpoints::{Judged, Row};
 use crate::rules::{Finding, Level};
 use crate::survey::{Options, Survey};
@@ -18,29 +20,40 @@ struct Output<'a> {
     verdict: &'static str,
     endpoints: &'a [Row],
     findings: &'a [Finding],
+    /// What `--against` of another node takes.
+    fingerprint: Option<Fingerprint>,
 }
 
 pub fn run(args: &CheckArgs) -> Result<Outcome> {
+    if let Some(file) = &args.against {
+        return against::run(args, file);
+    }
     if !args.prometheus {
-        return tell(&look(args)?, args.output.json);
+        let root = super::open_root(&args.output.root, false)?;
+        let (judged, survey) = look(&root)?;
+        let take = |survey: Survey| survey.fingerprint(&root);
+        // It takes a look at more than a verdict needs.
+        let fingerprint = survey.filter(|_| args.output.json).map(take).transpose()?.flatten();
+        return tell(&judged, fingerprint, args.output.json);
     }
     // Whoever watches the metrics is to see that there was no verdict, instead of the last one for ever.
-    let judged = look(args);
+    let judged = super::open_root(&args.output.root, false).and_then(|root| Ok(look(&root)?.0));
     let text = prometheus::text(judged.as_ref().ok());
     report::out(&text);
     Ok(verdict(&judged?.findings).1)
 }
 
-fn look(args: &CheckArgs) -> Result<Judged> {
-    let root = super::open_root(&args.output.root, false)?;
-    let manager = systemd::connect(&root)?;
-    match Survey::take(&root, manager.as_ref(), Options::default()) {
-        Ok(survey) => survey.judged(&root),
-        Err(error) => Ok(Judged::of(vec![blocked::finding(error)?])),
+/// The verdict, and what it was found by; none where something is in the way of any.
+fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
+    let manager = systemd::connect(root)?;
+    match Survey::take(root, manager.as_ref(), Options::default()) {
+        Ok(survey) => Ok((survey.judged(root)?, Some(survey))),
+        Err(error) => Ok((Judged::of(vec![blocked::finding(error)?]), None)),
     }
 }
 
-fn verdict(findings: &[Finding]) -> (&'static str, Outcome) {
+/// In words, and as an exit code.
+pub fn verdict(findings: &[Finding]) -> (&'static str, Outcome) {
     match findings.iter().map(|finding| finding.level).max() {
         None => ("agreed", Outcome::Fine),
         Some(Level::Advice) => ("agreed, with advice", Outcome::Advice),
@@ -48,16 +61,22 @@ fn verdict(findings: &[Finding]) -> (&'static str, Outcome) {
     }
 }
 
-fn tell(judged: &Judged, json: bool) -> Result<Outcome> {
+fn tell(judged: &Judged, fingerprint: Option<Fingerprint>, json: bool) -> Result<Outcome> {
     let Judged { rows, findings, .. } = judged;
     let (verdict, outcome) = verdict(findings);
     if json {
-        report::json(&Output { version: 1, verdict, endpoints: rows, findings })?;
+        report::json(&Output { version: 1, verdict, endpoints: rows, findings, fingerprint })?;
         return Ok(outcome);
     }
     if !rows.is_empty() {
         report::out(&endpoints::text(rows));
     }
+    tell_findings(findings, verdict, outcome);
+    Ok(outcome)
+}
+
+/// The findings, and the verdict on a line of its own.
+pub fn tell_findings(findings: &[Finding], verdict: &str, outcome: Outcome) {
     for finding in findings {
         report::out(&finding_text(finding));
     }
@@ -67,7 +86,6 @@ fn tell(judged: &Judged, json: bool) -> Result<Outcome> {
         Outcome::Waiting => Style::Bad,
     };
     report::out(&format!("{}\n", report::colour(style, verdict)));
-    Ok(outcome)
 }
 
 /// A finding in three lines: what, why, and the command that mends it.

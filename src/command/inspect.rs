@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `inspect`: what the hook would see in a domain XML.
 
-use std::io::Read as _;
-use std::path::Path;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::Outcome;
@@ -25,7 +22,9 @@ struct Output {
 }
 
 pub fn run(args: &InspectArgs) -> Result<Outcome> {
-    let xml = read(&args.file)?;
+    let bytes = super::read_bounded(&args.file, MAX_XML)?;
+    let xml =
+        String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", args.file.display()))?;
     let domain = parse_domain(&xml).with_context(|| format!("inspecting {}", args.file.display()))?;
     if args.json {
         let memory_is_shared = domain.memory.is_shared();
@@ -34,21 +33,6 @@ pub fn run(args: &InspectArgs) -> Result<Outcome> {
         report::out(&text(&domain));
     }
     Ok(Outcome::Fine)
-}
-
-fn read(path: &Path) -> Result<String> {
-    let context = || format!("reading {}", path.display());
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().take(MAX_XML + 1).read_to_end(&mut bytes).with_context(context)?;
-    } else {
-        let file = std::fs::File::open(path).with_context(context)?;
-        file.take(MAX_XML + 1).read_to_end(&mut bytes).with_context(context)?;
-    }
-    if bytes.len() as u64 > MAX_XML {
-        bail!("{} is larger than {} MiB", path.display(), MAX_XML >> 20);
-    }
-    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))
 }
 
 fn text(domain: &Domain) -> String {

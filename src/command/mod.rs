@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The commands: each puts facts, rules and changes together and tells what came of it.
 
+mod against;
 mod apply;
 mod blast;
 mod blocked;
@@ -16,10 +17,11 @@ mod probe;
 mod revert;
 mod service;
 
+use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::cli::{Cli, Command};
 use crate::root::Root;
@@ -86,4 +88,20 @@ fn open_root(path: &Path, writes: bool) -> Result<Root> {
         bail!("must run as root (sudo vhost-accord ...): it reads and changes what only root may");
     }
     Ok(root)
+}
+
+/// A file that someone names, or `-` for standard input, as long as it has at most so many bytes.
+fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let context = || format!("reading {}", path.display());
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(most + 1).read_to_end(&mut bytes).with_context(context)?;
+    } else {
+        let file = std::fs::File::open(path).with_context(context)?;
+        file.take(most + 1).read_to_end(&mut bytes).with_context(context)?;
+    }
+    if bytes.len() as u64 > most {
+        bail!("{} is larger than {} MiB", path.display(), most >> 20);
+    }
+    Ok(bytes)
 }

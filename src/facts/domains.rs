@@ -53,7 +53,9 @@ pub fn parse_domain(text: &str) -> Result<Domain> {
             let domain = child(top, "domain").context("<domstatus> without <domain>")?;
             let stopped = matches!(top.attribute("state"), None | Some("shutoff" | "crashed"));
             let pid = number(top, "pid")?.filter(|pid| *pid != 0);
-            Ok(Domain { running: !stopped, pid, shares_by_command_line: shares(text), ..read(domain)? })
+            // The rest of the file names what this QEMU could do, `memory-backend-memfd` among it.
+            let shares_by_command_line = text.get(domain.range()).is_some_and(shares);
+            Ok(Domain { running: !stopped, pid, shares_by_command_line, ..read(domain)? })
         }
         other => bail!("<{}> is not a domain", other.escape_debug()),
     }

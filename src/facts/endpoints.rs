@@ -6,6 +6,7 @@ pub mod diag;
 mod links;
 mod owners;
 pub mod start;
+pub mod usage;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -75,7 +76,7 @@ impl Endpoints {
         let mut shared = Shared::with(&live.sockets);
         let vswitchd = Vswitchd::read(root);
         let mut found = machines(live);
-        let index = Index::new(root, live, &found);
+        let index = Index::new(root, live, found.iter().map(|machine| &machine.domain));
         for machine in &mut found {
             machine.start = look(root, &mut shared, &index, &vswitchd, &machine.domain);
         }
@@ -107,6 +108,14 @@ impl Endpoints {
             now,
         })
     }
+}
+
+/// What the start of these domains, which are not of this node, would depend on here; in their order.
+pub fn arrivals(root: &Root, live: &Live, domains: &[Domain]) -> Vec<Facts> {
+    let mut shared = Shared::with(&live.sockets);
+    let vswitchd = Vswitchd::read(root);
+    let index = Index::new(root, live, domains.iter());
+    domains.iter().map(|domain| look(root, &mut shared, &index, &vswitchd, domain)).collect()
 }
 
 /// Those that run, and those defined that do not.
@@ -165,7 +174,7 @@ struct Index<'a> {
 }
 
 impl<'a> Index<'a> {
-    fn new(root: &Root, live: &'a Live, machines: &[Machine]) -> Index<'a> {
+    fn new<'d>(root: &Root, live: &'a Live, domains: impl Iterator<Item = &'d Domain>) -> Index<'a> {
         let mut index = Index {
             switch: live.switch.known(),
             why: String::new(),
@@ -182,7 +191,7 @@ impl<'a> Index<'a> {
                 }
             }
         }
-        let mut paths = machines.iter().flat_map(|machine| switch_paths(&machine.domain));
+        let mut paths = domains.flat_map(switch_paths);
         if index.switch.is_some() && paths.any(|path| index.port(path).is_none()) {
             index.others = others(root).unwrap_or_default();
         }

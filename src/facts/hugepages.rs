@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How many huge pages of a size are free (Documentation/admin-guide/mm/hugetlbpage.rst of Linux).
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -21,10 +22,41 @@ pub struct Pool {
     pub nodes: Vec<(u32, u64)>,
 }
 
+const POOLS: &str = "/sys/kernel/mm/hugepages";
+
+/// A page size in words.
+pub fn text(bytes: u64) -> String {
+    match bytes {
+        _ if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ => format!("{} KiB", bytes >> 10),
+    }
+}
+
+/// The page sizes that this kernel has, in bytes, the smallest first.
+pub fn sizes(root: &Root) -> Result<Vec<u64>> {
+    let size = |name: OsString| {
+        let kib: u64 = name.to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+        kib.checked_mul(1024)
+    };
+    let mut sizes: Vec<u64> = root.list(Path::new(POOLS))?.into_iter().filter_map(size).collect();
+    sizes.sort_unstable();
+    Ok(sizes)
+}
+
+/// How many pages of this size there are, free or not.
+pub fn total(root: &Root, page_size: u64) -> Result<u64> {
+    number(root, &Path::new(POOLS).join(name(page_size)).join("nr_hugepages"))
+}
+
+fn name(page_size: u64) -> String {
+    format!("hugepages-{}kB", page_size >> 10)
+}
+
 /// The pool of this page size; `None` where the kernel has none of it.
 pub fn pool(root: &Root, page_size: u64, nodes: &[u32]) -> Result<Option<Pool>> {
-    let name = format!("hugepages-{}kB", page_size >> 10);
-    let all = Path::new("/sys/kernel/mm/hugepages").join(&name);
+    let name = name(page_size);
+    let all = Path::new(POOLS).join(&name);
     if root.find(&all)?.is_none() {
         return Ok(None);
     }
@@ -97,6 +129,8 @@ mod tests {
         let found = pool(&root, 2 << 20, &[1]).unwrap();
         assert_eq!(found, Some(Pool { page_size: 2 << 20, available: 8, on_demand: 2, nodes: vec![(1, 7)] }));
         assert_eq!(pool(&root, 1 << 30, &[]).unwrap(), None);
+        write(&format!("{all}/nr_hugepages"), "12\n");
+        assert_eq!((sizes(&root).unwrap(), total(&root, 2 << 20).unwrap()), (vec![2 << 20], 12));
         assert!(pool(&root, 2 << 20, &[0]).is_err());
     }
 }

@@ -16,6 +16,7 @@ pub mod processes;
 pub mod sockets;
 pub mod state;
 pub mod surroundings;
+pub mod versions;
 pub mod vswitchd;
 
 pub use known::Known;

@@ -111,6 +111,11 @@ impl Handle {
         i128::from(self.stat.st_mtime) * 1_000_000_000 + i128::from(self.stat.st_mtime_nsec)
     }
 
+    /// Change time of content or inode, in seconds since 1970.
+    pub fn changed(&self) -> i64 {
+        self.stat.st_ctime
+    }
+
     /// A path by which calls that take no `O_PATH` descriptor reach the same object.
     pub fn proc_path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))

@@ -6,6 +6,7 @@ pub mod endpoints;
 mod hook;
 mod hugepages;
 mod paths;
+pub mod peer;
 mod presence;
 mod processes;
 mod qemu_conf;
@@ -137,7 +138,7 @@ pub struct Finding {
 }
 
 /// Every family with its rules. A new rule is a line in its family's list; a new family a file and a line here.
-pub const FAMILIES: [(&str, &[Rule]); 13] = [
+pub const FAMILIES: [(&str, &[Rule]); 14] = [
     ("presence", presence::RULES),
     ("accounts", accounts::RULES),
     ("paths", paths::RULES),
@@ -151,6 +152,7 @@ pub const FAMILIES: [(&str, &[Rule]); 13] = [
     ("switch", switch::RULES),
     ("hugepages", hugepages::RULES),
     ("security", security::RULES),
+    ("peer", peer::RULES),
 ];
 
 /// Every rule there is.

@@ -9,24 +9,33 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use vhost_accord::accord::Agreed;
-use vhost_accord::config::{Config, Raw};
+use vhost_accord::arrivals::Arrival;
+use vhost_accord::config::{Config, PortType, Raw};
+use vhost_accord::convert;
+use vhost_accord::edit::domain::{Turn, turn};
 use vhost_accord::edit::virconf::{self, Value, VirConf};
 use vhost_accord::edit::{legacy, logrotate, shell, unit};
 use vhost_accord::explain::Reading;
-use vhost_accord::facts::domains::parse_domain;
+use vhost_accord::facts::Known;
+use vhost_accord::facts::domains::{Domain, Endpoint, EndpointKind, SocketMode, parse_domain};
+use vhost_accord::facts::endpoints::start::{Facts, Shared};
 use vhost_accord::facts::surroundings::{parse_label_type, parse_tmpfiles};
 use vhost_accord::facts::{mounts, ovsdb, processes, sockets};
+use vhost_accord::fingerprint::{Fingerprint, Vm};
+use vhost_accord::hook::Subject;
 use vhost_accord::hook::input::may_speak_vhost_user;
 use vhost_accord::journal::Journal;
 use vhost_accord::report;
 use vhost_accord::root::Root;
+use vhost_accord::rules::peer;
 
 /// What it is called, and what has to hold.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Everything that reads what others write.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("domain", domain),
+    ("conversion", conversion),
     ("qemu_conf", qemu_conf),
     ("environment", environment),
     ("unit", unit_text),
@@ -36,6 +45,7 @@ pub const TARGETS: [Target; 10] = [
     ("journal", journal),
     ("packaged", packaged),
     ("kernel", kernel),
+    ("fingerprint", fingerprint),
 ];
 
 fn text(data: &[u8]) -> Option<&str> {
@@ -65,6 +75,54 @@ pub fn domain(data: &[u8]) {
         Ok(domain) => assert!(domain.endpoints.is_empty() || may_speak_vhost_user(xml)),
         Err(error) => printable(&error),
     }
+}
+
+/// A domain's XML that goes over to another type of port, and a first line with the path: only that interface changes, twice
+/// is once, and the way back gives every byte back, unless a `<reconnect>` went or the values were spelled oddly.
+pub fn conversion(data: &[u8]) {
+    let Some((path, xml)) = two(data) else { return };
+    let Ok(before) = parse_domain(xml) else { return };
+    for (interface, endpoint) in convert::interfaces(&before) {
+        let old = endpoint.path.clone().unwrap_or_default();
+        for to in PortType::ALL {
+            let there = Turn { interface, to, path: path.into() };
+            let turned = match turn(xml, std::slice::from_ref(&there)) {
+                Ok(turned) => turned,
+                Err(error) => {
+                    printable(&error);
+                    continue;
+                }
+            };
+            let Ok(after) = parse_domain(&turned) else { panic!("no domain any more: {turned:?}") };
+            expect_turned(&before, &after, &there);
+            assert_eq!(turn(&turned, std::slice::from_ref(&there)).ok().as_ref(), Some(&turned), "twice");
+            let back = Turn { interface, to: convert::counterpart(endpoint.mode), path: old.clone() };
+            let Ok(back) = turn(&turned, &[back]) else { continue };
+            if !xml.contains(['&', '\t', '\n', '\r']) && !xml.contains("<reconnect") {
+                assert_eq!(back, xml);
+            }
+        }
+    }
+}
+
+fn expect_turned(before: &Domain, after: &Domain, turn: &Turn) {
+    let mut expected = before.clone();
+    let cards =
+        |endpoint: &&mut Endpoint| matches!(endpoint.device, EndpointKind::Interface | EndpointKind::Passt);
+    let Some(endpoint) = expected.endpoints.iter_mut().filter(cards).nth(turn.interface) else {
+        panic!("not there")
+    };
+    endpoint.path = Some(turn.path.clone());
+    endpoint.mode = match turn.to {
+        PortType::Dpdkvhostuserclient => SocketMode::Server,
+        PortType::Dpdkvhostuser => SocketMode::Client,
+    };
+    if turn.to == PortType::Dpdkvhostuserclient {
+        endpoint.reconnect = None;
+    }
+    // The path may be what a command line has to say to share memory.
+    expected.shares_by_command_line = after.shares_by_command_line;
+    assert_eq!(&expected, after);
 }
 
 /// qemu.conf: the edit sets its key and no other, twice is once, and the inverse gives every byte back.
@@ -237,4 +295,38 @@ pub fn kernel(data: &[u8]) {
     let _ = parse_tmpfiles(Path::new("/usr/lib/tmpfiles.d/x.conf"), text);
     let clean = report::clean(text);
     assert!(!clean.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{clean:?}");
+}
+
+/// What another node says: bounded numbers, commands of one line, and nothing that counting could overflow on.
+pub fn fingerprint(data: &[u8]) {
+    let there = match vhost_accord::fingerprint::parse(data, "FILE") {
+        Ok(there) => there,
+        Err(error) => return printable(&error),
+    };
+    let text = serde_json::to_vec(&there).expect("written");
+    let again =
+        vhost_accord::fingerprint::parse(&text, "FILE").expect("what was read is written as it is read");
+    assert_eq!(again, there);
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = Root::open(directory.path()).expect("a root");
+    let mut subject = Subject::of_node(&root, Path::new("/var/lib/vhost_sockets")).expect("a subject");
+    let look = |vm: &Vm| {
+        let (directories, sockets) = Shared::default().places(&root, &vm.domain.endpoints);
+        let memory = Known::from(Shared::default().needs(&root, &vm.domain.memory));
+        let facts = Facts { directories, sockets, memory, ..Facts::unknown_yet() };
+        Arrival { domain: vm.domain.clone(), facts, held: Vec::new(), turned: Vec::new() }
+    };
+    let arrivals: Vec<Arrival> = there.vms.iter().map(look).collect();
+    let compared = peer::judge(peer::Ground {
+        here: &Fingerprint { vms: Vec::new(), ..there.clone() },
+        there: &there,
+        domains: &[],
+        arrivals: &arrivals,
+        subject: &mut subject,
+        configured: Some((64055, 42477)),
+    });
+    assert_eq!(compared.vms.len(), there.vms.len());
+    for finding in &compared.findings {
+        assert!(is_harmless(&report::one_line(&finding.seen)) && is_harmless(&finding.mend), "{finding:?}");
+    }
 }

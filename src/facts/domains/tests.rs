@@ -142,6 +142,18 @@ fn a_status_file_tells_the_process() {
 }
 
 #[test]
+fn what_qemu_could_do_shares_no_memory() {
+    let status = |domain: &str| {
+        parse_domain(&format!(
+            "<domstatus state='running' pid='1'><qemuCaps><flag name='memory-backend-memfd'/></qemuCaps>\
+             <domain id='1'><name>vm</name>{domain}</domain></domstatus>"
+        ))
+    };
+    assert!(!status("").unwrap().shares_by_command_line);
+    assert!(status("<commandline><arg value='x,share=on'/></commandline>").unwrap().shares_by_command_line);
+}
+
+#[test]
 fn reads_dac_labels() {
     let label = |xml: &str| domain(xml).unwrap().dac;
     let ids = |user, group| Some((Account::Id(user), Account::Id(group)));

@@ -5,6 +5,8 @@ use super::{Case, Evidence, Rule};
 use crate::config::Family;
 use crate::facts::domains::EndpointKind;
 use crate::facts::endpoints::start::Need;
+use crate::facts::hugepages::text;
+use crate::mends;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -39,7 +41,7 @@ fn not_shared(case: &Case<'_>) -> Vec<Evidence> {
     if domain.memory.is_shared() || domain.shares_by_command_line || device.is_none() {
         return Vec::new();
     }
-    let mend = crate::mends::share_memory(domain);
+    let mend = mends::share_memory(domain);
     vec![Evidence::new(domain.name.clone(), "its memory is private", mend)]
 }
 
@@ -47,24 +49,12 @@ fn needs<'a>(case: &Case<'a>) -> &'a [Need] {
     case.facts.memory.known().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn size(bytes: u64) -> String {
-    match bytes {
-        _ if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
-        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
-        _ => format!("{} KiB", bytes >> 10),
-    }
-}
-
 fn not_mounted(case: &Case<'_>) -> Vec<Evidence> {
     let mut found: Vec<Evidence> = Vec::new();
     for need in needs(case).iter().filter(|need| !need.mounted) {
-        let name = size(need.page_size);
-        let mib = need.page_size >> 20;
-        let mend = format!(
-            "mkdir -p /dev/hugepages{mib}M && mount -t hugetlbfs -o pagesize={mib}M hugetlbfs /dev/hugepages{mib}M && systemctl try-restart libvirtd virtqemud"
-        );
-        let evidence =
-            Evidence::new(format!("huge pages of {name}"), "no hugetlbfs of that size is mounted", mend);
+        let subject = format!("huge pages of {}", text(need.page_size));
+        let mend = mends::mount_pages(need.page_size);
+        let evidence = Evidence::new(subject, "no hugetlbfs of that size is mounted", mend);
         if !found.contains(&evidence) {
             found.push(evidence);
         }
@@ -83,17 +73,11 @@ fn not_enough(case: &Case<'_>) -> Vec<Evidence> {
         let available = of_size().find_map(|need| need.pool.as_ref()).map_or(0, |pool| pool.available);
         if wanted > available {
             let seen = format!("{wanted} needed, {available} free and not reserved");
-            let mend = raise("/sys/kernel/mm/hugepages", page_size, wanted - available);
-            found.push(Evidence::new(format!("huge pages of {}", size(page_size)), seen, mend));
+            let mend = mends::more_pages(mends::POOLS, page_size, wanted - available);
+            found.push(Evidence::new(format!("huge pages of {}", text(page_size)), seen, mend));
         }
     }
     found
-}
-
-/// More pages of this size.
-fn raise(directory: &str, page_size: u64, more: u64) -> String {
-    let file = format!("{directory}/hugepages-{}kB/nr_hugepages", page_size >> 10);
-    format!("echo $(($(cat {file}) + {more})) > {file}")
 }
 
 fn not_on_node(case: &Case<'_>) -> Vec<Evidence> {
@@ -107,12 +91,12 @@ fn not_on_node(case: &Case<'_>) -> Vec<Evidence> {
         let nodes = nodes.join(",");
         let seen = format!("{} needed on NUMA node {nodes}, {there} free there", need.pages);
         let first = need.nodes.first()?;
-        let mend = raise(
+        let mend = mends::more_pages(
             &format!("/sys/devices/system/node/node{first}/hugepages"),
             need.page_size,
             need.pages - there,
         );
-        Some(Evidence::new(format!("huge pages of {}", size(need.page_size)), seen, mend))
+        Some(Evidence::new(format!("huge pages of {}", text(need.page_size)), seen, mend))
     };
     needs(case).iter().filter_map(short).collect()
 }

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `check --against`: could the VMs of another node come here?
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::{Outcome, check};
+use crate::cli::CheckArgs;
+use crate::fingerprint::{self, Fingerprint};
+use crate::report;
+use crate::rules::Finding;
+use crate::rules::peer::{Compared, Row};
+use crate::survey::{Options, Survey};
+use crate::systemd;
+
+#[derive(Serialize)]
+struct Output<'a> {
+    version: u32,
+    verdict: &'static str,
+    /// The node that was compared with.
+    against: Option<&'a str>,
+    vms: &'a [Row],
+    findings: &'a [Finding],
+}
+
+pub fn run(args: &CheckArgs, file: &Path) -> Result<Outcome> {
+    let root = super::open_root(&args.output.root, false)?;
+    let text = super::read_bounded(file, fingerprint::MAX_FILE)?;
+    let name = if file == Path::new("-") { "standard input".to_string() } else { file.display().to_string() };
+    let there = fingerprint::parse(&text, &name)?;
+    let manager = systemd::connect(&root)?;
+    let survey =
+        Survey::take(&root, manager.as_ref(), Options::default()).context("this node cannot be compared")?;
+    let compared = survey.against(&root, &there)?;
+    let (_, outcome) = check::verdict(&compared.findings);
+    let verdict = match outcome {
+        Outcome::Fine => "nothing in the way",
+        Outcome::Advice => "nothing in the way, with advice",
+        Outcome::Waiting => "would fail",
+    };
+    if args.output.json {
+        let Compared { vms, findings } = &compared;
+        report::json(&Output { version: 1, verdict, against: there.host.as_deref(), vms, findings })?;
+    } else {
+        report::out(&report::clean(&table(&there, &compared.vms)));
+        check::tell_findings(&compared.findings, verdict, outcome);
+    }
+    Ok(outcome)
+}
+
+fn table(there: &Fingerprint, vms: &[Row]) -> String {
+    if vms.is_empty() {
+        return format!("no VM with vhost-user endpoints runs on {}\n", report::one_line(&there.name()));
+    }
+    let header = ["VM", "ENDPOINTS", "STARTS HERE"].map(str::to_string);
+    let row = |vm: &Row| [report::one_line(&vm.name), vm.endpoints.to_string(), vm.starts_here.clone()];
+    report::table(&std::iter::once(header).chain(vms.iter().map(row)).collect::<Vec<_>>())
+}

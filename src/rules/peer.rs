@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `check --against`: this node is where VMs of another are to go. What each VM would meet here the hook's own rules say,
+//! which refuse the migration when it comes; what the two nodes have otherwise is compared here.
+
+mod compare;
+mod vms;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::{Finding, Level, Rule};
+use crate::arrivals::Arrival;
+use crate::facts::domains::Domain;
+use crate::fingerprint::Fingerprint;
+use crate::hook::Subject;
+
+/// A rule whose findings [`judge`] makes: of one node alone there are none.
+const fn rule(id: &'static str, level: Level, cause: &'static str) -> Rule {
+    Rule { id, level, cause, check: |_| Vec::new() }
+}
+
+/// The rules.
+pub const RULES: &[Rule] = &[
+    rule(
+        "peer-newer",
+        Level::Advice,
+        "the other node's vhost-accord may compare what this one does not know",
+    ),
+    rule("peer-unknown", Level::Advice, "not all could be read here: nothing is promised, nothing accused"),
+    rule(
+        "peer-mode-not-here",
+        Level::Broken,
+        "VMs there have a port type that was not agreed on here: dataplane and QEMU are kept apart",
+    ),
+    rule("peer-modes-differ", Level::Advice, "the next VM of that port type cannot come here"),
+    rule(
+        "peer-directory-differs",
+        Level::Advice,
+        "a VM brings its sockets' paths along: they are in no directory of this node's",
+    ),
+    rule(
+        "peer-gid-differs",
+        Level::Advice,
+        "the number is the contract: DAC labels and containers name the shared group by it",
+    ),
+    rule(
+        "peer-qemu-identity-differs",
+        Level::Advice,
+        "files on shared storage and DAC labels go by numbers: they are of another account here",
+    ),
+    rule(
+        "peer-page-size-missing",
+        Level::Advice,
+        "the next VM with huge pages of that size does not start here",
+    ),
+    rule("peer-pages-short", Level::Advice, "each of the VMs finds its huge pages here, all of them do not"),
+    rule(
+        "peer-older",
+        Level::Advice,
+        "a machine type or virtio feature that the VM was started with may be missing here: QEMU refuses its state",
+    ),
+    rule(
+        "peer-vm-exists",
+        Level::Broken,
+        "libvirt fails with 'domain ... already exists', or '... is already active'",
+    ),
+];
+
+/// What is compared.
+#[derive(Debug)]
+pub struct Ground<'a> {
+    /// This node.
+    pub here: &'a Fingerprint,
+    /// The node that VMs come from.
+    pub there: &'a Fingerprint,
+    /// The domains of this node, running or off, vhost-user or not.
+    pub domains: &'a [&'a Domain],
+    /// Each of `there.vms` as it would be here, in their order.
+    pub arrivals: &'a [Arrival],
+    /// What the hook goes by; turned to each VM in its turn.
+    pub subject: &'a mut Subject,
+    /// Whom qemu.conf has QEMU run as here.
+    pub configured: Option<(u32, u32)>,
+}
+
+/// One VM of the other node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: Option<String>,
+    /// How many vhost-user endpoints it has.
+    pub endpoints: usize,
+    /// `yes`, `unknown`, or the finding that keeps it out.
+    pub starts_here: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// The VMs, in the other node's order.
+    pub vms: Vec<Row>,
+    /// What would fail, and what may.
+    pub findings: Vec<Finding>,
+}
+
+/// Something to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Trouble {
+    id: &'static str,
+    subject: String,
+    seen: String,
+    mend: String,
+}
+
+impl Trouble {
+    fn new(
+        id: &'static str,
+        subject: impl Into<String>,
+        seen: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Trouble {
+        Trouble { id, subject: subject.into(), seen: seen.into(), mend: mend.into() }
+    }
+
+    fn finding(self) -> Option<Finding> {
+        let rule = RULES.iter().find(|rule| rule.id == self.id)?;
+        let Trouble { id, subject, seen, mend } = self;
+        Some(Finding { id, level: rule.level, subject, seen, cause: rule.cause, mend, restart: None })
+    }
+}
+
+/// Compares them.
+pub fn judge(ground: Ground<'_>) -> Compared {
+    let (here, there) = (ground.here, ground.there);
+    let met = vms::judge(ground);
+    let kept_out: BTreeSet<&str> = met
+        .vms
+        .iter()
+        .filter(|vm| !["yes", "unknown"].contains(&vm.starts_here.as_str()))
+        .map(|vm| vm.name.as_str())
+        .collect();
+    let nodes = compare::Nodes { here, there, kept_out };
+    let troubles = compare::troubles(&nodes, &met);
+    let mut findings: Vec<Finding> = troubles.into_iter().filter_map(Trouble::finding).collect();
+    findings.extend(met.findings);
+    // What would fail comes first.
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    Compared { vms: met.vms, findings }
+}
+
+/// Some of them by name: a node has as many as it likes.
+fn names<'a>(of: impl Iterator<Item = &'a str>) -> String {
+    const MOST: usize = 5;
+    let all: Vec<&str> = of.collect();
+    let shown = all.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
+    match all.len() {
+        0..=MOST => shown,
+        more => format!("{shown} and {} more", more - MOST),
+    }
+}

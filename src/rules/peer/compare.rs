@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Node by node: pure functions of two fingerprints, and of what was found of the VMs.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::vms::Met;
+use super::{Trouble, names};
+use crate::config::PortType;
+use crate::facts::domains::{Domain, SocketMode};
+use crate::facts::endpoints::start::is_network_card;
+use crate::facts::hugepages;
+use crate::facts::ovsdb::same_path;
+use crate::fingerprint::{Fingerprint, Identity, Pages, VERSION};
+use crate::{mends, shell};
+
+/// Both nodes.
+#[derive(Debug)]
+pub struct Nodes<'a> {
+    /// This one.
+    pub here: &'a Fingerprint,
+    /// The one that VMs come from.
+    pub there: &'a Fingerprint,
+    /// The VMs that something keeps out.
+    pub kept_out: BTreeSet<&'a str>,
+}
+
+/// All that differs and matters.
+pub fn troubles(nodes: &Nodes<'_>, met: &Met) -> Vec<Trouble> {
+    let mut found = Vec::new();
+    found.extend(newer(nodes));
+    found.extend(nodes.there.modes.iter().filter_map(|mode| mode_missing(nodes, mode)));
+    found.extend(directories(nodes));
+    found.extend(gid(nodes));
+    found.extend(identity(nodes));
+    found.extend(nodes.there.pages.iter().filter_map(|pages| page_size(nodes, pages, met)));
+    found.extend(short(nodes, met));
+    found.extend(older(nodes));
+    found
+}
+
+fn newer(nodes: &Nodes<'_>) -> Option<Trouble> {
+    let there = nodes.there;
+    let seen = format!("its fingerprint is of format {}, this program reads {VERSION}", there.version);
+    let mend = format!("install vhost-accord {} here as well", there.program);
+    (there.version > VERSION).then(|| Trouble::new("peer-newer", there.name(), seen, mend))
+}
+
+/// A key of the configuration, and `apply`, whose options may follow.
+fn configure(key: &str, value: &str) -> String {
+    let directory = "/etc/vhost-accord/vhost-accord.conf.d";
+    let line = shell::quote(&format!("{key} = {value}"));
+    format!(
+        "mkdir -p {directory} && printf '%s\\n' '[accord]' {line} >{directory}/zz-{key}.conf && vhost-accord apply"
+    )
+}
+
+fn has_card(vm: &Domain, mode: &str) -> bool {
+    let kind = |side| match side {
+        SocketMode::Server => PortType::Dpdkvhostuserclient,
+        SocketMode::Client => PortType::Dpdkvhostuser,
+    };
+    vm.endpoints.iter().any(|endpoint| is_network_card(endpoint) && kind(endpoint.mode).as_str() == mode)
+}
+
+/// A VM that nothing is in the way of may come with whatever it has.
+fn mode_missing(nodes: &Nodes<'_>, mode: &str) -> Option<Trouble> {
+    let here = nodes.here;
+    if here.modes.iter().any(|other| other == mode) || here.incoming.is_some() {
+        return None;
+    }
+    let modes = here.modes.join(" ");
+    let seen = format!("modes there has {mode}, here it is {modes}");
+    let mend = match PortType::ALL.iter().any(|known| known.as_str() == mode) {
+        true => configure("modes", &format!("{modes} {mode}")),
+        false => format!("install vhost-accord {} here as well", nodes.there.program),
+    };
+    let of_mode = nodes.there.vms.iter().map(|vm| &vm.domain).filter(|domain| has_card(domain, mode));
+    let kept_out = of_mode.map(|domain| domain.name.as_str()).filter(|name| nodes.kept_out.contains(name));
+    let kept_out = names(kept_out);
+    Some(match kept_out.is_empty() {
+        true => Trouble::new("peer-modes-differ", mode, seen, mend),
+        false => Trouble::new("peer-mode-not-here", kept_out, seen, mend),
+    })
+}
+
+fn directories(nodes: &Nodes<'_>) -> Vec<Trouble> {
+    let (here, there) = (nodes.here, nodes.there);
+    let mut found = Vec::new();
+    let mut differ = |key: &str, mine: &Path, other: &Path, mend: String| {
+        if !same_path(mine, other) {
+            let seen = format!("{} here, {} there", mine.display(), other.display());
+            found.push(Trouble::new("peer-directory-differs", key, seen, mend));
+        }
+    };
+    let makes = |mode: PortType| there.modes.iter().any(|other| other == mode.as_str());
+    if makes(PortType::Dpdkvhostuserclient) {
+        let mend = configure("socket-directory", &there.socket_directory.display().to_string());
+        differ("socket-directory", &here.socket_directory, &there.socket_directory, mend);
+    }
+    if let (Some(mine), Some(other), true) =
+        (&here.server_directory, &there.server_directory, makes(PortType::Dpdkvhostuser))
+    {
+        let below = other.strip_prefix(crate::paths::OVS_RUN).unwrap_or(other).display().to_string();
+        let mend = match below.as_str() {
+            "" => "ovs-vsctl remove Open_vSwitch . other_config vhost-sock-dir".to_string(),
+            below => format!(
+                "ovs-vsctl set Open_vSwitch . {}",
+                shell::quote(&format!("other_config:vhost-sock-dir={below:?}"))
+            ),
+        };
+        differ("vhost-sock-dir", mine, other, format!("{mend} && vhost-accord apply --restart"));
+    }
+    found
+}
+
+fn gid(nodes: &Nodes<'_>) -> Option<Trouble> {
+    let (mine, other) = (&nodes.here.group, &nodes.there.group);
+    let seen = format!("{} ({}) here, {} ({}) there", mine.id, mine.name, other.id, other.name);
+    let mend = format!("{} --renumber --restart", configure("gid", &other.id.to_string()));
+    (mine.id != other.id).then(|| Trouble::new("peer-gid-differs", "the shared group", seen, mend))
+}
+
+fn identity(nodes: &Nodes<'_>) -> Option<Trouble> {
+    let (mine, other) = (nodes.here.qemu.as_ref()?, nodes.there.qemu.as_ref()?);
+    let text =
+        |who: &Identity| format!("{}:{} ({}:{})", who.user.id, who.group.id, who.user.name, who.group.name);
+    let numbers = |who: &Identity| (who.user.id, who.group.id);
+    let seen = format!("{} here, {} there", text(mine), text(other));
+    let mend = "one number for QEMU's user on all nodes that share storage: user and group in /etc/libvirt/qemu.conf";
+    (numbers(mine) != numbers(other)).then(|| Trouble::new("peer-qemu-identity-differs", "QEMU", seen, mend))
+}
+
+/// That VMs lack them is told by the hook's rules already.
+fn page_size(nodes: &Nodes<'_>, there: &Pages, met: &Met) -> Option<Trouble> {
+    let size = there.size;
+    let subject = format!("huge pages of {}", hugepages::text(size));
+    let told = met.findings.iter().any(|finding| finding.subject.ends_with(&subject));
+    if there.total == 0 || told {
+        return None;
+    }
+    let here = nodes.here.pages.iter().find(|pages| pages.size == size);
+    let (seen, mend) = match here {
+        None => (
+            "this kernel has none of that size".to_string(),
+            format!("boot this node with hugepagesz={}K hugepages={}", size >> 10, there.total),
+        ),
+        Some(pages) if pages.total == 0 && pages.available == 0 => {
+            (format!("none here, {} there", there.total), mends::more_pages(mends::POOLS, size, there.total))
+        }
+        Some(pages) if pages.mounts.is_empty() && !there.mounts.is_empty() => {
+            ("no hugetlbfs of that size is mounted here".to_string(), mends::mount_pages(size))
+        }
+        Some(_) => return None,
+    };
+    Some(Trouble::new("peer-page-size-missing", subject, seen, mend))
+}
+
+/// Only where no single VM needs more than there is: that one is refused by itself.
+fn short(nodes: &Nodes<'_>, met: &Met) -> Vec<Trouble> {
+    let mut found = Vec::new();
+    let mut sizes: Vec<_> = met.pages.iter().collect();
+    sizes.sort_unstable();
+    for (size, (wanted, available)) in sizes {
+        let subject = format!("huge pages of {}", hugepages::text(*size));
+        let told = met.findings.iter().any(|finding| finding.subject.ends_with(&subject));
+        if wanted > available && !told {
+            let count = nodes.there.vms.len();
+            let seen =
+                format!("the {count} VMs there have {wanted}, {available} are free and not reserved here");
+            let mend = mends::more_pages(mends::POOLS, *size, wanted - available);
+            found.push(Trouble::new("peer-pages-short", subject, seen, mend));
+        }
+    }
+    found
+}
+
+fn older(nodes: &Nodes<'_>) -> Vec<Trouble> {
+    let (here, there) = (&nodes.here.versions, &nodes.there.versions);
+    let programs = [
+        ("libvirt", &here.libvirt, &there.libvirt),
+        ("QEMU", &here.qemu, &there.qemu),
+        ("Open vSwitch", &here.ovs, &there.ovs),
+        ("DPDK", &here.dpdk, &there.dpdk),
+    ];
+    let older = |(name, mine, other): (&str, &Option<String>, &Option<String>)| {
+        let (mine, other) = (mine.as_ref()?, other.as_ref()?);
+        let seen = format!("{mine} here, {other} there");
+        let mend = format!("install {name} {other} or newer here, or migrate the other way only");
+        (numbers(mine)? < numbers(other)?).then(|| Trouble::new("peer-older", name, seen, mend))
+    };
+    programs.into_iter().filter_map(older).collect()
+}
+
+/// The numbers of `7.2.22`, `DPDK 22.11.9`, `3.1.0-beta`.
+fn numbers(version: &str) -> Option<Vec<u64>> {
+    let start = version.find(|c: char| c.is_ascii_digit())?;
+    let rest = &version[start..];
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    rest[..end].trim_end_matches('.').split('.').map(|part| part.parse().ok()).collect()
+}

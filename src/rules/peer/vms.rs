@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+//! VM by VM: what the hook would say at its start here, and what libvirt would.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::{Finding, Ground, Level, Row, Trouble, names};
+use crate::arrivals::Arrival;
+use crate::facts::domains::{Domain, SocketMode};
+use crate::facts::endpoints::start::Facts;
+use crate::facts::hugepages;
+use crate::fingerprint::Vm;
+use crate::hook::{self, Problem};
+use crate::{mends, shell};
+
+/// What was found of the VMs.
+#[derive(Debug, Default)]
+pub struct Met {
+    /// A row for each.
+    pub vms: Vec<Row>,
+    /// What keeps them out.
+    pub findings: Vec<Finding>,
+    /// Huge pages that all of them need together, and those that are available here, by size.
+    pub pages: HashMap<u64, (u64, u64)>,
+}
+
+/// Findings, and whose they are: one cause is told once, however many VMs have it.
+#[derive(Default)]
+struct Told {
+    findings: Vec<(Finding, Vec<String>)>,
+    known: HashMap<(&'static str, String, String), usize>,
+}
+
+impl Told {
+    fn add(&mut self, vm: &str, finding: Finding) {
+        let key = (finding.id, finding.subject.clone(), finding.mend.clone());
+        let at = *self.known.entry(key).or_insert(self.findings.len());
+        match self.findings.get_mut(at) {
+            Some((_, vms)) => vms.push(vm.to_string()),
+            None => self.findings.push((finding, vec![vm.to_string()])),
+        }
+    }
+
+    /// Each names its VMs before what it is about.
+    fn findings(self) -> Vec<Finding> {
+        let named = |(finding, vms): (Finding, Vec<String>)| Finding {
+            subject: match finding.subject.is_empty() {
+                true => names(vms.iter().map(String::as_str)),
+                false => format!("{}: {}", names(vms.iter().map(String::as_str)), finding.subject),
+            },
+            ..finding
+        };
+        self.findings.into_iter().map(named).collect()
+    }
+}
+
+pub fn judge(ground: Ground<'_>) -> Met {
+    let Ground { here, there, domains, arrivals, subject, configured } = ground;
+    let mut told = Told::default();
+    let mut met = Met::default();
+    for (vm, arrival) in there.vms.iter().zip(arrivals) {
+        let found = match runs_here(&vm.domain, domains) {
+            // All that it has is in use, by itself.
+            Some(trouble) => trouble.finding().into_iter().collect(),
+            None => {
+                subject.turn_to(arrival.domain.clone(), configured);
+                subject.held.clone_from(&arrival.held);
+                let case = hook::Case { subject, facts: &arrival.facts };
+                let mut found = problems(&case, vm, arrival, &there.name());
+                found.extend(here.qemu.is_none().then(nobody).and_then(Trouble::finding));
+                found.splice(..0, defined(&vm.domain, domains).and_then(Trouble::finding));
+                found
+            }
+        };
+        met.vms.push(row(&vm.domain, &found));
+        count(&mut met.pages, &arrival.facts);
+        found.into_iter().for_each(|finding| told.add(&vm.domain.name, finding));
+    }
+    met.findings = told.findings();
+    met
+}
+
+/// What the hook would say of it.
+fn problems(case: &hook::Case<'_>, vm: &Vm, arrival: &Arrival, there: &str) -> Vec<Finding> {
+    let turned =
+        |problem: &Problem| arrival.turned.iter().any(|path| path.display().to_string() == problem.subject);
+    let left = |problem: &Problem| !hook::will_mend(case, problem) && !novas(vm, problem) && !turned(problem);
+    let problems = hook::problems(case).into_iter().filter(left);
+    let mut found: Vec<Finding> = problems.map(|problem| finding(case, problem, there)).collect();
+    found.extend(case.facts.unknown().into_iter().filter_map(|why| unknown(why).finding()));
+    found
+}
+
+/// nova has os-vif make the port, and OVS with it the socket, before libvirt hears of the migration.
+fn novas(vm: &Vm, problem: &Problem) -> bool {
+    let name = Path::new(&problem.subject).file_name().and_then(|name| name.to_str());
+    ["port-missing", "server-socket-missing"].contains(&problem.id)
+        && vm.nova_ports.iter().any(|port| Some(port.as_str()) == name)
+}
+
+fn row(vm: &Domain, found: &[Finding]) -> Row {
+    let broken = found.iter().find(|finding| finding.level == Level::Broken).map(|finding| finding.id);
+    let unknown = (!found.is_empty()).then_some("unknown");
+    Row {
+        name: vm.name.clone(),
+        uuid: vm.uuid.clone(),
+        endpoints: vm.endpoints.len(),
+        starts_here: broken.or(unknown).unwrap_or("yes").to_string(),
+    }
+}
+
+/// What the hook is sure of refuses the migration, whatever it means to a VM that is off.
+fn finding(case: &hook::Case<'_>, problem: Problem, there: &str) -> Finding {
+    let mend = match of_this_node(case, &problem) {
+        Some(mend) => mend,
+        // The VM is there, and so is its definition.
+        None if problem.mend.starts_with("virsh ") => format!("{}  # on {}", problem.mend, plain(there)),
+        None => problem.mend,
+    };
+    let level = if problem.sure { Level::Broken } else { Level::Advice };
+    let Problem { id, subject, seen, cause, .. } = problem;
+    Finding { id, level, subject, seen, cause, mend, restart: None }
+}
+
+/// The hook would change the VM; one that runs elsewhere, and well, keeps its side: the port here is to meet it.
+fn of_this_node(case: &hook::Case<'_>, problem: &Problem) -> Option<String> {
+    let socket =
+        case.facts.sockets.iter().find(|socket| socket.path.display().to_string() == problem.subject);
+    let socket = socket.filter(|_| problem.id == "both-ends-client")?;
+    let join = case.facts.switch.known()?;
+    let name = socket.path.file_name()?.to_str()?;
+    let port = join.ports.iter().find(|port| port.name == name)?;
+    Some(mends::convert_port(&port.name, SocketMode::Client, &socket.path))
+}
+
+/// A comment ends where a line does: the other node may call itself what it likes.
+fn plain(host: &str) -> &str {
+    if shell::is_plain(host) { host } else { "the other node" }
+}
+
+fn unknown(why: String) -> Trouble {
+    Trouble::new("peer-unknown", "", why, "vhost-accord check")
+}
+
+/// Neither libvirt nor the numbers of one in a container: no rule can say what QEMU may.
+fn nobody() -> Trouble {
+    unknown("whom QEMU runs as here is not known".to_string())
+}
+
+fn count(pages: &mut HashMap<u64, (u64, u64)>, facts: &Facts) {
+    for need in facts.memory.known().into_iter().flatten() {
+        let (wanted, available) = pages.entry(need.page_size).or_default();
+        *wanted = wanted.saturating_add(need.pages);
+        *available = need.pool.as_ref().map_or(0, |pool: &hugepages::Pool| pool.available);
+    }
+}
+
+fn exists(seen: String, mend: String) -> Trouble {
+    Trouble::new("peer-vm-exists", "", seen, mend)
+}
+
+fn has_uuid_of(one: &Domain, other: &Domain) -> bool {
+    one.uuid.is_some() && one.uuid == other.uuid
+}
+
+/// libvirt's own refusals (src/conf/virdomainobjlist.c, virDomainObjListAddLocked).
+fn runs_here(vm: &Domain, domains: &[&Domain]) -> Option<Trouble> {
+    let is_it = |other: &&&Domain| other.running && (other.name == vm.name || has_uuid_of(vm, other));
+    let other = domains.iter().find(is_it)?;
+    let seen = format!("'{}' runs here already", other.name);
+    Some(exists(seen, format!("virsh shutdown {}", mends::domain(other))))
+}
+
+/// The definition that an earlier stay left is in nobody's way.
+fn defined(vm: &Domain, domains: &[&Domain]) -> Option<Trouble> {
+    let other = domains.iter().find(|other| (other.name == vm.name) != has_uuid_of(vm, other))?;
+    let name = mends::domain(other);
+    if has_uuid_of(vm, other) {
+        let seen = format!("its UUID is that of '{}', which is defined here", other.name);
+        return Some(exists(seen, format!("virsh domrename {name} {}", mends::domain(vm))));
+    }
+    let uuid = other.uuid.as_deref().filter(|_| vm.uuid.is_some())?;
+    let free = shell::quote(&format!("{}-of-this-node", other.name));
+    let seen = format!("another VM of that name is defined here, {uuid}");
+    Some(exists(seen, format!("virsh domrename {name} {free}")))
+}
