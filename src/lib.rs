@@ -23,6 +23,7 @@ pub mod paths;
 #[cfg(feature = "probe")]
 pub mod probe;
 pub mod profile;
+pub mod program;
 pub mod report;
 pub mod root;
 pub mod rules;

@@ -278,6 +278,7 @@ fn live(survey: &Survey, image: &Path) -> Live {
         }],
         unread: Vec::new(),
         defined: Domains::default(),
+        next: Vec::new(),
         switch: Known::Known(Switch { config, ports: Vec::new() }),
         sockets: vec![
             socket("vhuc0", PortType::Dpdkvhostuser, SERVER_PORT, server, Liveness::Listening),
