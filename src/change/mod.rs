@@ -8,6 +8,7 @@ mod file;
 pub mod grant;
 mod link;
 mod owner;
+pub mod port;
 pub mod preflight;
 mod renumber;
 pub mod runtime;

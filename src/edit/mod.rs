@@ -4,6 +4,7 @@
 //! Each reads a file as the program that owns it does, its oddities included, and an edit leaves every byte alone that
 //! is not the wanted key's.
 
+pub mod domain;
 pub mod legacy;
 pub mod logrotate;
 pub mod shell;

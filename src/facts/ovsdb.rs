@@ -14,7 +14,7 @@ mod value;
 
 pub use client::Ovsdb;
 pub use join::{Join, Question, plain, same_path};
-pub use ports::VhostPort;
+pub use ports::{PortState, VhostPort};
 pub use switch::SwitchConfig;
 
 /// Where OVS keeps its database's socket, unless `OVS_RUNDIR` or `--remote` say otherwise.

@@ -80,6 +80,7 @@ pub fn port(name: &str, kind: PortType, server_path: Option<&Path>) -> VhostPort
         error: None,
         admin_state: None,
         link_state: None,
+        vm_uuid: None,
     }
 }
 

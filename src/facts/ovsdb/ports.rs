@@ -15,8 +15,18 @@ use super::value::{integer, map, string, uuids};
 use crate::config::PortType;
 
 pub(super) const TABLE: &str = "Interface";
-pub(super) const COLUMNS: [&str; 9] =
-    ["_uuid", "name", "type", "options", "status", "ofport", "error", "admin_state", "link_state"];
+pub(super) const COLUMNS: [&str; 10] = [
+    "_uuid",
+    "name",
+    "type",
+    "options",
+    "status",
+    "ofport",
+    "error",
+    "admin_state",
+    "link_state",
+    "external_ids",
+];
 
 /// One vhost-user port, a row of the table Interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +54,28 @@ pub struct VhostPort {
     pub admin_state: Option<String>,
     /// `up` or `down`. These two, `socket` and `connected` are from the last run of ovs-vswitchd if it is dead.
     pub link_state: Option<String>,
+    /// `external_ids:vm-uuid`: the VM that nova had the port made for. Only os-vif writes it (vif_plug_ovs,
+    /// ovsdb/ovsdb_lib.py); `iface-id` and `attached-mac` are set by hand as well.
+    #[serde(default)]
+    pub vm_uuid: Option<String>,
+}
+
+/// What of a port says which side makes the socket, and where: what a conversion changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortState {
+    /// The interface's name.
+    pub name: String,
+    /// Its type.
+    pub kind: PortType,
+    /// `options:vhost-server-path`.
+    pub server_path: Option<PathBuf>,
+}
+
+impl VhostPort {
+    /// Which side makes the socket, and where.
+    pub fn state(&self) -> PortState {
+        PortState { name: self.name.clone(), kind: self.kind, server_path: self.server_path.clone() }
+    }
 }
 
 impl Ovsdb {
@@ -77,6 +109,14 @@ impl Ovsdb {
             operations.extend([select(TABLE, client, &COLUMNS), select(TABLE, server, &COLUMNS)]);
         }
         self.select_ports(&operations)
+    }
+
+    /// The vhost-user port of this name, and its column `options` as OVSDB has it.
+    pub fn port_named(&mut self, name: &str) -> Result<Option<(VhostPort, Value)>> {
+        let mut found = self.select(TABLE, json!([["name", "==", name]]), &COLUMNS)?;
+        let Some(row) = found.pop() else { return Ok(None) };
+        let port = port(&row).context("reading a row of the table Interface")?;
+        Ok(Some((port, row["options"].clone())))
     }
 
     /// Fills in the bridge of each port. Reads the tables Port and Bridge as a whole: not for a hook.
@@ -131,5 +171,6 @@ pub(super) fn port(row: &Value) -> Result<VhostPort> {
         error: string(&row["error"]),
         admin_state: string(&row["admin_state"]),
         link_state: string(&row["link_state"]),
+        vm_uuid: map(&row["external_ids"]).remove("vm-uuid"),
     })
 }

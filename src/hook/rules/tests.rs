@@ -44,6 +44,7 @@ fn port(name: &str, kind: PortType, server_path: Option<&str>) -> VhostPort {
         error: None,
         admin_state: None,
         link_state: None,
+        vm_uuid: None,
     }
 }
 

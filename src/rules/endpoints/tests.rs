@@ -171,6 +171,7 @@ fn a_port_without_a_vm_is_a_leftover_unless_someone_uses_it() {
         error: None,
         admin_state: None,
         link_state: None,
+        vm_uuid: None,
     };
     let mut free_port = FreePort { port, socket: socket(SocketMode::Server), link: Link::default() };
     let endpoints = running(SocketMode::Server).endpoints;
