@@ -9,6 +9,7 @@ pub mod change;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod convert;
 #[cfg(feature = "probe")]
 pub mod demo;
 pub mod edit;

@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{Change, Undone, port};
 use crate::accord::Item;
 use crate::accord::item::{Card, Conversion, Side};
-use crate::convert::turned;
-use crate::facts::domains::{self, Domain};
+use crate::edit::domain::{Turn, turn};
+use crate::facts::domains::{self, Domain, EndpointKind, parse_domain};
 use crate::facts::libvirt::{self, VIRSH};
 use crate::facts::ovsdb::{PortState, same_path};
 use crate::facts::state::State;
@@ -22,7 +22,11 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// ovs-vswitchd makes a port in well under a second, unless it is busy.
 const PORT_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a saving that was begun by others is waited for.
+const SAVING: Duration = Duration::from_secs(120);
+
 /// What a conversion found before it.
+#[derive(Debug)]
 pub struct Before<'a> {
     /// The definition.
     pub definition: Option<&'a String>,
@@ -37,7 +41,11 @@ pub fn make(root: &Root, item: &Conversion) -> Result<()> {
     }
     turn_saved(item, |card| (&card.from, &card.to))?;
     let (_, now) = crate::facts::conversion::read(root, item)?;
-    for wanted in &item.ports {
+    let due: Vec<&PortState> = item.ports.iter().filter(|port| !now.contains(port)).collect();
+    if let Some(name) = user(root, item, &due)? {
+        bail!("VM {name} runs on the port");
+    }
+    for wanted in due {
         let found = now.iter().find(|port| port.name == wanted.name);
         let found = found.with_context(|| format!("there is no port {}", wanted.name))?;
         port::turn(root, found, wanted, Instant::now() + PORT_LIMIT)?;
@@ -90,7 +98,8 @@ fn put_back(root: &Root, item: &Conversion, earlier: &PortState) -> Result<Optio
 /// A running VM that has one of these ports.
 fn user(root: &Root, item: &Conversion, ports: &[&PortState]) -> Result<Option<String>> {
     let is_due = |card: &&Card| ports.iter().any(|port| port.name == card.port);
-    let paths: Vec<_> = item.cards.iter().filter(is_due).map(|card| &card.to.path).collect();
+    let cards = item.cards.iter().filter(is_due);
+    let paths: Vec<_> = cards.flat_map(|card| [&card.from.path, &card.to.path]).collect();
     let has = |domain: &Domain| {
         let mut own = domain.endpoints.iter().filter_map(|endpoint| endpoint.path.as_deref());
         own.any(|own| paths.iter().any(|path| same_path(path, own)))
@@ -131,8 +140,46 @@ pub fn start(uuid: &str, limit: Duration) -> Result<()> {
     virsh(&["start", uuid], "", limit)
 }
 
+/// Ends a start that hangs or failed half-way: the saved memory stays for the next one.
+pub fn stop_starting(uuid: &str) -> Result<()> {
+    if libvirt::info(uuid)?.is_off() {
+        return Ok(());
+    }
+    virsh(&["destroy", uuid], "", LIMIT)
+}
+
+/// libvirt goes on saving when whoever asked for it is gone.
+pub fn wait_until_saved(uuid: &str) -> Result<()> {
+    let end = Instant::now() + SAVING;
+    while libvirt::is_busy(uuid)? {
+        if Instant::now() >= end {
+            bail!("libvirt is still busy with VM {uuid} (virsh domjobinfo); try again later");
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
 fn virsh(arguments: &[&str], input: &str, limit: Duration) -> Result<()> {
     program::run_with(Path::new("virsh"), &[&VIRSH, arguments].concat(), input, limit).map(drop)
+}
+
+/// The document with the cards that are as the first of a pair says as the second says.
+pub fn turned<'a>(xml: &str, sides: impl Iterator<Item = (&'a Side, &'a Side)>) -> Result<String> {
+    let domain = parse_domain(xml)?;
+    let of_interface = |kind| matches!(kind, EndpointKind::Interface | EndpointKind::Passt);
+    let interfaces = domain.endpoints.iter().filter(|endpoint| of_interface(endpoint.device));
+    let interfaces: Vec<_> = interfaces.enumerate().collect();
+    let mut turns = Vec::new();
+    for (from, to) in sides {
+        let meant = interfaces.iter().filter(|(_, endpoint)| from.is(endpoint));
+        turns.extend(meant.map(|(interface, _)| Turn {
+            interface: *interface,
+            to: to.kind,
+            path: to.path.clone(),
+        }));
+    }
+    turn(xml, &turns)
 }
 
 /// Notes a further conversion of the same VM in the one that stands: what was there before the first stays, and what
@@ -179,6 +226,8 @@ pub fn settle(root: &Root, standing: &mut Change) -> Result<bool> {
         return Ok(false);
     };
     let (now, ports_now) = crate::facts::conversion::read(root, item)?;
-    item.definition.clone_from(now.as_ref().unwrap_or(&item.definition));
+    if let Some(now) = &now {
+        item.definition.clone_from(now);
+    }
     Ok(now == *definition && ports_now == *ports)
 }

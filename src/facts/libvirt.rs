@@ -42,6 +42,13 @@ pub fn info(uuid: &str) -> Result<Info> {
     parse_info(&ask(&["dominfo", uuid])?)
 }
 
+/// Something of the domain is under way that takes time: it is being saved, migrated, dumped.
+pub fn is_busy(uuid: &str) -> Result<bool> {
+    let Ok(said) = ask(&["domjobinfo", uuid]) else { return Ok(false) };
+    let kind = said.lines().find_map(|line| line.strip_prefix("Job type:"));
+    Ok(kind.is_some_and(|kind| kind.trim() != "None"))
+}
+
 /// The persistent definition, with what only root may see; none where there is no such domain.
 pub fn definition(uuid: &str) -> Result<Option<String>> {
     match ask(&["dumpxml", "--inactive", "--security-info", uuid]) {

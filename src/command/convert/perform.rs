@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Turns one VM: journaled before it is done, and put back where it cannot be finished.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::statvfs::fstatvfs;
+
+use super::inventory::{Machine, SAVED, Verdict};
+use super::tell::Done;
+use crate::accord::Item;
+use crate::accord::item::{Card, Conversion};
+use crate::change::{Change, Undone, conversion};
+use crate::config::PortType;
+use crate::facts::libvirt;
+use crate::facts::ovsdb::PortState;
+use crate::facts::state::State;
+use crate::journal::Journal;
+use crate::root::Root;
+
+/// What saving or restoring takes at least, and how much memory a slow disk takes in a second.
+const BASE: Duration = Duration::from_secs(60);
+const SLOW: u64 = 20 << 20;
+
+/// Turns it, and says what came of it.
+pub fn turn(root: &Root, journal: &mut Journal, machine: &Machine, to: PortType, pause: bool) -> Done {
+    let name = &machine.name;
+    let rest = machine.blocked().map(|why| format!("; not all of it: {why}")).unwrap_or_default();
+    let done = match machine.verdict() {
+        Verdict::Done => Done::nothing(name),
+        Verdict::Blocked => Done::left(name, machine.blocked().unwrap_or("blocked").to_string()),
+        Verdict::Pause if !pause => {
+            let way = "it runs on its port: --pause saves and restores it, or shut it off first; as it is, nothing changes \
+                       at its next start";
+            Done::left(name, way.to_string())
+        }
+        Verdict::Pause => Done::of(name, to, paused(root, journal, machine).map(Some)),
+        Verdict::Ready | Verdict::DefinitionOnly => {
+            Done::of(name, to, at_rest(root, journal, machine).map(|()| None))
+        }
+    };
+    done.with(rest)
+}
+
+/// What is to be changed, with what libvirt and OVSDB say now.
+pub fn change(root: &Root, machine: &Machine) -> Result<Change> {
+    let uuid = machine.uuid.clone().context("its definition has no UUID")?;
+    let turns = || machine.rows.iter().filter_map(|row| row.turn.as_ref());
+    let cards: Vec<Card> = turns().map(|(card, _)| card.clone()).collect();
+    let wanted: Vec<PortState> = turns().filter_map(|(_, port)| port.clone()).collect();
+    let definition = libvirt::definition(&uuid)?.context("libvirt has no such VM any more")?;
+    let sides = cards.iter().map(|card| (&card.from, &card.to));
+    let turned = conversion::turned(&definition, sides)?;
+    let item = Conversion { uuid, name: machine.name.clone(), definition: turned, cards, ports: wanted };
+    let (_, ports) = crate::facts::conversion::read(root, &item)?;
+    Ok(Change {
+        item: Item::Conversion(item),
+        before: State::Conversion { definition: Some(definition), ports },
+    })
+}
+
+/// A VM that is off, or that runs so already.
+fn at_rest(root: &Root, journal: &mut Journal, machine: &Machine) -> Result<()> {
+    let change = change(root, machine)?;
+    let info = libvirt::info(uuid(&change))?;
+    if machine.verdict() == Verdict::Ready && !info.is_off() {
+        bail!("it was started meanwhile; nothing was changed");
+    }
+    let earlier = journal.clone();
+    journal.begin(root, &change)?;
+    if let Err(error) = change.make(root) {
+        return Err(put_back(root, journal, earlier, &change, error));
+    }
+    journal.settle(root, &change)
+}
+
+/// A VM that runs on its port: how long it stood still.
+fn paused(root: &Root, journal: &mut Journal, machine: &Machine) -> Result<Duration> {
+    let change = change(root, machine)?;
+    let limit = BASE + Duration::from_secs(machine.memory / SLOW);
+    has_room(root, machine.memory)?;
+    if libvirt::info(uuid(&change))?.saved {
+        bail!("libvirt has a saved state of it beside the running one; virsh managedsave-remove first");
+    }
+    let earlier = journal.clone();
+    journal.begin(root, &change)?;
+    journal.stopped(root, &change)?;
+    let begun = Instant::now();
+    if let Err(error) = conversion::save(uuid(&change), limit) {
+        let error = error.context("libvirt does not save it");
+        let again = go_on(&change, limit);
+        restore(root, journal, earlier)?;
+        return Err(again.err().map_or(error.context("it runs on as before"), |also| also));
+    }
+    let started = change.make(root).and_then(|()| conversion::start(uuid(&change), limit));
+    if let Err(error) = started {
+        let off = conversion::stop_starting(uuid(&change));
+        let error = put_back(root, journal, earlier, &change, error);
+        let again = off.and_then(|()| go_on(&change, limit));
+        return Err(match again {
+            Ok(()) => error.context("it runs again as before"),
+            Err(also) => error.context(format!("AND IT IS OFF, its memory is saved: {also:#}; virsh start")),
+        });
+    }
+    let stood_still = begun.elapsed();
+    journal.made(root, &change.item.target())?;
+    journal.settle(root, &change)?;
+    Ok(stood_still)
+}
+
+fn uuid(change: &Change) -> &str {
+    match &change.item {
+        Item::Conversion(item) => &item.uuid,
+        _ => "",
+    }
+}
+
+/// Saving needs room for all of the memory: found out before the VM stands still for it.
+fn has_room(root: &Root, memory: u64) -> Result<()> {
+    let Some(directory) = root.find(Path::new(SAVED))? else { return Ok(()) };
+    let filesystem = fstatvfs(directory.fd())?;
+    let free = filesystem.blocks_available() * filesystem.fragment_size();
+    if free < memory {
+        bail!(
+            "{SAVED} has {} MiB free and its memory is {} MiB; nothing was changed",
+            free >> 20,
+            memory >> 20
+        );
+    }
+    Ok(())
+}
+
+/// Takes back what was begun; the journal is then as it was before.
+fn put_back(
+    root: &Root,
+    journal: &mut Journal,
+    earlier: Journal,
+    change: &Change,
+    error: anyhow::Error,
+) -> anyhow::Error {
+    let context = match change.undo(root) {
+        Ok(Undone::InUse(why) | Undone::Left(why)) => {
+            format!("and could not be put back: {why}; vhost-accord revert")
+        }
+        Err(also) => format!("and could not be put back: {also:#}; vhost-accord revert"),
+        Ok(_) => match restore(root, journal, earlier) {
+            Ok(()) => "put back as it was".to_string(),
+            Err(also) => format!("put back as it was, but for the journal: {also:#}"),
+        },
+    };
+    error.context(context)
+}
+
+fn restore(root: &Root, journal: &mut Journal, earlier: Journal) -> Result<()> {
+    *journal = earlier;
+    journal.save(root)
+}
+
+/// Starts a VM again that was stopped with its memory saved; one that runs is left alone.
+fn go_on(change: &Change, limit: Duration) -> Result<()> {
+    let info = libvirt::info(uuid(change))?;
+    if info.is_off() && info.saved { conversion::start(uuid(change), limit) } else { Ok(()) }
+}
+
+/// VMs that a killed run stopped are turned to the end, or back, and started.
+pub fn finish(root: &Root) -> Result<Vec<Done>> {
+    let mut journal = Journal::read(root)?;
+    let pending = journal.entries.iter().filter_map(|entry| entry.pending.clone());
+    let pending: Vec<Change> = pending.filter(|change| matches!(change.item, Item::Conversion(_))).collect();
+    let mut done = Vec::new();
+    for change in pending {
+        let Item::Conversion(item) = &change.item else { continue };
+        conversion::wait_until_saved(&item.uuid)?;
+        let info = libvirt::info(&item.uuid).with_context(|| format!("finishing VM {}", item.name))?;
+        if info.is_off() && info.saved {
+            let made = change.make(root).and_then(|()| go_on(&change, BASE));
+            if let Err(error) = made {
+                change.undo(root).with_context(|| format!("taking back VM {}: {error:#}", item.name))?;
+                go_on(&change, BASE).with_context(|| format!("VM {}: {error:#}", item.name))?;
+            }
+            done.push(Done::finished(&item.name));
+        }
+        journal.made(root, &change.item.target())?;
+        journal.settle(root, &change)?;
+    }
+    Ok(done)
+}
+
+/// After a conversion was taken back whose VM a killed run had stopped.
+pub fn start_again(change: &Change) -> Result<()> {
+    go_on(change, BASE)
+}
