@@ -11,7 +11,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, bold, roman};
 use vhost_accord::cli::Cli;
-use vhost_accord::config::KEYS;
+use vhost_accord::config::SECTIONS;
 
 const NAME: &str = "vhost-accord";
 
@@ -71,10 +71,13 @@ fn program_page() -> Result<String> {
 /// The keys between the first paragraph and the rest of the hand-written text.
 fn configuration_page(text: &str) -> String {
     let mut keys = Roff::new();
-    for key in KEYS {
-        keys.control("TP", []);
-        keys.text([bold(key.name), roman(format!(" = {}", key.default))]);
-        keys.text([roman(format!("{}.", key.meaning))]);
+    for section in &SECTIONS {
+        keys.control("SS", [format!("[{}]", section.name).as_str()]);
+        for key in section.keys {
+            keys.control("TP", []);
+            keys.text([bold(key.name), roman(format!(" = {}", key.default))]);
+            keys.text([roman(format!("{}.", key.meaning))]);
+        }
     }
     text.replace(".\\\" KEYS\n", &keys.render())
 }

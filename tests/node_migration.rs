@@ -9,64 +9,21 @@ mod steps;
 #[path = "node/support.rs"]
 mod support;
 
-use std::process::Command;
+#[path = "node/twins.rs"]
+mod twins;
 
-use steps::{BOTH, PATIENT, foreign_hooks, hook_calls};
+use steps::{BOTH, PATIENT, hook_calls};
 use support::{Node, on_nodes};
+use twins::{Bridge, alone, meets};
 
 on_nodes!(bookworm = "bookworm": a_vm_migrates_there_and_back_or_stays);
 
-/// A bridge of the host.
-struct Bridge(String);
-
-impl Bridge {
-    fn new() -> Bridge {
-        let name = format!("va-mig{}", std::process::id() % 100_000);
-        ip(&["link", "add", &name, "type", "bridge"]);
-        ip(&["link", "set", &name, "up"]);
-        Bridge(name)
-    }
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["link", "del", &self.0]).status();
-    }
-}
-
-fn ip(words: &[&str]) {
-    assert!(Command::new("ip").args(words).status().unwrap().success(), "ip {words:?}");
-}
-
-fn address(number: u8) -> String {
-    format!("10.250.77.{number}")
-}
-
-/// A node with the accord, foreign hooks beside ours, and a libvirt that takes migrations. The same hardware's number on
-/// both would be "the same host" to libvirt.
-fn node(kind: &'static str, bridge: &Bridge, number: u8) -> Node {
-    let node = Node::up_with(kind, &["--bridge", &bridge.0]);
-    node.sh(&format!("ip addr add {}/24 dev host0; ip link set host0 up", address(number)));
-    foreign_hooks(&node);
-    node.configure(&format!("{BOTH}{PATIENT}"));
-    node.apply("--restart");
-    node.sh(&format!(
-        "printf 'auth_tcp = \"none\"\\nhost_uuid = \"11111111-2222-4333-8444-55555555555{number}\"\\n' >> /etc/libvirt/libvirtd.conf; \
-         systemctl stop libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket; \
-         systemctl start libvirtd.socket libvirtd-tcp.socket; virsh list; : > /run/calls"
-    ));
-    node
-}
-
 fn migrate(from: &Node, to: u8) -> support::Output {
-    let address = address(to);
-    from.try_sh(&format!(
-        "timeout 90 virsh migrate --live --persistent --undefinesource vms qemu+tcp://{address}/system tcp://{address}"
-    ))
+    twins::migrate(from, "vms", to)
 }
 
 fn runs(node: &Node) -> bool {
-    node.try_sh("virsh domstate vms").stdout.trim() == "running"
+    twins::runs(node, "vms")
 }
 
 fn seen(node: &Node, expected: &[&str], when: &str) {
@@ -79,10 +36,11 @@ const INCOMING: [&str; 4] = ["migrate begin", "prepare begin", "start begin", "s
 const GONE: [&str; 2] = ["stopped end", "release end"];
 
 fn a_vm_migrates_there_and_back_or_stays(kind: &'static str) {
+    let _alone = alone();
     let bridge = Bridge::new();
-    let (one, two) = (node(kind, &bridge, 1), node(kind, &bridge, 2));
+    let [one, two] = [1, 2].map(|number| twins::node(kind, &bridge, number, &format!("{BOTH}{PATIENT}")));
     two.sh("virsh undefine vms");
-    one.wait_for("the other node", &format!("timeout 5 virsh -c qemu+tcp://{}/system version", address(2)));
+    meets(&one, 2);
     one.start("vms", true);
     seen(&one, &INCOMING[1..], "the start");
 

@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A directory of the sources and what nothing in it may name.
-const FORBIDDEN: [(&str, &[&str]); 8] = [
+const FORBIDDEN: [(&str, &[&str]); 9] = [
     ("access", &["accord", "facts", "rules", "change", "command", "report", "hook"]),
     ("accord", &["rules", "change", "command", "report", "hook", "survey"]),
     ("facts", &["rules", "change", "command", "report", "hook", "survey", "journal"]),
     ("rules", &["change", "command", "report", "survey", "journal"]),
     ("profile", &["rules", "change", "command", "report", "hook", "survey"]),
+    ("convert", &["accord", "rules", "change", "command", "report", "hook", "survey"]),
     ("edit", &["rules", "change", "command", "report", "hook", "survey", "facts"]),
     ("change", &["rules", "command", "hook", "survey"]),
     ("hook", &["command", "rules", "survey"]),

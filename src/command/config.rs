@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use super::Outcome;
 use crate::cli::OutputArgs;
-use crate::config::{Config, Raw};
+use crate::config::{Config, Effective, Raw, SECTIONS};
 use crate::report;
 use crate::root::Root;
 
@@ -16,10 +16,13 @@ pub fn run(args: &OutputArgs) -> Result<Outcome> {
         report::json(&raw)?;
         return Ok(Outcome::Fine);
     }
-    let row = |(name, effective): (&str, &crate::config::Effective)| {
+    let row = |(name, effective): (&str, &Effective)| {
         [format!("{name} ="), effective.value.clone(), format!("# {}", effective.origin)]
     };
-    let rows: Vec<[String; 3]> = raw.iter().map(row).collect();
-    report::out(&format!("[accord]\n{}", report::clean(&report::table(&rows))));
+    let sections = SECTIONS.iter().map(|section| {
+        let rows: Vec<[String; 3]> = raw.of(section).map(row).collect();
+        format!("[{}]\n{}", section.name, report::clean(&report::table(&rows)))
+    });
+    report::out(&sections.collect::<Vec<_>>().join("\n"));
     Ok(Outcome::Fine)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::Raw;
 use super::value::words;
+use super::{PortType, Raw};
 
 /// Let the VM start, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,7 +48,7 @@ impl Family {
     }
 }
 
-/// The keys `on-problem`, `on-error`, `hook-deadline` and `service-deadline`.
+/// The keys `on-problem`, `on-error`, `hook-deadline` and `service-deadline`, and `incoming` of `[convert]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookConfig {
     on_problem: Action,
@@ -59,6 +59,8 @@ pub struct HookConfig {
     pub deadline: Duration,
     /// For one entry in the dataplane's units.
     pub service_deadline: Duration,
+    /// The type of port that VMs go over to which are migrated to this node or restored; `None`: they keep theirs.
+    pub incoming: Option<PortType>,
 }
 
 impl Default for HookConfig {
@@ -69,17 +71,19 @@ impl Default for HookConfig {
             on_error: Action::Warn,
             deadline: Duration::from_secs(2),
             service_deadline: Duration::from_secs(10),
+            incoming: None,
         }
     }
 }
 
 impl HookConfig {
-    pub(super) fn parse(raw: &Raw) -> Result<HookConfig> {
+    pub(super) fn parse(raw: &Raw, modes: &[PortType]) -> Result<HookConfig> {
         let (on_problem, families) = raw.parse("on-problem", problems)?;
         let on_error = raw.parse("on-error", action)?;
         let deadline = raw.parse("hook-deadline", seconds)?;
         let service_deadline = raw.parse("service-deadline", seconds)?;
-        Ok(HookConfig { on_problem, families, on_error, deadline, service_deadline })
+        let incoming = raw.parse("incoming", |text| incoming(text, modes))?;
+        Ok(HookConfig { on_problem, families, on_error, deadline, service_deadline, incoming })
     }
 
     /// What to do about a problem of this family.
@@ -109,6 +113,19 @@ fn problems(text: &str) -> Result<(Action, BTreeMap<Family, Action>), String> {
         families.insert(family, action(what).map_err(|_| expected())?);
     }
     Ok((general, families))
+}
+
+/// A type that is not to work here is none to go over to.
+fn incoming(text: &str, modes: &[PortType]) -> Result<Option<PortType>, String> {
+    if text == "keep" {
+        return Ok(None);
+    }
+    let known = PortType::ALL.into_iter().find(|kind| kind.as_str() == text);
+    let kind = known.ok_or("keep, dpdkvhostuserclient or dpdkvhostuser")?;
+    match modes.contains(&kind) {
+        true => Ok(Some(kind)),
+        false => Err(format!("one of modes, and {kind} is none of them")),
+    }
 }
 
 /// Less is no time for a database to answer in; more is a start that hangs.

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every key there is: name, default and meaning in one place.
+//! Every section and key there is: name, default and meaning in one place.
 
-/// The section all keys are in.
-pub const SECTION: &str = "accord";
+/// One section of the files. No two sections have a key of the same name.
+#[derive(Debug)]
+pub struct Section {
+    /// As written in the file, without the brackets.
+    pub name: &'static str,
+    /// Its keys, in the order `vhost-accord config` prints them.
+    pub keys: &'static [Key],
+}
 
 /// One configuration key.
 #[derive(Debug)]
@@ -15,8 +21,22 @@ pub struct Key {
     pub meaning: &'static str,
 }
 
-/// All keys, in the order `vhost-accord config` prints them.
-pub const KEYS: &[Key] = &[
+/// All sections, in the order `vhost-accord config` prints them.
+pub const SECTIONS: [Section; 2] =
+    [Section { name: "accord", keys: ACCORD }, Section { name: "convert", keys: CONVERT }];
+
+/// All keys of all sections.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.into_iter().flat_map(|section| section.keys)
+}
+
+const CONVERT: &[Key] = &[Key {
+    name: "incoming",
+    default: "keep",
+    meaning: "VMs that are migrated to this node or restored on it: keep, or the port type they go over to; one of modes",
+}];
+
+const ACCORD: &[Key] = &[
     Key {
         name: "modes",
         default: "dpdkvhostuserclient",
@@ -91,10 +111,13 @@ pub const KEYS: &[Key] = &[
 pub fn commented() -> String {
     let mut text =
         "# Configuration of vhost-accord: see vhost-accord.conf(5). The values here are the defaults.\n\
-        # Better than to edit this file: one of your own in vhost-accord.conf.d, beside it.\n\n[accord]\n"
+        # Better than to edit this file: one of your own in vhost-accord.conf.d, beside it.\n"
             .to_string();
-    for key in KEYS {
-        text.push_str(&format!("\n# {}\n#{} = {}\n", key.meaning, key.name, key.default));
+    for section in &SECTIONS {
+        text.push_str(&format!("\n[{}]\n", section.name));
+        for key in section.keys {
+            text.push_str(&format!("\n# {}\n#{} = {}\n", key.meaning, key.name, key.default));
+        }
     }
     text
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use configparser::ini::{Ini, IniDefault};
 use serde::Serialize;
 
-use super::keys::{KEYS, SECTION};
+use super::keys::{Key, SECTIONS, Section, keys};
 use crate::paths;
 use crate::root::Root;
 
@@ -50,7 +50,7 @@ impl Raw {
     /// The built-in defaults alone.
     pub fn defaults() -> Raw {
         let default = |value: &str| Effective { value: value.to_string(), origin: Origin::Default };
-        Raw(KEYS.iter().map(|key| (key.name, default(key.default))).collect())
+        Raw(keys().map(|key| (key.name, default(key.default))).collect())
     }
 
     /// Reads every layer beneath `root`.
@@ -70,26 +70,25 @@ impl Raw {
         let sections = ini.read(text.to_string()).map_err(|why| anyhow!("{}: {why}", path.display()))?;
         for (section, values) in &sections {
             let lines = SectionLines::new(text, section);
-            if section != SECTION {
-                let line = lines.start;
+            let place = |line: usize| format!("{}:{line}", path.display());
+            let Some(known) = SECTIONS.iter().find(|known| known.name == section) else {
                 bail!(
-                    "{}:{line}: unknown section [{section}]; the one section is [{SECTION}]",
-                    path.display()
+                    "{}: unknown section [{section}]; the sections are {}",
+                    place(lines.start),
+                    all_sections()
                 );
-            }
+            };
             for (name, value) in values {
                 let line = lines.line_of(name);
+                expect_in(known, name).map_err(|why| anyhow!("{}: {why}", place(line)))?;
                 self.set(name, value.as_deref(), Origin::File(path.to_path_buf(), line))?;
             }
         }
         Ok(())
     }
 
-    /// Sets one key, as a file or an option of the command line does.
-    pub fn set(&mut self, name: &str, value: Option<&str>, origin: Origin) -> Result<()> {
-        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            bail!("{origin}: unknown key '{name}'; did you mean '{}'?", nearest(name));
-        };
+    fn set(&mut self, name: &str, value: Option<&str>, origin: Origin) -> Result<()> {
+        let key = keys().find(|key| key.name == name).with_context(|| format!("no key '{name}'"))?;
         let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else {
             bail!("{origin}: {name} has no value; expected {}", key.meaning);
         };
@@ -97,9 +96,14 @@ impl Raw {
         Ok(())
     }
 
-    /// The values in the order of [`KEYS`].
+    /// The values in the order of [`keys`].
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Effective)> {
-        KEYS.iter().filter_map(|key| Some((key.name, self.0.get(key.name)?)))
+        keys().filter_map(|key| Some((key.name, self.0.get(key.name)?)))
+    }
+
+    /// The values of one section.
+    pub fn of<'a>(&'a self, section: &Section) -> impl Iterator<Item = (&'static str, &'a Effective)> {
+        section.keys.iter().filter_map(|key| Some((key.name, self.0.get(key.name)?)))
     }
 
     /// Checks one value; the error says where it was set and what was expected.
@@ -168,8 +172,22 @@ impl<'a> SectionLines<'a> {
     }
 }
 
-fn nearest(name: &str) -> &'static str {
-    KEYS.iter().map(|key| key.name).min_by_key(|key| distance(name, key)).unwrap_or("modes")
+/// The key is one of this section.
+fn expect_in(section: &Section, name: &str) -> Result<(), String> {
+    let has = |section: &Section| section.keys.iter().any(|key| key.name == name);
+    match SECTIONS.iter().find(|section| has(section)) {
+        Some(right) if right.name == section.name => Ok(()),
+        Some(right) => Err(format!("'{name}' belongs below [{}], not [{}]", right.name, section.name)),
+        None => Err(format!("unknown key '{name}'; did you mean '{}'?", nearest(section.keys, name))),
+    }
+}
+
+fn all_sections() -> String {
+    SECTIONS.map(|section| format!("[{}]", section.name)).join(" and ")
+}
+
+fn nearest(keys: &[Key], name: &str) -> &'static str {
+    keys.iter().map(|key| key.name).min_by_key(|key| distance(name, key)).unwrap_or("modes")
 }
 
 /// Levenshtein's distance in bytes.

@@ -13,7 +13,7 @@ mod value;
 mod tests;
 
 pub use hook::{Action, Family, HookConfig};
-pub use keys::{KEYS, Key, commented};
+pub use keys::{Key, SECTIONS, Section, commented, keys};
 pub use layers::{Effective, Origin, Raw};
 pub use value::{DataplaneUser, GidMismatch, Managed, PortType, QemuGroup, ServerAccess};
 
@@ -60,8 +60,10 @@ impl Config {
 
     /// Checks the merged values.
     pub fn from_raw(raw: &Raw) -> Result<Config> {
+        let modes = raw.parse("modes", value::modes)?;
         let config = Config {
-            modes: raw.parse("modes", value::modes)?,
+            hook: HookConfig::parse(raw, &modes)?,
+            modes,
             group: raw.parse("group", value::account_name)?,
             gid: raw.parse("gid", value::gid)?,
             gid_mismatch: raw.parse("gid-mismatch", value::gid_mismatch)?,
@@ -71,7 +73,6 @@ impl Config {
             qemu_group: raw.parse("qemu-group", value::qemu_group)?,
             qemu_ids: raw.parse("qemu-ids", value::qemu_ids)?,
             managed: raw.parse("manage", value::managed)?,
-            hook: HookConfig::parse(raw)?,
             auto_apply: raw.parse("auto-apply", value::yes_or_no)?,
         };
         Ok(config)

@@ -14,7 +14,10 @@ fn defaults_are_valid_and_documented() {
     let config = Config::from_raw(&Raw::defaults()).unwrap();
     assert_eq!(config.gid, 42477);
     assert_eq!(config.modes, [PortType::Dpdkvhostuserclient]);
-    assert!(KEYS.iter().all(|key| !key.meaning.is_empty()));
+    assert_eq!(config.hook.incoming, None);
+    assert!(keys().all(|key| !key.meaning.is_empty()));
+    let names: std::collections::BTreeSet<&str> = keys().map(|key| key.name).collect();
+    assert_eq!(names.len(), keys().count(), "a name twice");
 }
 
 #[test]
@@ -58,6 +61,15 @@ fn bad_input_gets_one_line_with_the_place_and_what_was_expected() {
         ("[accord]\nqemu-ids = qemu:hugetlbfs\n", "expected look, or UID:GID in numbers"),
         ("[accord]\nqemu-ids = 0:0\n", "and not root's"),
         ("[accord]\ndataplane-user = root:qemu\n", "with a user that is not root"),
+        ("[accord]\nincoming = keep\n", ":2: 'incoming' belongs below [convert], not [accord]"),
+        ("[accord]\ngid = 7\n[convert]\n\nmodes = dpdkvhostuser\n", ":5: 'modes' belongs below [accord]"),
+        ("[convert]\nincomming = keep\n", ":2: unknown key 'incomming'; did you mean 'incoming'?"),
+        ("[convert]\nincoming = client\n", ":2: incoming = client: expected keep, dpdkvhostuserclient"),
+        ("[convert]\nincoming = dpdkvhostuser\n", ":2: incoming = dpdkvhostuser: expected one of modes"),
+        (
+            "[converts]\nincoming = keep\n",
+            ":1: unknown section [converts]; the sections are [accord] and [convert]",
+        ),
     ];
     for (text, expected) in cases {
         let error = format!("{:#}", read(text).unwrap_err());
@@ -89,4 +101,14 @@ fn the_packaged_file_sets_nothing_and_uncommented_sets_the_defaults() {
     let value = |raw: &Raw| raw.iter().map(|(name, e)| (name, e.value.clone())).collect::<Vec<_>>();
     assert_eq!(value(&raw), value(&Raw::defaults()));
     assert!(raw.iter().all(|(_, effective)| effective.origin != Origin::Default));
+}
+
+#[test]
+fn what_comes_in_goes_over_to_one_of_the_modes() {
+    let config =
+        read("[accord]\nmodes = dpdkvhostuser dpdkvhostuserclient\n[convert]\nincoming = dpdkvhostuser\n")
+            .unwrap();
+    assert_eq!(config.hook.incoming, Some(PortType::Dpdkvhostuser));
+    let config = read("[convert]\nincoming = dpdkvhostuserclient\n").unwrap();
+    assert_eq!(config.hook.incoming, Some(PortType::Dpdkvhostuserclient));
 }

@@ -6,6 +6,7 @@ pub mod diag;
 mod links;
 mod owners;
 pub mod start;
+pub mod usage;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

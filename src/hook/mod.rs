@@ -3,11 +3,13 @@
 //!
 //! It may refuse at `prepare`, `start`, `migrate` and `restore` only. Everywhere else it ends at once with success: libvirt
 //! kills a running guest when the hook fails at `started` or `reconnect`. It starts no process, asks no bus and no name
-//! service, and prints nothing to standard output, which libvirt takes for a new domain XML.
+//! service, and prints nothing to standard output but a domain that it converted, as the last thing it does.
 
 mod abort;
 mod call;
+mod convert;
 pub mod input;
+mod ledger;
 mod mend;
 pub(crate) mod notice;
 mod predict;
@@ -35,6 +37,7 @@ use crate::facts::Known;
 use crate::facts::domains::{Domain, parse_domain};
 use crate::root::Root;
 use abort::Abort;
+use ledger::{Ledger, Phase, PutBack};
 use notice::{Priority, log};
 use watchdog::Watchdog;
 
@@ -124,8 +127,8 @@ fn configuration() -> (HookConfig, Option<PathBuf>) {
     }
 }
 
-/// The domain, if anything in it speaks vhost-user.
-fn read_domain(deadline: Instant) -> Result<Option<Domain>> {
+/// The domain and its text, if anything in it speaks vhost-user.
+fn read_domain(deadline: Instant) -> Result<Option<(Domain, String)>> {
     let mut input = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     let xml = input::read(&mut input, deadline)?;
     if !input::may_speak_vhost_user(&xml) {
@@ -133,36 +136,54 @@ fn read_domain(deadline: Instant) -> Result<Option<Domain>> {
     }
     input::expect_memory(xml.len())?;
     let domain = parse_domain(&xml)?;
-    Ok((!domain.endpoints.is_empty()).then_some(domain))
+    Ok((!domain.endpoints.is_empty()).then_some((domain, xml)))
 }
 
 fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     let abort = Abort::guard(REFUSED)?;
-    let Some(domain) = read_domain(begun + DEFAULT_DEADLINE)? else { return Ok(Decision::Start) };
+    let Some((domain, xml)) = read_domain(begun + DEFAULT_DEADLINE)? else { return Ok(Decision::Start) };
     let (config, socket_directory) = configuration();
     if config.on_error == Action::Refuse {
         abort.fail();
     }
     let deadline = begun + config.deadline;
+    let ledger = Ledger::default();
     let late = {
-        let (config, name) = (config.clone(), name.to_string());
-        move || {
-            let error = anyhow::anyhow!("not done within {:.1} s", config.deadline.as_secs_f64());
-            match failed(&error, operation, &name, &config) {
-                Decision::Start => 0,
-                Decision::Refuse(line) => {
-                    notice::refuse(&line);
-                    REFUSED
-                }
-            }
-        }
+        let (config, name, ledger) = (config.clone(), name.to_string(), ledger.clone());
+        move || too_late(operation, &name, &config, &ledger)
     };
     let _watchdog = Watchdog::start(deadline, late)?;
+    let _put_back = PutBack(ledger.clone());
     let root = Root::open(Path::new("/"))?;
     let mut subject = Subject::read(&root, operation, domain).context("reading what was agreed")?;
     subject.socket_directory = socket_directory;
-    let (facts, problems) = examine(&root, &subject, deadline - Watchdog::GRACE.min(config.deadline / 4))?;
-    Ok(decide(&subject, &facts, problems, &config))
+    let limit = deadline - Watchdog::GRACE.min(config.deadline / 4);
+    let wanted = config.incoming.filter(|_| convert::may_convert(operation));
+    let convert = |wanted| convert::convert(&root, &mut subject, &xml, (wanted, &ledger), limit);
+    let conversion = wanted.map(convert).transpose()?.flatten();
+    let (facts, problems) = examine(&root, &subject, limit)?;
+    let decision = decide(&subject, &facts, problems, &config);
+    Ok(match conversion {
+        Some(conversion) => conversion.finish(&subject, &ledger, decision),
+        None => decision,
+    })
+}
+
+/// The watchdog's word: the code to exit with.
+fn too_late(operation: Operation, name: &str, config: &HookConfig, ledger: &Ledger) -> i32 {
+    let why = format!("not done within {:.1} s", config.deadline.as_secs_f64());
+    let decision = match ledger.end() {
+        Phase::Done => Decision::Start,
+        Phase::Printing => Decision::Refuse(convert::unfinished(name, &why)),
+        Phase::Turning | Phase::PutBack => failed(&anyhow::anyhow!(why), operation, name, config),
+    };
+    match decision {
+        Decision::Start => 0,
+        Decision::Refuse(line) => {
+            notice::refuse(&line);
+            REFUSED
+        }
+    }
 }
 
 /// Mends what is ours, looks, and looks again while the dataplane is just starting.

@@ -3,6 +3,7 @@
 //! same with fields to the journal. Neither may block.
 
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixDatagram;
 
 use crate::report;
@@ -18,6 +19,9 @@ pub const REFUSAL: &str = "2fb24473dd124bb4b81b3717f525429a";
 pub const CHECK_FAILED: &str = "7a5f4acfcc43489294db93092d466ee4";
 /// `MESSAGE_ID` of a VM that has gone.
 pub const RELEASED: &str = "747b695752f84cd2ab7d5ff957830150";
+
+/// `MESSAGE_ID` of an interface that was converted for a VM that came in.
+pub const CONVERTED: &str = "d7639bb0719048b2b9402f798f4cdc22";
 
 /// syslog(3)'s levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,12 @@ pub fn one_line(text: &str) -> String {
 /// To whoever starts the VM. A reader that went away is no error.
 pub fn refuse(line: &str) {
     let _ = std::io::stderr().write_all(format!("{}\n", one_line(line)).as_bytes());
+}
+
+/// The domain to libvirt, which takes what comes on standard output instead of what it has.
+pub fn hand_over(xml: &str) -> std::io::Result<()> {
+    // Not through the standard library's buffer: what is written is written, and an error is seen.
+    std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?).write_all(xml.as_bytes())
 }
 
 /// To the journal, if it takes it at once.

@@ -25,7 +25,7 @@ pub fn is_release(arguments: &[OsString]) -> bool {
 /// Records it, and takes away sockets that are proven stale.
 pub fn release(begun: Instant) -> Result<()> {
     let deadline = begun + DEFAULT_DEADLINE;
-    let Some(domain) = read_domain(deadline)? else { return Ok(()) };
+    let Some((domain, _)) = read_domain(deadline)? else { return Ok(()) };
     let _watchdog = Watchdog::start(deadline, || 0)?;
     let root = Root::open(Path::new("/"))?;
     // Before the first `apply`, and after `revert`, there is nothing of ours.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::call::Operation;
+use super::convert::Held;
 use super::notice::{Priority, log};
 use crate::access::Identity;
 use crate::accord::Agreed;
@@ -25,6 +26,8 @@ pub struct Subject {
     pub agreed: Option<Agreed>,
     /// Where the configuration has the sockets now, agreed or not.
     pub socket_directory: Option<PathBuf>,
+    /// Ports that a conversion would have to change and someone has.
+    pub held: Vec<Held>,
     /// Whom QEMU will run as; `None` before `start` and where it cannot be known.
     pub qemu: Option<Identity>,
     /// The identity's groups are all there are: no other source of groups was left out.
@@ -46,6 +49,7 @@ impl Subject {
             domain,
             agreed,
             socket_directory: None,
+            held: Vec::new(),
             qemu: None,
             groups_are_known: false,
             names,

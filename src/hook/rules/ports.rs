@@ -17,6 +17,12 @@ use crate::paths;
 
 pub const RULES: &[Rule] = &[
     Rule {
+        id: "conversion-port-in-use",
+        family: Family::Ports,
+        cause: "the VM was to go over to another type of port, and to change its port would cut someone else off",
+        check: in_use,
+    },
+    Rule {
         id: "dataplane-not-running",
         family: Family::Ports,
         cause: "nobody comes to the socket: QEMU would wait for ever, or fail to connect",
@@ -139,6 +145,17 @@ impl Met<'_> {
 pub fn switch_unit(case: &Case<'_>) -> String {
     let agreed = case.subject.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
     agreed.map_or("openvswitch-switch".to_string(), |dataplane| dataplane.unit.clone())
+}
+
+fn in_use(case: &Case<'_>) -> Vec<Evidence> {
+    let held = case.subject.held.iter().map(|held| {
+        let mend = format!(
+            "vhost-accord check, which shows who has port {}, or [convert] incoming = keep",
+            held.port
+        );
+        Evidence::new(&held.path, format!("port {} is in use by {}", held.port, held.by), mend)
+    });
+    held.collect()
 }
 
 fn not_running(case: &Case<'_>) -> Vec<Evidence> {

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What becomes of a VM's interface and its port when a VM is to go over to another type of port. Pure: facts in, a
+//! decision out. The hook goes by it for VMs that come in, `vhost-accord convert` for those that are here.
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::config::PortType;
+use crate::edit::domain::Turn;
+use crate::facts::Known;
+use crate::facts::domains::{Domain, Endpoint, EndpointKind, SocketMode};
+use crate::facts::ovsdb::{Join, PortState, VhostPort, plain, same_path};
+use crate::paths;
+
+/// The longest path of a socket: `sun_path` of unix(7), less its NUL.
+pub const LONGEST_PATH: usize = 107;
+
+/// What a conversion goes by.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// The type of port that VMs are to have.
+    pub wanted: PortType,
+    /// Where QEMU makes its sockets, as `apply` settled it; `None` before the first `apply`.
+    pub socket_directory: Option<&'a Path>,
+}
+
+/// What is to be done for one interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Both ends meet, and as wanted; or it is not about a port of the switch.
+    Nothing,
+    /// Something is to be changed.
+    Convert(Step),
+    /// The port would have to change, and someone has it.
+    InUse {
+        /// The port.
+        port: String,
+        /// Who, in words.
+        by: String,
+    },
+    /// Left as it is: why, in words.
+    Left(String),
+}
+
+/// What is to be changed: at least one of the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// In the domain.
+    pub turn: Option<Turn>,
+    /// In OVSDB: before and after.
+    pub port: Option<(PortState, PortState)>,
+}
+
+/// Whether someone has a port: who, in words. Asked only where it counts.
+pub type InUse<'a> = dyn FnMut(&VhostPort, &Path) -> Known<Option<String>> + 'a;
+
+/// The interfaces of a domain that may have a port of the switch, each with its place among the
+/// `<interface type='vhostuser'>` of the document.
+pub fn interfaces(domain: &Domain) -> impl Iterator<Item = (usize, &Endpoint)> {
+    let counted =
+        |endpoint: &&Endpoint| matches!(endpoint.device, EndpointKind::Interface | EndpointKind::Passt);
+    let numbered = domain.endpoints.iter().filter(counted).enumerate();
+    numbered.filter(|(_, endpoint)| endpoint.device == EndpointKind::Interface)
+}
+
+/// Decides for one interface. `join` has what OVSDB knows of its path.
+pub fn decide(
+    terms: &Terms<'_>,
+    join: &Join,
+    (interface, endpoint): (usize, &Endpoint),
+    in_use: &mut InUse<'_>,
+) -> Decision {
+    let Some(path) = endpoint.path.as_deref() else { return Decision::Nothing };
+    let has = counterpart(endpoint.mode);
+    let port = port_of(join, path);
+    // Where nova had the port made, its type is nova's to decide: the domain follows it.
+    let to = port.filter(|port| port.vm_uuid.is_some()).map_or(terms.wanted, |port| port.kind);
+    let settled = port.map_or(has == to || is_other(join, path), |port| has == to && port.kind == to);
+    if settled {
+        return Decision::Nothing;
+    }
+    match place(terms, join, (path, has), port, to) {
+        Err(why) => Decision::Left(why),
+        Ok(at) => step(join, (interface, path, has), port, (to, at), in_use),
+    }
+}
+
+/// Where the socket is to be: where the port has it if it is of the type already, else where the type has its sockets.
+fn place(
+    terms: &Terms<'_>,
+    join: &Join,
+    (path, has): (&Path, PortType),
+    port: Option<&VhostPort>,
+    to: PortType,
+) -> Result<PathBuf, String> {
+    let agreed =
+        terms.socket_directory.ok_or("no socket directory was agreed yet: run 'vhost-accord apply'")?;
+    if !is_managed(join, agreed, has, path) {
+        return Err(format!(
+            "{} is neither in {} nor where the switch has its own",
+            path.display(),
+            agreed.display()
+        ));
+    }
+    let directory = match to {
+        PortType::Dpdkvhostuserclient => agreed.to_path_buf(),
+        PortType::Dpdkvhostuser => join.config.server_directory(),
+    };
+    let name = port.map(|port| port.name.as_str()).or(path.file_name().and_then(|name| name.to_str()));
+    let name = name.filter(|name| is_name(name)).ok_or("its name is none for a socket")?;
+    let made = directory.join(name);
+    let at = port.filter(|port| port.kind == to).map_or(made, |port| join.expected_socket(port));
+    if !is_managed(join, agreed, to, &at) {
+        // OVSDB is not believed that much: QEMU removes what is at the path where it makes its socket.
+        return Err(format!(
+            "port {name} has its socket at {}, not in {}",
+            at.display(),
+            directory.display()
+        ));
+    }
+    match at.as_os_str().len() <= LONGEST_PATH {
+        true => Ok(at),
+        false => Err(format!("{} is longer than the {LONGEST_PATH} bytes of a socket's path", at.display())),
+    }
+}
+
+fn step(
+    join: &Join,
+    (interface, path, has): (usize, &Path, PortType),
+    port: Option<&VhostPort>,
+    (to, at): (PortType, PathBuf),
+    in_use: &mut InUse<'_>,
+) -> Decision {
+    let change = match port.filter(|port| port.kind != to) {
+        None => None,
+        Some(port) => match in_use(port, &join.expected_socket(port)) {
+            Known::Known(None) => Some((port.state(), turned(port, to, &at))),
+            Known::Known(Some(by)) => return Decision::InUse { port: port.name.clone(), by },
+            Known::Unknown(why) => {
+                return Decision::Left(format!("whether someone has port {} is not known: {why}", port.name));
+            }
+        },
+    };
+    let differs = has != to || !same_path(path, &at);
+    Decision::Convert(Step { turn: differs.then_some(Turn { interface, to, path: at }), port: change })
+}
+
+fn turned(port: &VhostPort, to: PortType, at: &Path) -> PortState {
+    let server_path = (to == PortType::Dpdkvhostuserclient).then(|| at.to_path_buf());
+    PortState { name: port.name.clone(), kind: to, server_path }
+}
+
+/// The type of port that goes with QEMU's side.
+pub fn counterpart(mode: SocketMode) -> PortType {
+    match mode {
+        SocketMode::Server => PortType::Dpdkvhostuserclient,
+        SocketMode::Client => PortType::Dpdkvhostuser,
+    }
+}
+
+/// The port that this path is about: whose socket is there, else the one named like it, as neutron and os-vif name them.
+pub fn port_of<'a>(join: &'a Join, path: &Path) -> Option<&'a VhostPort> {
+    let at = |port: &&VhostPort| same_path(&join.expected_socket(port), path);
+    let named = |port: &&VhostPort| path.file_name().is_some_and(|name| name == port.name.as_str());
+    join.ports.iter().find(at).or_else(|| join.ports.iter().find(named))
+}
+
+/// An interface of this name that is no vhost-user port.
+fn is_other(join: &Join, path: &Path) -> bool {
+    join.others.iter().any(|(name, _)| path.file_name().is_some_and(|file| file == name.as_str()))
+}
+
+/// Directly where sockets of this type are: what is elsewhere belongs to someone else.
+fn is_managed(join: &Join, agreed: &Path, kind: PortType, path: &Path) -> bool {
+    let Some(parent) = path.parent().map(plain) else { return false };
+    if kind == PortType::Dpdkvhostuserclient {
+        return parent == plain(agreed);
+    }
+    let own = plain(&join.config.server_directory());
+    let is_own =
+        own.starts_with(paths::OVS_RUN) && !own.components().any(|part| part == Component::ParentDir);
+    parent == Path::new(paths::OVS_RUN) || (is_own && parent == own)
+}
+
+fn is_name(name: &str) -> bool {
+    !name.contains('/') && !name.chars().any(char::is_control) && !matches!(name, "" | "." | "..")
+}

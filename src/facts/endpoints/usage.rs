@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whether anyone has a port at this moment: a VM that runs, by libvirt's files, or a process at its socket, by the kernel.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::diag::{self, Diag};
+use crate::config::PortType;
+use crate::facts::domains::{self, Domain};
+use crate::facts::ovsdb::{VhostPort, same_path};
+use crate::root::Root;
+
+/// VMs that run, and sockets of the kernel.
+#[derive(Debug)]
+pub struct Usage {
+    machines: Vec<Domain>,
+    sockets: Vec<Diag>,
+}
+
+impl Usage {
+    /// Looks.
+    ///
+    /// # Errors
+    /// Something could not be read, a VM's file included: it could be the one that counts.
+    pub fn read(root: &Root) -> Result<Usage> {
+        let found = domains::running(root)?;
+        if let Some(broken) = found.broken.first() {
+            bail!("{}: {}", broken.path.display(), broken.error);
+        }
+        let machines = found.domains.into_iter().filter(|domain| domain.running).collect();
+        Ok(Usage { machines, sockets: diag::sockets()? })
+    }
+
+    /// Who has this port, whose socket is to be at `path`: in words. The VM that it is about does not count.
+    pub fn of(&self, root: &Root, port: &VhostPort, path: &Path, about: &Domain) -> Result<Option<String>> {
+        let is_about = |machine: &Domain| match (&machine.uuid, &about.uuid) {
+            (Some(one), Some(other)) => one == other,
+            _ => machine.name == about.name,
+        };
+        let has = |machine: &&Domain| {
+            let mut paths = machine.endpoints.iter().filter_map(|endpoint| endpoint.path.as_deref());
+            !is_about(machine) && paths.any(|other| same_path(other, path))
+        };
+        if let Some(machine) = self.machines.iter().find(has) {
+            return Ok(Some(format!("VM {}", machine.name)));
+        }
+        let Some(file) = root.find_nofollow(path)? else { return Ok(None) };
+        // An overlay may report another device for its files than its sockets have.
+        let (device, inode) = file.id();
+        let is_there = |socket: &Diag| {
+            let same_name = socket.path.as_deref().and_then(Path::file_name) == path.file_name();
+            let same = |(of, cut): (u64, u32)| {
+                u64::from(cut) == inode & u64::from(u32::MAX) && (same_name || of == device)
+            };
+            socket.file.is_some_and(same)
+        };
+        // At a `dpdkvhostuser` port the switch itself listens.
+        let taken = |socket: &&Diag| {
+            socket.peer.is_some() || (socket.listening && port.kind == PortType::Dpdkvhostuserclient)
+        };
+        let process = self.sockets.iter().filter(|socket| is_there(socket)).find(taken);
+        Ok(process.map(|_| format!("a process at {}", path.display())))
+    }
+}

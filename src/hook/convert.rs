@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A VM that comes in, by a migration or from a saved state, goes over to the type of port that this node has
+//! (`incoming`): first the port, then the domain. Both or neither: until the domain is printed, whatever ends the hook
+//! puts the ports back.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::ledger::Ledger;
+use super::notice::{self, CONVERTED, Priority, log};
+use super::subject::Subject;
+use super::{Decision, Operation};
+use crate::change::port::describe;
+use crate::config::PortType;
+use crate::convert::{self, Step, Terms};
+use crate::edit;
+use crate::facts::Known;
+use crate::facts::domains::parse_domain;
+use crate::facts::endpoints::start::switch_paths;
+use crate::facts::endpoints::usage::Usage;
+use crate::facts::ovsdb::{Join, Ovsdb};
+use crate::paths;
+use crate::root::Root;
+
+/// libvirt takes a new domain from the hook at these moments only (libvirt: docs/hooks.rst).
+pub fn may_convert(operation: Operation) -> bool {
+    matches!(operation, Operation::Migrate | Operation::Restore)
+}
+
+/// A port that would have to be changed, and that someone has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The socket in the domain.
+    pub path: String,
+    /// The port.
+    pub port: String,
+    /// Who, in words.
+    pub by: String,
+}
+
+/// What was done, and is not handed over yet.
+#[derive(Debug)]
+pub struct Conversion {
+    xml: String,
+    lines: Vec<(String, String)>,
+}
+
+/// Turns what there is to turn; `None` where that is nothing. The subject's domain is the converted one afterwards.
+///
+/// # Errors
+/// Ours only. What OVSDB or ovs-vswitchd cannot do is told to the journal, and nothing is converted.
+pub fn convert(
+    root: &Root,
+    subject: &mut Subject,
+    xml: &str,
+    (wanted, ledger): (PortType, &Ledger),
+    deadline: Instant,
+) -> Result<Option<Conversion>> {
+    let limit = deadline.saturating_duration_since(Instant::now()) / 2;
+    let join = match ask(root, subject, limit) {
+        Ok(join) => join,
+        Err(error) => return Ok(give_up(subject, &error)),
+    };
+    let steps = decide(root, subject, &join, wanted);
+    if steps.is_empty() || !subject.held.is_empty() {
+        return Ok(None);
+    }
+    let turns: Vec<_> = steps.iter().filter_map(|step| step.turn.clone()).collect();
+    let converted = edit::domain::turn(xml, &turns).context("converting the domain XML")?;
+    let domain = parse_domain(&converted).context("reading the converted domain")?;
+    let lines = steps.iter().map(|step| line(subject, step)).collect();
+    // The rules need some of the time as well.
+    let turned_by = deadline - deadline.saturating_duration_since(Instant::now()) / 3;
+    for (before, after) in steps.iter().filter_map(|step| step.port.as_ref()) {
+        if let Err(error) = ledger.turn(root, before, after, turned_by) {
+            ledger.put_back();
+            return Ok(give_up(subject, &error));
+        }
+    }
+    subject.domain = domain;
+    Ok(Some(Conversion { xml: if turns.is_empty() { String::new() } else { converted }, lines }))
+}
+
+fn ask(root: &Root, subject: &Subject, limit: Duration) -> Result<Join> {
+    let paths: Vec<&Path> = switch_paths(&subject.domain).collect();
+    Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), limit)?.ask(&paths)?.answer()
+}
+
+/// A doubt refuses nothing: the rules look at the VM as it is.
+fn give_up(subject: &Subject, error: &anyhow::Error) -> Option<Conversion> {
+    let name = subject.domain.name.as_str();
+    let fields = [
+        ("VA_FINDING", "conversion-failed"),
+        ("VA_DOMAIN", name),
+        ("VA_OPERATION", subject.operation.name()),
+    ];
+    log(Priority::Warning, &format!("{name}: not converted: {error:#}"), &fields);
+    None
+}
+
+/// What is to be done. Who has a port is looked for once, and only where a port is to be changed.
+fn decide(root: &Root, subject: &mut Subject, join: &Join, wanted: PortType) -> Vec<Step> {
+    let mut usage = None;
+    let (mut steps, mut held) = (Vec::new(), Vec::new());
+    let directory = subject.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
+    let terms = Terms { wanted, socket_directory: directory };
+    for (number, endpoint) in convert::interfaces(&subject.domain) {
+        let mut in_use = |port: &_, path: &Path| {
+            let usage = usage.get_or_insert_with(|| Usage::read(root).map_err(|error| format!("{error:#}")));
+            match usage {
+                Ok(usage) => Known::from(usage.of(root, port, path, &subject.domain)),
+                Err(why) => Known::Unknown(why.clone()),
+            }
+        };
+        let path = endpoint.path.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+        match convert::decide(&terms, join, (number, endpoint), &mut in_use) {
+            convert::Decision::Nothing => {}
+            convert::Decision::Convert(step) => steps.push(step),
+            convert::Decision::InUse { port, by } => held.push(Held { path, port, by }),
+            convert::Decision::Left(why) => {
+                let fields = [("VA_DOMAIN", subject.domain.name.as_str()), ("VA_SOCKET", path.as_str())];
+                log(
+                    Priority::Info,
+                    &format!("{}: {path} is not converted: {why}", subject.domain.name),
+                    &fields,
+                );
+            }
+        }
+    }
+    subject.held = held;
+    steps
+}
+
+/// The socket as it is from now on, and what was done.
+fn line(subject: &Subject, step: &Step) -> (String, String) {
+    let mut words = Vec::new();
+    if let Some((before, after)) = &step.port {
+        words.push(format!("port {} from {} to {}", before.name, describe(before), describe(after)));
+    }
+    let mut socket = String::new();
+    if let Some(turn) = &step.turn {
+        let endpoint = convert::interfaces(&subject.domain).find(|(number, _)| *number == turn.interface);
+        let before = endpoint.and_then(|(_, endpoint)| endpoint.path.as_deref()).unwrap_or(Path::new(""));
+        socket = turn.path.display().to_string();
+        words.push(format!("its interface from {} to mode='{}' at {socket}", before.display(), turn.mode()));
+    }
+    (socket, format!("{}: converted {}", subject.domain.name, words.join(" and ")))
+}
+
+impl Conversion {
+    /// The last step: hands the domain to libvirt, or puts all back where the VM is refused.
+    pub fn finish(self, subject: &Subject, ledger: &Ledger, decision: Decision) -> Decision {
+        if decision != Decision::Start {
+            ledger.put_back();
+            return decision;
+        }
+        while !ledger.begin_to_print() {
+            // The watchdog was faster: it has put the ports back, and is about to end the process with a code of its own.
+            std::thread::park();
+        }
+        let handed = if self.xml.is_empty() { Ok(()) } else { notice::hand_over(&self.xml) };
+        if let Err(error) = handed.map_err(anyhow::Error::from).and_then(|()| ledger.finish()) {
+            ledger.put_back();
+            return Decision::Refuse(unfinished(&subject.domain.name, &format!("{error:#}")));
+        }
+        for (socket, line) in &self.lines {
+            let fields = [
+                ("MESSAGE_ID", CONVERTED),
+                ("VA_DOMAIN", subject.domain.name.as_str()),
+                ("VA_OPERATION", subject.operation.name()),
+                ("VA_SOCKET", socket.as_str()),
+            ];
+            log(Priority::Notice, line, &fields);
+        }
+        Decision::Start
+    }
+}
+
+/// Part of a document may have reached libvirt: it must not be taken for the whole.
+pub fn unfinished(name: &str, why: &str) -> String {
+    format!(
+        "vhost-accord: conversion-failed: {name}: libvirt did not take the converted domain: {why}; nothing is converted; mend: try again, or set incoming = keep"
+    )
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The ports that the hook has turned. Whoever ends the hook, its own end, an error, a panic or the watchdog, puts them
+//! back, unless the converted domain is libvirt's already.
+//!
+//! A signal that kills the hook leaves a turned port, and libvirt refuses the VM then: nobody uses the port, and the next
+//! VM that comes follows it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::notice::{Priority, log};
+use crate::change::port::{self, PortState};
+use crate::root::Root;
+
+/// For putting back one port; the watchdog has as much to get hold of the ledger.
+const PATIENCE: Duration = Duration::from_millis(400);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Shared with the watchdog.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger(Arc<Mutex<Turned>>);
+
+#[derive(Debug, Default)]
+struct Turned {
+    phase: Phase,
+    ports: Vec<(PortState, PortState)>,
+}
+
+/// How far the conversion is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Ports may be turned.
+    #[default]
+    Turning,
+    /// libvirt may have part of the domain.
+    Printing,
+    /// libvirt has all of it.
+    Done,
+    /// The ports are as they were, and stay so.
+    PutBack,
+}
+
+impl Ledger {
+    fn lock(&self) -> MutexGuard<'_, Turned> {
+        // What a panic left is whole: ports are entered when they are turned.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Turns a port. Held while it is done, so that nobody puts back what is not there yet.
+    pub fn turn(&self, root: &Root, before: &PortState, after: &PortState, deadline: Instant) -> Result<()> {
+        let mut turned = self.lock();
+        if turned.phase != Phase::Turning {
+            bail!("not done in time");
+        }
+        port::turn(root, before, after, deadline)?;
+        turned.ports.push((before.clone(), after.clone()));
+        Ok(())
+    }
+
+    /// `false`: the ports were put back.
+    pub fn begin_to_print(&self) -> bool {
+        let mut turned = self.lock();
+        let may = turned.phase == Phase::Turning;
+        if may {
+            turned.phase = Phase::Printing;
+        }
+        may
+    }
+
+    /// libvirt has the domain.
+    ///
+    /// # Errors
+    /// The watchdog put the ports back meanwhile.
+    pub fn finish(&self) -> Result<()> {
+        let mut turned = self.lock();
+        if turned.phase != Phase::Printing {
+            bail!("not done in time");
+        }
+        turned.phase = Phase::Done;
+        Ok(())
+    }
+
+    /// Puts back what is not done.
+    pub fn put_back(&self) {
+        undo(&mut self.lock());
+    }
+
+    /// The same for the watchdog, whatever hangs: gives how far it was.
+    pub fn end(&self) -> Phase {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let mut turned = match self.0.try_lock() {
+                Ok(turned) => turned,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                    std::thread::sleep(PAUSE);
+                    continue;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let line = "a port may be turned, and its VM is not; mend: vhost-accord check";
+                    log(Priority::Error, line, &[("VA_FINDING", "conversion-failed")]);
+                    return Phase::Turning;
+                }
+            };
+            let phase = turned.phase;
+            undo(&mut turned);
+            return phase;
+        }
+    }
+}
+
+fn undo(turned: &mut Turned) {
+    if turned.phase == Phase::Done {
+        return;
+    }
+    turned.phase = Phase::PutBack;
+    for (before, after) in std::mem::take(&mut turned.ports).iter().rev() {
+        let undone =
+            Root::open(Path::new("/")).and_then(|root| port::put_back(&root, before, after, PATIENCE));
+        let (priority, line) = match undone {
+            Ok(_) => {
+                (Priority::Notice, format!("put port {} back to {}", before.name, port::describe(before)))
+            }
+            Err(error) => {
+                let line =
+                    format!("port {} was not put back: {error:#}; mend: vhost-accord check", before.name);
+                (Priority::Error, line)
+            }
+        };
+        log(priority, &line, &[("VA_FINDING", "conversion-undone")]);
+    }
+}
+
+/// At the end of the hook's own work, however it ends.
+#[derive(Debug)]
+pub struct PutBack(pub Ledger);
+
+impl Drop for PutBack {
+    fn drop(&mut self) {
+        self.0.put_back();
+    }
+}
