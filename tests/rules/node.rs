@@ -187,6 +187,9 @@ fn holds(item: &Item) -> State {
         }
         Item::LogOwner(_) | Item::Unpatch(_) => State::File { found: None },
         Item::Link(link) => State::Link { found: Some(LinkState { target: Some(link.target.clone()) }) },
+        Item::Conversion(item) => {
+            State::Conversion { definition: Some(item.definition.clone()), ports: item.ports.clone() }
+        }
     }
 }
 

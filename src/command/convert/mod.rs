@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `convert`: VMs and their ports from one port type to the other, at rest.
 
+mod card;
 mod inventory;
 mod perform;
 mod tell;
+#[cfg(test)]
+mod tests;
 
 use anyhow::{Result, bail};
 
@@ -28,7 +31,7 @@ pub fn run(args: &ConvertArgs) -> Result<Outcome> {
     let _lock = acts.then(|| Lock::take(&root)).transpose()?;
     let mut output = Output::default();
     if acts {
-        output.done.extend(finish(&root)?);
+        finish(&root)?.into_iter().for_each(|done| output.tell_now(args.json, done));
     }
     let survey = look(&root)?;
     let to = wanted(&survey, args.to.as_deref())?;
@@ -37,6 +40,12 @@ pub fn run(args: &ConvertArgs) -> Result<Outcome> {
     let chosen = choose(&inventory, args)?;
     if !acts {
         return tell::listed(args, &output, &root, &survey, &chosen);
+    }
+    if let Some(incoming) = survey.config.hook.incoming.filter(|incoming| args.pause && *incoming != to) {
+        bail!(
+            "--pause restores VMs, and by 'incoming = {incoming}' below [convert] what is restored is turned to that type; \
+             set it to keep or {to} first; nothing was converted"
+        );
     }
     let waiting = survey.changes();
     if let Some(first) = waiting.first() {

@@ -147,7 +147,8 @@ fn summary(to: Option<PortType>, machines: &[&Machine]) -> String {
     format!("To {to}: {}: {}.", report::count(machines.len(), "VM"), counts.join(", "))
 }
 
-fn text(row: &Row) -> String {
+/// A card in a few lines.
+pub fn text(row: &Row) -> String {
     let style = match row.verdict {
         Verdict::Done | Verdict::Ready | Verdict::DefinitionOnly => Style::Good,
         Verdict::Pause => Style::Advice,

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use std::path::Path;
-use std::time::{Duration, Instant};
-
 use super::*;
 
 /// As systemd 252 prints it.
