@@ -10,6 +10,8 @@ mod agree;
 mod check;
 #[path = "node/container.rs"]
 mod container;
+#[path = "node/convert.rs"]
+mod convert;
 #[path = "node/explain.rs"]
 mod explain;
 #[path = "node/extremes.rs"]
