@@ -254,7 +254,7 @@ fn both_or_neither(node: &Node) {
         assert_eq!(port_of(node), "dpdkvhostuser", "{before}");
     };
     node.configure(&format!("{BOTH}hook-deadline = 4\\n[convert]\\nincoming = dpdkvhostuserclient\\n"));
-    neither(DEAF, HEARING, "vmc: not converted: asking OVSDB: reading the reply: no answer in time");
+    neither(DEAF, HEARING, "vmc: not converted: asking OVSDB: ");
     neither(
         "kill -STOP $(pgrep -o ovs-vswitchd)",
         "kill -CONT $(pgrep -o ovs-vswitchd)",

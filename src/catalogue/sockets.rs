@@ -103,6 +103,13 @@ pub(super) const PAGES: &[Page] = &[
         "RHOSP 10 NFV guide, chapter 8; launchpad 1762473",
     ),
     page(
+        "conversion-port-in-use",
+        "a VM that is migrated here or restored is refused: with incoming set, its port would have to become of another type",
+        "vhost-accord check: the row of the port",
+        "give the VM a port of its own, or set incoming = keep below [convert]",
+        "a port that changes its type drops its connection; seen with OVS 3.1 and 3.5",
+    ),
+    page(
         "port-path-differs",
         "the VM hangs: OVS waits at another path",
         "ovs-vsctl get Interface PORT options:vhost-server-path",

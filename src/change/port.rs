@@ -96,13 +96,14 @@ fn operations(port: &VhostPort, options: &Value, to: &PortState) -> Result<Vec<V
 fn settle(ovsdb: &mut Ovsdb, to: &PortState, sequence: i64, deadline: Instant) -> Result<()> {
     let question = json!({"op": "select", "table": SWITCH, "where": [], "columns": ["cur_cfg"]});
     loop {
-        let results = ovsdb.transact(std::slice::from_ref(&question)).context("waiting for ovs-vswitchd")?;
+        let late = || format!("ovs-vswitchd did not make port {} a {} in time", to.name, describe(to));
+        let results = ovsdb.transact(std::slice::from_ref(&question)).with_context(late)?;
         let current = results.first().and_then(|result| result["rows"][0]["cur_cfg"].as_i64());
         if current.is_some_and(|current| current >= sequence) {
             break;
         }
         if Instant::now() + PAUSE >= deadline {
-            bail!("ovs-vswitchd did not make port {} a {} in time", to.name, describe(to));
+            bail!(late());
         }
         std::thread::sleep(PAUSE);
     }

@@ -9,11 +9,13 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use vhost_accord::accord::Agreed;
-use vhost_accord::config::{Config, Raw};
+use vhost_accord::config::{Config, PortType, Raw};
+use vhost_accord::convert;
+use vhost_accord::edit::domain::{Turn, turn};
 use vhost_accord::edit::virconf::{self, Value, VirConf};
 use vhost_accord::edit::{legacy, logrotate, shell, unit};
 use vhost_accord::explain::Reading;
-use vhost_accord::facts::domains::parse_domain;
+use vhost_accord::facts::domains::{Domain, Endpoint, EndpointKind, SocketMode, parse_domain};
 use vhost_accord::facts::surroundings::{parse_label_type, parse_tmpfiles};
 use vhost_accord::facts::{mounts, ovsdb, processes, sockets};
 use vhost_accord::hook::input::may_speak_vhost_user;
@@ -25,8 +27,9 @@ use vhost_accord::root::Root;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Everything that reads what others write.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("domain", domain),
+    ("conversion", conversion),
     ("qemu_conf", qemu_conf),
     ("environment", environment),
     ("unit", unit_text),
@@ -65,6 +68,54 @@ pub fn domain(data: &[u8]) {
         Ok(domain) => assert!(domain.endpoints.is_empty() || may_speak_vhost_user(xml)),
         Err(error) => printable(&error),
     }
+}
+
+/// A domain's XML that goes over to another type of port, and a first line with the path: only that interface changes, twice
+/// is once, and the way back gives every byte back, unless a `<reconnect>` went or the values were spelled oddly.
+pub fn conversion(data: &[u8]) {
+    let Some((path, xml)) = two(data) else { return };
+    let Ok(before) = parse_domain(xml) else { return };
+    for (interface, endpoint) in convert::interfaces(&before) {
+        let old = endpoint.path.clone().unwrap_or_default();
+        for to in PortType::ALL {
+            let there = Turn { interface, to, path: path.into() };
+            let turned = match turn(xml, std::slice::from_ref(&there)) {
+                Ok(turned) => turned,
+                Err(error) => {
+                    printable(&error);
+                    continue;
+                }
+            };
+            let Ok(after) = parse_domain(&turned) else { panic!("no domain any more: {turned:?}") };
+            expect_turned(&before, &after, &there);
+            assert_eq!(turn(&turned, std::slice::from_ref(&there)).ok().as_ref(), Some(&turned), "twice");
+            let back = Turn { interface, to: convert::counterpart(endpoint.mode), path: old.clone() };
+            let Ok(back) = turn(&turned, &[back]) else { continue };
+            if !xml.contains(['&', '\t', '\n', '\r']) && !xml.contains("<reconnect") {
+                assert_eq!(back, xml);
+            }
+        }
+    }
+}
+
+fn expect_turned(before: &Domain, after: &Domain, turn: &Turn) {
+    let mut expected = before.clone();
+    let cards =
+        |endpoint: &&mut Endpoint| matches!(endpoint.device, EndpointKind::Interface | EndpointKind::Passt);
+    let Some(endpoint) = expected.endpoints.iter_mut().filter(cards).nth(turn.interface) else {
+        panic!("not there")
+    };
+    endpoint.path = Some(turn.path.clone());
+    endpoint.mode = match turn.to {
+        PortType::Dpdkvhostuserclient => SocketMode::Server,
+        PortType::Dpdkvhostuser => SocketMode::Client,
+    };
+    if turn.to == PortType::Dpdkvhostuserclient {
+        endpoint.reconnect = None;
+    }
+    // The path may be what a command line has to say to share memory.
+    expected.shares_by_command_line = after.shares_by_command_line;
+    assert_eq!(&expected, after);
 }
 
 /// qemu.conf: the edit sets its key and no other, twice is once, and the inverse gives every byte back.

@@ -14,6 +14,7 @@ use crate::facts::processes::{Ids, Process, Started, Status};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
+use crate::hook::convert::Held;
 use crate::root::{Kind, Root};
 
 const QEMU: (u32, u32) = (64055, 42477);
@@ -184,7 +185,16 @@ fn each_rule_has_its_own_id_family_and_cause() {
         assert!(seen.insert(rule.id) && !rule.cause.is_empty(), "{rule:?}");
         assert!(rule.id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{rule:?}");
     }
-    assert_eq!(seen.len(), 24);
+    assert_eq!(seen.len(), 25);
+}
+
+#[test]
+fn a_port_that_someone_has_is_not_converted() {
+    let held = |node: &mut Node0| {
+        let (path, port, by) = (CLIENT_PORT.to_string(), "vhu1".to_string(), "VM other".to_string());
+        node.subject.held.push(Held { path, port, by });
+    };
+    assert_eq!(broken_at(Operation::Prepare, held), ["conversion-port-in-use"]);
 }
 
 #[test]
