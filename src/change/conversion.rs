@@ -61,7 +61,9 @@ pub fn undo(root: &Root, item: &Conversion, before: &Before<'_>, now: &Before<'_
         return Ok(Undone::AlreadyBack);
     }
     if let Some(name) = user(root, item, &due)? {
-        return Ok(Undone::InUse(format!("VM {name} runs on it (shut it off first)")));
+        return Ok(Undone::InUse(format!(
+            "VM {name} runs on it (shut it off, or turn it back: convert --pause)"
+        )));
     }
     let mut changed = Vec::new();
     match (before.definition, now.definition) {
@@ -130,9 +132,15 @@ fn turn_saved(item: &Conversion, sides: impl Fn(&Card) -> (&Side, &Side)) -> Res
         .context("libvirt does not take the definition for the saved memory")
 }
 
-/// Stops the VM with its memory in a file.
+/// Stops the VM with its memory in a file. On an error it runs, or is off with its memory saved, and nothing is under way.
 pub fn save(uuid: &str, limit: Duration) -> Result<()> {
-    virsh(&["managedsave", uuid], "", limit)
+    let saved = virsh(&["managedsave", uuid], "", limit);
+    if saved.is_err() {
+        // Too slow: libvirt would go on, and stop the VM when nobody expects it any more.
+        let _ = virsh(&["domjobabort", uuid], "", LIMIT);
+        wait_until_saved(uuid)?;
+    }
+    saved
 }
 
 /// Starts it, from that file where there is one.
@@ -140,9 +148,11 @@ pub fn start(uuid: &str, limit: Duration) -> Result<()> {
     virsh(&["start", uuid], "", limit)
 }
 
-/// Ends a start that hangs or failed half-way: the saved memory stays for the next one.
+/// Ends a start that hangs: the saved memory stays for the next one (libvirt: src/qemu/qemu_driver.c,
+/// `qemuDomainObjStart`). A VM that runs is left alone.
 pub fn stop_starting(uuid: &str) -> Result<()> {
-    if libvirt::info(uuid)?.is_off() {
+    let info = libvirt::info(uuid)?;
+    if info.is_off() || !info.saved {
         return Ok(());
     }
     virsh(&["destroy", uuid], "", LIMIT)

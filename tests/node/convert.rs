@@ -170,7 +170,8 @@ fn a_node_is_converted_and_goes_back(kind: &'static str) {
     convert(&node, "vmd", 0);
     let waits = node.accord("revert");
     assert!(waits.code == 1 && waits.stdout.contains("waits: VM vms runs on it"), "{waits}");
-    node.sh("virsh destroy vmc; virsh destroy vms; rm -f /var/lib/vhost_sockets/*");
+    assert!(waits.stdout.contains("waits for: systemctl restart libvirtd.service"), "{waits}");
+    node.sh("virsh destroy vmc; virsh destroy vms; rm -f /var/lib/vhost_sockets/*; systemctl restart libvirtd");
     let output = node.accord("revert --restart");
     assert_eq!(output.code, 0, "{output}");
     assert_eq!(holdings(&node), held);
@@ -324,7 +325,7 @@ fn every_refusal_is_named(kind: &'static str) {
 
     node.sh("virsh create /tmp/c.xml");
     assert!(verdict(&node, "clone").1.contains("in no definition"));
-    refused("vmd", 1, "VM clone as well");
+    refused("vmd", 1, "port vhuc1 is in use by VM clone");
     node.sh("virsh destroy clone");
 
     node.sh("ovs-vsctl del-port vhuc0");

@@ -70,7 +70,7 @@ fn at_rest(root: &Root, journal: &mut Journal, machine: &Machine) -> Result<()> 
     let earlier = journal.clone();
     journal.begin(root, &change)?;
     if let Err(error) = change.make(root) {
-        return Err(put_back(root, journal, earlier, &change, error));
+        return Err(put_back(root, journal, earlier, &change, error, || Ok(())));
     }
     journal.settle(root, &change)
 }
@@ -87,21 +87,13 @@ fn paused(root: &Root, journal: &mut Journal, machine: &Machine) -> Result<Durat
     journal.begin(root, &change)?;
     journal.stopped(root, &change)?;
     let begun = Instant::now();
-    if let Err(error) = conversion::save(uuid(&change), limit) {
-        let error = error.context("libvirt does not save it");
-        let again = go_on(&change, limit);
-        restore(root, journal, earlier)?;
-        return Err(again.err().map_or(error.context("it runs on as before"), |also| also));
-    }
-    let started = change.make(root).and_then(|()| conversion::start(uuid(&change), limit));
-    if let Err(error) = started {
+    let saved = conversion::save(uuid(&change), limit).context("libvirt does not save it");
+    let done = saved.and_then(|()| change.make(root)).and_then(|()| conversion::start(uuid(&change), limit));
+    if let Err(error) = done {
         let off = conversion::stop_starting(uuid(&change));
-        let error = put_back(root, journal, earlier, &change, error);
-        let again = off.and_then(|()| go_on(&change, limit));
-        return Err(match again {
-            Ok(()) => error.context("it runs again as before"),
-            Err(also) => error.context(format!("AND IT IS OFF, its memory is saved: {also:#}; virsh start")),
-        });
+        return Err(put_back(root, journal, earlier, &change, error, || {
+            off.and_then(|()| go_on(&change, limit))
+        }));
     }
     let stood_still = begun.elapsed();
     journal.made(root, &change.item.target())?;
@@ -131,30 +123,32 @@ fn has_room(root: &Root, memory: u64) -> Result<()> {
     Ok(())
 }
 
-/// Takes back what was begun; the journal is then as it was before.
+/// Takes back what was begun. The journal is then as it was before, unless something is left to be done: it says so, and
+/// the next `convert` or `revert` does it.
 fn put_back(
     root: &Root,
     journal: &mut Journal,
     earlier: Journal,
     change: &Change,
     error: anyhow::Error,
+    start: impl FnOnce() -> Result<()>,
 ) -> anyhow::Error {
-    let context = match change.undo(root) {
-        Ok(Undone::InUse(why) | Undone::Left(why)) => {
-            format!("and could not be put back: {why}; vhost-accord revert")
-        }
-        Err(also) => format!("and could not be put back: {also:#}; vhost-accord revert"),
-        Ok(_) => match restore(root, journal, earlier) {
-            Ok(()) => "put back as it was".to_string(),
-            Err(also) => format!("put back as it was, but for the journal: {also:#}"),
-        },
-    };
-    error.context(context)
-}
-
-fn restore(root: &Root, journal: &mut Journal, earlier: Journal) -> Result<()> {
-    *journal = earlier;
-    journal.save(root)
+    let undone = change.undo(root).and_then(|undone| match undone {
+        Undone::InUse(why) | Undone::Left(why) => bail!(why),
+        _ => Ok(()),
+    });
+    // Even if it is as it shall be and not as it was: it ran.
+    let started = start();
+    let back = undone.and(started).and_then(|()| {
+        *journal = earlier;
+        journal.save(root)
+    });
+    match back {
+        Ok(()) => error.context("put back as it was"),
+        Err(also) => error.context(format!(
+            "NOT ALL IS AS IT WAS ({also:#}; 'vhost-accord revert' or the same again ends it)"
+        )),
+    }
 }
 
 /// Starts a VM again that was stopped with its memory saved; one that runs is left alone.
