@@ -171,7 +171,9 @@ fn a_node_is_converted_and_goes_back(kind: &'static str) {
     let waits = node.accord("revert");
     assert!(waits.code == 1 && waits.stdout.contains("waits: VM vms runs on it"), "{waits}");
     assert!(waits.stdout.contains("waits for: systemctl restart libvirtd.service"), "{waits}");
-    node.sh("virsh destroy vmc; virsh destroy vms; rm -f /var/lib/vhost_sockets/*; systemctl restart libvirtd");
+    node.sh(
+        "virsh destroy vmc; virsh destroy vms; rm -f /var/lib/vhost_sockets/*; systemctl restart libvirtd",
+    );
     let output = node.accord("revert --restart");
     assert_eq!(output.code, 0, "{output}");
     assert_eq!(holdings(&node), held);

@@ -11,7 +11,6 @@ mod tests;
 use anyhow::{Result, bail};
 
 use super::Outcome;
-use crate::change::grant;
 use crate::cli::ConvertArgs;
 use crate::config::PortType;
 use crate::journal::Journal;
@@ -20,6 +19,7 @@ use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd;
 use inventory::{Inventory, Machine, Verdict};
+use perform::Turning;
 use tell::{Done, Output};
 
 pub use perform::{finish, start_again};
@@ -41,36 +41,45 @@ pub fn run(args: &ConvertArgs) -> Result<Outcome> {
     if !acts {
         return tell::listed(args, &output, &root, &survey, &chosen);
     }
-    if let Some(incoming) = survey.config.hook.incoming.filter(|incoming| args.pause && *incoming != to) {
+    may_begin(&survey, to, args.pause)?;
+    let before = survey.judged(&root)?.findings;
+    let mut turning =
+        Turning { root: &root, survey: &survey, journal: Journal::read(&root)?, to, pause: args.pause };
+    turn_all(&mut turning, &chosen, |done| output.tell_now(args.json, done));
+    output.judge(&before, look(&root)?.judged(&root)?.findings);
+    tell::done(args, &output)
+}
+
+/// One after the other. After a failure no further VM that runs is stopped.
+fn turn_all(turning: &mut Turning<'_>, chosen: &[&Machine], mut tell: impl FnMut(Done)) {
+    let mut failed: Option<&str> = None;
+    for machine in chosen {
+        let done = match failed {
+            Some(other) if machine.verdict() == Verdict::Pause => {
+                Done::left(&machine.name, format!("not tried after what happened to VM {other}"))
+            }
+            _ => turning.turn(machine),
+        };
+        if done.is_failed() {
+            failed = Some(&machine.name);
+        }
+        tell(done);
+    }
+}
+
+/// What has to be settled before anything is turned.
+fn may_begin(survey: &Survey, to: PortType, pause: bool) -> Result<()> {
+    if let Some(incoming) = survey.config.hook.incoming.filter(|incoming| pause && *incoming != to) {
         bail!(
             "--pause restores VMs, and by 'incoming = {incoming}' below [convert] what is restored is turned to that type; \
              set it to keep or {to} first; nothing was converted"
         );
     }
-    let waiting = survey.changes();
-    if let Some(first) = waiting.first() {
-        bail!(
-            "{} and other changes wait: run 'vhost-accord apply' first; nothing was converted",
-            first.item.target()
-        );
+    if let Some(first) = survey.changes().first() {
+        let first = first.item.target();
+        bail!("{first} and other changes wait: run 'vhost-accord apply' first; nothing was converted");
     }
-    let mut journal = Journal::read(&root)?;
-    let mut stop = None;
-    for machine in chosen {
-        let done = match &stop {
-            Some(failed) if machine.verdict() == Verdict::Pause => {
-                Done::left(&machine.name, format!("not tried after what happened to VM {failed}"))
-            }
-            _ => perform::turn(&root, &mut journal, machine, to, args.pause),
-        };
-        if done.is_failed() {
-            stop = Some(machine.name.clone());
-        }
-        output.tell_now(args.json, done);
-    }
-    give_sockets(&root, &survey)?;
-    output.judge(&root, &look(&root)?)?;
-    tell::done(args, &output)
+    Ok(())
 }
 
 fn look(root: &Root) -> Result<Survey> {
@@ -119,15 +128,4 @@ fn choose<'a>(inventory: &'a Inventory, args: &ConvertArgs) -> Result<Vec<&'a Ma
         }
     }
     Ok(chosen)
-}
-
-/// Sockets that ovs-vswitchd has just made are given to QEMU as after its own start.
-fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
-    if !survey.config.managed.has("sockets") {
-        return Ok(());
-    }
-    let live = look(root)?.live;
-    let sockets = live.as_ref().map(|live| live.sockets.as_slice()).unwrap_or_default();
-    let grants = grant::plan(&grant::Giving::of(&survey.accord), sockets);
-    grants.iter().try_for_each(|grant| grant::make(root, grant).map(drop))
 }

@@ -11,36 +11,136 @@ use super::inventory::{Machine, SAVED, Verdict};
 use super::tell::Done;
 use crate::accord::Item;
 use crate::accord::item::{Card, Conversion};
+use crate::change::grant::{self, Giving};
 use crate::change::{Change, Undone, conversion};
 use crate::config::PortType;
+use crate::facts::Known;
 use crate::facts::libvirt;
+use crate::facts::live::{port_sockets, read_switch};
 use crate::facts::ovsdb::PortState;
 use crate::facts::state::State;
 use crate::journal::Journal;
 use crate::root::Root;
+use crate::survey::Survey;
 
 /// What saving or restoring takes at least, and how much memory a slow disk takes in a second.
 const BASE: Duration = Duration::from_secs(60);
 const SLOW: u64 = 20 << 20;
 
-/// Turns it, and says what came of it.
-pub fn turn(root: &Root, journal: &mut Journal, machine: &Machine, to: PortType, pause: bool) -> Done {
-    let name = &machine.name;
-    let rest = machine.blocked().map(|why| format!("; not all of it: {why}")).unwrap_or_default();
-    let done = match machine.verdict() {
-        Verdict::Done => Done::nothing(name),
-        Verdict::Blocked => Done::left(name, machine.blocked().unwrap_or("blocked").to_string()),
-        Verdict::Pause if !pause => {
-            let way = "it runs on its port: --pause saves and restores it, or shut it off first; as it is, nothing changes \
-                       at its next start";
-            Done::left(name, way.to_string())
+/// What turning goes by.
+#[derive(Debug)]
+pub struct Turning<'a> {
+    /// The node.
+    pub root: &'a Root,
+    /// What was found of it.
+    pub survey: &'a Survey,
+    /// Where it is noted.
+    pub journal: Journal,
+    /// The type to turn to.
+    pub to: PortType,
+    /// VMs that run as well.
+    pub pause: bool,
+}
+
+impl Turning<'_> {
+    /// Turns a VM, and says what came of it.
+    pub fn turn(&mut self, machine: &Machine) -> Done {
+        let (name, to) = (&machine.name, self.to);
+        let rest = machine.blocked().map(|why| format!("; not all of it: {why}")).unwrap_or_default();
+        let done = match machine.verdict() {
+            Verdict::Done => Done::nothing(name),
+            Verdict::Blocked => Done::left(name, machine.blocked().unwrap_or("blocked").to_string()),
+            Verdict::Pause if !self.pause => {
+                let way = "it runs on its port: --pause saves and restores it, or shut it off first; as it is, nothing \
+                           changes at its next start";
+                Done::left(name, way.to_string())
+            }
+            Verdict::Pause => Done::of(name, to, self.paused(machine).map(Some)),
+            Verdict::Ready | Verdict::DefinitionOnly => {
+                Done::of(name, to, self.at_rest(machine).map(|()| None))
+            }
+        };
+        done.with(rest)
+    }
+
+    /// A VM that is off, or that runs so already.
+    fn at_rest(&mut self, machine: &Machine) -> Result<()> {
+        let change = change(self.root, machine)?;
+        if machine.verdict() == Verdict::Ready && !libvirt::info(uuid(&change))?.is_off() {
+            bail!("it was started meanwhile; nothing was changed");
         }
-        Verdict::Pause => Done::of(name, to, paused(root, journal, machine).map(Some)),
-        Verdict::Ready | Verdict::DefinitionOnly => {
-            Done::of(name, to, at_rest(root, journal, machine).map(|()| None))
+        let earlier = self.journal.clone();
+        self.journal.begin(self.root, &change)?;
+        if let Err(error) = self.make(&change) {
+            return Err(self.put_back(earlier, &change, error, || Ok(())));
         }
-    };
-    done.with(rest)
+        self.journal.settle(self.root, &change)
+    }
+
+    /// A VM that runs on its port: how long it stood still.
+    fn paused(&mut self, machine: &Machine) -> Result<Duration> {
+        let change = change(self.root, machine)?;
+        let (uuid, limit) = (uuid(&change), BASE + Duration::from_secs(machine.memory / SLOW));
+        has_room(self.root, machine.memory)?;
+        if libvirt::info(uuid)?.saved {
+            bail!("libvirt has a saved state of it beside the running one; virsh managedsave-remove first");
+        }
+        let earlier = self.journal.clone();
+        self.journal.begin(self.root, &change)?;
+        self.journal.stopped(self.root, &change)?;
+        let begun = Instant::now();
+        let saved = conversion::save(uuid, limit).context("libvirt does not save it");
+        let done = saved.and_then(|()| self.make(&change)).and_then(|()| conversion::start(uuid, limit));
+        if let Err(error) = done {
+            let off = conversion::stop_starting(uuid);
+            return Err(self.put_back(earlier, &change, error, || off.and_then(|()| go_on(&change, limit))));
+        }
+        let stood_still = begun.elapsed();
+        self.journal.made(self.root, &change.item.target())?;
+        self.journal.settle(self.root, &change)?;
+        Ok(stood_still)
+    }
+
+    /// Sockets that ovs-vswitchd has just made are given to QEMU, as after its own start.
+    fn make(&self, change: &Change) -> Result<()> {
+        change.make(self.root)?;
+        if !self.survey.config.managed.has("sockets") {
+            return Ok(());
+        }
+        let ports = match read_switch(self.root) {
+            Known::Known(switch) => switch.ports,
+            Known::Unknown(why) => bail!("OVSDB does not answer: {why}"),
+        };
+        let grants = grant::plan(&Giving::of(&self.survey.accord), &port_sockets(self.root, &ports)?);
+        grants.iter().try_for_each(|grant| grant::make(self.root, grant).map(drop))
+    }
+
+    /// Takes back what was begun. The journal is then as it was before, unless something is left to be done: it says so,
+    /// and the next `convert` or `revert` does it.
+    fn put_back(
+        &mut self,
+        earlier: Journal,
+        change: &Change,
+        error: anyhow::Error,
+        start: impl FnOnce() -> Result<()>,
+    ) -> anyhow::Error {
+        let undone = change.undo(self.root).and_then(|undone| match undone {
+            Undone::InUse(why) | Undone::Left(why) => bail!(why),
+            _ => Ok(()),
+        });
+        // Even if it is as it shall be and not as it was: it ran.
+        let started = start();
+        let back = undone.and(started).and_then(|()| {
+            self.journal = earlier;
+            self.journal.save(self.root)
+        });
+        match back {
+            Ok(()) => error.context("put back as it was"),
+            Err(also) => error.context(format!(
+                "NOT ALL IS AS IT WAS ({also:#}; 'vhost-accord revert' or the same again ends it)"
+            )),
+        }
+    }
 }
 
 /// What is to be changed, with what libvirt and OVSDB say now.
@@ -58,47 +158,6 @@ pub fn change(root: &Root, machine: &Machine) -> Result<Change> {
         item: Item::Conversion(item),
         before: State::Conversion { definition: Some(definition), ports },
     })
-}
-
-/// A VM that is off, or that runs so already.
-fn at_rest(root: &Root, journal: &mut Journal, machine: &Machine) -> Result<()> {
-    let change = change(root, machine)?;
-    let info = libvirt::info(uuid(&change))?;
-    if machine.verdict() == Verdict::Ready && !info.is_off() {
-        bail!("it was started meanwhile; nothing was changed");
-    }
-    let earlier = journal.clone();
-    journal.begin(root, &change)?;
-    if let Err(error) = change.make(root) {
-        return Err(put_back(root, journal, earlier, &change, error, || Ok(())));
-    }
-    journal.settle(root, &change)
-}
-
-/// A VM that runs on its port: how long it stood still.
-fn paused(root: &Root, journal: &mut Journal, machine: &Machine) -> Result<Duration> {
-    let change = change(root, machine)?;
-    let limit = BASE + Duration::from_secs(machine.memory / SLOW);
-    has_room(root, machine.memory)?;
-    if libvirt::info(uuid(&change))?.saved {
-        bail!("libvirt has a saved state of it beside the running one; virsh managedsave-remove first");
-    }
-    let earlier = journal.clone();
-    journal.begin(root, &change)?;
-    journal.stopped(root, &change)?;
-    let begun = Instant::now();
-    let saved = conversion::save(uuid(&change), limit).context("libvirt does not save it");
-    let done = saved.and_then(|()| change.make(root)).and_then(|()| conversion::start(uuid(&change), limit));
-    if let Err(error) = done {
-        let off = conversion::stop_starting(uuid(&change));
-        return Err(put_back(root, journal, earlier, &change, error, || {
-            off.and_then(|()| go_on(&change, limit))
-        }));
-    }
-    let stood_still = begun.elapsed();
-    journal.made(root, &change.item.target())?;
-    journal.settle(root, &change)?;
-    Ok(stood_still)
 }
 
 fn uuid(change: &Change) -> &str {
@@ -121,34 +180,6 @@ fn has_room(root: &Root, memory: u64) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Takes back what was begun. The journal is then as it was before, unless something is left to be done: it says so, and
-/// the next `convert` or `revert` does it.
-fn put_back(
-    root: &Root,
-    journal: &mut Journal,
-    earlier: Journal,
-    change: &Change,
-    error: anyhow::Error,
-    start: impl FnOnce() -> Result<()>,
-) -> anyhow::Error {
-    let undone = change.undo(root).and_then(|undone| match undone {
-        Undone::InUse(why) | Undone::Left(why) => bail!(why),
-        _ => Ok(()),
-    });
-    // Even if it is as it shall be and not as it was: it ran.
-    let started = start();
-    let back = undone.and(started).and_then(|()| {
-        *journal = earlier;
-        journal.save(root)
-    });
-    match back {
-        Ok(()) => error.context("put back as it was"),
-        Err(also) => error.context(format!(
-            "NOT ALL IS AS IT WAS ({also:#}; 'vhost-accord revert' or the same again ends it)"
-        )),
-    }
 }
 
 /// Starts a VM again that was stopped with its memory saved; one that runs is left alone.
