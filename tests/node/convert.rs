@@ -22,6 +22,8 @@ mod once {
         every_refusal_is_named
         what_fails_is_put_back
         a_definition_follows_what_runs
+        the_package_goes_while_a_converted_vm_runs
+        a_start_that_hangs_is_ended_and_put_back
     );
 }
 
@@ -371,4 +373,47 @@ fn a_definition_follows_what_runs(kind: &'static str) {
         now.contains(">2</vcpu>") && now.contains("path='/run/openvswitch/vhuc0' mode='client'"),
         "{now}"
     );
+}
+
+/// Without our hook nothing keeps a VM from starting while the switch does not move: QEMU waits for ever.
+fn a_start_that_hangs_is_ended_and_put_back(kind: &'static str) {
+    let node = Node::up(kind);
+    node.configure(&format!("{BOTH}manage = accounts sockets hugepages dataplane qemu-conf legacy\\n"));
+    node.apply("--restart");
+    node.start("vmc", true);
+    mark(&node, "vmc");
+    node.sh("mv /usr/bin/virsh /usr/bin/virsh.real; : > /tmp/trap; cat > /usr/bin/virsh <<'END'
+#!/bin/sh
+for word; do
+  case $word in
+    start) [ ! -e /tmp/trap ] || { rm /tmp/trap; kill -STOP $(pgrep -o ovs-vswitchd); };;
+    destroy) kill -CONT $(pgrep -o ovs-vswitchd);;
+  esac
+done
+exec /usr/bin/virsh.real \"$@\"
+END
+chmod 755 /usr/bin/virsh");
+    let said = convert(&node, "--pause vmc", 2);
+    assert!(said.stdout.contains("put back as it was: ") && said.stdout.contains("not done after"), "{said}");
+    assert_eq!((state(&node, "vmc").as_str(), verdict(&node, "vmc").0.as_str()), ("running", "pause"));
+    assert!(is_marked(&node, "vmc"), "the guest was started anew");
+    node.wait_for("the connection", "vhost-accord check --json | grep -q '\"connected\": true'");
+}
+
+fn the_package_goes_while_a_converted_vm_runs(kind: &'static str) {
+    let node = prepared(kind);
+    let held = holdings(&node);
+    convert(&node, "vmc vmd", 0);
+    node.start("vmc", true);
+    let of_switch = connection(&node, "vmc");
+    let going = node.accord("service package-removing");
+    assert!(going.code == 0 && going.stdout.contains("waits: VM vmc runs on it"), "{going}");
+    assert_eq!(connection(&node, "vmc"), of_switch);
+    let now = holdings(&node);
+    assert!(now.contains("path='/run/openvswitch/vhuc1' mode='client'"), "{now}");
+    assert!(now.contains("path='/var/lib/vhost_sockets/vhuc0' mode='server'"), "{now}");
+    node.sh("virsh destroy vmc; rm -f /var/lib/vhost_sockets/*");
+    let output = node.accord("revert");
+    assert_eq!(output.code, 0, "{output}");
+    assert_eq!(holdings(&node), held);
 }

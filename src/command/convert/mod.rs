@@ -19,10 +19,10 @@ use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd;
 use inventory::{Inventory, Machine, Verdict};
-use perform::Turning;
+use perform::{Turning, finish};
 use tell::{Done, Output};
 
-pub use perform::{finish, start_again};
+pub use perform::start_again;
 
 /// Lists, or turns what it was told to.
 pub fn run(args: &ConvertArgs) -> Result<Outcome> {
@@ -31,7 +31,7 @@ pub fn run(args: &ConvertArgs) -> Result<Outcome> {
     let _lock = acts.then(|| Lock::take(&root)).transpose()?;
     let mut output = Output::default();
     if acts {
-        finish(&root)?.into_iter().for_each(|done| output.tell_now(args.json, done));
+        finish(&root, || look(&root))?.into_iter().for_each(|done| output.tell_now(args.json, done));
     }
     let survey = look(&root)?;
     let to = wanted(&survey, args.to.as_deref())?;

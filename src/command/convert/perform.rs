@@ -101,18 +101,9 @@ impl Turning<'_> {
         Ok(stood_still)
     }
 
-    /// Sockets that ovs-vswitchd has just made are given to QEMU, as after its own start.
     fn make(&self, change: &Change) -> Result<()> {
         change.make(self.root)?;
-        if !self.survey.config.managed.has("sockets") {
-            return Ok(());
-        }
-        let ports = match read_switch(self.root) {
-            Known::Known(switch) => switch.ports,
-            Known::Unknown(why) => bail!("OVSDB does not answer: {why}"),
-        };
-        let grants = grant::plan(&Giving::of(&self.survey.accord), &port_sockets(self.root, &ports)?);
-        grants.iter().try_for_each(|grant| grant::make(self.root, grant).map(drop))
+        give_sockets(self.root, self.survey)
     }
 
     /// Takes back what was begun. The journal is then as it was before, unless something is left to be done: it says so,
@@ -129,7 +120,7 @@ impl Turning<'_> {
             _ => Ok(()),
         });
         // Even if it is as it shall be and not as it was: it ran.
-        let started = start();
+        let started = give_sockets(self.root, self.survey).and_then(|()| start());
         let back = undone.and(started).and_then(|()| {
             self.journal = earlier;
             self.journal.save(self.root)
@@ -141,6 +132,19 @@ impl Turning<'_> {
             )),
         }
     }
+}
+
+/// Sockets that ovs-vswitchd has just made are given to QEMU, as after its own start.
+fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
+    if !survey.config.managed.has("sockets") {
+        return Ok(());
+    }
+    let ports = match read_switch(root) {
+        Known::Known(switch) => switch.ports,
+        Known::Unknown(why) => bail!("OVSDB does not answer: {why}"),
+    };
+    let grants = grant::plan(&Giving::of(&survey.accord), &port_sockets(root, &ports)?);
+    grants.iter().try_for_each(|grant| grant::make(root, grant).map(drop))
 }
 
 /// What is to be changed, with what libvirt and OVSDB say now.
@@ -189,7 +193,7 @@ fn go_on(change: &Change, limit: Duration) -> Result<()> {
 }
 
 /// VMs that a killed run stopped are turned to the end, or back, and started.
-pub fn finish(root: &Root) -> Result<Vec<Done>> {
+pub fn finish(root: &Root, look: impl Fn() -> Result<Survey>) -> Result<Vec<Done>> {
     let mut journal = Journal::read(root)?;
     let pending = journal.entries.iter().filter_map(|entry| entry.pending.clone());
     let pending: Vec<Change> = pending.filter(|change| matches!(change.item, Item::Conversion(_))).collect();
@@ -199,17 +203,21 @@ pub fn finish(root: &Root) -> Result<Vec<Done>> {
         conversion::wait_until_saved(&item.uuid)?;
         let info = libvirt::info(&item.uuid).with_context(|| format!("finishing VM {}", item.name))?;
         if info.is_off() && info.saved {
-            let made = change.make(root).and_then(|()| go_on(&change, BASE));
-            if let Err(error) = made {
-                change.undo(root).with_context(|| format!("taking back VM {}: {error:#}", item.name))?;
-                go_on(&change, BASE).with_context(|| format!("VM {}: {error:#}", item.name))?;
-            }
+            finish_one(root, &change, &look()?).with_context(|| format!("finishing VM {}", item.name))?;
             done.push(Done::finished(&item.name));
         }
         journal.made(root, &change.item.target())?;
         journal.settle(root, &change)?;
     }
     Ok(done)
+}
+
+fn finish_one(root: &Root, change: &Change, survey: &Survey) -> Result<()> {
+    let start = || give_sockets(root, survey).and_then(|()| go_on(change, BASE));
+    let Err(error) = change.make(root).and_then(|()| start()) else { return Ok(()) };
+    conversion::stop_starting(uuid(change))?;
+    change.undo(root).with_context(|| format!("{error:#}; taking it back"))?;
+    start().with_context(|| format!("{error:#}; starting it as it was"))
 }
 
 /// After a conversion was taken back whose VM a killed run had stopped.
