@@ -25,6 +25,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Put back exactly what apply found
     Revert(RevertArgs),
+    /// List VMs and ports with their types; or turn VMs to the other port type, with their ports
+    Convert(ConvertArgs),
     /// Say what a finding means, or what the failures in logs come from and what mends them
     Explain(ExplainArgs),
     /// Print the configuration that counts, and where each value came from
@@ -135,6 +137,29 @@ pub struct RevertArgs {
     /// Restart the services that were restarted into the accord
     #[arg(long)]
     pub restart: bool,
+}
+
+/// Of `convert`.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// The VMs to turn, by name or UUID; none: list what there is
+    #[arg(value_name = "VM")]
+    pub vms: Vec<String>,
+    /// All that can be turned
+    #[arg(long, conflicts_with = "vms")]
+    pub all: bool,
+    /// The port type to turn them to, one of those in modes; the first of them if not given
+    #[arg(long, value_name = "TYPE", value_parser = ["dpdkvhostuserclient", "dpdkvhostuser"])]
+    pub to: Option<String>,
+    /// Running VMs as well: saved, turned and restored; they stand still for seconds and are not started anew
+    #[arg(long)]
+    pub pause: bool,
+    /// Show what would be changed, as a diff; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// JSON for programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Of `inspect`.

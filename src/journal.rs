@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::accord::item::{Group, Item, Subject, Target};
-use crate::change::{Change, write};
+use crate::change::{Change, conversion, write};
 use crate::facts::state::State;
 use crate::paths;
 use crate::root::Root;
@@ -23,8 +23,8 @@ const NAME: &str = "journal.json";
 pub struct Entry {
     /// What was asked for last, and what was there before the first `apply` touched it.
     pub change: Change,
-    /// A renumbering that was begun and not seen to its end: killed, or processes still have the old number. What is left
-    /// of it shows nowhere else.
+    /// What was begun and not seen to its end, and shows nowhere else: a renumbering (killed, or processes still have the
+    /// old number), or a conversion whose VM is to be started again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Change>,
 }
@@ -77,11 +77,36 @@ impl Journal {
         let target = change.item.target();
         let pending = matches!(change.item, Item::Renumber(_)).then(|| change.clone());
         match self.entries.iter_mut().find(|entry| entry.change.item.target() == target) {
+            Some(entry) if matches!(change.item, Item::Conversion(_)) => {
+                conversion::merge(&mut entry.change, change);
+            }
             Some(entry) => {
                 entry.change.item = change.item.clone();
                 entry.pending = pending;
             }
             None => self.entries.push(Entry { change: change.clone(), pending }),
+        }
+        self.save(root)
+    }
+
+    /// Notes that the VM of a conversion was running and is stopped for it: it is to be started again, whatever comes.
+    pub fn stopped(&mut self, root: &Root, change: &Change) -> Result<()> {
+        let target = change.item.target();
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.change.item.target() == target) {
+            entry.pending = Some(change.clone());
+        }
+        self.save(root)
+    }
+
+    /// Notes how libvirt gives out the definition that it was given, and forgets a conversion after which all is as it
+    /// was before the first one.
+    pub fn settle(&mut self, root: &Root, change: &Change) -> Result<()> {
+        let target = change.item.target();
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.change.item.target() == target) else {
+            return Ok(());
+        };
+        if conversion::settle(root, &mut entry.change)? {
+            return self.forget(root, &target);
         }
         self.save(root)
     }

@@ -27,6 +27,7 @@ pub mod privileges;
 #[cfg(feature = "probe")]
 pub mod probe;
 pub mod profile;
+pub mod program;
 pub mod report;
 pub mod root;
 pub mod rules;

@@ -112,7 +112,9 @@ impl Survey {
         let wanted = |entry: &&Entry| {
             let item = &entry.change.item;
             let asked_for = self.accord.items.iter().any(|other| other.target() == item.target());
-            !asked_for && !self.waits_for_stop(item)
+            // What `convert` was told to do is no part of the accord: only `revert` takes it back.
+            let by_convert = matches!(item, Item::Conversion(_));
+            !asked_for && !by_convert && !self.waits_for_stop(item)
         };
         self.journal.entries.iter().rev().filter(wanted).cloned().collect()
     }

@@ -14,6 +14,8 @@ mod canary;
 mod check;
 #[path = "node/container.rs"]
 mod container;
+#[path = "node/convert.rs"]
+mod convert;
 #[path = "node/explain.rs"]
 mod explain;
 #[path = "node/extremes.rs"]

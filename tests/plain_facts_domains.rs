@@ -34,5 +34,5 @@ fn without_libvirt_there_are_none() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::open(dir.path()).unwrap();
     assert_eq!(running(&root).unwrap(), Default::default());
-    assert_eq!(persistent(&root, &Default::default()).unwrap(), Default::default());
+    assert_eq!(persistent(&root).unwrap(), Default::default());
 }

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::PortType;
 use crate::edit::legacy;
 pub use crate::facts::accounts::User;
+use crate::facts::ovsdb::PortState;
 
 /// One thing that must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,8 @@ pub enum Item {
     Unpatch(Unpatch),
     /// A symlink of our own.
     Link(Link),
+    /// A VM's network cards with their ports, turned to another port type. Asked for by `convert`, never by the accord.
+    Conversion(Conversion),
 }
 
 /// A group with a number.
@@ -173,6 +177,41 @@ pub struct Link {
     pub target: PathBuf,
 }
 
+/// A VM's persistent definition and the ports of its cards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversion {
+    /// The VM's UUID.
+    pub uuid: String,
+    /// Its name.
+    pub name: String,
+    /// Its definition, as libvirt gives it out. Only root may read it: it can hold passwords.
+    pub definition: String,
+    /// The cards that are turned.
+    pub cards: Vec<Card>,
+    /// Their ports.
+    pub ports: Vec<PortState>,
+}
+
+/// One card that is turned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// The name of its port.
+    pub port: String,
+    /// What it was.
+    pub from: Side,
+    /// What it shall be.
+    pub to: Side,
+}
+
+/// QEMU's side of a card's socket, by the type of port it goes with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Side {
+    /// The type of port.
+    pub kind: PortType,
+    /// The socket's path.
+    pub path: PathBuf,
+}
+
 impl Item {
     /// What the item is about. Two items with the same target never stand in one accord.
     pub fn target(&self) -> Target {
@@ -187,6 +226,7 @@ impl Item {
             Item::LogOwner(LogOwner { path, .. }) => Target(format!("owner of logs in {}", path.display())),
             Item::Unpatch(Unpatch { path, .. }) => Target(format!("packaged {}", path.display())),
             Item::Link(Link { path, .. }) => Target(format!("link {}", path.display())),
+            Item::Conversion(Conversion { name, uuid, .. }) => Target(format!("ports of VM {name} ({uuid})")),
         }
     }
 }

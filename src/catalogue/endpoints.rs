@@ -47,6 +47,13 @@ pub(super) const PAGES: &[Page] = &[
         "seen with OVS 3.1 and QEMU 7.2: a client without reconnect never comes back",
     ),
     page(
+        "next-start-fails",
+        "none as long as it runs; then it does not start, or the hook refuses it",
+        "virsh dumpxml --inactive beside virsh dumpxml; ovs-vsctl get Interface PORT type",
+        "vhost-accord convert makes the definition follow the port, without a pause",
+        "virsh migrate --persistent brings the source's definition over as it is there; virsh edit changes only the next start",
+    ),
+    page(
         "not-connected",
         "the guest runs without network",
         "ss -xp; grep VHOST /var/log/openvswitch/ovs-vswitchd.log",

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use similar::TextDiff;
 
 use super::Change;
+use super::port::describe;
 use crate::access::owner_text;
-use crate::accord::item::{Item, Link, Owner, Renumber};
+use crate::accord::item::{Conversion, Item, Link, Owner, Renumber};
 use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers::Carrier;
+use crate::facts::ovsdb::PortState;
 use crate::facts::state::{FileState, LinkState, OwnerState, State};
 
 /// Files and processes listed by name in a renumbering; the count is always given.
@@ -48,6 +50,9 @@ pub fn diff(change: &Change, accounts: &Accounts) -> String {
             unified(&item.path.display().to_string(), found.as_ref(), &legacy::undo(item.kind, old))
         }
         (Item::Link(item), State::Link { found }) => link(item, found.as_ref()),
+        (Item::Conversion(item), State::Conversion { definition, ports }) => {
+            conversion(item, definition.as_deref().unwrap_or_default(), ports)
+        }
         (item, _) => format!("? {}\n", item.target()),
     }
 }
@@ -102,6 +107,21 @@ fn link(item: &Link, found: Option<&LinkState>) -> String {
         Some(LinkState { target: None }) => format!("! {path} is no symlink; move it away\n"),
     };
     format!("{before}+ {path} -> {}\n", item.target.display())
+}
+
+/// No line more than the ones that change and one beside them: a definition can hold passwords.
+fn conversion(item: &Conversion, definition: &str, ports: &[PortState]) -> String {
+    let name = format!("definition of VM {}", item.name);
+    let texts = TextDiff::from_lines(definition, &item.definition);
+    let mut text = texts.unified_diff().context_radius(1).header(&name, &name).to_string();
+    for port in &item.ports {
+        let before = ports.iter().find(|before| before.name == port.name && *before != port);
+        if let Some(before) = before {
+            let (before, after) = (describe(before), describe(port));
+            let _ = writeln!(text, "- port {}  {before}\n+ port {}  {after}", port.name, port.name);
+        }
+    }
+    text
 }
 
 fn unified(path: &str, old: Option<&FileState>, new: &str) -> String {

@@ -2,6 +2,7 @@
 //! The only code that writes. One file a kind of item; each says what it would do, does it, and takes it back.
 
 mod account;
+pub mod conversion;
 mod diff;
 mod file;
 pub mod grant;
@@ -61,6 +62,7 @@ impl Change {
             (Item::LogOwner(item), _) => text::give_logs(root, item)?,
             (Item::Unpatch(item), _) => text::unpatch(root, item)?,
             (Item::Link(item), _) => link::make(root, item)?,
+            (Item::Conversion(item), _) => conversion::make(root, item)?,
             (Item::Renumber(_), _) => bail!("{}: not a state of a group's number", self.item.target()),
         }
         let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
@@ -117,6 +119,15 @@ impl Change {
             }
             (Item::Link(item), State::Link { found }, State::Link { found: now }) => {
                 link::undo(root, item, found.as_ref(), now.as_ref())
+            }
+            (
+                Item::Conversion(item),
+                State::Conversion { definition, ports },
+                State::Conversion { definition: now, ports: ports_now },
+            ) => {
+                let before = conversion::Before { definition: definition.as_ref(), ports };
+                let now = conversion::Before { definition: now.as_ref(), ports: ports_now };
+                conversion::undo(root, item, &before, &now)
             }
             _ => bail!("{}: the journal holds a state of another kind", self.item.target()),
         }

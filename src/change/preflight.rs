@@ -37,6 +37,7 @@ fn written(item: &Item) -> Vec<PathBuf> {
         Item::LogOwner(logs) => vec![logs.path.clone()],
         Item::Unpatch(unpatch) => vec![unpatch.path.clone()],
         Item::Link(link) => vec![link.path.clone()],
+        Item::Conversion(_) => ["/etc/libvirt/qemu/x", "/etc/openvswitch/x"].map(PathBuf::from).to_vec(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::plan::{Plan, Step};
 use super::{Outcome, blast};
 use crate::accord::item::Group;
 use crate::accord::{DataplaneAccord, Item};
-use crate::change::{Undone, grant, preflight, runtime};
+use crate::change::{Change, Undone, grant, preflight, runtime};
 use crate::cli::ApplyArgs;
 use crate::journal::Journal;
 use crate::lock::Lock;
@@ -122,7 +122,9 @@ fn catch_up(root: &Root, manager: &dyn ServiceManager, survey: Survey) -> Result
 /// finished before anything is looked at.
 fn resume(root: &Root) -> Result<()> {
     let mut journal = Journal::read(root)?;
-    let pending: Vec<_> = journal.entries.iter().filter_map(|entry| entry.pending.clone()).collect();
+    let renumbering = |change: &&Change| matches!(change.item, Item::Renumber(_));
+    let pending = journal.entries.iter().filter_map(|entry| entry.pending.as_ref()).filter(renumbering);
+    let pending: Vec<_> = pending.cloned().collect();
     for change in pending {
         change.make(root).with_context(|| format!("finishing: {}", change.item.target()))?;
         if !change.lingers(root)? {

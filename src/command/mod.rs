@@ -8,6 +8,7 @@ mod blocked;
 mod boot;
 mod check;
 mod config;
+mod convert;
 mod explain;
 mod inspect;
 mod package;
@@ -54,6 +55,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Apply(args) => apply::run(args),
         Command::Check(args) => check::run(args),
         Command::Revert(args) => revert::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Config(args) => config::run(args),
         Command::Inspect(args) => inspect::run(args),

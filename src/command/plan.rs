@@ -93,7 +93,8 @@ impl Step {
     }
 }
 
-fn coloured(diff: &str) -> String {
+/// Added and removed lines in their colours.
+pub fn coloured(diff: &str) -> String {
     let line = |line: &str| match line.chars().next() {
         Some('+') => report::colour(Style::Good, line),
         Some('-') => report::colour(Style::Bad, line),

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::{Outcome, apply, blast};
+use super::{Outcome, apply, blast, convert};
 use crate::accord::Item;
 use crate::change::{Change, Undone, grant, runtime};
 use crate::cli::RevertArgs;
@@ -60,9 +60,15 @@ pub fn under(
     }
     let renumberings = renumberings(&journal);
     if let Some(survey) = &survey {
+        may_go_on(survey, &units, args)?;
+    }
+    // VMs and ports are turned back while switch and libvirt can still be talked to.
+    let is_conversion = |entry: &Entry| matches!(entry.change.item, Item::Conversion(_));
+    take_back(root, &mut journal, &mut output, is_conversion)?;
+    if let Some(survey) = &survey {
         stop_switch(manager, survey, &units, args)?;
     }
-    take_back(root, &mut journal, &mut output)?;
+    take_back(root, &mut journal, &mut output, |entry| !is_conversion(entry))?;
     // A revert that was killed before this left nothing to undo.
     let overdue = survey.as_ref().is_some_and(Survey::reload_overdue);
     if root.is_live() && (overdue || !output.undone.is_empty()) {
@@ -96,9 +102,20 @@ fn stop_switch(
     if !units.contains(&dataplane.switch_unit) {
         return Ok(());
     }
-    if args.restart {
-        blast::announce(live, args.output.json);
-        return apply::stop_dataplane(manager, dataplane);
+    match args.restart {
+        true => {
+            blast::announce(live, args.output.json);
+            apply::stop_dataplane(manager, dataplane)
+        }
+        false => Ok(()),
+    }
+}
+
+/// Fails before anything is done where only a restart would do.
+fn may_go_on(survey: &Survey, units: &[String], args: &RevertArgs) -> Result<()> {
+    let (Some(dataplane), Some(live)) = (&survey.accord.dataplane, &survey.live) else { return Ok(()) };
+    if args.restart || !units.contains(&dataplane.switch_unit) {
+        return Ok(());
     }
     let confined = live.vswitchd().is_some_and(|process| !process.identity().has_dac_override());
     if confined && dataplane.is_switched() {
@@ -111,12 +128,17 @@ fn stop_switch(
 }
 
 /// The last change first. What cannot be undone does not keep the rest from it, and stays in the journal.
-fn take_back(root: &Root, journal: &mut Journal, output: &mut Output) -> Result<()> {
-    let entries: Vec<Entry> = journal.entries.iter().rev().cloned().collect();
-    if entries.is_empty() {
+fn take_back(
+    root: &Root,
+    journal: &mut Journal,
+    output: &mut Output,
+    which: impl Fn(&Entry) -> bool,
+) -> Result<()> {
+    if journal.entries.is_empty() {
         // What an apply left that was killed before it had written its first line.
         return journal.save(root);
     }
+    let entries: Vec<Entry> = journal.entries.iter().rev().filter(|entry| which(entry)).cloned().collect();
     for entry in entries {
         let target = entry.change.item.target();
         // A file that could not be put back may name it: libvirt does not start with a group that is gone.
@@ -125,7 +147,7 @@ fn take_back(root: &Root, journal: &mut Journal, output: &mut Output) -> Result<
             output.failed.push(format!("{target}: stays until the rest is taken back"));
             continue;
         }
-        match entry.change.undo(root) {
+        match undo(root, &entry) {
             Ok(outcome @ Undone::InUse(_)) => output.undone.push(Line { target: target.0.clone(), outcome }),
             Ok(outcome) => {
                 tracing::info!(VA_TARGET = %target, "reverted {target}");
@@ -136,6 +158,14 @@ fn take_back(root: &Root, journal: &mut Journal, output: &mut Output) -> Result<
         }
     }
     Ok(())
+}
+
+fn undo(root: &Root, entry: &Entry) -> Result<Undone> {
+    let undone = entry.change.undo(root)?;
+    if let Some(change) = entry.pending.as_ref().filter(|change| matches!(change.item, Item::Conversion(_))) {
+        convert::start_again(change)?;
+    }
+    Ok(undone)
 }
 
 fn renumberings(journal: &Journal) -> Vec<Change> {

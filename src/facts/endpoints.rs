@@ -38,6 +38,17 @@ pub struct Machine {
     pub start: Facts,
     /// Who is behind each of `start.sockets`.
     pub links: Vec<Link>,
+    /// Of one that runs: its definition, where its cards are not those that it runs with.
+    pub next: Option<Next>,
+}
+
+/// What a running VM starts with the next time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// Its definition.
+    pub domain: Domain,
+    /// What that start depends on.
+    pub start: Facts,
 }
 
 /// A port that no VM has.
@@ -76,9 +87,12 @@ impl Endpoints {
         let mut shared = Shared::with(&live.sockets);
         let vswitchd = Vswitchd::read(root);
         let mut found = machines(live);
-        let index = Index::new(root, live, found.iter().map(|machine| &machine.domain));
+        let index = Index::new(root, live, found.iter().flat_map(domains));
         for machine in &mut found {
             machine.start = look(root, &mut shared, &index, &vswitchd, &machine.domain);
+            if let Some(next) = &mut machine.next {
+                next.start = look(root, &mut shared, &index, &vswitchd, &next.domain);
+            }
         }
         let free = index.free(&found);
         let mut free: Vec<FreePort> =
@@ -125,6 +139,7 @@ fn machines(live: &Live) -> Vec<Machine> {
         process,
         start: Facts::unknown_yet(),
         links: Vec::new(),
+        next: next(live, domain),
     };
     let speaks = |domain: &Domain| !domain.endpoints.is_empty();
     let running = live.guests.iter().filter(|guest| guest.domain.running);
@@ -136,6 +151,18 @@ fn machines(live: &Live) -> Vec<Machine> {
     let mut found: Vec<Machine> = all.filter(|machine| speaks(&machine.domain)).collect();
     found.sort_by(|a, b| a.domain.name.cmp(&b.domain.name));
     found
+}
+
+/// The definition of a running domain, where its sockets differ.
+fn next(live: &Live, domain: &Domain) -> Option<Next> {
+    let sockets = |domain: &Domain| -> Vec<_> {
+        let cards = domain.endpoints.iter().filter(|endpoint| start::is_network_card(endpoint));
+        cards.filter_map(|card| Some((plain(card.path.as_deref()?), card.mode))).collect()
+    };
+    let mut definitions = live.next.iter().filter(|_| domain.running);
+    let next = definitions.find(|next| next.name == domain.name)?;
+    let differs = sockets(next) != sockets(domain);
+    differs.then(|| Next { domain: next.clone(), start: Facts::unknown_yet() })
 }
 
 fn look(root: &Root, shared: &mut Shared, index: &Index<'_>, vswitchd: &Vswitchd, domain: &Domain) -> Facts {
@@ -224,7 +251,7 @@ impl<'a> Index<'a> {
 
     /// The ports that no VM has, neither by path nor by name.
     fn free(&self, machines: &[Machine]) -> Vec<&'a VhostPort> {
-        let paths = machines.iter().flat_map(|machine| switch_paths(&machine.domain));
+        let paths = machines.iter().flat_map(all_paths);
         let taken: std::collections::HashSet<&str> = paths
             .flat_map(|path| {
                 let named = path.file_name().and_then(|name| self.by_name.get(name.to_str()?)).copied();
@@ -234,6 +261,16 @@ impl<'a> Index<'a> {
         let ports = self.switch.map(|switch| switch.ports.as_slice()).unwrap_or_default();
         ports.iter().filter(|port| !taken.contains(port.name.as_str())).collect()
     }
+}
+
+/// Of its cards now and after its next start.
+fn all_paths(machine: &Machine) -> impl Iterator<Item = &Path> {
+    domains(machine).flat_map(switch_paths)
+}
+
+/// As it runs, and as it would start the next time where that differs.
+fn domains(machine: &Machine) -> impl Iterator<Item = &Domain> {
+    std::iter::once(&machine.domain).chain(machine.next.iter().map(|next| &next.domain))
 }
 
 /// Asked only where a VM's port is not among the vhost-user ones.

@@ -76,6 +76,8 @@ pub struct Live {
     pub unread: Vec<BrokenFile>,
     /// Defined domains that do not run.
     pub defined: Domains,
+    /// Definitions of those that run: what their next start goes by.
+    pub next: Vec<Domain>,
     /// OVSDB.
     pub switch: Known<Switch>,
     /// The switch's sockets.
@@ -110,7 +112,7 @@ impl Live {
             let vms = Vms::read(root);
             (asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), vms)
         });
-        let Vms { guests, unread, defined } = vms?;
+        let Vms { guests, unread, defined, next } = vms?;
         let ports = switch.known().map(|switch| switch.ports.as_slice()).unwrap_or_default();
         let sockets = port_sockets(root, ports);
         let wanted = profile.hypervisor.as_ref().and_then(|found| found.daemon_unit.strip_suffix(".service"));
@@ -130,6 +132,7 @@ impl Live {
             guests,
             unread,
             defined,
+            next,
             guarded: guarded(root, &sockets)?,
             sockets,
             switch,
@@ -218,14 +221,18 @@ struct Vms {
     guests: Vec<Guest>,
     unread: Vec<BrokenFile>,
     defined: Domains,
+    next: Vec<Domain>,
 }
 
 impl Vms {
     fn read(root: &Root) -> Result<Vms> {
         let running = domains::running(root)?;
+        let Domains { domains, broken } = domains::persistent(root)?;
         let names: HashSet<&str> = running.domains.iter().map(|domain| domain.name.as_str()).collect();
-        let defined = domains::persistent(root, &names)?;
-        Ok(Vms { defined, unread: running.broken, guests: guests(root, running.domains) })
+        let runs = |domain: &Domain| names.contains(domain.name.as_str());
+        let (next, domains) = domains.into_iter().partition(runs);
+        let defined = Domains { domains, broken };
+        Ok(Vms { defined, next, unread: running.broken, guests: guests(root, running.domains) })
     }
 }
 

@@ -3,11 +3,13 @@
 
 pub mod accounts;
 pub mod carriers;
+pub mod conversion;
 pub mod domains;
 pub mod endpoints;
 pub mod hooks;
 pub mod hugepages;
 mod known;
+pub mod libvirt;
 pub mod live;
 pub mod mounts;
 pub mod ovsdb;

@@ -15,6 +15,8 @@ use crate::accord::item::{
 use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers::{self, Carrier, Special};
+use crate::facts::conversion;
+use crate::facts::ovsdb::PortState;
 use crate::paths;
 use crate::root::{Handle, Kind, Root};
 
@@ -185,6 +187,13 @@ pub enum State {
         /// What is there.
         found: Option<LinkState>,
     },
+    /// A VM and ports.
+    Conversion {
+        /// The VM's definition as libvirt gives it out; none where there is no such VM.
+        definition: Option<String>,
+        /// Those of the ports that are there.
+        ports: Vec<PortState>,
+    },
 }
 
 /// An item with what is there instead, or already.
@@ -228,6 +237,10 @@ pub fn observe(root: &Root, accounts: &Accounts, item: &Item) -> Result<State> {
         | Item::LogOwner(LogOwner { path, .. })
         | Item::Unpatch(Unpatch { path, .. }) => Ok(State::File { found: FileState::read(root, path)? }),
         Item::Link(Link { path, .. }) => Ok(State::Link { found: LinkState::read(root, path)? }),
+        Item::Conversion(item) => {
+            let (definition, ports) = conversion::read(root, item)?;
+            Ok(State::Conversion { definition, ports })
+        }
     }
 }
 
@@ -291,6 +304,10 @@ impl State {
             }
             (Item::Link(Link { target, .. }), State::Link { found }) => {
                 found.as_ref().is_some_and(|link| link.target.as_ref() == Some(target))
+            }
+            (Item::Conversion(item), State::Conversion { definition, ports }) => {
+                let has_cards = |text: &String| conversion::has_cards(text, item);
+                definition.as_ref().is_some_and(has_cards) && *ports == item.ports
             }
             _ => false,
         }

@@ -84,6 +84,11 @@ pub const RULES: &[Rule] = &[
         "OVS made its socket anew and this QEMU does not connect again: the VM has no network until it is started again"
     ),
     rule!("not-connected", Broken, "the VM runs and nobody is at the other end of its network card"),
+    rule!(
+        "next-start-fails",
+        Advice,
+        "the VM runs, but its definition does not meet the port: once it is shut off, it does not start again"
+    ),
     rule!("memory-not-shared", Broken),
     rule!("hugepages-not-mounted", Broken),
     rule!(
@@ -169,6 +174,9 @@ pub fn judge(case: &Case<'_>, ground: Matter<'_>) -> Judged {
         let is_new =
             |trouble: &Trouble| is_of_domain(trouble, machine) && why_not_mounted(trouble, named).is_none();
         for trouble in troubles.into_iter().filter(is_new) {
+            judged.add(trouble);
+        }
+        if let Some(trouble) = machine.next.as_ref().and_then(|next| running::next(subject, machine, next)) {
             judged.add(trouble);
         }
     }

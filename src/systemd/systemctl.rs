@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! systemd through `systemctl`, for builds without D-Bus and for nodes whose bus does not answer.
 
-mod run;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -14,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use super::fact::{DEFAULT_UMASK, UnitFact, set};
 use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live, words};
 use crate::edit::unit::UnitText;
+use crate::program;
 
 const PROPERTIES: &str = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,Group,User,UMask,\
     Environment,EnvironmentFiles,RuntimeDirectory,RuntimeDirectoryPreserve,DefaultDependencies,MainPID,ExecStartPre,\
@@ -38,7 +38,7 @@ impl Systemctl {
     }
 
     fn run(&self, arguments: &[&str], limit: std::time::Duration) -> Result<String> {
-        run::run(&self.program, arguments, limit)
+        program::run(&self.program, arguments, limit)
     }
 
     fn show(&self, name: &str) -> Result<String> {

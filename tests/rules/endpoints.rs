@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use super::pair::{self, OFF, ON, OVS_MAKES, Pair, QEMU_MAKES, STRANGER, end};
 use vhost_accord::config::PortType;
 use vhost_accord::facts::Known;
-use vhost_accord::facts::domains::BrokenFile;
-use vhost_accord::facts::endpoints::Link;
+use vhost_accord::facts::domains::{BrokenFile, SocketMode};
+use vhost_accord::facts::endpoints::{Link, Next};
 use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::facts::vswitchd::Vswitchd;
 use vhost_accord::rules;
@@ -86,6 +86,14 @@ const BREAKAGES: &[Breakage] = &[
         pair.endpoints.machines[ON].process.as_mut().unwrap().started.since_boot = 1;
     }),
     ("not-connected", |pair| pair.link(ON, QEMU_MAKES).connections.clear()),
+    ("next-start-fails", |pair| {
+        let machine = &mut pair.endpoints.machines[ON];
+        let mut next = Next { domain: machine.domain.clone(), start: machine.start.clone() };
+        next.domain.endpoints[QEMU_MAKES].mode = SocketMode::Client;
+        let socket = &mut next.start.sockets[QEMU_MAKES];
+        (socket.endpoint.mode, socket.node, socket.liveness) = (SocketMode::Client, None, Liveness::Missing);
+        machine.next = Some(next);
+    }),
     ("memory-not-shared", |pair| {
         pair.endpoints.machines[OFF].domain.memory.access = None;
     }),
@@ -113,6 +121,15 @@ fn each_breakage_is_named_and_nothing_else_accused() {
         breaks(&mut pair);
         assert_eq!(ids(&mut pair), BTreeSet::from([*id]));
     }
+}
+
+/// What the VM has not yet and will have: no breakage as long as it meets its port.
+#[test]
+fn another_definition_that_works_is_no_breakage() {
+    let mut pair = Pair::sound();
+    let other = pair.endpoints.machines[OFF].clone();
+    pair.endpoints.machines[ON].next = Some(Next { domain: other.domain, start: other.start });
+    assert_eq!(ids(&mut pair), BTreeSet::new());
 }
 
 #[test]

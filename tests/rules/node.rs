@@ -187,6 +187,9 @@ fn holds(item: &Item) -> State {
         }
         Item::LogOwner(_) | Item::Unpatch(_) => State::File { found: None },
         Item::Link(link) => State::Link { found: Some(LinkState { target: Some(link.target.clone()) }) },
+        Item::Conversion(item) => {
+            State::Conversion { definition: Some(item.definition.clone()), ports: item.ports.clone() }
+        }
     }
 }
 
@@ -278,6 +281,7 @@ fn live(survey: &Survey, image: &Path) -> Live {
         }],
         unread: Vec::new(),
         defined: Domains::default(),
+        next: Vec::new(),
         switch: Known::Known(Switch { config, ports: Vec::new() }),
         sockets: vec![
             socket("vhuc0", PortType::Dpdkvhostuser, SERVER_PORT, server, Liveness::Listening),

@@ -190,7 +190,7 @@ impl Pair {
                 false => vec![Link::default(), made],
             };
             let process = domain.running.then(|| started(QEMU, 2 * MINUTE, qemu.uid, qemu.gid));
-            Machine { domain, process, start, links }
+            Machine { domain, process, start, links, next: None }
         };
         let machines = vec![machine(OFF), machine(ON)];
         let path = PathBuf::from("/run/openvswitch/vhuf");

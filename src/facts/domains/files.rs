@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where libvirt keeps its domains.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -37,22 +36,19 @@ pub struct BrokenFile {
 
 /// The domains that run, from libvirt's status files. They stay readable when libvirtd does not run.
 pub fn running(root: &Root) -> Result<Domains> {
-    read_directory(root, Path::new(RUNNING), &HashSet::new())
+    read_directory(root, Path::new(RUNNING))
 }
 
-/// The defined domains, but for those of these names.
-pub fn persistent(root: &Root, known: &HashSet<&str>) -> Result<Domains> {
-    read_directory(root, Path::new(PERSISTENT), known)
+/// The defined domains, those that run among them.
+pub fn persistent(root: &Root) -> Result<Domains> {
+    read_directory(root, Path::new(PERSISTENT))
 }
 
-fn read_directory(root: &Root, dir: &Path, known: &HashSet<&str>) -> Result<Domains> {
+fn read_directory(root: &Root, dir: &Path) -> Result<Domains> {
     let mut found = Domains::default();
     let Some(dir) = root.find(dir)?.filter(|dir| dir.kind() == Kind::Directory) else { return Ok(found) };
     for name in dir.names()? {
-        let of_known = || {
-            name.to_str().and_then(|name| name.strip_suffix(".xml")).is_some_and(|name| known.contains(name))
-        };
-        if !is_domain_file(&name) || of_known() {
+        if !is_domain_file(&name) {
             continue;
         }
         match read_file(&dir, &name) {

@@ -5,10 +5,10 @@ use super::Trouble;
 use crate::config::{Family, PortType};
 use crate::facts::domains::SocketMode;
 use crate::facts::endpoints::start::Socket;
-use crate::facts::endpoints::{End, Endpoints, FreePort, Link, Machine};
+use crate::facts::endpoints::{End, Endpoints, FreePort, Link, Machine, Next};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
-use crate::hook::Problem;
+use crate::hook::{self, Problem, Subject};
 use crate::mends;
 use crate::shell;
 
@@ -150,6 +150,26 @@ fn apart(
         _ => again.to_string(),
     };
     Some(Trouble::of("not-connected", socket, seen, mend))
+}
+
+/// A definition that the VM does not run with, and whose cards do not meet their ports.
+pub fn next(subject: &mut Subject, machine: &Machine, next: &Next) -> Option<Trouble> {
+    let qemu = subject.qemu.as_ref().map(|qemu| (qemu.uid, qemu.gid));
+    subject.turn_to(next.domain.clone(), qemu);
+    let case = hook::Case { subject, facts: &next.start };
+    let paths: Vec<String> =
+        next.start.sockets.iter().map(|socket| socket.path.display().to_string()).collect();
+    let of_card = |problem: &Problem| problem.family == Family::Ports && paths.contains(&problem.subject);
+    let problem = hook::problems(&case).into_iter().find(|problem| problem.sure && of_card(problem))?;
+    let convert =
+        |kind: PortType| format!("vhost-accord convert --to {kind} {}", mends::domain(&machine.domain));
+    let mend = match problem.id {
+        "both-ends-client" => convert(PortType::Dpdkvhostuserclient),
+        "both-ends-server" => convert(PortType::Dpdkvhostuser),
+        _ => problem.mend,
+    };
+    let seen = format!("{}: {}: {}", problem.id, problem.subject, problem.seen);
+    Some(Trouble { id: "next-start-fails", subject: format!("VM {}", machine.domain.name), seen, mend })
 }
 
 /// Another process than ovs-vswitchd serves what is to be its socket.

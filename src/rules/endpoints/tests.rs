@@ -78,6 +78,7 @@ fn running(mode: SocketMode) -> Running {
             process: Some(process(QEMU, 2 * MINUTE)),
             start: Facts::unknown_yet(),
             links: Vec::new(),
+            next: None,
         },
         socket: socket(mode),
         link: Link { listener: Some(end(listener)), connections: vec![(end(listener), end(other))] },

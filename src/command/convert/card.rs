@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One card: what it takes to turn it, or what is in the way.
+
+use std::path::Path;
+
+use super::inventory::{Ground, PortRow, Row, SAVED, Verdict};
+use crate::accord::item::{Card, Side};
+use crate::change::port::describe;
+use crate::config::PortType;
+use crate::convert::{self, Decision, Step};
+use crate::facts::Known;
+use crate::facts::domains::{Domain, Endpoint, SocketMode};
+use crate::facts::ovsdb::{PortState, VhostPort};
+use crate::mends;
+use crate::shell;
+
+/// What is known of the VM that a card is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Of<'a> {
+    /// The VM.
+    pub domain: &'a Domain,
+    /// `off`, `saved` or `running`.
+    pub state: &'static str,
+}
+
+/// The card of the definition with its place there, and what runs of it.
+pub fn row(ground: &Ground<'_>, of: Of<'_>, own: Option<(usize, &Endpoint)>, live: Option<&Endpoint>) -> Row {
+    let card = own.map(|(_, card)| card).or(live);
+    let port = card.and_then(|card| ground.port(card.path.as_deref()?));
+    let mut row = Row {
+        vm: of.domain.name.clone(),
+        state: of.state,
+        mac: card.and_then(|card| card.mac.clone()),
+        definition: own.and_then(|(_, card)| Side::of(card)),
+        running: live.and_then(Side::of),
+        port: port.map(|port| PortRow {
+            name: port.name.clone(),
+            kind: port.kind,
+            made_by: if port.vm_uuid.is_some() { "nova" } else { "hand" },
+        }),
+        verdict: Verdict::Blocked,
+        blocked: None,
+        steps: Vec::new(),
+        turn: None,
+    };
+    match judge(ground, of.domain, own, live, port) {
+        Ok(None) => row.verdict = Verdict::Done,
+        Ok(Some((verdict, card, change))) => {
+            row.steps = steps(ground, of.domain, verdict, &card, change.as_ref());
+            row.verdict = verdict;
+            row.turn = Some((card, change.map(|(_, wanted)| wanted)));
+        }
+        Err((why, mend)) => (row.blocked, row.steps) = (Some(why), mend.into_iter().collect()),
+    }
+    row
+}
+
+type Turning = (Verdict, Card, Option<(PortState, PortState)>);
+
+/// What it takes; what is in the way and what to do about it.
+fn judge(
+    ground: &Ground<'_>,
+    domain: &Domain,
+    own: Option<(usize, &Endpoint)>,
+    live: Option<&Endpoint>,
+    port: Option<&VhostPort>,
+) -> Result<Option<Turning>, (String, Option<String>)> {
+    let to = ground.terms.wanted;
+    let Some((place, card)) = own else { return undefined(domain, live, to) };
+    let (Some(path), Some(from)) = (card.path.as_deref(), Side::of(card)) else { return Ok(None) };
+    let runs_so = |side: &Side| live.is_none_or(|live| side.is(live));
+    // Who is connected to the port of a VM that runs is the VM itself.
+    let mut in_use = |port: &VhostPort, path: &Path| match live {
+        Some(_) => Known::Known(None),
+        None => (ground.in_use)(port, path, domain),
+    };
+    let step = match convert::decide(&ground.terms, &ground.join(path), (place, card), &mut in_use) {
+        Decision::Nothing if from.kind == to || port.is_none_or(|port| port.vm_uuid.is_none()) => {
+            return Ok(None);
+        }
+        Decision::Nothing => Step { turn: None, port: None },
+        Decision::Left(why) => return Err((why, None)),
+        Decision::InUse { port, by } => return Err((format!("port {port} is in use by {by}"), None)),
+        Decision::Convert(step) => step,
+    };
+    let port = own_port(port, path, &step, to)?;
+    shared(ground, domain, port)?;
+    let path = step.turn.as_ref().map_or(path, |turn| turn.path.as_path()).to_path_buf();
+    let card = Card { port: port.name.clone(), from, to: Side { kind: to, path } };
+    let verdict = match live {
+        None => Verdict::Ready,
+        Some(_) if step.port.is_none() && runs_so(&card.to) => Verdict::DefinitionOnly,
+        Some(_) => Verdict::Pause,
+    };
+    Ok(Some((verdict, card, step.port)))
+}
+
+/// The port that may be changed: one that is there, and that is not nova's.
+fn own_port<'a>(
+    port: Option<&'a VhostPort>,
+    path: &Path,
+    step: &Step,
+    to: PortType,
+) -> Result<&'a VhostPort, (String, Option<String>)> {
+    let Some(port) = port else {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("PORT");
+        let at = step.turn.as_ref().map_or(path, |turn| turn.path.as_path());
+        let mend = mends::add_port(name, mode(to), at);
+        return Err((format!("the switch has no port {name}, and none is invented"), Some(mend)));
+    };
+    if port.vm_uuid.is_none() {
+        return Ok(port);
+    }
+    let why = format!("port {} is nova's: nova makes port and definition anew itself", port.name);
+    let mend =
+        format!("have neutron's agent report {to}, then 'openstack server reboot --hard' or migrate the VM");
+    Err((why, Some(mend)))
+}
+
+fn mode(kind: PortType) -> SocketMode {
+    match kind {
+        PortType::Dpdkvhostuserclient => SocketMode::Server,
+        PortType::Dpdkvhostuser => SocketMode::Client,
+    }
+}
+
+/// A card that is in no definition: of a VM that has none, or plugged in while it runs.
+fn undefined(
+    domain: &Domain,
+    live: Option<&Endpoint>,
+    to: PortType,
+) -> Result<Option<Turning>, (String, Option<String>)> {
+    if live.and_then(Side::of).is_some_and(|side| side.kind == to) {
+        return Ok(None);
+    }
+    let name = mends::domain(domain);
+    let why = "it runs with this card and has it in no definition (a transient VM, or hot-plugged): nothing to convert";
+    let mend =
+        format!("virsh detach-interface {name} vhostuser --live, or let whoever made the VM make it anew");
+    Err((why.to_string(), Some(mend)))
+}
+
+/// A port can be of one type only: who else has it would be cut off.
+fn shared(ground: &Ground<'_>, domain: &Domain, port: &VhostPort) -> Result<(), (String, Option<String>)> {
+    let users = ground.users.get(&port.name).into_iter().flatten();
+    let others: Vec<&str> = users.map(String::as_str).filter(|name| *name != domain.name).collect();
+    let cards = convert::interfaces(domain).filter_map(|(_, card)| ground.port(card.path.as_deref()?));
+    let twice = cards.filter(|other| other.name == port.name).count() > 1;
+    if twice {
+        return Err((format!("two cards of this VM have port {}", port.name), None));
+    }
+    if let Some(other) = others.first() {
+        let why = format!("port {} is in the definition of VM {} as well", port.name, others.join(", "));
+        return Err((why, Some(format!("virsh edit {} and give it a port of its own", shell::quote(other)))));
+    }
+    Ok(())
+}
+
+/// What is done, in order.
+fn steps(
+    ground: &Ground<'_>,
+    domain: &Domain,
+    verdict: Verdict,
+    card: &Card,
+    change: Option<&(PortState, PortState)>,
+) -> Vec<String> {
+    let name = mends::domain(domain);
+    let command = format!("vhost-accord convert --to {} {name}", ground.terms.wanted);
+    let mut steps = match verdict {
+        Verdict::Pause => vec![format!(
+            "{command} --pause: no network for the seconds in which its {} MiB go to {SAVED} and back, no reboot; or shut it \
+             off first",
+            domain.memory.size >> 20
+        )],
+        Verdict::DefinitionOnly => vec![format!("{command}: without a pause; it runs so already")],
+        _ => vec![command],
+    };
+    if card.from != card.to {
+        let word = match mode(card.to.kind) {
+            SocketMode::Server => "server",
+            SocketMode::Client => "client",
+        };
+        steps.push(format!("its definition: mode='{word}', path='{}'", card.to.path.display()));
+    }
+    if let Some((_, wanted)) = change {
+        steps.push(format!("port {}: {}", wanted.name, describe(wanted)));
+    }
+    steps
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `convert`: VMs and their ports from one port type to the other, at rest.
+
+mod card;
+mod inventory;
+mod perform;
+mod tell;
+#[cfg(test)]
+mod tests;
+
+use anyhow::{Result, bail};
+
+use super::Outcome;
+use crate::cli::ConvertArgs;
+use crate::config::PortType;
+use crate::journal::Journal;
+use crate::lock::Lock;
+use crate::root::Root;
+use crate::survey::{Options, Survey};
+use crate::systemd;
+use inventory::{Inventory, Machine, Verdict};
+use perform::{Turning, finish};
+use tell::{Done, Output};
+
+pub use perform::start_again;
+
+/// Lists, or turns what it was told to.
+pub fn run(args: &ConvertArgs) -> Result<Outcome> {
+    let root = super::open_root("/".as_ref(), true)?;
+    let acts = (args.all || !args.vms.is_empty()) && !args.dry_run;
+    let _lock = acts.then(|| Lock::take(&root)).transpose()?;
+    let mut output = Output::default();
+    if acts {
+        finish(&root, || look(&root))?.into_iter().for_each(|done| output.tell_now(args.json, done));
+    }
+    let survey = look(&root)?;
+    let to = wanted(&survey, args.to.as_deref())?;
+    let inventory = Inventory::take(&root, &survey, to)?;
+    output.list(&inventory);
+    let chosen = choose(&inventory, args)?;
+    if !acts {
+        return tell::listed(args, &output, &root, &survey, &chosen);
+    }
+    may_begin(&survey, to, args.pause)?;
+    let before = survey.judged(&root)?.findings;
+    let mut turning =
+        Turning { root: &root, survey: &survey, journal: Journal::read(&root)?, to, pause: args.pause };
+    turn_all(&mut turning, &chosen, |done| output.tell_now(args.json, done));
+    output.judge(&before, look(&root)?.judged(&root)?.findings);
+    tell::done(args, &output)
+}
+
+/// One after the other. After a failure no further VM that runs is stopped.
+fn turn_all(turning: &mut Turning<'_>, chosen: &[&Machine], mut tell: impl FnMut(Done)) {
+    let mut failed: Option<&str> = None;
+    for machine in chosen {
+        let done = match failed {
+            Some(other) if machine.verdict() == Verdict::Pause => {
+                Done::left(&machine.name, format!("not tried after what happened to VM {other}"))
+            }
+            _ => turning.turn(machine),
+        };
+        if done.is_failed() {
+            failed = Some(&machine.name);
+        }
+        tell(done);
+    }
+}
+
+/// What has to be settled before anything is turned.
+fn may_begin(survey: &Survey, to: PortType, pause: bool) -> Result<()> {
+    if let Some(incoming) = survey.config.hook.incoming.filter(|incoming| pause && *incoming != to) {
+        bail!(
+            "--pause restores VMs, and by 'incoming = {incoming}' below [convert] what is restored is turned to that type; \
+             set it to keep or {to} first; nothing was converted"
+        );
+    }
+    if let Some(first) = survey.changes().first() {
+        let first = first.item.target();
+        bail!("{first} and other changes wait: run 'vhost-accord apply' first; nothing was converted");
+    }
+    Ok(())
+}
+
+fn look(root: &Root) -> Result<Survey> {
+    let manager = systemd::connect(root)?;
+    let survey = Survey::take(root, manager.as_ref(), Options::default())?;
+    if survey.profile.hypervisor.is_none() {
+        bail!("no libvirt on this node: there are no VMs to convert (in a container: run it where virsh is)");
+    }
+    if survey.profile.dataplane.is_none() {
+        bail!("no Open vSwitch on this node: there are no ports to convert");
+    }
+    Ok(survey)
+}
+
+/// The type to turn to: only one that the node is made for.
+fn wanted(survey: &Survey, to: Option<&str>) -> Result<PortType> {
+    let modes = &survey.config.modes;
+    let Some(to) = to else {
+        return match modes.first() {
+            Some(first) => Ok(*first),
+            None => bail!("modes names no port type"),
+        };
+    };
+    match PortType::ALL.into_iter().find(|kind| kind.as_str() == to) {
+        Some(kind) if modes.contains(&kind) => Ok(kind),
+        _ => bail!(
+            "{to} is not among the port types of this node; put 'modes = dpdkvhostuserclient dpdkvhostuser' below [accord] \
+             into /etc/vhost-accord/vhost-accord.conf, then run 'vhost-accord apply'"
+        ),
+    }
+}
+
+/// The VMs that are meant.
+fn choose<'a>(inventory: &'a Inventory, args: &ConvertArgs) -> Result<Vec<&'a Machine>> {
+    if args.vms.is_empty() {
+        return Ok(inventory.machines.iter().collect());
+    }
+    let mut chosen: Vec<&Machine> = Vec::new();
+    for vm in &args.vms {
+        let is_meant = |machine: &&Machine| machine.name == *vm || machine.uuid.as_ref() == Some(vm);
+        let Some(machine) = inventory.machines.iter().find(is_meant) else {
+            bail!("no VM '{vm}' with a vhost-user network card; 'vhost-accord convert' lists them");
+        };
+        if !chosen.iter().any(|other| other.name == machine.name) {
+            chosen.push(machine);
+        }
+    }
+    Ok(chosen)
+}

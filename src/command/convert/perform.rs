@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Turns one VM: journaled before it is done, and put back where it cannot be finished.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::statvfs::fstatvfs;
+
+use super::inventory::{Machine, SAVED, Verdict};
+use super::tell::Done;
+use crate::accord::Item;
+use crate::accord::item::{Card, Conversion};
+use crate::change::grant::{self, Giving};
+use crate::change::{Change, Undone, conversion};
+use crate::config::PortType;
+use crate::facts::Known;
+use crate::facts::libvirt;
+use crate::facts::live::{port_sockets, read_switch};
+use crate::facts::ovsdb::PortState;
+use crate::facts::state::State;
+use crate::journal::Journal;
+use crate::root::Root;
+use crate::survey::Survey;
+
+/// What saving or restoring takes at least, and how much memory a slow disk takes in a second.
+const BASE: Duration = Duration::from_secs(60);
+const SLOW: u64 = 20 << 20;
+
+/// What turning goes by.
+#[derive(Debug)]
+pub struct Turning<'a> {
+    /// The node.
+    pub root: &'a Root,
+    /// What was found of it.
+    pub survey: &'a Survey,
+    /// Where it is noted.
+    pub journal: Journal,
+    /// The type to turn to.
+    pub to: PortType,
+    /// VMs that run as well.
+    pub pause: bool,
+}
+
+impl Turning<'_> {
+    /// Turns a VM, and says what came of it.
+    pub fn turn(&mut self, machine: &Machine) -> Done {
+        let (name, to) = (&machine.name, self.to);
+        let rest = machine.blocked().map(|why| format!("; not all of it: {why}")).unwrap_or_default();
+        let done = match machine.verdict() {
+            Verdict::Done => Done::nothing(name),
+            Verdict::Blocked => Done::left(name, machine.blocked().unwrap_or("blocked").to_string()),
+            Verdict::Pause if !self.pause => {
+                let way = "it runs on its port: --pause saves and restores it, or shut it off first; as it is, nothing \
+                           changes at its next start";
+                Done::left(name, way.to_string())
+            }
+            Verdict::Pause => Done::of(name, to, self.paused(machine).map(Some)),
+            Verdict::Ready | Verdict::DefinitionOnly => {
+                Done::of(name, to, self.at_rest(machine).map(|()| None))
+            }
+        };
+        done.with(rest)
+    }
+
+    /// A VM that is off, or that runs so already.
+    fn at_rest(&mut self, machine: &Machine) -> Result<()> {
+        let change = change(self.root, machine)?;
+        if machine.verdict() == Verdict::Ready && !libvirt::info(uuid(&change))?.is_off() {
+            bail!("it was started meanwhile; nothing was changed");
+        }
+        let earlier = self.journal.clone();
+        self.journal.begin(self.root, &change)?;
+        if let Err(error) = self.make(&change) {
+            return Err(self.put_back(earlier, &change, error, || Ok(())));
+        }
+        self.journal.settle(self.root, &change)
+    }
+
+    /// A VM that runs on its port: how long it stood still.
+    fn paused(&mut self, machine: &Machine) -> Result<Duration> {
+        let change = change(self.root, machine)?;
+        let (uuid, limit) = (uuid(&change), BASE + Duration::from_secs(machine.memory / SLOW));
+        has_room(self.root, machine.memory)?;
+        if libvirt::info(uuid)?.saved {
+            bail!("libvirt has a saved state of it beside the running one; virsh managedsave-remove first");
+        }
+        let earlier = self.journal.clone();
+        self.journal.begin(self.root, &change)?;
+        self.journal.stopped(self.root, &change)?;
+        let begun = Instant::now();
+        let saved = conversion::save(uuid, limit).context("libvirt does not save it");
+        let done = saved.and_then(|()| self.make(&change)).and_then(|()| conversion::start(uuid, limit));
+        if let Err(error) = done {
+            let off = conversion::stop_starting(uuid);
+            return Err(self.put_back(earlier, &change, error, || off.and_then(|()| go_on(&change, limit))));
+        }
+        let stood_still = begun.elapsed();
+        self.journal.made(self.root, &change.item.target())?;
+        self.journal.settle(self.root, &change)?;
+        Ok(stood_still)
+    }
+
+    fn make(&self, change: &Change) -> Result<()> {
+        change.make(self.root)?;
+        give_sockets(self.root, self.survey)
+    }
+
+    /// Takes back what was begun. The journal is then as it was before, unless something is left to be done: it says so,
+    /// and the next `convert` or `revert` does it.
+    fn put_back(
+        &mut self,
+        earlier: Journal,
+        change: &Change,
+        error: anyhow::Error,
+        start: impl FnOnce() -> Result<()>,
+    ) -> anyhow::Error {
+        let undone = change.undo(self.root).and_then(|undone| match undone {
+            Undone::InUse(why) | Undone::Left(why) => bail!(why),
+            _ => Ok(()),
+        });
+        // Even if it is as it shall be and not as it was: it ran.
+        let started = give_sockets(self.root, self.survey).and_then(|()| start());
+        let back = undone.and(started).and_then(|()| {
+            self.journal = earlier;
+            self.journal.save(self.root)
+        });
+        match back {
+            Ok(()) => error.context("put back as it was"),
+            Err(also) => error.context(format!(
+                "NOT ALL IS AS IT WAS ({also:#}; 'vhost-accord revert' or the same again ends it)"
+            )),
+        }
+    }
+}
+
+/// Sockets that ovs-vswitchd has just made are given to QEMU, as after its own start.
+fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
+    if !survey.config.managed.has("sockets") {
+        return Ok(());
+    }
+    let ports = match read_switch(root) {
+        Known::Known(switch) => switch.ports,
+        Known::Unknown(why) => bail!("OVSDB does not answer: {why}"),
+    };
+    let grants = grant::plan(&Giving::of(&survey.accord), &port_sockets(root, &ports));
+    grants.iter().try_for_each(|grant| grant::make(root, grant).map(drop))
+}
+
+/// What is to be changed, with what libvirt and OVSDB say now.
+pub fn change(root: &Root, machine: &Machine) -> Result<Change> {
+    let uuid = machine.uuid.clone().context("its definition has no UUID")?;
+    let turns = || machine.rows.iter().filter_map(|row| row.turn.as_ref());
+    let cards: Vec<Card> = turns().map(|(card, _)| card.clone()).collect();
+    let wanted: Vec<PortState> = turns().filter_map(|(_, port)| port.clone()).collect();
+    let definition = libvirt::definition(&uuid)?.context("libvirt has no such VM any more")?;
+    let sides = cards.iter().map(|card| (&card.from, &card.to));
+    let turned = conversion::turned(&definition, sides)?;
+    let item = Conversion { uuid, name: machine.name.clone(), definition: turned, cards, ports: wanted };
+    let (_, ports) = crate::facts::conversion::read(root, &item)?;
+    Ok(Change {
+        item: Item::Conversion(item),
+        before: State::Conversion { definition: Some(definition), ports },
+    })
+}
+
+fn uuid(change: &Change) -> &str {
+    match &change.item {
+        Item::Conversion(item) => &item.uuid,
+        _ => "",
+    }
+}
+
+/// Saving needs room for all of the memory: found out before the VM stands still for it.
+fn has_room(root: &Root, memory: u64) -> Result<()> {
+    let Some(directory) = root.find(Path::new(SAVED))? else { return Ok(()) };
+    let filesystem = fstatvfs(directory.fd())?;
+    let free = filesystem.blocks_available() * filesystem.fragment_size();
+    if free < memory {
+        bail!(
+            "{SAVED} has {} MiB free and its memory is {} MiB; nothing was changed",
+            free >> 20,
+            memory >> 20
+        );
+    }
+    Ok(())
+}
+
+/// Starts a VM again that was stopped with its memory saved; one that runs is left alone.
+fn go_on(change: &Change, limit: Duration) -> Result<()> {
+    let info = libvirt::info(uuid(change))?;
+    if info.is_off() && info.saved { conversion::start(uuid(change), limit) } else { Ok(()) }
+}
+
+/// VMs that a killed run stopped are turned to the end, or back, and started.
+pub fn finish(root: &Root, look: impl Fn() -> Result<Survey>) -> Result<Vec<Done>> {
+    let mut journal = Journal::read(root)?;
+    let pending = journal.entries.iter().filter_map(|entry| entry.pending.clone());
+    let pending: Vec<Change> = pending.filter(|change| matches!(change.item, Item::Conversion(_))).collect();
+    let mut done = Vec::new();
+    for change in pending {
+        let Item::Conversion(item) = &change.item else { continue };
+        conversion::wait_until_saved(&item.uuid)?;
+        let info = libvirt::info(&item.uuid).with_context(|| format!("finishing VM {}", item.name))?;
+        if info.is_off() && info.saved {
+            finish_one(root, &change, &look()?).with_context(|| format!("finishing VM {}", item.name))?;
+            done.push(Done::finished(&item.name));
+        }
+        journal.made(root, &change.item.target())?;
+        journal.settle(root, &change)?;
+    }
+    Ok(done)
+}
+
+fn finish_one(root: &Root, change: &Change, survey: &Survey) -> Result<()> {
+    let start = || give_sockets(root, survey).and_then(|()| go_on(change, BASE));
+    let Err(error) = change.make(root).and_then(|()| start()) else { return Ok(()) };
+    conversion::stop_starting(uuid(change))?;
+    change.undo(root).with_context(|| format!("{error:#}; taking it back"))?;
+    start().with_context(|| format!("{error:#}; starting it as it was"))
+}
+
+/// After a conversion was taken back whose VM a killed run had stopped.
+pub fn start_again(change: &Change) -> Result<()> {
+    go_on(change, BASE)
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What `convert` says: the list, what was done, and what was left and why.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::inventory::{Inventory, Machine, Row, Verdict};
+use crate::accord::item::Side;
+use crate::cli::ConvertArgs;
+use crate::command::{Outcome, check, plan};
+use crate::config::PortType;
+use crate::report::{self, Style};
+use crate::root::Root;
+use crate::rules::{Finding, Level};
+use crate::survey::Survey;
+
+/// What came of one VM.
+#[derive(Debug, Clone, Serialize)]
+pub struct Done {
+    vm: String,
+    outcome: &'static str,
+    what: String,
+    /// How long it stood still.
+    pause_seconds: Option<f64>,
+}
+
+impl Done {
+    fn new(vm: &str, outcome: &'static str, what: String) -> Done {
+        Done { vm: vm.to_string(), outcome, what, pause_seconds: None }
+    }
+
+    pub fn nothing(vm: &str) -> Done {
+        Done::new(vm, "nothing", "is so already".to_string())
+    }
+
+    pub fn left(vm: &str, why: String) -> Done {
+        Done::new(vm, "left", why)
+    }
+
+    pub fn finished(vm: &str) -> Done {
+        Done::new(vm, "finished", "what was interrupted is finished, and it runs again".to_string())
+    }
+
+    pub fn of(vm: &str, to: PortType, result: Result<Option<Duration>>) -> Done {
+        match result {
+            Err(error) => Done::new(vm, "failed", format!("{error:#}")),
+            Ok(None) => Done::new(vm, "converted", format!("is {to} now")),
+            Ok(Some(pause)) => {
+                let seconds = pause.as_secs_f64();
+                let what = format!("is {to} now; stood still for {seconds:.1} s");
+                Done { pause_seconds: Some(seconds), ..Done::new(vm, "converted", what) }
+            }
+        }
+    }
+
+    /// What else is to be said; of a VM that was turned in part it is left in part.
+    pub fn with(self, rest: String) -> Done {
+        match self.outcome {
+            "converted" if !rest.is_empty() => Done { outcome: "left", what: self.what + &rest, ..self },
+            _ => self,
+        }
+    }
+
+    pub fn is_failed(&self) -> bool {
+        self.outcome == "failed"
+    }
+
+    fn text(&self) -> String {
+        let style = match self.outcome {
+            "failed" => Style::Bad,
+            "left" => Style::Advice,
+            _ => Style::Good,
+        };
+        let line = report::one_line(&format!("VM {}: {}: {}", self.vm, self.outcome, self.what));
+        format!("{}\n", report::colour(style, &line))
+    }
+}
+
+/// All that is said.
+#[derive(Debug, Default, Serialize)]
+pub struct Output {
+    version: u32,
+    to: Option<PortType>,
+    cards: Vec<Row>,
+    /// What came of each VM.
+    pub done: Vec<Done>,
+    /// What `check` has against the node afterwards, and had not before.
+    findings: Vec<Finding>,
+}
+
+impl Output {
+    pub fn list(&mut self, inventory: &Inventory) {
+        (self.version, self.to) = (1, Some(inventory.to));
+        self.cards = inventory.machines.iter().flat_map(|machine| machine.rows.clone()).collect();
+    }
+
+    /// A VM at a time: the next one can take minutes.
+    pub fn tell_now(&mut self, json: bool, done: Done) {
+        if !json {
+            report::out(&done.text());
+        }
+        self.done.push(done);
+    }
+
+    /// Looks again, for what came of it.
+    pub fn judge(&mut self, before: &[Finding], after: Vec<Finding>) {
+        let had = |new: &Finding| before.iter().any(|old| (old.id, &old.subject) == (new.id, &new.subject));
+        self.findings = after.into_iter().filter(|new| !had(new)).collect();
+    }
+}
+
+/// The list, or the diff of what would be done.
+pub fn listed(
+    args: &ConvertArgs,
+    output: &Output,
+    root: &Root,
+    survey: &Survey,
+    chosen: &[&Machine],
+) -> Result<Outcome> {
+    if args.json {
+        report::json(output)?;
+        return Ok(Outcome::Fine);
+    }
+    if args.dry_run {
+        for machine in chosen.iter().filter(|machine| machine.verdict() > Verdict::Blocked) {
+            let change = super::perform::change(root, machine)?;
+            let diff = crate::change::diff(&change, &survey.accounts);
+            report::out(&plan::coloured(&report::clean(&diff)));
+        }
+    }
+    let shown = |row: &&Row| chosen.iter().any(|machine| machine.name == row.vm);
+    output.cards.iter().filter(shown).for_each(|row| report::out(&text(row)));
+    report::out(&format!("{}\n", summary(output.to, chosen)));
+    Ok(Outcome::Fine)
+}
+
+fn summary(to: Option<PortType>, machines: &[&Machine]) -> String {
+    let to = to.map(|to| to.to_string()).unwrap_or_default();
+    if machines.is_empty() {
+        return "No VM has a vhost-user network card.".to_string();
+    }
+    let count = |verdict| machines.iter().filter(|machine| machine.verdict() == verdict).count();
+    let words = [Verdict::Done, Verdict::Ready, Verdict::DefinitionOnly, Verdict::Pause, Verdict::Blocked];
+    let counts = words.map(|verdict| (verdict, count(verdict))).into_iter().filter(|(_, count)| *count > 0);
+    let counts: Vec<String> = counts.map(|(verdict, count)| format!("{count} {}", verdict.word())).collect();
+    format!("To {to}: {}: {}.", report::count(machines.len(), "VM"), counts.join(", "))
+}
+
+/// A card in a few lines.
+pub fn text(row: &Row) -> String {
+    let style = match row.verdict {
+        Verdict::Done | Verdict::Ready | Verdict::DefinitionOnly => Style::Good,
+        Verdict::Pause => Style::Advice,
+        Verdict::Blocked => Style::Bad,
+    };
+    let kind = |side: &Option<Side>| side.as_ref().map_or("none".to_string(), |side| side.kind.to_string());
+    let (port, made) = row.port.as_ref().map_or(("none", String::new()), |port| {
+        let by = if port.made_by == "nova" { " of nova" } else { "" };
+        (port.name.as_str(), format!(" {}{by}", port.kind))
+    });
+    let runs = row.running.as_ref().map(|side| format!(", runs with {}", side.kind)).unwrap_or_default();
+    let mac = row.mac.as_deref().unwrap_or("no MAC address");
+    let mut text = format!("VM {} ({}), {mac}: ", row.vm, row.state);
+    text = report::one_line(&text) + &report::colour(style, row.verdict.word()) + "\n";
+    let line = format!("port {port}{made}, definition {}{runs}", kind(&row.definition));
+    text.push_str(&format!("  {}\n", report::one_line(&line)));
+    if let Some(why) = &row.blocked {
+        text.push_str(&format!("  {}\n", report::one_line(why)));
+    }
+    row.steps.iter().for_each(|step| text.push_str(&format!("    {}\n", report::one_line(step))));
+    text
+}
+
+/// What was done, and what `check` says of it.
+pub fn done(args: &ConvertArgs, output: &Output) -> Result<Outcome> {
+    let broken = output.findings.iter().filter(|finding| finding.level == Level::Broken);
+    let count = |outcome: &str| output.done.iter().filter(|done| done.outcome == outcome).count();
+    let words = ["converted", "finished", "nothing", "left", "failed"];
+    if args.json {
+        report::json(output)?;
+    } else {
+        broken.clone().for_each(|finding| report::out(&check::finding_text(finding)));
+        let counts = words.map(|word| (word, count(word))).into_iter().filter(|(_, count)| *count > 0);
+        let counts: Vec<String> = counts.map(|(word, count)| format!("{count} {word}")).collect();
+        report::out(&format!(
+            "{}.\n",
+            if counts.is_empty() { "Nothing to convert".to_string() } else { counts.join(", ") }
+        ));
+    }
+    Ok(if count("failed") > 0 || broken.count() > 0 {
+        Outcome::Waiting
+    } else if count("left") > 0 {
+        Outcome::Advice
+    } else {
+        Outcome::Fine
+    })
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A VM's definition and the ports of its cards as they are now: what a conversion changes.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::domains::{Endpoint, EndpointKind, SocketMode, parse_domain};
+use super::libvirt;
+use super::live::OVSDB_LIMIT;
+use super::ovsdb::{Ovsdb, PortState, same_path};
+use crate::accord::item::{Conversion, Side};
+use crate::config::PortType;
+use crate::paths;
+use crate::root::Root;
+
+/// The definition, none where libvirt has no such VM, and those of the ports that are there.
+pub fn read(root: &Root, item: &Conversion) -> Result<(Option<String>, Vec<PortState>)> {
+    let mut ports = Vec::new();
+    if !item.ports.is_empty() {
+        let mut ovsdb = Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), OVSDB_LIMIT)?;
+        for port in &item.ports {
+            ports.extend(ovsdb.port_named(&port.name)?.map(|(found, _)| found.state()));
+        }
+    }
+    Ok((libvirt::definition(&item.uuid)?, ports))
+}
+
+/// Does the definition have each card as it shall be?
+pub fn has_cards(definition: &str, item: &Conversion) -> bool {
+    let Ok(domain) = parse_domain(definition) else { return false };
+    item.cards.iter().all(|card| domain.endpoints.iter().any(|endpoint| card.to.is(endpoint)))
+}
+
+impl Side {
+    /// What an endpoint has now; none without a path.
+    pub fn of(endpoint: &Endpoint) -> Option<Side> {
+        let kind = match endpoint.mode {
+            SocketMode::Server => PortType::Dpdkvhostuserclient,
+            SocketMode::Client => PortType::Dpdkvhostuser,
+        };
+        Some(Side { kind, path: endpoint.path.clone()? })
+    }
+
+    /// Is this network card so?
+    pub fn is(&self, endpoint: &Endpoint) -> bool {
+        let found = Side::of(endpoint).filter(|_| endpoint.device == EndpointKind::Interface);
+        found.is_some_and(|found| found.kind == self.kind && same_path(&found.path, &self.path))
+    }
+}

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: Apache-2.0
+//! VMs and ports from one port type to the other, at rest: a node with three VMs, what the table says and what happens,
+//! and back. Frames are counted by flows: OVS 3.1 has no statistics of `dpdkvhostuser` ports.
+
+use serde_json::Value;
+
+use super::steps::BOTH;
+use super::support::{Node, Output, on_nodes};
+
+mod by_kind {
+    use super::*;
+
+    on_nodes!(bookworm = "bookworm": a_node_is_converted_and_goes_back);
+    on_nodes!(trixie = "trixie": a_node_is_converted_and_goes_back);
+}
+
+mod once {
+    use super::*;
+
+    on_nodes!(bookworm = "bookworm":
+        what_was_killed_is_finished_or_taken_back
+        every_refusal_is_named
+        what_fails_is_put_back
+        a_definition_follows_what_runs
+        the_package_goes_while_a_converted_vm_runs
+        a_start_that_hangs_is_ended_and_put_back
+    );
+}
+
+/// Where SeaBIOS clears memory when it starts: what is written there is gone after any reboot.
+const CANARY: u32 = 0x4f0;
+
+/// A third VM, off, with a port of its own that has settings; and a VM whose guest sends for ever.
+fn three(node: &Node) {
+    node.sh(
+        "ovs-vsctl add-port br-int vhuc1 tag=7 -- set Interface vhuc1 type=dpdkvhostuser external_ids:note=mine \
+         ingress_policing_rate=1000 -- set Interface vhus0 external_ids:iface-id=x; \
+         dump() { virsh dumpxml --inactive --security-info $1; }; \
+         dump vmc | sed 's#<name>vmc#<name>vmd#; s#<uuid>.*##; s#vhuc0#vhuc1#; s#:0c:01#:0c:02#' > /tmp/vmd.xml; \
+         dump vms | sed \"s#<boot dev='network'/>#<boot dev='network'/><bios rebootTimeout='0'/>#\" > /tmp/vms.xml; \
+         virsh define /tmp/vmd.xml && virsh define /tmp/vms.xml",
+    );
+}
+
+/// All that going back has to give back: definitions and rows.
+fn holdings(node: &Node) -> String {
+    node.sh(
+        "for vm in vmc vmd vms; do virsh dumpxml --inactive --security-info $vm; done; \
+         ovs-vsctl --columns=name,type,options,external_ids,ofport,ofport_request,ingress_policing_rate list Interface; \
+         ovs-vsctl --columns=name,tag,qos,external_ids list Port",
+    )
+}
+
+fn convert(node: &Node, arguments: &str, code: i32) -> Output {
+    let output = node.accord(&format!("convert {arguments}"));
+    assert_eq!(output.code, code, "convert {arguments} on {}: {output}", node.kind);
+    output
+}
+
+/// What the list says of a VM: its verdict, and why.
+fn verdict(node: &Node, vm: &str) -> (String, String) {
+    let json: Value = serde_json::from_str(&convert(node, "--json", 0).stdout).unwrap();
+    let rows = json["cards"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["vm"] == vm).unwrap_or_else(|| panic!("{vm}: {json}"));
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    (text(&row["verdict"]), text(&row["blocked"]))
+}
+
+fn count_frames(node: &Node) {
+    node.sh("for port in vhuc0 vhuc1 vhus0; do \
+         ovs-ofctl add-flow br-int \"in_port=$(ovs-vsctl get Interface $port ofport),actions=NORMAL\"; done");
+}
+
+/// Frames of the guest that came in at a port since its flow was made.
+fn frames(node: &Node, port: &str) -> u32 {
+    let script = format!(
+        "ovs-ofctl dump-flows br-int in_port=$(ovs-vsctl get Interface {port} ofport) | sed -n 's/.*n_packets=\\([0-9]*\\).*/\\1/p'"
+    );
+    node.sh(&script).trim().parse().unwrap()
+}
+
+fn more_frames(node: &Node, port: &str, than: u32) {
+    let script = format!(
+        "test $(ovs-ofctl dump-flows br-int in_port=$(ovs-vsctl get Interface {port} ofport) | \
+         sed -n 's/.*n_packets=\\([0-9]*\\).*/\\1/p') -gt {than}"
+    );
+    node.wait_for(&format!("a frame at {port}"), &script);
+}
+
+/// Writes into the guest's memory where a reboot would clear it.
+fn mark(node: &Node, vm: &str) {
+    node.sh(&format!(
+        "pid=$(pgrep -f guest={vm}, | head -1); at=$(grep -m1 hugepages /proc/$pid/maps | cut -d- -f1); \
+         python3 -c \"f=open('/proc/$pid/mem','r+b',buffering=0); f.seek(0x$at+{CANARY}); f.write(b'ACCORD!!')\""
+    ));
+    assert!(is_marked(node, vm), "the mark was not written");
+}
+
+fn is_marked(node: &Node, vm: &str) -> bool {
+    let told = node.sh(&format!("virsh qemu-monitor-command {vm} --hmp 'xp /8xb {CANARY}'"));
+    told.contains("0x41 0x43 0x43 0x4f 0x52 0x44 0x21 0x21")
+}
+
+/// The very connection between switch and QEMU.
+fn connection(node: &Node, vm: &str) -> Value {
+    let json: Value = serde_json::from_str(&node.accord("check --json").stdout).unwrap();
+    let rows = json["endpoints"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["vm"] == vm).unwrap();
+    assert_eq!(row["connected"], true, "{row}");
+    row["connections"].clone()
+}
+
+fn state(node: &Node, vm: &str) -> String {
+    node.sh(&format!("virsh domstate {vm}")).trim().to_string()
+}
+
+fn prepared(kind: &'static str) -> Node {
+    let node = Node::up(kind);
+    node.configure(BOTH);
+    three(&node);
+    node.apply("--restart");
+    node
+}
+
+fn a_node_is_converted_and_goes_back(kind: &'static str) {
+    let node = Node::up(kind);
+    node.configure(BOTH);
+    three(&node);
+    let (stock, held) = (node.snapshot(), holdings(&node));
+    node.apply("--restart");
+    node.start("vms", true);
+    count_frames(&node);
+    let verdicts = ["vmc", "vmd", "vms"].map(|vm| verdict(&node, vm).0);
+    assert_eq!(verdicts, ["ready", "ready", "done"]);
+
+    convert(&node, "vmd", 0);
+    node.agrees("after the VM that is off was turned");
+    assert_eq!(node.sh("ovs-vsctl get Port vhuc1 tag; ovs-vsctl get Interface vhuc1 external_ids:note ingress_policing_rate"), "7\nmine\n1000\n");
+    node.start("vmc", true);
+    node.sh("timeout 30 virsh start vmd");
+    node.agrees("with VMs of both types running");
+    node.sh("virsh destroy vmd");
+
+    let said = convert(&node, "", 0).stdout;
+    assert!(said.contains("VM vmc (running), 52:54:00:00:0c:01: pause\n"), "{said}");
+    assert!(said.contains("no network for the seconds"), "{said}");
+    assert!(convert(&node, "vmc", 1).stdout.contains("VM vmc: left: it runs on its port"));
+    assert!(convert(&node, "vmc --dry-run", 0).stdout.contains("+ port vhuc0  dpdkvhostuserclient"));
+    assert_eq!(verdict(&node, "vmc").0, "pause", "nothing was to be changed");
+
+    more_frames(&node, "vhuc0", 0);
+    mark(&node, "vmc");
+    let (third, of_third) = (connection(&node, "vms"), frames(&node, "vhus0"));
+    let before = frames(&node, "vhuc0");
+    let said = convert(&node, "--pause vmc", 0);
+    assert!(said.stdout.contains("stood still for"), "{said}");
+    assert!(is_marked(&node, "vmc"), "the guest was started anew");
+    more_frames(&node, "vhuc0", before);
+    assert_eq!(connection(&node, "vms"), third, "the VM that was not named lost its connection");
+    more_frames(&node, "vhus0", of_third);
+    node.agrees("after the running VM was turned");
+    assert!(convert(&node, "--all", 0).stdout.contains("3 nothing."));
+
+    convert(&node, "--all --to dpdkvhostuser", 1);
+    assert_eq!(node.sh("ovs-vsctl get Interface vhuc1 type"), "dpdkvhostuser\n");
+    let way_back = convert(&node, "--all --to dpdkvhostuser --pause", 0);
+    assert!(way_back.stdout.contains("2 converted, 1 nothing."), "{way_back}");
+    node.agrees("after the way back");
+    let kept = node.sh("grep -c '\"item\": \"conversion\"' /var/lib/vhost-accord/journal.json");
+    assert_eq!(kept, "1\n", "of what is as it was nothing is kept");
+
+    convert(&node, "vmd", 0);
+    let waits = node.accord("revert");
+    assert!(waits.code == 1 && waits.stdout.contains("waits: VM vms runs on it"), "{waits}");
+    assert!(waits.stdout.contains("waits for: systemctl restart libvirtd.service"), "{waits}");
+    node.sh(
+        "virsh destroy vmc; virsh destroy vms; rm -f /var/lib/vhost_sockets/*; systemctl restart libvirtd",
+    );
+    let output = node.accord("revert --restart");
+    assert_eq!(output.code, 0, "{output}");
+    assert_eq!(holdings(&node), held);
+    node.same_as(&stock, "after revert");
+}
+
+/// virsh that kills who called it, or fails, the next time it is to do something.
+fn set_trap(node: &Node) {
+    node.sh("mv /usr/bin/virsh /usr/bin/virsh.real; cat > /usr/bin/virsh <<'END'
+#!/bin/sh
+[ -e /tmp/trap ] && read verb when < /tmp/trap
+for word; do
+  [ \"$word\" = \"$verb\" ] || continue
+  rm /tmp/trap
+  case $when in
+    fail) echo 'error: made to fail' >&2; exit 1;;
+    after) /usr/bin/virsh.real \"$@\";;
+  esac
+  kill -9 $PPID
+  exit 1
+done
+exec /usr/bin/virsh.real \"$@\"
+END
+chmod 755 /usr/bin/virsh");
+}
+
+fn trap(node: &Node, verb: &str, when: &str) {
+    node.sh(&format!("echo {verb} {when} > /tmp/trap"));
+}
+
+fn what_was_killed_is_finished_or_taken_back(kind: &'static str) {
+    let node = prepared(kind);
+    let held = holdings(&node);
+    node.start("vmc", true);
+    set_trap(&node);
+    mark(&node, "vmc");
+    let points = [
+        ("managedsave", "before"),
+        ("managedsave", "after"),
+        ("define", "after"),
+        ("managedsave-define", "after"),
+        ("start", "before"),
+        ("start", "after"),
+    ];
+    for (verb, when) in points {
+        trap(&node, verb, when);
+        let killed = node.accord("convert --pause vmc");
+        assert_eq!(killed.code, 137, "{verb} {when}: {killed}");
+        node.accord("convert --pause vmc");
+        assert_eq!(state(&node, "vmc"), "running", "{verb} {when}");
+        assert_eq!(verdict(&node, "vmc").0, "done", "{verb} {when}");
+        node.agrees(&format!("after it was killed at {verb}, {when}"));
+        convert(&node, "--pause --to dpdkvhostuser vmc", 0);
+        assert_eq!(holdings(&node), held, "{verb} {when}");
+    }
+    assert!(is_marked(&node, "vmc"), "the guest was started anew");
+
+    // Of a VM that is off: between definition and port.
+    trap(&node, "define", "after");
+    assert_eq!(node.accord("convert vmd").code, 137);
+    assert!(node.refuses("vmd").contains("both-ends-server"));
+    convert(&node, "vmd", 0);
+    node.sh("timeout 30 virsh start vmd && virsh destroy vmd");
+    node.sh("rm -f /var/lib/vhost_sockets/*");
+
+    // And taken back instead of finished, the VM that was stopped for it included.
+    trap(&node, "managedsave-define", "after");
+    assert_eq!(node.accord("convert --pause vmc").code, 137);
+    assert_eq!(state(&node, "vmc"), "shut off");
+    let output = node.accord("revert");
+    assert!(output.code < 2, "{output}");
+    assert_eq!(state(&node, "vmc"), "running");
+    assert!(is_marked(&node, "vmc"), "the guest was started anew");
+    assert_eq!(holdings(&node), held);
+}
+
+fn what_fails_is_put_back(kind: &'static str) {
+    let node = prepared(kind);
+    let held = holdings(&node);
+    node.start("vmc", true);
+    set_trap(&node);
+    mark(&node, "vmc");
+    for verb in ["managedsave", "define", "managedsave-define", "start"] {
+        trap(&node, verb, "fail");
+        let said = convert(&node, "--pause vmc", 2);
+        assert!(said.stdout.contains("made to fail"), "{verb}: {said}");
+        assert_eq!((state(&node, "vmc").as_str(), holdings(&node)), ("running", held.clone()), "{verb}");
+        node.agrees(&format!("after {verb} had failed"));
+    }
+    assert!(is_marked(&node, "vmc"), "the guest was started anew");
+
+    // A switch that does not take it in time.
+    node.sh("kill -STOP $(pgrep -o ovs-vswitchd)");
+    let said = convert(&node, "vmd", 2);
+    node.sh("kill -CONT $(pgrep -o ovs-vswitchd)");
+    assert!(
+        said.stdout.contains("did not make port vhuc1") && said.stdout.contains("put back as it was"),
+        "{said}"
+    );
+    assert_eq!(holdings(&node), held);
+    assert_eq!(
+        node.sh("grep -c '\"item\": \"conversion\"' /var/lib/vhost-accord/journal.json || true"),
+        "0\n"
+    );
+    node.wait_for("the port", "vhost-accord check | grep -q ^agreed");
+    convert(&node, "vmd", 0);
+}
+
+fn every_refusal_is_named(kind: &'static str) {
+    let node = Node::up(kind);
+    node.configure("modes = dpdkvhostuserclient\\n");
+    three(&node);
+    let refused = |arguments: &str, code: i32, why: &str| {
+        let output = convert(&node, arguments, code);
+        let said = format!("{}{}", output.stdout, output.stderr);
+        assert!(said.contains(why), "convert {arguments}: {output}");
+    };
+    refused("vmd", 1, "run 'vhost-accord apply' first");
+    refused("--to dpdkvhostuser vmd", 1, "modes = dpdkvhostuserclient dpdkvhostuser");
+    node.configure(BOTH);
+    node.apply("--restart");
+    refused("nosuch", 1, "no VM 'nosuch'");
+    let unprivileged = node.try_sh("setpriv --reuid 65534 --clear-groups vhost-accord convert");
+    assert!(unprivileged.code == 1 && unprivileged.stderr.contains("must run as root"), "{unprivileged}");
+
+    // What libvirt cannot save runs on.
+    let shmem = "<shmem name='s'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>";
+    node.sh(&format!(
+        "virsh dumpxml --inactive vmc | sed \"s#<memballoon#{shmem}<memballoon#\" > /tmp/s.xml; virsh define /tmp/s.xml"
+    ));
+    node.start("vmc", true);
+    let of_switch = connection(&node, "vmc");
+    refused("--pause vmc", 2, "Migration is disabled when using");
+    assert_eq!((state(&node, "vmc").as_str(), connection(&node, "vmc")), ("running", of_switch));
+    node.agrees("after a VM that cannot be saved");
+    node.sh("virsh destroy vmc");
+
+    // Room for its memory.
+    node.sh("mount -t tmpfs -o size=16m none /var/lib/libvirt/qemu/save");
+    node.start("vmc", true);
+    refused("--pause vmc", 2, "MiB free and its memory is 48 MiB");
+    node.sh("umount /var/lib/libvirt/qemu/save; virsh destroy vmc");
+
+    node.sh("ovs-vsctl set Interface vhuc1 external_ids:vm-uuid=11111111-2222-4333-8444-555555555555");
+    refused("vmd", 1, "port vhuc1 is nova's");
+    node.sh("ovs-vsctl remove Interface vhuc1 external_ids vm-uuid");
+
+    node.sh("sed 's#<name>vmd#<name>clone#; s#<uuid>.*##; s#:0c:02#:0c:03#' /tmp/vmd.xml > /tmp/c.xml; virsh define /tmp/c.xml");
+    refused("vmd clone", 1, "port vhuc1 is in the definition of VM clone as well");
+    node.sh("virsh undefine clone");
+
+    node.sh("virsh create /tmp/c.xml");
+    assert!(verdict(&node, "clone").1.contains("in no definition"));
+    refused("vmd", 1, "port vhuc1 is in use by VM clone");
+    node.sh("virsh destroy clone");
+
+    node.sh("ovs-vsctl del-port vhuc0");
+    refused("vmc", 1, "the switch has no port vhuc0");
+    node.sh("kill -STOP $(pgrep -o ovsdb-server)");
+    refused("vmd", 1, "OVSDB does not answer");
+    node.sh("kill -CONT $(pgrep -o ovsdb-server)");
+    node.sh("systemctl stop libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket");
+    refused("vmd", 2, "virsh");
+    node.sh("systemctl start libvirtd.socket libvirtd.service");
+    convert(&node, "vmd", 0);
+}
+
+/// As after a live migration that was turned on its way: the VM runs so, and its definition came over as it was.
+fn a_definition_follows_what_runs(kind: &'static str) {
+    let node = prepared(kind);
+    node.sh("virsh dumpxml --inactive --security-info vmc > /tmp/old.xml");
+    convert(&node, "vmc", 0);
+    node.sh("timeout 30 virsh start vmc && virsh define /tmp/old.xml");
+    let (code, findings) = node.check();
+    assert_eq!((code, findings), (1, vec!["next-start-fails VM vmc".to_string()]));
+    let of_switch = connection(&node, "vmc");
+    assert_eq!(verdict(&node, "vmc").0, "definition-only");
+    convert(&node, "vmc", 0);
+    assert_eq!(connection(&node, "vmc"), of_switch, "it was not to be paused");
+    node.agrees("after the definition followed");
+    // Memory that is saved goes over as well.
+    node.sh("virsh destroy vmc; virsh start vmc; virsh managedsave vmc");
+    convert(&node, "--to dpdkvhostuser vmc", 0);
+    node.sh("timeout 30 virsh start vmc");
+    node.agrees("after a saved VM was turned");
+
+    // What someone else changed since is not lost by going back.
+    node.sh("virsh destroy vmc; rm -f /var/lib/vhost_sockets/*");
+    convert(&node, "vmc", 0);
+    node.sh("virsh dumpxml --inactive --security-info vmc | sed 's#<vcpu.*#<vcpu>2</vcpu>#' > /tmp/e.xml; virsh define /tmp/e.xml");
+    let output = node.accord("revert");
+    assert!(output.stdout.contains("only its cards were turned back"), "{output}");
+    let now = node.sh("virsh dumpxml --inactive vmc");
+    assert!(
+        now.contains(">2</vcpu>") && now.contains("path='/run/openvswitch/vhuc0' mode='client'"),
+        "{now}"
+    );
+}
+
+/// Without our hook nothing keeps a VM from starting while the switch does not move: QEMU waits for ever.
+fn a_start_that_hangs_is_ended_and_put_back(kind: &'static str) {
+    let node = Node::up(kind);
+    node.configure(&format!("{BOTH}manage = accounts sockets hugepages dataplane qemu-conf legacy\\n"));
+    node.apply("--restart");
+    node.start("vmc", true);
+    mark(&node, "vmc");
+    node.sh("mv /usr/bin/virsh /usr/bin/virsh.real; : > /tmp/trap; cat > /usr/bin/virsh <<'END'
+#!/bin/sh
+for word; do
+  case $word in
+    start) [ ! -e /tmp/trap ] || { rm /tmp/trap; kill -STOP $(pgrep -o ovs-vswitchd); };;
+    destroy) kill -CONT $(pgrep -o ovs-vswitchd);;
+  esac
+done
+exec /usr/bin/virsh.real \"$@\"
+END
+chmod 755 /usr/bin/virsh");
+    let said = convert(&node, "--pause vmc", 2);
+    assert!(said.stdout.contains("put back as it was: ") && said.stdout.contains("not done after"), "{said}");
+    assert_eq!((state(&node, "vmc").as_str(), verdict(&node, "vmc").0.as_str()), ("running", "pause"));
+    assert!(is_marked(&node, "vmc"), "the guest was started anew");
+    node.wait_for("the connection", "vhost-accord check --json | grep -q '\"connected\": true'");
+}
+
+fn the_package_goes_while_a_converted_vm_runs(kind: &'static str) {
+    let node = prepared(kind);
+    let held = holdings(&node);
+    convert(&node, "vmc vmd", 0);
+    node.start("vmc", true);
+    let of_switch = connection(&node, "vmc");
+    let going = node.accord("service package-removing");
+    assert!(going.code == 0 && going.stdout.contains("waits: VM vmc runs on it"), "{going}");
+    assert_eq!(connection(&node, "vmc"), of_switch);
+    let now = holdings(&node);
+    assert!(now.contains("path='/run/openvswitch/vhuc1' mode='client'"), "{now}");
+    assert!(now.contains("path='/var/lib/vhost_sockets/vhuc0' mode='server'"), "{now}");
+    node.sh("virsh destroy vmc; rm -f /var/lib/vhost_sockets/*");
+    let output = node.accord("revert");
+    assert_eq!(output.code, 0, "{output}");
+    assert_eq!(holdings(&node), held);
+}
