@@ -33,8 +33,8 @@ fn quote_bytes(bytes: &[u8]) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// The bytes in octal. The shell drops newlines at the very end: what ends with one is printed without them, and so names
-/// nothing that is there; it never names something else, for a slash keeps it from being another file.
+/// The bytes in octal. The shell drops newlines at the very end, and what is left could be the name of something else: a
+/// slash behind them keeps them, and a path is still that of the same directory, or of nothing.
 fn printed(bytes: &[u8]) -> String {
     let mut octal = String::new();
     for byte in bytes {
@@ -74,6 +74,9 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&output.stdout), text, "{script}");
             assert!(!quote(text).chars().any(char::is_control), "{text:?}");
         }
+        let output =
+            std::process::Command::new("sh").args(["-c", &format!("printf %s {}", quote("a\n"))]).output();
+        assert_eq!(output.unwrap().stdout, b"a\n/", "not the name of another");
         assert_eq!(quote("/run/openvswitch/vhu0"), "/run/openvswitch/vhu0");
     }
 }

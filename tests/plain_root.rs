@@ -145,3 +145,27 @@ fn what_stands_along_a_path_is_read() {
     let PathFact::Missing { first, above } = missing else { panic!("{missing:?}") };
     assert_eq!((first, &above[2]), (PathBuf::from("/run/libvirt"), &chain[2]));
 }
+
+/// Shapes of paths that are no path for us, or no other than they say.
+#[test]
+fn odd_paths_lead_nowhere_else() {
+    use std::os::unix::ffi::OsStrExt;
+    let live = Root::open(Path::new("/")).unwrap();
+    // Magic links of /proc lead out of every tree, and are not text: they are met as links, in a directory of the process.
+    let magic = live.find(Path::new("/proc/self/fd/0/x"));
+    assert!(!matches!(magic, Ok(Some(_))), "{magic:?}");
+    let (dir, root) = tree();
+    symlink("/proc/self/root", dir.path().join("run/magic")).unwrap();
+    assert!(root.find(Path::new("/run/magic/etc")).unwrap().is_none(), "inside, there is no such thing");
+    let longest = "n".repeat(255);
+    fs::write(dir.path().join("run").join(&longest), "x").unwrap();
+    assert!(root.find(&Path::new("/run").join(&longest)).unwrap().is_some());
+    for longer in ["n".repeat(256), "n/".repeat(3000)] {
+        let found = root.find(&Path::new("/run").join(&longer));
+        assert!(!matches!(found, Ok(Some(_))), "{found:?}");
+    }
+    let odd = std::ffi::OsStr::from_bytes(b"\xff\x9b\n\x1b[2J");
+    fs::write(dir.path().join("run").join(odd), "x").unwrap();
+    assert!(root.list(Path::new("/run")).unwrap().contains(&odd.to_os_string()));
+    assert!(root.find(&Path::new("/run").join(odd)).unwrap().is_some());
+}

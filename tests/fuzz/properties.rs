@@ -155,7 +155,9 @@ pub fn environment(data: &[u8]) {
     }
     let word = vhost_accord::shell::quote(file);
     assert!(!word.chars().any(char::is_control), "{word:?}");
-    assert_eq!(unquoted(&word).as_deref(), Some(data), "{word:?}");
+    // The shell drops newlines at the very end: the word is then of something that cannot be there.
+    let slash: &[u8] = if data.ends_with(b"\n") { b"/" } else { b"" };
+    assert_eq!(unquoted(&word), Some([data, slash].concat()), "{word:?}");
 }
 
 /// What POSIX sh makes of a word in single quotes, with escaped quotes between, or of `"$(printf OCTAL)"`.

@@ -56,9 +56,9 @@ fn converse(stream: UnixStream, lie: &str) -> io::Result<()> {
             Some((begin, again)) => {
                 out.write_all(begin.as_bytes())?;
                 let again = again.repeat(1 + 4096 / again.len().max(1));
-                while lie != "deaf" {
+                loop {
                     out.write_all(again.as_bytes())?;
-                    if lie == "slow" {
+                    if matches!(lie, "slow" | "deaf") {
                         std::thread::sleep(std::time::Duration::from_millis(100));
                     }
                 }

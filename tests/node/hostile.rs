@@ -22,20 +22,25 @@ const BLOCKED: &str = "100";
 const MEMORY: &str = "2000000";
 const HOOK: &str = "/etc/libvirt/hooks/qemu.d/50-vhost-accord";
 
-/// All that asks the database.
+/// All that asks the database; what removes stale sockets comes last.
 fn commands() -> Vec<String> {
-    let mut commands: Vec<String> = ["vswitchd-pre", "vswitchd-post", "dataplane-pre"]
-        .map(|entry| format!("vhost-accord service {entry}"))
-        .to_vec();
+    let looks = ["check", "check --json", "check --prometheus", "plan", "plan --json", "explain"];
+    let more = ["explain --json", "probe", "probe --json", "apply"];
+    let mut commands: Vec<String> =
+        looks.iter().chain(&more).map(|command| format!("vhost-accord {command}")).collect();
     for operation in ["prepare begin", "start begin", "migrate begin", "release end"] {
         commands.push(format!("{HOOK} vms {operation} - < /root/vms.xml"));
         commands.push(format!("{HOOK} vms {operation} - < /root/vmc.xml"));
     }
-    let others = ["check", "check --json", "check --prometheus", "plan", "plan --json", "apply", "explain"];
-    commands.extend(others.map(|command| format!("vhost-accord {command}")));
+    let entries = ["vswitchd-pre", "vswitchd-post", "dataplane-pre"];
+    commands.extend(entries.map(|entry| format!("vhost-accord service {entry}")));
     commands
-        .extend(["probe", "probe --json", "explain --json"].map(|command| format!("vhost-accord {command}")));
-    commands
+}
+
+/// One of each kind: most of them wait until their time is up.
+fn asks(command: &str) -> bool {
+    let asks = ["check --json", "plan", "apply", "probe", "service vswitchd-pre", "service vswitchd-post"];
+    asks.iter().any(|end| command.ends_with(end)) || command.contains("start begin")
 }
 
 fn prepared(kind: &'static str) -> Node {
@@ -81,8 +86,8 @@ fn a_database_that_lies_or_never_ends(kind: &'static str) {
     let before = outside();
     for lie in LIES {
         fake(&node, lie);
-        for command in commands() {
-            told(&node, lie, &command);
+        for command in commands().iter().filter(|command| asks(command)) {
+            told(&node, lie, command);
         }
     }
     assert_eq!(node.sh("systemctl is-active fake").trim(), "active", "the fake was to last");

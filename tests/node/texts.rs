@@ -112,7 +112,7 @@ fn domain(name: &str) -> String {
         card(&client, "client"),
         card(&server, "server")
     )
-    .replacen(&format!(" unit='{name}'"), "", usize::from(name.len() % 2 == 0))
+    .replacen(&format!(" unit='{name}'"), "", usize::from(name.len().is_multiple_of(2)))
 }
 
 /// Known failures with the text wherever something foreign stands.
