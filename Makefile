@@ -24,7 +24,7 @@ help:
 	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
 	@echo 'make picture       docs/demo.svg, from a run of the demo'
 	@echo 'make test          all tests, those on real nodes included (root; 15 to 45 minutes)'
-	@echo 'make torture       fuzzes all readers (SECONDS_EACH=360, two at a time)'
+	@echo 'make torture       fuzzes all readers (SECONDS_EACH=360, two at a time), then a crowd on a node (ROUNDS=25)'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
 	@echo 'make build         target/debug/vhost-accord'
 	@echo 'make lint          format, clippy, documentation, shell scripts'
@@ -44,9 +44,12 @@ test:
 	@tests/run
 
 SECONDS_EACH ?= 360
+ROUNDS ?= 25
 torture:
 	@tests/setup test
 	@tests/fuzz/run $(SECONDS_EACH)
+	@tests/node/node prepare && tests/node/node build bookworm && tests/packages
+	@VHOST_ACCORD_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test node -- --ignored --nocapture load::
 
 node: build
 	@tests/node/node demo $(KIND) $(target)/debug/$(program)
