@@ -24,7 +24,7 @@ help:
 	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
 	@echo 'make picture       docs/demo.svg, from a run of the demo'
 	@echo 'make test          all tests, those on real nodes included (root; 15 to 45 minutes)'
-	@echo 'make torture       fuzzes all readers (SECONDS_EACH=360, two at a time), races paths (SWAPS=100000000, root)'
+	@echo 'make torture       the long form of what tests try for minutes: fuzz, races, crowds (root; hours)'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
 	@echo 'make build         target/debug/vhost-accord'
 	@echo 'make lint          format, clippy, documentation, shell scripts'
@@ -43,12 +43,16 @@ test:
 	@tests/setup test
 	@tests/run
 
+# For make torture: seconds for each fuzz target (two at a time), swaps of paths in a run, crowds.
 SECONDS_EACH ?= 360
 SWAPS ?= 100000000
+ROUNDS ?= 25
 torture:
 	@tests/setup test
 	@tests/fuzz/run $(SECONDS_EACH)
+	@tests/node/node prepare && tests/node/node build bookworm && tests/node/node build rhel-2.17 && tests/packages
 	VHOST_ACCORD_SWAPS=$(SWAPS) $(CARGO) test --locked --test node -- --ignored --nocapture --test-threads 1 races::
+	VHOST_ACCORD_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test node -- --ignored --nocapture load::
 
 node: build
 	@tests/node/node demo $(KIND) $(target)/debug/$(program)

@@ -104,6 +104,56 @@ fn input_that_never_comes_is_not_waited_for() {
     assert!((Duration::from_millis(1900)..Duration::from_secs(8)).contains(&took), "{took:?}");
 }
 
+/// So much that libvirt would hand over, in the shapes that cost a parser most: the VM starts, in time, and the memory is
+/// bounded by what `ulimit -v` gives, KiB.
+#[test]
+fn fifty_megabytes_are_no_harm() {
+    const SIZE: usize = 50 << 20;
+    let filled = |unit: &dyn Fn(usize) -> String, before: &str, after: &str| {
+        let mut text = String::from(before);
+        (0..)
+            .take_while(|number| {
+                text.push_str(&unit(*number));
+                text.len() < SIZE
+            })
+            .for_each(drop);
+        domain(&format!("<interface type='vhostuser'/>{text}{after}"))
+    };
+    let shapes = [
+        ("text", filled(&|_| "x".repeat(1 << 20), "<a>", "</a>")),
+        ("comments", filled(&|_| "<!-- vhostuser -->".repeat(1 << 10), "", "")),
+        ("elements", filled(&|_| "<a/>".repeat(1 << 10), "", "")),
+        ("attributes", filled(&|number| format!(" a{number:x}=''"), "<a", "/>")),
+        ("nesting", filled(&|_| "<a>".repeat(1 << 10), "", "")),
+        ("references", filled(&|_| "&#118;".repeat(1 << 10), "<a>", "</a>")),
+    ];
+    for (name, input) in shapes {
+        for operation in ["prepare", "release"] {
+            let mut command = Command::new("sh");
+            let limited = "ulimit -v 2000000; exec \"$0\" hook vm \"$1\" begin -";
+            let mut child =
+                command.args(["-c", limited, PROGRAM, operation]).stdin(Stdio::piped()).spawn().unwrap();
+            let mut stdin = child.stdin.take().unwrap();
+            let status = std::thread::scope(|scope| {
+                let input = &input;
+                scope.spawn(move || stdin.write_all(input.as_bytes()).is_ok());
+                let end = Instant::now() + Duration::from_secs(60);
+                loop {
+                    match child.try_wait().unwrap() {
+                        Some(status) => break status,
+                        None if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+                        None => {
+                            child.kill().unwrap();
+                            panic!("{name}: {operation} does not end");
+                        }
+                    }
+                }
+            });
+            assert!(status.success(), "{name}: {operation}: {status}");
+        }
+    }
+}
+
 #[test]
 fn inspect_shows_what_the_hook_sees() {
     let input = domain(

@@ -130,21 +130,24 @@ fn configuration() -> (HookConfig, Option<PathBuf>) {
     }
 }
 
-/// The domain and its text, if anything in it speaks vhost-user.
-fn read_domain(deadline: Instant) -> Result<Option<(Domain, String)>> {
+/// The text of the domain, if anything in it may speak vhost-user.
+fn read_text(deadline: Instant) -> Result<Option<String>> {
     let mut input = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     let xml = input::read(&mut input, deadline)?;
-    if !input::may_speak_vhost_user(&xml) {
-        return Ok(None);
-    }
+    Ok(input::may_speak_vhost_user(&xml).then_some(xml))
+}
+
+/// The domain, if anything in it does. Only with the watchdog on: the parser compares each attribute of an element with
+/// all others, and an element of a guest's `<metadata>` can have a hundred thousand.
+fn parse(xml: &str) -> Result<Option<Domain>> {
     input::expect_memory(xml.len())?;
-    let domain = parse_domain(&xml)?;
-    Ok((!domain.endpoints.is_empty()).then_some((domain, xml)))
+    let domain = parse_domain(xml)?;
+    Ok((!domain.endpoints.is_empty()).then_some(domain))
 }
 
 fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     let abort = Abort::guard(REFUSED)?;
-    let Some((domain, xml)) = read_domain(begun + DEFAULT_DEADLINE)? else { return Ok(Decision::Start) };
+    let Some(xml) = read_text(begun + DEFAULT_DEADLINE)? else { return Ok(Decision::Start) };
     let (config, socket_directory) = configuration();
     if config.on_error == Action::Refuse {
         abort.fail();
@@ -157,6 +160,7 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     };
     let _watchdog = Watchdog::start(deadline, late)?;
     let _put_back = PutBack(ledger.clone());
+    let Some(domain) = parse(&xml)? else { return Ok(Decision::Start) };
     let root = Root::open(Path::new("/"))?;
     let mut subject = Subject::read(&root, operation, domain).context("reading what was agreed")?;
     subject.socket_directory = socket_directory;

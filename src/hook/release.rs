@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::notice::{self, Priority, log};
 use super::watchdog::Watchdog;
-use super::{DEFAULT_DEADLINE, read_domain};
+use super::{DEFAULT_DEADLINE, parse, read_text};
 use crate::accord::Agreed;
 use crate::change::{place, write};
 use crate::facts::domains::{Domain, SocketMode};
@@ -25,8 +25,9 @@ pub fn is_release(arguments: &[OsString]) -> bool {
 /// Records it, and takes away sockets that are proven stale.
 pub fn release(begun: Instant) -> Result<()> {
     let deadline = begun + DEFAULT_DEADLINE;
-    let Some((domain, _)) = read_domain(deadline)? else { return Ok(()) };
+    let Some(xml) = read_text(deadline)? else { return Ok(()) };
     let _watchdog = Watchdog::start(deadline, || 0)?;
+    let Some(domain) = parse(&xml)? else { return Ok(()) };
     let root = Root::open(Path::new("/"))?;
     // Before the first `apply`, and after `revert`, there is nothing of ours.
     let Some(agreed) = Agreed::read(&root)? else { return Ok(()) };
