@@ -2,13 +2,13 @@
 //! One change of the node at a time.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -37,21 +37,36 @@ impl std::error::Error for Busy {}
 /// Held as long as it lives.
 #[derive(Debug)]
 pub struct Lock {
-    _held: Flock<File>,
+    /// Closed is unlocked: an explicit unlock can fail, which nix answers with a panic.
+    _held: File,
     /// An image shall not be left with a lock file in it.
     image: Option<Handle>,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if let Some(directory) = &self.image {
-            let name = Path::new(paths::LOCK).file_name().unwrap_or_default();
-            let _ = unlinkat(directory.fd(), name, UnlinkatFlags::NoRemoveDir);
-        }
+        // The error that brought us here is the one to tell; the next holder removes it.
+        let _ = self.remove();
     }
 }
 
 impl Lock {
+    /// Gives it up; an error where an image is left with its file.
+    pub fn release(mut self) -> Result<()> {
+        let removed = self.remove();
+        self.image = None;
+        removed
+            .with_context(|| format!("all is done, but {} could not be removed from the image", paths::LOCK))
+    }
+
+    fn remove(&self) -> Result<(), Errno> {
+        let name = Path::new(paths::LOCK).file_name().unwrap_or_default();
+        match &self.image {
+            Some(directory) => unlinkat(directory.fd(), name, UnlinkatFlags::NoRemoveDir),
+            None => Ok(()),
+        }
+    }
+
     /// Takes the lock or says who has it. Never waits.
     pub fn take(root: &Root) -> Result<Lock> {
         let path = Path::new(paths::LOCK);
@@ -62,23 +77,25 @@ impl Lock {
         let mut file = File::from(open().with_context(context)?);
         let mut holder = String::new();
         let _ = (&mut file).take(32).read_to_string(&mut holder);
-        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((_, Errno::EWOULDBLOCK)) => {
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
                 let holder =
                     holder.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (pid {pid})"));
                 return Err(Busy { holder }.into());
             }
-            Err((_, errno)) => return Err(errno).with_context(|| format!("locking {}", path.display())),
-        };
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("locking {}", path.display()));
+            }
+        }
         // The run that had it may have removed it between the two: the next one would lock another file.
-        let held = fstat(&*lock).with_context(|| format!("reading {}", path.display()))?;
+        let held = fstat(&file).with_context(|| format!("reading {}", path.display()))?;
         if parent.entry(name)?.is_none_or(|entry| entry.id() != (held.st_dev, held.st_ino)) {
             return Err(Busy { holder: String::new() }.into());
         }
         // Only a hint for people; the lock itself is what counts.
-        let _ = lock.set_len(0).and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()));
-        Ok(Lock { _held: lock, image: (!root.is_live()).then_some(parent) })
+        let _ = file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
+        Ok(Lock { _held: file, image: (!root.is_live()).then_some(parent) })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::accord::item::Group;
 use crate::accord::{DataplaneAccord, Item};
 use crate::change::{Undone, grant, preflight, runtime};
 use crate::cli::ApplyArgs;
-use crate::journal::Journal;
+use crate::journal::{Entry, Journal};
 use crate::lock::Lock;
 use crate::report::{self, Style};
 use crate::root::Root;
@@ -38,7 +38,7 @@ pub fn run(args: &ApplyArgs) -> Result<Outcome> {
     let survey = converge(&root, manager.as_ref(), args, json, &mut output)?;
     let survey =
         if args.restart { restart(&root, manager.as_ref(), survey, json, &mut output)? } else { survey };
-    drop(lock);
+    lock.release()?;
     let findings = survey.findings();
     let (waiting, findings): (Vec<_>, Vec<_>) =
         findings.into_iter().partition(|finding| finding.restart.is_some());
@@ -111,10 +111,16 @@ fn catch_up(root: &Root, manager: &dyn ServiceManager, survey: Survey) -> Result
     Survey::take(root, manager, Options::default())
 }
 
-/// A renumbering that was interrupted, or whose old number processes still have, shows nowhere but in the journal: it is
-/// finished before anything is looked at.
+/// What an interrupted run left beside its targets goes. A renumbering that was interrupted, or whose old number
+/// processes still have, shows nowhere but in the journal: it is finished before anything is looked at.
 fn resume(root: &Root) -> Result<()> {
     let mut journal = Journal::read(root)?;
+    journal.clear(root)?;
+    for Entry { change, .. } in &journal.entries {
+        change
+            .resume(root)
+            .with_context(|| format!("clearing up after an earlier run: {}", change.item.target()))?;
+    }
     let pending: Vec<_> = journal.entries.iter().filter_map(|entry| entry.pending.clone()).collect();
     for change in pending {
         change.make(root).with_context(|| format!("finishing: {}", change.item.target()))?;
@@ -143,6 +149,7 @@ pub fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<Stri
     let mut notes = Vec::new();
     for entry in &plan.outdated {
         let target = entry.change.item.target();
+        journal.take_back(root, &target)?;
         match entry.change.undo(root).with_context(|| format!("taking back {target}"))? {
             Undone::InUse(why) => {
                 notes.push(format!("{target}: waits: {why}"));
