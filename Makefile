@@ -24,7 +24,7 @@ help:
 	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
 	@echo 'make picture       docs/demo.svg, from a run of the demo'
 	@echo 'make test          all tests, those on real nodes included (root; 15 to 45 minutes)'
-	@echo 'make torture       fuzzes all readers (SECONDS_EACH=360, two at a time)'
+	@echo 'make torture       fuzzes all readers (SECONDS_EACH=360, two at a time), then kills and faults at each system call'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
 	@echo 'make build         target/debug/vhost-accord'
 	@echo 'make lint          format, clippy, documentation, shell scripts'
@@ -47,6 +47,7 @@ SECONDS_EACH ?= 360
 torture:
 	@tests/setup test
 	@tests/fuzz/run $(SECONDS_EACH)
+	@VHOST_ACCORD_TORTURE=1 $(CARGO) test --locked --test root_crash -- --ignored --nocapture
 
 node: build
 	@tests/node/node demo $(KIND) $(target)/debug/$(program)
