@@ -24,7 +24,7 @@ help:
 	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
 	@echo 'make picture       docs/demo.svg, from a run of the demo'
 	@echo 'make test          all tests, those on real nodes included (root; 15 to 45 minutes)'
-	@echo 'make torture       the long form of what tests try for minutes: fuzz, races, crowds (root; hours)'
+	@echo 'make torture       the long form of what tests try for minutes: fuzz, kills, faults, races, crowds (root; hours)'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
 	@echo 'make build         target/debug/vhost-accord'
 	@echo 'make lint          format, clippy, documentation, shell scripts'
@@ -50,6 +50,7 @@ ROUNDS ?= 25
 torture:
 	@tests/setup test
 	@tests/fuzz/run $(SECONDS_EACH)
+	VHOST_ACCORD_TORTURE=1 $(CARGO) test --locked --test root_crash -- --ignored --nocapture
 	@tests/node/node prepare && tests/node/node build bookworm && tests/node/node build rhel-2.17 && tests/packages
 	VHOST_ACCORD_SWAPS=$(SWAPS) $(CARGO) test --locked --test node -- --ignored --nocapture --test-threads 1 races::
 	VHOST_ACCORD_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test node -- --ignored --nocapture load::

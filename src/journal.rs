@@ -12,7 +12,7 @@ use crate::accord::item::{Group, Item, Subject, Target};
 use crate::change::{Change, conversion, write};
 use crate::facts::state::State;
 use crate::paths;
-use crate::root::Root;
+use crate::root::{Handle, Root};
 
 const VERSION: u32 = 1;
 const NAME: &str = "journal.json";
@@ -120,18 +120,42 @@ impl Journal {
         }
     }
 
+    /// Notes a renumbering that is about to be taken back: its files go back before the number does.
+    pub fn take_back(&mut self, root: &Root, target: &Target) -> Result<()> {
+        let entries = self.entries.iter_mut();
+        let renumbering = |entry: &&mut Entry| {
+            entry.change.item.target() == *target && matches!(entry.change.item, Item::Renumber(_))
+        };
+        match entries.into_iter().find(renumbering) {
+            Some(entry) if entry.pending.is_none() => {
+                entry.pending = Some(entry.change.clone());
+                self.save(root)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Forgets a change that was taken back.
     pub fn forget(&mut self, root: &Root, target: &Target) -> Result<()> {
         self.entries.retain(|entry| entry.change.item.target() != *target);
         self.save(root)
     }
 
+    /// Removes what somebody who was killed left on the way to it.
+    pub fn clear(&self, root: &Root) -> Result<()> {
+        let (parent, name) = parent(root)?;
+        if self.is_empty() {
+            return remove(&parent, name);
+        }
+        match parent.entry(name)? {
+            Some(state) => write::remove_temporary(&state, OsStr::new(NAME)),
+            None => Ok(()),
+        }
+    }
+
     /// Writes it as it is now, or removes it with its directory when nothing is left in it.
     pub fn save(&self, root: &Root) -> Result<()> {
-        let directory = Path::new(paths::STATE);
-        let (parent, name) =
-            (directory.parent().unwrap_or(directory), directory.file_name().unwrap_or_default());
-        let parent = root.find(parent)?.with_context(|| format!("{} does not exist", parent.display()))?;
+        let (parent, name) = parent(root)?;
         if self.entries.is_empty() {
             return remove(&parent, name);
         }
@@ -151,7 +175,16 @@ impl Journal {
     }
 }
 
-fn remove(parent: &crate::root::Handle, name: &OsStr) -> Result<()> {
+/// The directory in which the journal's own directory is, and the name of the latter.
+fn parent(root: &Root) -> Result<(Handle, &'static OsStr)> {
+    let directory = Path::new(paths::STATE);
+    let (parent, name) = (directory.parent().unwrap_or(directory), directory.file_name().unwrap_or_default());
+    let parent = root.find(parent)?.with_context(|| format!("{} does not exist", parent.display()))?;
+    Ok((parent, name))
+}
+
+fn remove(parent: &Handle, name: &OsStr) -> Result<()> {
+    write::remove_temporary(parent, name)?;
     let Some(state) = parent.entry(name)? else { return Ok(()) };
     write::remove_temporary(&state, OsStr::new(NAME))?;
     if let Some(journal) = state.entry(OsStr::new(NAME))? {

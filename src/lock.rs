@@ -2,14 +2,14 @@
 //! One change of the node at a time.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -56,7 +56,8 @@ impl std::error::Error for Busy {}
 /// Held as long as it lives.
 #[derive(Debug)]
 pub struct Lock {
-    held: Flock<File>,
+    /// Closed is unlocked: an explicit unlock can fail, which nix answers with a panic.
+    held: File,
     /// An image shall not be left with a lock file in it.
     image: Option<Handle>,
 }
@@ -65,10 +66,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // The next one is not taken for this one, before it has said who it is.
         let _ = self.held.set_len(0);
-        if let Some(directory) = &self.image {
-            let name = Path::new(paths::LOCK).file_name().unwrap_or_default();
-            let _ = unlinkat(directory.fd(), name, UnlinkatFlags::NoRemoveDir);
-        }
+        // The error that brought us here is the one to tell; the next holder removes it.
+        let _ = self.remove();
     }
 }
 
@@ -113,6 +112,22 @@ impl Lock {
         let _ = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(text.as_bytes()));
     }
 
+    /// Gives it up; an error where an image is left with its file.
+    pub fn release(mut self) -> Result<()> {
+        let removed = self.remove();
+        self.image = None;
+        removed
+            .with_context(|| format!("all is done, but {} could not be removed from the image", paths::LOCK))
+    }
+
+    fn remove(&self) -> Result<(), Errno> {
+        let name = Path::new(paths::LOCK).file_name().unwrap_or_default();
+        match &self.image {
+            Some(directory) => unlinkat(directory.fd(), name, UnlinkatFlags::NoRemoveDir),
+            None => Ok(()),
+        }
+    }
+
     /// Takes the lock or says who has it. Never waits.
     pub fn take(root: &Root) -> Result<Lock> {
         let path = Path::new(paths::LOCK);
@@ -120,22 +135,24 @@ impl Lock {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let context = || format!("opening {}", path.display());
         let open = || openat(parent.fd(), name, flags, Mode::from_bits_truncate(0o600));
-        let file = File::from(open().with_context(context)?);
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((mut file, Errno::EWOULDBLOCK)) => {
+        let mut file = File::from(open().with_context(context)?);
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 let _ = (&mut file).take(32).read_to_string(&mut holder);
                 return Err(Busy::by(&holder).into());
             }
-            Err((_, errno)) => return Err(errno).with_context(|| format!("locking {}", path.display())),
-        };
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("locking {}", path.display()));
+            }
+        }
         // The run that had it may have removed it between the two: the next one would lock another file.
-        let held = fstat(&*lock).with_context(|| format!("reading {}", path.display()))?;
+        let held = fstat(&file).with_context(|| format!("reading {}", path.display()))?;
         if parent.entry(name)?.is_none_or(|entry| entry.id() != (held.st_dev, held.st_ino)) {
             return Err(Busy::by("").into());
         }
-        let mut lock = Lock { held: lock, image: (!root.is_live()).then_some(parent) };
+        let mut lock = Lock { held: file, image: (!root.is_live()).then_some(parent) };
         lock.tell(&std::process::id().to_string());
         Ok(lock)
     }

@@ -12,6 +12,7 @@ pub mod port;
 pub mod preflight;
 mod renumber;
 pub mod runtime;
+mod shadow;
 pub mod stale;
 mod text;
 mod tool;
@@ -24,7 +25,7 @@ pub use diff::diff;
 pub use file::place;
 
 use crate::accord::Item;
-use crate::accord::item::{File, Link, LogOwner, Setting, Unpatch};
+use crate::accord::item::{Absent, File, Link, LogOwner, Owner, Setting, Unpatch};
 use crate::facts::accounts::Accounts;
 use crate::facts::state::{self, State};
 use crate::root::Root;
@@ -80,16 +81,32 @@ impl Change {
         }
     }
 
+    /// Removes what somebody who was killed left beside it: a file on its way in, locks of shadow's tools.
+    pub fn clear(&self, root: &Root) -> Result<()> {
+        match &self.item {
+            Item::File(File { path, .. })
+            | Item::Setting(Setting { path, .. })
+            | Item::LogOwner(LogOwner { path, .. })
+            | Item::Link(Link { path, .. })
+            | Item::Unpatch(Unpatch { path, .. })
+            | Item::Owner(Owner { path, absent: Absent::Create, .. }) => file::clear(root, path),
+            Item::Owner(_) | Item::Conversion(_) => Ok(()),
+            Item::Group(_) | Item::User(_) | Item::Member(_) | Item::Renumber(_) => shadow::clear(root),
+        }
+    }
+
+    /// The same, and takes out an account that was made by half, so that the next plan makes it anew.
+    pub fn resume(&self, root: &Root) -> Result<()> {
+        self.clear(root)?;
+        match &self.before {
+            State::Account { number, .. } => account::take_half(root, &self.item, *number),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes it back.
     pub fn undo(&self, root: &Root) -> Result<Undone> {
-        if let Item::File(File { path, .. })
-        | Item::Setting(Setting { path, .. })
-        | Item::LogOwner(LogOwner { path, .. })
-        | Item::Link(Link { path, .. })
-        | Item::Unpatch(Unpatch { path, .. }) = &self.item
-        {
-            file::clear(root, path)?;
-        }
+        self.clear(root)?;
         let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
         match (&self.item, &self.before, &now) {
             (

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::Change;
@@ -44,7 +44,8 @@ fn written(item: &Item) -> Vec<PathBuf> {
 fn writable(root: &Root, target: &Path) -> Result<()> {
     for path in target.ancestors() {
         let Some(found) = root.find(path)? else { continue };
-        let filesystem = fstatvfs(found.fd())?;
+        let filesystem = fstatvfs(found.fd())
+            .with_context(|| format!("asking for the filesystem of {} (fstatvfs)", path.display()))?;
         if filesystem.flags().contains(FsFlags::ST_RDONLY) {
             bail!(
                 "{}: the filesystem is read-only; nothing was changed (remount it writable first)",

@@ -1,32 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 //! shadow's own tools change the account databases: they hold the locks other programs respect.
 
-use std::process::Command;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::shadow;
 use crate::root::Root;
 
-/// Runs `program` on the node's databases, or an image's (`--prefix`).
+/// Bytes of its complaints that are read.
+const SAID: u64 = 64 << 10;
+
+/// Runs `program` on the node's databases, or an image's.
 pub fn accounts(root: &Root, program: &str, arguments: &[&str]) -> Result<()> {
-    run(root, program, "--prefix", arguments)
-}
-
-/// gpasswd knows no `--prefix`, but `--root` (a chroot).
-pub fn membership(root: &Root, arguments: &[&str]) -> Result<()> {
-    run(root, "gpasswd", "--root", arguments)
-}
-
-fn run(root: &Root, program: &str, image_option: &str, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
     if !root.is_live() {
-        command.arg(image_option).arg(root.outside("/".as_ref()));
+        command.arg(image_option(program)).arg(root.outside("/".as_ref()));
     }
-    let output = command.args(arguments).output().with_context(|| format!("running {program}"))?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        bail!("{program} {}: {}", arguments.join(" "), why.trim().replace('\n', "; "));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let context = || format!("running {program}");
+    let mut child = command.spawn().with_context(context)?;
+    let mut said = Vec::new();
+    // How it ended is what counts. (`Command::output` panics where it cannot read.)
+    let _ = child.stderr.take().map(|stderr| stderr.take(SAID).read_to_end(&mut said));
+    let status = child.wait().with_context(context)?;
+    // Whatever became of it, its locks are nobody's now.
+    let cleared = shadow::clear(root);
+    if !status.success() {
+        let said = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
+        // Killed, or not able to say anything.
+        let why = if said.is_empty() { status.to_string() } else { said };
+        bail!("{program} {}: {why}", arguments.join(" "));
     }
-    Ok(())
+    cleared
+}
+
+/// gpasswd knows no `--prefix`, and usermod's looks for groups on the host (shadow 4.13): these two by chroot.
+fn image_option(program: &str) -> &'static str {
+    if matches!(program, "gpasswd" | "usermod") { "--root" } else { "--prefix" }
 }

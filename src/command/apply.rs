@@ -10,7 +10,7 @@ use crate::accord::item::Group;
 use crate::accord::{DataplaneAccord, Item};
 use crate::change::{Change, Undone, grant, preflight, runtime};
 use crate::cli::ApplyArgs;
-use crate::journal::Journal;
+use crate::journal::{Entry, Journal};
 use crate::lock::Lock;
 use crate::report::{self, Style};
 use crate::root::Root;
@@ -45,7 +45,7 @@ pub fn under(mut lock: Lock, root: &Root, manager: &dyn ServiceManager, args: &A
     let mut output = Output { version: 1, ..Output::default() };
     let survey = converge(root, manager, args, json, &mut output)?;
     let survey = if args.restart { restart(root, manager, survey, json, &mut output)? } else { survey };
-    drop(lock);
+    lock.release()?;
     let findings = survey.findings();
     let (waiting, findings): (Vec<_>, Vec<_>) =
         findings.into_iter().partition(|finding| finding.restart.is_some());
@@ -118,10 +118,16 @@ fn catch_up(root: &Root, manager: &dyn ServiceManager, survey: Survey) -> Result
     Survey::take(root, manager, Options::default())
 }
 
-/// A renumbering that was interrupted, or whose old number processes still have, shows nowhere but in the journal: it is
-/// finished before anything is looked at.
+/// What an interrupted run left beside its targets goes. A renumbering that was interrupted, or whose old number
+/// processes still have, shows nowhere but in the journal: it is finished before anything is looked at.
 fn resume(root: &Root) -> Result<()> {
     let mut journal = Journal::read(root)?;
+    journal.clear(root)?;
+    for Entry { change, .. } in &journal.entries {
+        change
+            .resume(root)
+            .with_context(|| format!("clearing up after an earlier run: {}", change.item.target()))?;
+    }
     let renumbering = |change: &&Change| matches!(change.item, Item::Renumber(_));
     let pending = journal.entries.iter().filter_map(|entry| entry.pending.as_ref()).filter(renumbering);
     let pending: Vec<_> = pending.cloned().collect();
@@ -152,6 +158,7 @@ pub fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<Stri
     let mut notes = Vec::new();
     for entry in &plan.outdated {
         let target = entry.change.item.target();
+        journal.take_back(root, &target)?;
         match entry.change.undo(root).with_context(|| format!("taking back {target}"))? {
             Undone::InUse(why) => {
                 notes.push(format!("{target}: waits: {why}"));

@@ -80,6 +80,7 @@ pub fn under(
         sweep(root, &renumberings)?;
     }
     tell(args.output.json, &output)?;
+    lock.release()?;
     let left = output.undone.iter().any(|line| matches!(line.outcome, Undone::Left(_) | Undone::InUse(_)));
     Ok(if !output.failed.is_empty() {
         Outcome::Waiting
@@ -139,16 +140,30 @@ fn take_back(
         return journal.save(root);
     }
     let entries: Vec<Entry> = journal.entries.iter().rev().filter(|entry| which(entry)).cloned().collect();
+    let mut in_use = Vec::new();
     for entry in entries {
         let target = entry.change.item.target();
+        if let Item::Group(group) = &entry.change.item
+            && in_use.contains(&group.gid)
+        {
+            let outcome = Undone::InUse("a user that has it as its group is still there".to_string());
+            output.undone.push(Line { target: target.0.clone(), outcome });
+            continue;
+        }
         // A file that could not be put back may name it: libvirt does not start with a group that is gone.
         let account = matches!(entry.change.item, Item::Group(_) | Item::User(_) | Item::Member(_));
         if account && !output.failed.is_empty() {
             output.failed.push(format!("{target}: stays until the rest is taken back"));
             continue;
         }
+        journal.take_back(root, &target)?;
         match undo(root, &entry) {
-            Ok(outcome @ Undone::InUse(_)) => output.undone.push(Line { target: target.0.clone(), outcome }),
+            Ok(outcome @ Undone::InUse(_)) => {
+                if let Item::User(user) = &entry.change.item {
+                    in_use.push(user.gid);
+                }
+                output.undone.push(Line { target: target.0.clone(), outcome });
+            }
             Ok(outcome) => {
                 tracing::info!(VA_TARGET = %target, "reverted {target}");
                 output.undone.push(Line { target: target.0.clone(), outcome });

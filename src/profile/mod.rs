@@ -98,7 +98,10 @@ impl Profile {
         };
         named.dataplane_user = user.and_then(|user| accounts.user(&user));
         let id = crate::accord::openvswitch_id();
-        named.openvswitch_id_taken = accounts.user_by_id(id).is_some() || accounts.group_by_id(id).is_some();
+        // A group of that name without the user is ours, from an apply that was killed between the two.
+        let others = |group: Group| group.name != "openvswitch";
+        named.openvswitch_id_taken =
+            accounts.user_by_id(id).is_some() || accounts.group_by_id(id).is_some_and(others);
         if let QemuGroup::Named(group) = &config.qemu_group {
             groups.push(group.clone());
         }

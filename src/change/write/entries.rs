@@ -6,47 +6,83 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{readlinkat, renameat};
+use nix::fcntl::{RenameFlags, readlinkat, renameat, renameat2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, symlinkat, unlinkat};
 
-use super::{refused, set_owner_mode, temporary_name};
+use super::{refused, remove_temporary, set_owner_mode, temporary_name};
 use crate::root::{Handle, Kind};
 
 /// Makes the directory `name` with this owner and mode, and returns it. One that is there is given them; anything else
-/// under that name is [`super::Refused`]. A new one is for nobody but us until it has its owner and mode; if it cannot be
-/// given them it is removed again.
+/// under that name is [`super::Refused`]. A new one gets its name when it has its owner and mode, so that whatever kills
+/// us leaves the whole directory or none; under its temporary name it is for nobody but us.
 pub fn create_directory(parent: &Handle, name: &OsStr, uid: u32, gid: u32, mode: u32) -> Result<Handle> {
-    let path = parent.path().join(name);
-    // Refuses what is not a plain name before `mkdirat` could follow it anywhere.
-    parent.entry(name)?;
-    let new = match mkdirat(parent.fd(), name, Mode::from_bits_truncate(mode & 0o700)) {
-        Ok(()) => true,
-        Err(Errno::EEXIST) => false,
-        Err(errno) => {
-            return Err(errno).with_context(|| format!("making the directory {} (mkdirat)", path.display()));
-        }
-    };
-    adopt(parent, name, new, (uid, gid, mode)).inspect_err(|_| {
-        if new {
-            // It is empty, or it is no longer ours and stays. The first error is the one to tell.
-            let _ = unlinkat(parent.fd(), name, UnlinkatFlags::RemoveDir);
-        }
-    })
+    let like = (uid, gid, mode);
+    match parent.entry(name)? {
+        Some(found) => adopt(&found, like),
+        None => new_directory(parent, name, like),
+    }
 }
 
-fn adopt(parent: &Handle, name: &OsStr, new: bool, (uid, gid, mode): (u32, u32, u32)) -> Result<Handle> {
-    let path = parent.path().join(name);
-    let Some(found) = parent.entry(name)? else { return Err(refused(&path, "gone as soon as it was made")) };
+fn adopt(found: &Handle, (uid, gid, mode): (u32, u32, u32)) -> Result<Handle> {
     if found.kind() != Kind::Directory {
-        return Err(refused(&path, "something other than a directory"));
+        return Err(refused(found.path(), "something other than a directory"));
     }
+    set_owner_mode(found, Some(uid), Some(gid), Some(mode))?;
+    found.again()
+}
+
+fn new_directory(parent: &Handle, name: &OsStr, like: (u32, u32, u32)) -> Result<Handle> {
+    let (temporary, path) = (temporary_name(name), parent.path().join(name));
+    remove_temporary(parent, name)?;
+    mkdirat(parent.fd(), temporary.as_os_str(), Mode::from_bits_truncate(like.2 & 0o700))
+        .with_context(|| format!("making the directory {} (mkdirat)", path.display()))?;
+    let made = own(parent, &temporary, like).and_then(|made| put_in_place(parent, name, &made));
+    if !matches!(made, Ok(Some(_))) {
+        // It is empty, or it is no longer ours and stays. The first error is the one to tell.
+        let _ = unlinkat(parent.fd(), temporary.as_os_str(), UnlinkatFlags::RemoveDir);
+    }
+    match (made?, parent.entry(name)?) {
+        (Some(id), Some(found)) if found.id() == id => Ok(found),
+        (Some(_), _) => Err(refused(&path, "replaced as soon as it was made")),
+        // Somebody else made it meanwhile.
+        (None, Some(found)) => adopt(&found, like),
+        (None, None) => Err(refused(&path, "gone as soon as somebody made it")),
+    }
+}
+
+/// Gives the directory that was just made its owner and mode.
+fn own(parent: &Handle, temporary: &OsStr, like: (u32, u32, u32)) -> Result<Handle> {
+    let path = parent.path().join(temporary);
+    let Some(found) = parent.entry(temporary)? else {
+        return Err(refused(&path, "gone as soon as it was made"));
+    };
     // Whoever may write the parent may have put another directory in place of the one just made.
-    if new && (found.uid() != geteuid().as_raw() || found.id().0 != parent.id().0) {
+    if found.uid() != geteuid().as_raw() || found.id().0 != parent.id().0 {
         return Err(refused(&path, "replaced as soon as it was made"));
     }
-    set_owner_mode(&found, Some(uid), Some(gid), Some(mode))?;
-    found.again()
+    adopt(&found, like)
+}
+
+/// Device and inode of what has the name now; `None` where the name was taken meanwhile.
+fn put_in_place(parent: &Handle, name: &OsStr, made: &Handle) -> Result<Option<(u64, u64)>> {
+    let temporary = temporary_name(name);
+    let renamed = match rename_new(parent, &temporary, name) {
+        // A filesystem without this flag (NFS): a rename takes the place of nothing but an empty directory.
+        Err(Errno::EINVAL) => renameat(parent.fd(), temporary.as_os_str(), parent.fd(), name),
+        other => other,
+    };
+    match renamed {
+        Ok(()) => Ok(Some(made.id())),
+        Err(Errno::EEXIST | Errno::ENOTEMPTY | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(errno).with_context(|| {
+            format!("putting the directory {} in place (renameat2)", parent.path().join(name).display())
+        }),
+    }
+}
+
+fn rename_new(parent: &Handle, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
+    renameat2(parent.fd(), from, parent.fd(), to, RenameFlags::RENAME_NOREPLACE)
 }
 
 /// Makes `name` a symlink to `target`: whoever looks sees the old link or the new one. False when it is that already;
@@ -62,10 +98,11 @@ pub fn replace_link(parent: &Handle, name: &OsStr, target: &Path) -> Result<bool
         }
     }
     let temporary = temporary_name(name);
-    unlink(parent, &temporary, UnlinkatFlags::NoRemoveDir)?;
+    remove_temporary(parent, name)?;
     symlinkat(target, parent.fd(), temporary.as_os_str())
         .with_context(|| format!("making the symlink {} (symlinkat)", path.display()))?;
     renameat(parent.fd(), temporary.as_os_str(), parent.fd(), name)
+        .inspect_err(|_| drop(remove_temporary(parent, name)))
         .with_context(|| format!("putting the symlink {} in place (renameat)", path.display()))?;
     Ok(true)
 }

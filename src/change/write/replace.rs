@@ -82,9 +82,15 @@ pub fn replace_file(parent: &Handle, name: &OsStr, content: &[u8], like: &FileMe
     }
 }
 
-/// Removes the new `name` that somebody who was killed never put in its place.
+/// Removes the new `name`, file or directory, that somebody who was killed never put in its place.
 pub fn remove_temporary(parent: &Handle, name: &OsStr) -> Result<()> {
-    unlink(parent, &temporary_name(name), UnlinkatFlags::NoRemoveDir).map(drop)
+    let temporary = temporary_name(name);
+    match unlinkat(parent.fd(), temporary.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+        Err(Errno::EISDIR) => unlink(parent, &temporary, UnlinkatFlags::RemoveDir).map(drop),
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno)
+            .with_context(|| format!("removing {} (unlinkat)", parent.path().join(&temporary).display())),
+    }
 }
 
 /// A file on its way in, removed again unless it gets there.
@@ -98,7 +104,7 @@ struct Temporary<'a> {
 impl Temporary<'_> {
     fn create<'a>(parent: &'a Handle, target: &OsStr) -> Result<Temporary<'a>> {
         let name = temporary_name(target);
-        unlink(parent, &name, UnlinkatFlags::NoRemoveDir)?;
+        remove_temporary(parent, target)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(parent.fd(), name.as_os_str(), flags, Mode::from_bits_truncate(0o600))
             .with_context(|| format!("making {} (openat)", parent.path().join(&name).display()))?;
