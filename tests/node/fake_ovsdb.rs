@@ -11,6 +11,7 @@ use super::texts::{TEXTS, places};
 
 /// Ways to lie, each for every question.
 pub const LIES: [&str; 25] = [
+    "outside",
     "deaf",
     "slow",
     "string",
@@ -34,7 +35,6 @@ pub const LIES: [&str; 25] = [
     "error",
     "huge-name",
     "uuids",
-    "outside",
     "mixed-types",
 ];
 
