@@ -51,6 +51,13 @@ fn side(node: &Node, options: &str) -> String {
 const AS_CLIENT: &str = "server /var/lib/vhost_sockets/vhuc0";
 const AS_SERVER: &str = "client /run/openvswitch/vhuc0";
 
+/// Expects the running domain's side and the port to be as given.
+fn has(node: &Node, expected_side: &str, expected_port: &str) {
+    let now = (side(node, ""), port_of(node));
+    let journal = || node.sh("journalctl -t vhost-accord -o short-precise -n 20");
+    assert_eq!(now, (expected_side.to_string(), expected_port.to_string()), "{}", journal());
+}
+
 /// A second port, and a flow by the number of the VM's port: it has to count what the VM sends whatever type the port has.
 fn count_frames(node: &Node) {
     node.sh("ovs-vsctl add-port br-int peer -- set Interface peer type=internal; ip link set peer up; \
@@ -155,26 +162,23 @@ fn a_vm_migrates_to_the_other_type_and_back(kind: &'static str) {
     moves(&two, &one, 1, "back");
     frames_after_reset(&one, "back");
     assert!(frames(&one) > before);
-    assert_eq!((side(&one, "").as_str(), port_of(&one).as_str()), (AS_SERVER, "dpdkvhostuser"));
+    has(&one, AS_SERVER, "dpdkvhostuser");
 
     // The port there was made by hand and is of the old type.
     port(&two, SERVER);
     in_use_is_refused(&one, &two);
     a_refusal_puts_the_port_back(&one, &two);
     moves(&one, &two, 2, "there again");
-    assert_eq!(
-        (side(&two, "").as_str(), port_of(&two).as_str()),
-        (AS_CLIENT, "dpdkvhostuserclient /var/lib/vhost_sockets/vhuc0")
-    );
+    has(&two, AS_CLIENT, "dpdkvhostuserclient /var/lib/vhost_sockets/vhuc0");
     frames_after_reset(&two, "there again: the flow by the port's number still counts");
     port(&one, CLIENT);
     moves(&two, &one, 1, "back again");
-    assert_eq!((side(&one, "").as_str(), port_of(&one).as_str()), (AS_SERVER, "dpdkvhostuser"));
+    has(&one, AS_SERVER, "dpdkvhostuser");
     frames_after_reset(&one, "back again");
     // nova's port keeps its type, whatever is configured, and the VM is as it.
     two.sh("ovs-vsctl set Interface vhuc0 external_ids:vm-uuid=x type=dpdkvhostuser -- remove Interface vhuc0 options vhost-server-path");
     moves(&one, &two, 2, "to nova's port");
-    assert_eq!((side(&two, "").as_str(), port_of(&two).as_str()), (AS_SERVER, "dpdkvhostuser"));
+    has(&two, AS_SERVER, "dpdkvhostuser");
 }
 
 /// Another VM of the target has the port.
@@ -215,16 +219,13 @@ fn a_saved_vm_is_restored_on_the_other_type_and_back(kind: &'static str) {
     frames_after(&node, (0, 0), "before");
     let before = frames(&node);
     restored(&node, "restored");
-    assert_eq!(
-        (side(&node, "").as_str(), port_of(&node).as_str()),
-        (AS_CLIENT, "dpdkvhostuserclient /var/lib/vhost_sockets/vhuc0")
-    );
+    has(&node, AS_CLIENT, "dpdkvhostuserclient /var/lib/vhost_sockets/vhuc0");
     frames_after(&node, before, "restored, without a reset of the guest");
     frames_after_reset(&node, "restored, after a reset");
     assert_eq!(side(&node, "--inactive"), AS_SERVER, "the definition is not libvirt's to convert");
     incoming(&node, "dpdkvhostuser");
     restored(&node, "and back");
-    assert_eq!((side(&node, "").as_str(), port_of(&node).as_str()), (AS_SERVER, "dpdkvhostuser"));
+    has(&node, AS_SERVER, "dpdkvhostuser");
     frames_after_reset(&node, "and back");
     node.agrees("after the way back");
 
