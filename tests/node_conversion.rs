@@ -2,7 +2,8 @@
 //! VMs that come in go over to the other type of port: migrated live between two real nodes, and restored on one, with
 //! traffic through the switch before and after. A program of its own, as node_migration.rs is.
 
-#![allow(clippy::unwrap_used, dead_code, unused_imports, unused_macros)]
+// What was counted and refused is worth reading: it is shown where a test fails, or with --nocapture.
+#![allow(clippy::unwrap_used, clippy::print_stderr, dead_code, unused_imports, unused_macros)]
 
 #[path = "node/steps.rs"]
 mod steps;
@@ -154,7 +155,7 @@ fn a_vm_migrates_to_the_other_type_and_back(kind: &'static str) {
     let changed = two.try_sh("diff /run/first /run/last").stdout;
     assert_eq!(changed.lines().filter(|line| line.starts_with(['<', '>'])).count(), 2, "one line: {changed}");
     assert_eq!(conversions(&two), 1, "{}", two.sh("journalctl -t vhost-accord -o cat -n 12"));
-    eprintln!("the persistent definition there: {}", side(&two, "--inactive"));
+    assert_eq!(side(&two, "--inactive"), AS_SERVER, "libvirt takes the source's definition as it is");
 
     // And back.
     incoming(&one, "dpdkvhostuser");
@@ -195,6 +196,14 @@ fn in_use_is_refused(one: &Node, two: &Node) {
     assert_eq!(refused.stderr.lines().filter(|line| line.contains("vhost-accord: ")).count(), 1, "{refused}");
     assert_eq!(port_of(two), "dpdkvhostuser");
     two.sh("virsh destroy other; virsh undefine other");
+    // A process that libvirt knows nothing of.
+    two.sh(
+        "systemd-run -q --unit=stranger python3 -c 'import socket,time; s=socket.socket(socket.AF_UNIX); s.connect(\"/run/openvswitch/vhuc0\"); open(\"/run/there\",\"w\"); time.sleep(99)'; \
+         until test -e /run/there; do sleep 0.1; done",
+    );
+    stays(one, two, 2, "port vhuc0 is in use by a process at /run/openvswitch/vhuc0");
+    assert_eq!(port_of(two), "dpdkvhostuser");
+    two.sh("systemctl stop stranger");
 }
 
 /// Something else is against the VM as it would be.
