@@ -90,6 +90,11 @@ impl Change {
         {
             file::clear(root, path)?;
         }
+        if let Item::Conversion(_) = &self.item
+            && let Some(obstacle) = conversion::obstacle(root)?
+        {
+            return Ok(obstacle);
+        }
         let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
         match (&self.item, &self.before, &now) {
             (
