@@ -2,7 +2,8 @@
 //! VMs that come in go over to the other type of port: migrated live between two real nodes, and restored on one, with
 //! traffic through the switch before and after. A program of its own, as node_migration.rs is.
 
-#![allow(clippy::unwrap_used, dead_code, unused_imports, unused_macros)]
+// What was counted and refused is worth reading: it is shown where a test fails, or with --nocapture.
+#![allow(clippy::unwrap_used, clippy::print_stderr, dead_code, unused_imports, unused_macros)]
 
 #[path = "node/steps.rs"]
 mod steps;
@@ -50,6 +51,13 @@ fn side(node: &Node, options: &str) -> String {
 
 const AS_CLIENT: &str = "server /var/lib/vhost_sockets/vhuc0";
 const AS_SERVER: &str = "client /run/openvswitch/vhuc0";
+
+/// Expects the running domain's side and the port to be as given.
+fn has(node: &Node, expected_side: &str, expected_port: &str) {
+    let now = (side(node, ""), port_of(node));
+    let journal = || node.sh("journalctl -t vhost-accord -o short-precise -n 20");
+    assert_eq!(now, (expected_side.to_string(), expected_port.to_string()), "{}", journal());
+}
 
 /// A second port, and a flow by the number of the VM's port: it has to count what the VM sends whatever type the port has.
 fn count_frames(node: &Node) {
@@ -147,7 +155,7 @@ fn a_vm_migrates_to_the_other_type_and_back(kind: &'static str) {
     let changed = two.try_sh("diff /run/first /run/last").stdout;
     assert_eq!(changed.lines().filter(|line| line.starts_with(['<', '>'])).count(), 2, "one line: {changed}");
     assert_eq!(conversions(&two), 1, "{}", two.sh("journalctl -t vhost-accord -o cat -n 12"));
-    eprintln!("the persistent definition there: {}", side(&two, "--inactive"));
+    assert_eq!(side(&two, "--inactive"), AS_SERVER, "libvirt takes the source's definition as it is");
 
     // And back.
     incoming(&one, "dpdkvhostuser");
@@ -155,26 +163,23 @@ fn a_vm_migrates_to_the_other_type_and_back(kind: &'static str) {
     moves(&two, &one, 1, "back");
     frames_after_reset(&one, "back");
     assert!(frames(&one) > before);
-    assert_eq!((side(&one, "").as_str(), port_of(&one).as_str()), (AS_SERVER, "dpdkvhostuser"));
+    has(&one, AS_SERVER, "dpdkvhostuser");
 
     // The port there was made by hand and is of the old type.
     port(&two, SERVER);
     in_use_is_refused(&one, &two);
     a_refusal_puts_the_port_back(&one, &two);
     moves(&one, &two, 2, "there again");
-    assert_eq!(
-        (side(&two, "").as_str(), port_of(&two).as_str()),
-        (AS_CLIENT, "dpdkvhostuserclient /var/lib/vhost_sockets/vhuc0")
-    );
+    has(&two, AS_CLIENT, "dpdkvhostuserclient /var/lib/vhost_sockets/vhuc0");
     frames_after_reset(&two, "there again: the flow by the port's number still counts");
     port(&one, CLIENT);
     moves(&two, &one, 1, "back again");
-    assert_eq!((side(&one, "").as_str(), port_of(&one).as_str()), (AS_SERVER, "dpdkvhostuser"));
+    has(&one, AS_SERVER, "dpdkvhostuser");
     frames_after_reset(&one, "back again");
     // nova's port keeps its type, whatever is configured, and the VM is as it.
     two.sh("ovs-vsctl set Interface vhuc0 external_ids:vm-uuid=x type=dpdkvhostuser -- remove Interface vhuc0 options vhost-server-path");
     moves(&one, &two, 2, "to nova's port");
-    assert_eq!((side(&two, "").as_str(), port_of(&two).as_str()), (AS_SERVER, "dpdkvhostuser"));
+    has(&two, AS_SERVER, "dpdkvhostuser");
 }
 
 /// Another VM of the target has the port.
@@ -191,6 +196,14 @@ fn in_use_is_refused(one: &Node, two: &Node) {
     assert_eq!(refused.stderr.lines().filter(|line| line.contains("vhost-accord: ")).count(), 1, "{refused}");
     assert_eq!(port_of(two), "dpdkvhostuser");
     two.sh("virsh destroy other; virsh undefine other");
+    // A process that libvirt knows nothing of.
+    two.sh(
+        "systemd-run -q --unit=stranger python3 -c 'import socket,time; s=socket.socket(socket.AF_UNIX); s.connect(\"/run/openvswitch/vhuc0\"); open(\"/run/there\",\"w\"); time.sleep(99)'; \
+         until test -e /run/there; do sleep 0.1; done",
+    );
+    stays(one, two, 2, "port vhuc0 is in use by a process at /run/openvswitch/vhuc0");
+    assert_eq!(port_of(two), "dpdkvhostuser");
+    two.sh("systemctl stop stranger");
 }
 
 /// Something else is against the VM as it would be.
@@ -215,16 +228,13 @@ fn a_saved_vm_is_restored_on_the_other_type_and_back(kind: &'static str) {
     frames_after(&node, (0, 0), "before");
     let before = frames(&node);
     restored(&node, "restored");
-    assert_eq!(
-        (side(&node, "").as_str(), port_of(&node).as_str()),
-        (AS_CLIENT, "dpdkvhostuserclient /var/lib/vhost_sockets/vhuc0")
-    );
+    has(&node, AS_CLIENT, "dpdkvhostuserclient /var/lib/vhost_sockets/vhuc0");
     frames_after(&node, before, "restored, without a reset of the guest");
     frames_after_reset(&node, "restored, after a reset");
     assert_eq!(side(&node, "--inactive"), AS_SERVER, "the definition is not libvirt's to convert");
     incoming(&node, "dpdkvhostuser");
     restored(&node, "and back");
-    assert_eq!((side(&node, "").as_str(), port_of(&node).as_str()), (AS_SERVER, "dpdkvhostuser"));
+    has(&node, AS_SERVER, "dpdkvhostuser");
     frames_after_reset(&node, "and back");
     node.agrees("after the way back");
 

@@ -58,6 +58,9 @@ pub fn convert(
     (wanted, ledger): (PortType, &Ledger),
     deadline: Instant,
 ) -> Result<Option<Conversion>> {
+    if convert::interfaces(&subject.domain).next().is_none() {
+        return Ok(None);
+    }
     let limit = deadline.saturating_duration_since(Instant::now()) / 2;
     let join = match ask(root, subject, limit) {
         Ok(join) => join,

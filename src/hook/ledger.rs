@@ -143,3 +143,43 @@ impl Drop for PutBack {
         self.0.put_back();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_of_hook_and_watchdog_has_the_last_word() {
+        let late = Ledger::default();
+        assert_eq!(late.end(), Phase::Turning);
+        assert!(!late.begin_to_print(), "the watchdog was faster");
+
+        let in_between = Ledger::default();
+        assert!(in_between.begin_to_print());
+        assert_eq!(in_between.end(), Phase::Printing);
+        assert!(in_between.finish().is_err(), "what was printed does not count");
+
+        let in_time = Ledger::default();
+        assert!(in_time.begin_to_print());
+        in_time.finish().unwrap();
+        in_time.put_back();
+        assert_eq!(in_time.end(), Phase::Done);
+    }
+
+    #[test]
+    fn nothing_is_turned_any_more_once_it_was_put_back_and_a_held_ledger_is_not_waited_for() {
+        let root = Root::open(Path::new("/")).unwrap();
+        let state = PortState {
+            name: "x".to_string(),
+            kind: crate::config::PortType::Dpdkvhostuser,
+            server_path: None,
+        };
+        let ledger = Ledger::default();
+        ledger.put_back();
+        let error = ledger.turn(&root, &state, &state, Instant::now()).unwrap_err();
+        assert_eq!(error.to_string(), "not done in time");
+        let other = Ledger::default();
+        let _held = other.lock();
+        assert_eq!(other.end(), Phase::Turning);
+    }
+}

@@ -149,11 +149,12 @@ pub fn switch_unit(case: &Case<'_>) -> String {
 
 fn in_use(case: &Case<'_>) -> Vec<Evidence> {
     let held = case.subject.held.iter().map(|held| {
-        let mend = format!(
-            "vhost-accord check, which shows who has port {}, or [convert] incoming = keep",
-            held.port
-        );
-        Evidence::new(&held.path, format!("port {} is in use by {}", held.port, held.by), mend)
+        // It shows who is at the port; what is to go is not ours to say.
+        Evidence::new(
+            &held.path,
+            format!("port {} is in use by {}", held.port, held.by),
+            "vhost-accord check",
+        )
     });
     held.collect()
 }
