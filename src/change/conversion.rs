@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use super::{Change, Undone, port};
 use crate::accord::Item;
 use crate::accord::item::{Card, Conversion, Side};
+use crate::convert::interfaces;
 use crate::edit::domain::{Turn, turn};
-use crate::facts::domains::{self, Domain, EndpointKind, parse_domain};
+use crate::facts::domains::{self, Domain, parse_domain};
 use crate::facts::libvirt::{self, VIRSH};
 use crate::facts::ovsdb::{PortState, same_path};
 use crate::facts::state::State;
@@ -51,6 +52,17 @@ pub fn make(root: &Root, item: &Conversion) -> Result<()> {
         port::turn(root, found, wanted, Instant::now() + PORT_LIMIT)?;
     }
     Ok(())
+}
+
+/// What keeps a conversion from being taken back at all: nobody to ask. Nothing of a machine that does not run is asked of
+/// the one that this program runs on.
+pub fn obstacle(root: &Root) -> Result<Option<Undone>> {
+    if !root.is_live() {
+        let why = "libvirt has to give the definition back: revert on the node, while it runs";
+        return Ok(Some(Undone::InUse(why.to_string())));
+    }
+    let gone = || Undone::Left("libvirt's virsh is not on this node any more; VM and port stay".to_string());
+    Ok(root.find(Path::new(libvirt::PROGRAM))?.is_none().then(gone))
 }
 
 /// Puts back what is still as it was left; what someone changed since stays.
@@ -171,15 +183,13 @@ pub fn wait_until_saved(uuid: &str) -> Result<()> {
 }
 
 fn virsh(arguments: &[&str], input: &str, limit: Duration) -> Result<()> {
-    program::run_with(Path::new("virsh"), &[&VIRSH, arguments].concat(), input, limit).map(drop)
+    program::run_with(Path::new(libvirt::PROGRAM), &[&VIRSH, arguments].concat(), input, limit).map(drop)
 }
 
 /// The document with the cards that are as the first of a pair says as the second says.
 pub fn turned<'a>(xml: &str, sides: impl Iterator<Item = (&'a Side, &'a Side)>) -> Result<String> {
     let domain = parse_domain(xml)?;
-    let of_interface = |kind| matches!(kind, EndpointKind::Interface | EndpointKind::Passt);
-    let interfaces = domain.endpoints.iter().filter(|endpoint| of_interface(endpoint.device));
-    let interfaces: Vec<_> = interfaces.enumerate().collect();
+    let interfaces: Vec<_> = interfaces(&domain).collect();
     let mut turns = Vec::new();
     for (from, to) in sides {
         let meant = interfaces.iter().filter(|(_, endpoint)| from.is(endpoint));

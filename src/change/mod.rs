@@ -107,6 +107,11 @@ impl Change {
     /// Takes it back.
     pub fn undo(&self, root: &Root) -> Result<Undone> {
         self.clear(root)?;
+        if let Item::Conversion(_) = &self.item
+            && let Some(obstacle) = conversion::obstacle(root)?
+        {
+            return Ok(obstacle);
+        }
         let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
         match (&self.item, &self.before, &now) {
             (

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A VM's definition and the ports of its cards as they are now: what a conversion changes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -17,13 +17,24 @@ use crate::root::Root;
 /// The definition, none where libvirt has no such VM, and those of the ports that are there.
 pub fn read(root: &Root, item: &Conversion) -> Result<(Option<String>, Vec<PortState>)> {
     let mut ports = Vec::new();
-    if !item.ports.is_empty() {
+    if !item.ports.is_empty() && has_switch(root)? {
         let mut ovsdb = Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), OVSDB_LIMIT)?;
         for port in &item.ports {
             ports.extend(ovsdb.port_named(&port.name)?.map(|(found, _)| found.state()));
         }
     }
     Ok((libvirt::definition(&item.uuid)?, ports))
+}
+
+/// A database of a switch, running or not: without one there are no ports either.
+fn has_switch(root: &Root) -> Result<bool> {
+    let databases = [paths::OVS_ETC, paths::OVS_LIB].map(|directory| Path::new(directory).join("conf.db"));
+    for path in databases.iter().map(PathBuf::as_path).chain([Path::new(paths::OVSDB_SOCKET)]) {
+        if root.find(path)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Does the definition have each card as it shall be?

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::program;
 
+/// Where every distribution has it.
+pub const PROGRAM: &str = "/usr/bin/virsh";
 /// libvirt answers in milliseconds, unless a hook of this very VM hangs.
 const LIMIT: Duration = Duration::from_secs(15);
 /// The system's QEMU driver, whatever the environment prefers.
@@ -34,7 +36,7 @@ impl Info {
 
 /// Asks virsh. `domain` is a UUID: a name could be taken for a number or an option.
 fn ask(arguments: &[&str]) -> Result<String> {
-    program::run(Path::new("virsh"), &[&VIRSH, arguments].concat(), LIMIT)
+    program::run(Path::new(PROGRAM), &[&VIRSH, arguments].concat(), LIMIT)
 }
 
 /// The state of the domain with this UUID.

@@ -24,6 +24,7 @@ mod once {
         a_definition_follows_what_runs
         the_package_goes_while_a_converted_vm_runs
         a_start_that_hangs_is_ended_and_put_back
+        without_switch_or_libvirt_a_line_says_so
     );
 }
 
@@ -416,4 +417,20 @@ fn the_package_goes_while_a_converted_vm_runs(kind: &'static str) {
     let output = node.accord("revert");
     assert_eq!(output.code, 0, "{output}");
     assert_eq!(holdings(&node), held);
+}
+
+fn without_switch_or_libvirt_a_line_says_so(kind: &'static str) {
+    let node = Node::up_with(kind, &["--no-setup"]);
+    assert_eq!(convert(&node, "", 0).stdout, "No VM has a vhost-user network card.\n");
+    let says = |arguments: &str, why: &str| {
+        let output = convert(&node, arguments, 1);
+        assert!(output.stdout.is_empty() && output.stderr.lines().count() == 1, "{output}");
+        assert!(output.stderr.contains(why), "{output}");
+    };
+    node.sh("rm /usr/lib/systemd/system/ovs-vswitchd.service; systemctl daemon-reload");
+    says("", "no Open vSwitch on this node");
+    says("vmc", "no Open vSwitch on this node");
+    node.sh("systemctl stop libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd.service; \
+             rm -f /usr/lib/systemd/system/libvirtd.service /usr/sbin/libvirtd; systemctl daemon-reload");
+    says("--all", "no libvirt on this node");
 }

@@ -36,15 +36,15 @@ pub fn run(args: &ConvertArgs) -> Result<Outcome> {
     let survey = look(&root)?;
     let to = wanted(&survey, args.to.as_deref())?;
     let inventory = Inventory::take(&root, &survey, to)?;
-    output.list(&inventory);
+    let journal = Journal::read(&root)?;
+    output.list(&inventory, &journal);
     let chosen = choose(&inventory, args)?;
     if !acts {
         return tell::listed(args, &output, &root, &survey, &chosen);
     }
     may_begin(&survey, to, args.pause)?;
     let before = survey.judged(&root)?.findings;
-    let mut turning =
-        Turning { root: &root, survey: &survey, journal: Journal::read(&root)?, to, pause: args.pause };
+    let mut turning = Turning { root: &root, survey: &survey, journal, to, pause: args.pause };
     turn_all(&mut turning, &chosen, |done| output.tell_now(args.json, done));
     output.judge(&before, look(&root)?.judged(&root)?.findings);
     tell::done(args, &output)

@@ -7,10 +7,11 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::inventory::{Inventory, Machine, Row, Verdict};
-use crate::accord::item::Side;
+use crate::accord::item::{Item, Side};
 use crate::cli::ConvertArgs;
 use crate::command::{Outcome, check, plan};
 use crate::config::PortType;
+use crate::journal::Journal;
 use crate::report::{self, Style};
 use crate::root::Root;
 use crate::rules::{Finding, Level};
@@ -84,6 +85,8 @@ pub struct Output {
     version: u32,
     to: Option<PortType>,
     cards: Vec<Row>,
+    /// VMs that a run stopped which was killed then.
+    interrupted: Vec<String>,
     /// What came of each VM.
     pub done: Vec<Done>,
     /// What `check` has against the node afterwards, and had not before.
@@ -91,8 +94,15 @@ pub struct Output {
 }
 
 impl Output {
-    pub fn list(&mut self, inventory: &Inventory) {
+    pub fn list(&mut self, inventory: &Inventory, journal: &Journal) {
         (self.version, self.to) = (1, Some(inventory.to));
+        let pending = journal.entries.iter().filter_map(|entry| entry.pending.as_ref());
+        self.interrupted = pending
+            .filter_map(|change| match &change.item {
+                Item::Conversion(item) => Some(item.name.clone()),
+                _ => None,
+            })
+            .collect();
         self.cards = inventory.machines.iter().flat_map(|machine| machine.rows.clone()).collect();
     }
 
@@ -132,6 +142,12 @@ pub fn listed(
     }
     let shown = |row: &&Row| chosen.iter().any(|machine| machine.name == row.vm);
     output.cards.iter().filter(shown).for_each(|row| report::out(&text(row)));
+    for name in &output.interrupted {
+        let line = format!(
+            "VM {name} was stopped by a run that was killed; the next 'vhost-accord convert VM' or revert starts it"
+        );
+        report::out(&format!("{}\n", report::colour(Style::Bad, &report::one_line(&line))));
+    }
     report::out(&format!("{}\n", summary(output.to, chosen)));
     Ok(Outcome::Fine)
 }

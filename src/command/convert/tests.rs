@@ -222,6 +222,10 @@ fn cards_are_matched_by_their_address_and_all_are_listed() {
     let machines = take(ports, &[(Some(&definition), Some(&running))], TO_CLIENT);
     let verdicts: Vec<_> = machines[0].rows.iter().map(|row| row.verdict).collect();
     assert_eq!(verdicts, [Verdict::Pause, Verdict::Done, Verdict::Blocked]);
+    let running = |row: &Row| row.running.as_ref().unwrap().path.clone();
+    let at: Vec<_> = machines[0].rows.iter().map(running).collect();
+    assert_eq!(at[0], Path::new("/run/openvswitch/vhu1"));
+    assert_eq!(at[1], Path::new("/var/lib/vhost_sockets/vhu2"));
     assert_eq!(machines[0].verdict(), Verdict::Pause);
 }
 
