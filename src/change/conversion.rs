@@ -35,12 +35,13 @@ pub struct Before<'a> {
     pub ports: &'a [PortState],
 }
 
-/// The definition first: libvirt may refuse it, and then nothing has happened.
+/// Memory that is saved first: while the definition is as it was, a run that follows a killed one knows what was before.
+/// The port last: libvirt may refuse the rest.
 pub fn make(root: &Root, item: &Conversion) -> Result<()> {
+    turn_saved(item, |card| (&card.from, &card.to))?;
     if libvirt::definition(&item.uuid)?.as_ref() != Some(&item.definition) {
         define(&item.definition)?;
     }
-    turn_saved(item, |card| (&card.from, &card.to))?;
     let (_, now) = crate::facts::conversion::read(root, item)?;
     let due: Vec<&PortState> = item.ports.iter().filter(|port| !now.contains(port)).collect();
     if let Some(name) = user(root, item, &due)? {
@@ -70,6 +71,9 @@ pub fn undo(root: &Root, item: &Conversion, before: &Before<'_>, now: &Before<'_
     let is_back = |port: &PortState| now.ports.contains(port);
     let due: Vec<&PortState> = before.ports.iter().filter(|port| !is_back(port)).collect();
     if due.is_empty() && now.definition == before.definition {
+        if now.definition.is_some() {
+            turn_saved(item, |card| (&card.to, &card.from))?;
+        }
         return Ok(Undone::AlreadyBack);
     }
     if let Some(name) = user(root, item, &due)? {

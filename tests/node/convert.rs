@@ -234,6 +234,18 @@ fn what_was_killed_is_finished_or_taken_back(kind: &'static str) {
     }
     assert!(is_marked(&node, "vmc"), "the guest was started anew");
 
+    // Of a VM whose memory is saved: between that and its definition, and between that and the port.
+    for verb in ["managedsave-define", "define"] {
+        node.sh("virsh managedsave vmc");
+        trap(&node, verb, "after");
+        assert_eq!(node.accord("convert vmc").code, 137, "{verb}");
+        convert(&node, "vmc", 0);
+        node.sh("timeout 30 virsh start vmc");
+        assert!(is_marked(&node, "vmc"), "{verb}: the guest was started anew");
+        convert(&node, "--pause --to dpdkvhostuser vmc", 0);
+        assert_eq!(holdings(&node), held, "{verb}");
+    }
+
     // Of a VM that is off: between definition and port.
     trap(&node, "define", "after");
     assert_eq!(node.accord("convert vmd").code, 137);
