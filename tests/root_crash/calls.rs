@@ -57,12 +57,6 @@ pub fn changes(call: &Call) -> bool {
     }
 }
 
-/// Whether a message goes out: to systemd a reload is one, to the journal a line.
-#[allow(dead_code, reason = "of a live node alone: an image has nobody to talk to")]
-pub fn speaks(call: &Call) -> bool {
-    [libc::SYS_sendmsg, libc::SYS_sendto, libc::SYS_sendmmsg].contains(&call.at.number)
-}
-
 const CHANGING: [c_long; 49] = [
     libc::SYS_write,
     libc::SYS_writev,
