@@ -16,6 +16,9 @@ mod check;
 mod container;
 #[path = "node/convert.rs"]
 mod convert;
+#[cfg(target_arch = "x86_64")]
+#[path = "node/crash.rs"]
+mod crash;
 #[path = "node/explain.rs"]
 mod explain;
 #[path = "node/extremes.rs"]

@@ -29,6 +29,9 @@ pub struct Point {
 pub struct Call {
     pub at: Point,
     pub arguments: [u64; 3],
+    /// Whose it is: stopped, while it is told of.
+    #[allow(dead_code, reason = "on a live node it is asked what the call writes to")]
+    pub pid: Pid,
 }
 
 /// What happens at a point.
@@ -185,7 +188,7 @@ impl Tracer<'_> {
         let made = process.calls.entry(number).or_default();
         let here = Point { process: process.number, number, nth: *made };
         *made += 1;
-        seen(&Call { at: here, arguments: [registers.rdi, registers.rsi, registers.rdx] });
+        seen(&Call { at: here, arguments: [registers.rdi, registers.rsi, registers.rdx], pid });
         let Some((_, act)) = at.filter(|(point, _)| *point == here) else { return };
         self.run.reached = true;
         match act {
