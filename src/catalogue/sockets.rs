@@ -57,7 +57,7 @@ pub(super) const PAGES: &[Page] = &[
         "socket-path-not-clean",
         "QEMU and OVS may mean different files by it",
         "virsh dumpxml VM",
-        "write an absolute path without '..'",
+        "write an absolute path without '..' and without '/' at its end",
         "OVS lib/netdev-dpdk.c refuses '..'",
     ),
     page(

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -185,9 +186,21 @@ pub fn port_sockets(root: &Root, ports: &[VhostPort]) -> Vec<PortSocket> {
 }
 
 /// Whether a `dpdkvhostuser` socket may be at this path: OVS makes them in its run directory and nowhere else
-/// (lib/netdev-dpdk.c, `vhost_sock_dir`). OVSDB can name any other path; that is no reason to touch it.
+/// (lib/netdev-dpdk.c, `vhost_sock_dir`), and not where it has what it keeps for itself. OVSDB can name any other path;
+/// that is no reason to touch it.
 pub fn is_switch_place(path: &Path) -> bool {
-    plain(path).starts_with(paths::OVS_RUN)
+    plain(path).strip_prefix(paths::OVS_RUN).is_ok_and(|below| !is_kept(below))
+}
+
+/// What the switch's daemons, and OVN's, keep for themselves below the run directory: sockets of databases (`db.sock`,
+/// `ovnnb_db.sock`), of control (`ovs-vswitchd.123.ctl`), of a bridge's OpenFlow (`br-int.mgmt`, `br-int.snoop`), and
+/// DPDK's own directory.
+fn is_kept(below: &Path) -> bool {
+    let name = below.file_name().unwrap_or_default();
+    let ends = |end: &&str| name.as_bytes().ends_with(end.as_bytes());
+    name == "db.sock"
+        || below.starts_with("dpdk")
+        || ["_db.sock", ".ctl", ".mgmt", ".snoop"].iter().any(|end| ends(&end))
 }
 
 /// OVS says where a `dpdkvhostuser` socket is once it made it; before, it is named after the port.
@@ -249,7 +262,9 @@ fn guarded(root: &Root, sockets: &[PortSocket]) -> Result<Vec<Guarded>> {
     let databases = [paths::OVS_ETC, paths::OVS_LIB].map(|directory| Path::new(directory).join("conf.db"));
     let run = Path::new(paths::OVS_RUN);
     let in_run = root.list(run)?.into_iter().map(|name| run.join(name));
-    let servers = sockets.iter().filter(|socket| socket.kind == PortType::Dpdkvhostuser);
+    let is_server =
+        |socket: &&PortSocket| socket.kind == PortType::Dpdkvhostuser && is_switch_place(&socket.path);
+    let servers = sockets.iter().filter(is_server);
     let servers: HashSet<&OsStr> = servers.filter_map(|socket| socket.path.file_name()).collect();
     for path in in_run.chain(databases) {
         if path.file_name().is_some_and(|name| servers.contains(name)) {
@@ -267,4 +282,54 @@ fn guarded(root: &Root, sockets: &[PortSocket]) -> Result<Vec<Guarded>> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_ovsdb_is_no_reason_to_give_away_what_the_switch_keeps() {
+        for own in [
+            "db.sock",
+            "ovnsb_db.sock",
+            "ovs-vswitchd.123.ctl",
+            "ovsdb-server.7.ctl",
+            "br-int.mgmt",
+            "br-int.snoop",
+            "sub/db.sock",
+            "dpdk/rte/mp_socket",
+            "dpdk",
+            "",
+        ] {
+            let path = Path::new(paths::OVS_RUN).join(own);
+            assert!(!is_switch_place(&path), "{own}");
+            assert!(!is_switch_place(&Path::new("/var").join(path.strip_prefix("/").unwrap())), "{own}");
+        }
+        for port in ["vhuc0", "sub/vhuc0", "vm.sock", "mgmt", "my-dpdk", "dpdkvhostuser0", "br-int.mgmt.1"] {
+            assert!(is_switch_place(&Path::new(paths::OVS_RUN).join(port)), "{port}");
+        }
+    }
+
+    #[test]
+    fn what_the_switch_keeps_is_guarded_whatever_a_port_is_called() {
+        let tree = tempfile::tempdir().unwrap();
+        let run = tree.path().join("run/openvswitch");
+        std::fs::create_dir_all(&run).unwrap();
+        for name in ["db.sock", "vhuc0"] {
+            drop(std::os::unix::net::UnixListener::bind(run.join(name)).unwrap());
+        }
+        let root = Root::open(tree.path()).unwrap();
+        let port = |name: &str| PortSocket {
+            port: name.to_string(),
+            kind: PortType::Dpdkvhostuser,
+            path: Path::new(paths::OVS_RUN).join(name),
+            fact: PathFact::Missing { first: PathBuf::new(), above: Vec::new() },
+            liveness: Liveness::Missing,
+            followed: false,
+        };
+        let found = guarded(&root, &["db.sock", "vhuc0"].map(port)).unwrap();
+        let found: Vec<&Path> = found.iter().map(|guarded| guarded.path.as_path()).collect();
+        assert_eq!(found, [Path::new(paths::OVSDB_SOCKET)]);
+    }
 }

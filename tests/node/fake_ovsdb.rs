@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use super::texts::{TEXTS, places};
 
 /// Ways to lie, each for every question.
-pub const LIES: [&str; 25] = [
+pub const LIES: [&str; 26] = [
     "outside",
+    "kept",
     "deaf",
     "slow",
     "string",
@@ -166,8 +167,10 @@ fn interfaces(lie: &str, operation: &Value) -> Vec<Value> {
     let asked = operation["where"].to_string();
     let mut rows = Vec::new();
     let huge = ["n".repeat(1 << 20)];
+    let kept = kept();
     let names: Vec<&str> = match lie {
         "huge-name" => huge.iter().map(String::as_str).collect(),
+        "kept" => kept.iter().map(String::as_str).collect(),
         _ => TEXTS.to_vec(),
     };
     for kind in ["dpdkvhostuserclient", "dpdkvhostuser", "internal"] {
@@ -182,6 +185,13 @@ fn interfaces(lie: &str, operation: &Value) -> Vec<Value> {
         }
     }
     rows
+}
+
+/// What the switch keeps for itself in its run directory: whatever is there but its ports' sockets.
+fn kept() -> Vec<String> {
+    let names = std::fs::read_dir("/run/openvswitch").into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| !name.starts_with("vhu")).collect()
 }
 
 fn interface(lie: &str, kind: &str, name: &str) -> Value {

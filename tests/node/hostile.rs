@@ -50,7 +50,7 @@ fn prepared(kind: &'static str) -> Node {
     node.agrees("before");
     node.push(&std::env::current_exe().unwrap(), PLACE);
     node.sh("for vm in vms vmc; do virsh dumpxml $vm > /root/$vm.xml; done; mkdir -p /run/race");
-    node.sh("mv /run/openvswitch/db.sock /run/openvswitch/db.good");
+    node.sh("mv /run/openvswitch/db.sock /run/db.good");
     node
 }
 
@@ -82,10 +82,12 @@ fn a_database_that_lies_or_never_ends(kind: &'static str) {
     let node = prepared(kind);
     // What the database may name, and nobody else's: one that is proven stale, one that listens.
     node.sh("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/run/stale.sock\")'; systemd-run -q --unit=live python3 -c 'import socket,time; s=socket.socket(socket.AF_UNIX); s.bind(\"/run/live.sock\"); s.listen(50); time.sleep(9999)'; until test -S /run/live.sock; do sleep 0.1; done");
-    let outside = || node.sh("stat -c '%n %A %u:%g %i %z' /run/stale.sock /run/live.sock");
-    let before = outside();
+    // What the switch keeps for itself, a stale one of another run among it.
+    node.sh("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/run/openvswitch/ovs-vswitchd.1.ctl\")'");
+    let outside = || node.sh("stat -c '%n %A %u:%g %i %z' /run/*.sock /run/openvswitch/*.ctl /run/openvswitch/*.mgmt /run/openvswitch/*.snoop /run/openvswitch/db.sock");
     for lie in LIES {
         fake(&node, lie);
+        let before = outside();
         for command in commands().iter().filter(|command| asks(command)) {
             told(&node, lie, command);
         }
@@ -93,7 +95,7 @@ fn a_database_that_lies_or_never_ends(kind: &'static str) {
     }
     assert_eq!(node.sh("systemctl is-active fake").trim(), "active", "the fake was to last");
     journal_is_clean(&node);
-    node.sh("systemctl stop fake; rm -f /run/openvswitch/db.sock; mv /run/openvswitch/db.good /run/openvswitch/db.sock");
+    node.sh("systemctl stop fake; rm -f /run/openvswitch/db.sock; mv /run/db.good /run/openvswitch/db.sock");
     node.apply("");
     node.agrees("with the true database again");
 }

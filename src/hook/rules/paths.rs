@@ -77,6 +77,9 @@ fn dirt(path: &Path) -> Option<&'static str> {
         Some("not an absolute path")
     } else if path.components().any(|component| component == Component::ParentDir) {
         Some("a path with '..'")
+    } else if [b"/".as_slice(), b"/."].iter().any(|end| path.as_os_str().as_bytes().ends_with(end)) {
+        // bind(2) and connect(2) take it for a directory's; we would take it for the socket's.
+        Some("a path that ends with '/'")
     } else if path.as_os_str().as_bytes().iter().any(u8::is_ascii_control) {
         Some("a path with control characters")
     } else {

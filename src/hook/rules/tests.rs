@@ -267,7 +267,7 @@ fn paths_are_judged() {
     };
     assert_eq!(broken(path(format!("/{}", "a".repeat(106)))), [""; 0]);
     assert_eq!(broken(path(format!("/{}", "a".repeat(107)))), ["socket-path-too-long"]);
-    for dirty in ["vhu1", "/var/lib/../vhu1", "/var/lib/vhu\n1"] {
+    for dirty in ["vhu1", "/var/lib/../vhu1", "/var/lib/vhu\n1", "/var/lib/vhu1/", "/var/lib/vhu1/."] {
         assert_eq!(broken(path(dirty.to_string())), ["socket-path-not-clean"]);
     }
     let gone = |node: &mut Node0| {
