@@ -16,6 +16,8 @@ mod check;
 mod container;
 #[path = "node/convert.rs"]
 mod convert;
+#[path = "node/convert_faults.rs"]
+mod convert_faults;
 #[cfg(target_arch = "x86_64")]
 #[path = "node/crash.rs"]
 mod crash;

@@ -18,12 +18,8 @@ mod once {
     use super::*;
 
     on_nodes!(bookworm = "bookworm":
-        what_was_killed_is_finished_or_taken_back
         every_refusal_is_named
-        what_fails_is_put_back
         a_definition_follows_what_runs
-        the_package_goes_while_a_converted_vm_runs
-        a_start_that_hangs_is_ended_and_put_back
         without_switch_or_libvirt_a_line_says_so
     );
 }
@@ -44,7 +40,7 @@ fn three(node: &Node) {
 }
 
 /// All that going back has to give back: definitions and rows.
-fn holdings(node: &Node) -> String {
+pub(super) fn holdings(node: &Node) -> String {
     node.sh(
         "for vm in vmc vmd vms; do virsh dumpxml --inactive --security-info $vm; done; \
          ovs-vsctl --columns=name,type,options,external_ids,ofport,ofport_request,ingress_policing_rate list Interface; \
@@ -52,14 +48,14 @@ fn holdings(node: &Node) -> String {
     )
 }
 
-fn convert(node: &Node, arguments: &str, code: i32) -> Output {
+pub(super) fn convert(node: &Node, arguments: &str, code: i32) -> Output {
     let output = node.accord(&format!("convert {arguments}"));
     assert_eq!(output.code, code, "convert {arguments} on {}: {output}", node.kind);
     output
 }
 
 /// What the list says of a VM: its verdict, and why.
-fn verdict(node: &Node, vm: &str) -> (String, String) {
+pub(super) fn verdict(node: &Node, vm: &str) -> (String, String) {
     let json: Value = serde_json::from_str(&convert(node, "--json", 0).stdout).unwrap();
     let rows = json["cards"].as_array().unwrap();
     let row = rows.iter().find(|row| row["vm"] == vm).unwrap_or_else(|| panic!("{vm}: {json}"));
@@ -89,7 +85,7 @@ fn more_frames(node: &Node, port: &str, than: u32) {
 }
 
 /// Writes into the guest's memory where a reboot would clear it.
-fn mark(node: &Node, vm: &str) {
+pub(super) fn mark(node: &Node, vm: &str) {
     node.sh(&format!(
         "pid=$(pgrep -f guest={vm}, | head -1); at=$(grep -m1 hugepages /proc/$pid/maps | cut -d- -f1); \
          python3 -c \"f=open('/proc/$pid/mem','r+b',buffering=0); f.seek(0x$at+{CANARY}); f.write(b'ACCORD!!')\""
@@ -97,13 +93,13 @@ fn mark(node: &Node, vm: &str) {
     assert!(is_marked(node, vm), "the mark was not written");
 }
 
-fn is_marked(node: &Node, vm: &str) -> bool {
+pub(super) fn is_marked(node: &Node, vm: &str) -> bool {
     let told = node.sh(&format!("virsh qemu-monitor-command {vm} --hmp 'xp /8xb {CANARY}'"));
     told.contains("0x41 0x43 0x43 0x4f 0x52 0x44 0x21 0x21")
 }
 
 /// The very connection between switch and QEMU.
-fn connection(node: &Node, vm: &str) -> Value {
+pub(super) fn connection(node: &Node, vm: &str) -> Value {
     let json: Value = serde_json::from_str(&node.accord("check --json").stdout).unwrap();
     let rows = json["endpoints"].as_array().unwrap();
     let row = rows.iter().find(|row| row["vm"] == vm).unwrap();
@@ -111,11 +107,11 @@ fn connection(node: &Node, vm: &str) -> Value {
     row["connections"].clone()
 }
 
-fn state(node: &Node, vm: &str) -> String {
+pub(super) fn state(node: &Node, vm: &str) -> String {
     node.sh(&format!("virsh domstate {vm}")).trim().to_string()
 }
 
-fn prepared(kind: &'static str) -> Node {
+pub(super) fn prepared(kind: &'static str) -> Node {
     let node = Node::up(kind);
     node.configure(BOTH);
     three(&node);
@@ -181,120 +177,6 @@ fn a_node_is_converted_and_goes_back(kind: &'static str) {
     assert_eq!(output.code, 0, "{output}");
     assert_eq!(holdings(&node), held);
     node.same_as(&stock, "after revert");
-}
-
-/// virsh that kills who called it, or fails, the next time it is to do something.
-fn set_trap(node: &Node) {
-    node.sh("mv /usr/bin/virsh /usr/bin/virsh.real; cat > /usr/bin/virsh <<'END'
-#!/bin/sh
-[ -e /tmp/trap ] && read verb when < /tmp/trap
-for word; do
-  [ \"$word\" = \"$verb\" ] || continue
-  rm /tmp/trap
-  case $when in
-    fail) echo 'error: made to fail' >&2; exit 1;;
-    after) /usr/bin/virsh.real \"$@\";;
-  esac
-  kill -9 $PPID
-  exit 1
-done
-exec /usr/bin/virsh.real \"$@\"
-END
-chmod 755 /usr/bin/virsh");
-}
-
-fn trap(node: &Node, verb: &str, when: &str) {
-    node.sh(&format!("echo {verb} {when} > /tmp/trap"));
-}
-
-fn what_was_killed_is_finished_or_taken_back(kind: &'static str) {
-    let node = prepared(kind);
-    let held = holdings(&node);
-    node.start("vmc", true);
-    set_trap(&node);
-    mark(&node, "vmc");
-    let points = [
-        ("managedsave", "before"),
-        ("managedsave", "after"),
-        ("define", "after"),
-        ("managedsave-define", "after"),
-        ("start", "before"),
-        ("start", "after"),
-    ];
-    for (verb, when) in points {
-        trap(&node, verb, when);
-        let killed = node.accord("convert --pause vmc");
-        assert_eq!(killed.code, 137, "{verb} {when}: {killed}");
-        node.accord("convert --pause vmc");
-        assert_eq!(state(&node, "vmc"), "running", "{verb} {when}");
-        assert_eq!(verdict(&node, "vmc").0, "done", "{verb} {when}");
-        node.agrees(&format!("after it was killed at {verb}, {when}"));
-        convert(&node, "--pause --to dpdkvhostuser vmc", 0);
-        assert_eq!(holdings(&node), held, "{verb} {when}");
-    }
-    assert!(is_marked(&node, "vmc"), "the guest was started anew");
-
-    // Of a VM whose memory is saved: between that and its definition, and between that and the port.
-    for verb in ["managedsave-define", "define"] {
-        node.sh("virsh managedsave vmc");
-        trap(&node, verb, "after");
-        assert_eq!(node.accord("convert vmc").code, 137, "{verb}");
-        convert(&node, "vmc", 0);
-        node.sh("timeout 30 virsh start vmc");
-        assert!(is_marked(&node, "vmc"), "{verb}: the guest was started anew");
-        convert(&node, "--pause --to dpdkvhostuser vmc", 0);
-        assert_eq!(holdings(&node), held, "{verb}");
-    }
-
-    // Of a VM that is off: between definition and port.
-    trap(&node, "define", "after");
-    assert_eq!(node.accord("convert vmd").code, 137);
-    assert!(node.refuses("vmd").contains("both-ends-server"));
-    convert(&node, "vmd", 0);
-    node.sh("timeout 30 virsh start vmd && virsh destroy vmd");
-    node.sh("rm -f /var/lib/vhost_sockets/*");
-
-    // And taken back instead of finished, the VM that was stopped for it included.
-    trap(&node, "managedsave-define", "after");
-    assert_eq!(node.accord("convert --pause vmc").code, 137);
-    assert_eq!(state(&node, "vmc"), "shut off");
-    let output = node.accord("revert");
-    assert!(output.code < 2, "{output}");
-    assert_eq!(state(&node, "vmc"), "running");
-    assert!(is_marked(&node, "vmc"), "the guest was started anew");
-    assert_eq!(holdings(&node), held);
-}
-
-fn what_fails_is_put_back(kind: &'static str) {
-    let node = prepared(kind);
-    let held = holdings(&node);
-    node.start("vmc", true);
-    set_trap(&node);
-    mark(&node, "vmc");
-    for verb in ["managedsave", "define", "managedsave-define", "start"] {
-        trap(&node, verb, "fail");
-        let said = convert(&node, "--pause vmc", 2);
-        assert!(said.stdout.contains("made to fail"), "{verb}: {said}");
-        assert_eq!((state(&node, "vmc").as_str(), holdings(&node)), ("running", held.clone()), "{verb}");
-        node.agrees(&format!("after {verb} had failed"));
-    }
-    assert!(is_marked(&node, "vmc"), "the guest was started anew");
-
-    // A switch that does not take it in time.
-    node.sh("kill -STOP $(pgrep -o ovs-vswitchd)");
-    let said = convert(&node, "vmd", 2);
-    node.sh("kill -CONT $(pgrep -o ovs-vswitchd)");
-    assert!(
-        said.stdout.contains("did not make port vhuc1") && said.stdout.contains("put back as it was"),
-        "{said}"
-    );
-    assert_eq!(holdings(&node), held);
-    assert_eq!(
-        node.sh("grep -c '\"item\": \"conversion\"' /var/lib/vhost-accord/journal.json || true"),
-        "0\n"
-    );
-    node.wait_for("the port", "vhost-accord check | grep -q ^agreed");
-    convert(&node, "vmd", 0);
 }
 
 fn every_refusal_is_named(kind: &'static str) {
@@ -386,49 +268,6 @@ fn a_definition_follows_what_runs(kind: &'static str) {
         now.contains(">2</vcpu>") && now.contains("path='/run/openvswitch/vhuc0' mode='client'"),
         "{now}"
     );
-}
-
-/// Without our hook nothing keeps a VM from starting while the switch does not move: QEMU waits for ever.
-fn a_start_that_hangs_is_ended_and_put_back(kind: &'static str) {
-    let node = Node::up(kind);
-    node.configure(&format!("{BOTH}manage = accounts sockets hugepages dataplane qemu-conf legacy\\n"));
-    node.apply("--restart");
-    node.start("vmc", true);
-    mark(&node, "vmc");
-    node.sh("mv /usr/bin/virsh /usr/bin/virsh.real; : > /tmp/trap; cat > /usr/bin/virsh <<'END'
-#!/bin/sh
-for word; do
-  case $word in
-    start) [ ! -e /tmp/trap ] || { rm /tmp/trap; kill -STOP $(pgrep -o ovs-vswitchd); };;
-    destroy) kill -CONT $(pgrep -o ovs-vswitchd);;
-  esac
-done
-exec /usr/bin/virsh.real \"$@\"
-END
-chmod 755 /usr/bin/virsh");
-    let said = convert(&node, "--pause vmc", 2);
-    assert!(said.stdout.contains("put back as it was: ") && said.stdout.contains("not done after"), "{said}");
-    assert_eq!((state(&node, "vmc").as_str(), verdict(&node, "vmc").0.as_str()), ("running", "pause"));
-    assert!(is_marked(&node, "vmc"), "the guest was started anew");
-    node.wait_for("the connection", "vhost-accord check --json | grep -q '\"connected\": true'");
-}
-
-fn the_package_goes_while_a_converted_vm_runs(kind: &'static str) {
-    let node = prepared(kind);
-    let held = holdings(&node);
-    convert(&node, "vmc vmd", 0);
-    node.start("vmc", true);
-    let of_switch = connection(&node, "vmc");
-    let going = node.accord("service package-removing");
-    assert!(going.code == 0 && going.stdout.contains("waits: VM vmc runs on it"), "{going}");
-    assert_eq!(connection(&node, "vmc"), of_switch);
-    let now = holdings(&node);
-    assert!(now.contains("path='/run/openvswitch/vhuc1' mode='client'"), "{now}");
-    assert!(now.contains("path='/var/lib/vhost_sockets/vhuc0' mode='server'"), "{now}");
-    node.sh("virsh destroy vmc; rm -f /var/lib/vhost_sockets/*");
-    let output = node.accord("revert");
-    assert_eq!(output.code, 0, "{output}");
-    assert_eq!(holdings(&node), held);
 }
 
 fn without_switch_or_libvirt_a_line_says_so(kind: &'static str) {

@@ -84,7 +84,9 @@ fn a_database_that_lies_or_never_ends(kind: &'static str) {
     node.sh("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/run/stale.sock\")'; systemd-run -q --unit=live python3 -c 'import socket,time; s=socket.socket(socket.AF_UNIX); s.bind(\"/run/live.sock\"); s.listen(50); time.sleep(9999)'; until test -S /run/live.sock; do sleep 0.1; done");
     // What the switch keeps for itself, a stale one of another run among it.
     node.sh("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/run/openvswitch/ovs-vswitchd.1.ctl\")'");
-    let outside = || node.sh("stat -c '%n %A %u:%g %i %z' /run/*.sock /run/openvswitch/*.ctl /run/openvswitch/*.mgmt /run/openvswitch/*.snoop /run/openvswitch/db.sock");
+    let outside = || {
+        node.sh("stat -c '%n %A %u:%g %i %z' /run/*.sock /run/openvswitch/*.ctl /run/openvswitch/*.mgmt /run/openvswitch/*.snoop /run/openvswitch/db.sock")
+    };
     for lie in LIES {
         fake(&node, lie);
         let before = outside();
