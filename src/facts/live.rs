@@ -200,7 +200,7 @@ fn is_kept(below: &Path) -> bool {
     let ends = |end: &&str| name.as_bytes().ends_with(end.as_bytes());
     name == "db.sock"
         || below.starts_with("dpdk")
-        || ["_db.sock", ".ctl", ".mgmt", ".snoop"].iter().any(|end| ends(&end))
+        || ["_db.sock", ".ctl", ".mgmt", ".snoop"].iter().any(|end| ends(end))
 }
 
 /// OVS says where a `dpdkvhostuser` socket is once it made it; before, it is named after the port.
