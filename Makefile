@@ -52,7 +52,7 @@ torture:
 	@tests/fuzz/run $(SECONDS_EACH)
 	VHOST_ACCORD_TORTURE=1 $(CARGO) test --locked --test root_crash -- --ignored --nocapture
 	@tests/node/node prepare && tests/node/node build bookworm && tests/node/node build rhel-2.17 && tests/packages
-	VHOST_ACCORD_TORTURE=1 $(CARGO) test --locked --test node -- --ignored --nocapture --test-threads 2 crash::
+	VHOST_ACCORD_TORTURE=1 $(CARGO) test --locked --test node -- --ignored --nocapture --test-threads 2 crash:: hostile::
 	VHOST_ACCORD_SWAPS=$(SWAPS) $(CARGO) test --locked --test node -- --ignored --nocapture --test-threads 1 races::
 	VHOST_ACCORD_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test node -- --ignored --nocapture load::
 

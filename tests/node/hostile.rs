@@ -6,9 +6,10 @@
 //! The database is a fake (`fake_ovsdb.rs`), since the real one refuses to hold most of this; the rest of the node is real.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::fake_ovsdb::{self, LIES};
-use super::steps::BOTH;
+use super::steps::{BOTH, PATIENT};
 use super::support::{Node, Output, on_nodes};
 use super::texts::{self, TEXTS};
 
@@ -20,28 +21,47 @@ const PLACE: &str = "/usr/local/bin/hostile";
 const BLOCKED: &str = "100";
 /// Memory for a command, in KiB: what has no end must not take all of it.
 const MEMORY: &str = "2000000";
+/// Deadlines for what waits for an end that never comes.
+const HASTY: &str = "hook-deadline = 1\\nservice-deadline = 2\\n";
 const HOOK: &str = "/etc/libvirt/hooks/qemu.d/50-vhost-accord";
 
-/// All that asks the database; what removes stale sockets comes last.
-fn commands() -> Vec<String> {
+/// All that asks the database, in steps: what is in one is done side by side. What removes stale sockets comes last.
+fn commands() -> [Vec<String>; 3] {
     let looks = ["check", "check --json", "check --prometheus", "plan", "plan --json", "explain"];
-    let more = ["explain --json", "probe", "probe --json", "apply"];
-    let mut commands: Vec<String> =
-        looks.iter().chain(&more).map(|command| format!("vhost-accord {command}")).collect();
+    let more = ["explain --json", "probe", "probe --json"];
+    let looks = looks.iter().chain(&more).map(|command| format!("vhost-accord {command}")).collect();
+    let mut calls = Vec::new();
     for operation in ["prepare begin", "start begin", "migrate begin", "release end"] {
-        commands.push(format!("{HOOK} vms {operation} - < /root/vms.xml"));
-        commands.push(format!("{HOOK} vms {operation} - < /root/vmc.xml"));
+        calls.push(format!("{HOOK} vms {operation} - < /root/vms.xml"));
+        calls.push(format!("{HOOK} vms {operation} - < /root/vmc.xml"));
     }
-    let entries = ["vswitchd-pre", "vswitchd-post", "dataplane-pre"];
-    commands.extend(entries.map(|entry| format!("vhost-accord service {entry}")));
-    commands
+    calls.extend(["vswitchd-pre", "vswitchd-post", "dataplane-pre"].map(service));
+    [looks, vec!["vhost-accord apply".to_string()], calls]
 }
 
-/// One of each kind: most of them wait until their time is up.
-fn asks(command: &str) -> bool {
-    let asks = ["check --json", "plan", "apply", "probe", "service vswitchd-pre", "service vswitchd-post"];
-    asks.iter().any(|end| command.ends_with(end)) || command.contains("start begin")
+fn service(entry: &str) -> String {
+    format!("vhost-accord service {entry}")
 }
+
+/// What a lie is told to: each way to ask. All of them where the lie is about what may be touched, and in the long form
+/// (`make torture`); else a third, so that each of them hears a third of the lies. Those that take the lock are in
+/// different thirds.
+fn asking(number: usize, lie: &str) -> Vec<Vec<String>> {
+    let hook = |domain: &str| format!("{HOOK} vms start begin - < /root/{domain}.xml");
+    let program = |command: &str| format!("vhost-accord {command}");
+    let thirds = [
+        vec![program("check --json"), service("vswitchd-post"), program("apply")],
+        vec![program("plan"), hook("vms"), program("probe")],
+        vec![service("vswitchd-pre"), hook("vmc")],
+    ];
+    match std::env::var_os("VHOST_ACCORD_TORTURE").is_some() || ACTS.contains(&lie) {
+        true => thirds.to_vec(),
+        false => vec![thirds[number % thirds.len()].clone()],
+    }
+}
+
+/// Lies that name what is not to be given, or taken, away.
+const ACTS: [&str; 2] = ["outside", "kept"];
 
 fn prepared(kind: &'static str) -> Node {
     let node = Node::up(kind);
@@ -49,6 +69,10 @@ fn prepared(kind: &'static str) -> Node {
     node.apply("--restart");
     node.agrees("before");
     node.push(&std::env::current_exe().unwrap(), PLACE);
+    for script in ["together.py", "paste.py"] {
+        let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node")).join(script);
+        node.push(&file, &format!("/root/{script}"));
+    }
     node.sh("for vm in vms vmc; do virsh dumpxml $vm > /root/$vm.xml; done; mkdir -p /run/race");
     node.sh("mv /run/openvswitch/db.sock /run/db.good");
     node
@@ -64,15 +88,31 @@ fn fake(node: &Node, lie: &str) {
     node.wait_for("the fake", "test -S /run/openvswitch/db.sock");
 }
 
-/// Runs a command to its end, and looks at every character of what it says.
-fn told(node: &Node, when: &str, command: &str) -> Output {
-    let output = node.try_sh(&format!("ulimit -v {MEMORY}; timeout -s KILL {BLOCKED} {command}"));
-    assert!((0..=2).contains(&output.code), "{when}: {command}: {output}");
-    for text in [&output.stdout, &output.stderr] {
-        let obeyed: BTreeSet<char> = text.chars().filter(|character| texts::is_obeyed(*character)).collect();
-        assert!(obeyed.is_empty(), "{when}: {command}: {obeyed:?} came out: {text:?}");
-    }
-    output
+/// Runs commands to their end, side by side, and looks at every character of what they say.
+fn told(node: &Node, when: &str, commands: &[String]) -> Vec<Output> {
+    let limited = |command: &String| format!("ulimit -v {MEMORY}; timeout -s KILL {BLOCKED} {command}");
+    push_json(node, &commands.iter().map(limited).collect::<Vec<_>>(), "/root/commands.json");
+    let outputs: Vec<(i32, String, String)> =
+        serde_json::from_str(&node.sh("python3 /root/together.py")).unwrap();
+    assert_eq!(outputs.len(), commands.len());
+    let outputs = outputs.into_iter().map(|(code, stdout, stderr)| Output { code, stdout, stderr });
+    let looked_at = |(output, command): (Output, &String)| {
+        assert!((0..=2).contains(&output.code), "{when}: {command}: {output}");
+        for text in [&output.stdout, &output.stderr] {
+            let obeyed: BTreeSet<char> =
+                text.chars().filter(|character| texts::is_obeyed(*character)).collect();
+            assert!(obeyed.is_empty(), "{when}: {command}: {obeyed:?} came out: {text:?}");
+        }
+        output
+    };
+    outputs.zip(commands).map(looked_at).collect()
+}
+
+/// Gives the node a file with this in it.
+fn push_json(node: &Node, value: &impl serde::Serialize, to: &str) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    serde_json::to_writer(&mut file, value).unwrap();
+    node.push(file.path(), to);
 }
 
 fn a_database_that_lies_or_never_ends(kind: &'static str) {
@@ -87,11 +127,13 @@ fn a_database_that_lies_or_never_ends(kind: &'static str) {
     let outside = || {
         node.sh("stat -c '%n %A %u:%g %i %z' /run/*.sock /run/openvswitch/*.ctl /run/openvswitch/*.mgmt /run/openvswitch/*.snoop /run/openvswitch/db.sock")
     };
-    for lie in LIES {
+    for (number, lie) in LIES.into_iter().enumerate() {
+        // What would be done is done in any time; what has no end shall not take long.
+        node.configure(&format!("{BOTH}{}", if ACTS.contains(&lie) { PATIENT } else { HASTY }));
         fake(&node, lie);
         let before = outside();
-        for command in commands().iter().filter(|command| asks(command)) {
-            told(&node, lie, command);
+        for commands in asking(number, lie) {
+            told(&node, lie, &commands);
         }
         assert_eq!(outside(), before, "{lie}: what OVSDB alone says is nobody's to touch");
     }
@@ -111,8 +153,11 @@ fn hostile_names_are_data(kind: &'static str) {
     node.sh(&format!("{ROLE}=files {PLACE} --ignored --exact {name} --nocapture"));
     fake(&node, "names");
     let mut mends = BTreeSet::new();
-    for command in commands().into_iter().chain((0..TEXTS.len()).flat_map(of_text)) {
-        let output = told(&node, "names", &command);
+    let commands = commands().into_iter().chain([(0..TEXTS.len()).flat_map(of_text).collect()]);
+    for (command, output) in commands.flat_map(|commands| {
+        let outputs = told(&node, "names", &commands);
+        commands.into_iter().zip(outputs)
+    }) {
         // Findings in JSON have their commands in full; text has them to the end of the line.
         if let Ok(json) = serde_json::from_str::<serde_json::Value>(&output.stdout) {
             let findings = json["findings"].as_array().into_iter().flatten();
@@ -163,12 +208,7 @@ fn journal_is_clean(node: &Node) -> Vec<String> {
 
 /// Pastes every command into a shell that finds nothing but programs that write down how they were called.
 fn pasted(node: &Node, mends: &BTreeSet<String>) {
-    let list = std::env::temp_dir().join(format!("mends-{}", std::process::id()));
-    std::fs::write(&list, serde_json::to_vec(mends).unwrap()).unwrap();
-    node.push(&list, "/root/mends.json");
-    std::fs::remove_file(&list).unwrap();
-    let script = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/paste.py"));
-    node.push(script, "/root/paste.py");
+    push_json(node, mends, "/root/mends.json");
     let called = node.sh("python3 /root/paste.py");
     let calls: Vec<(String, Vec<Vec<String>>)> = serde_json::from_str(&called).unwrap();
     assert!(calls.len() > TEXTS.len(), "too few commands were seen: {calls:?}");
