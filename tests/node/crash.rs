@@ -33,7 +33,7 @@ const PLACE: &str = "/usr/local/bin/crash";
 /// The paths that differ between the stock node and the one that agrees.
 const PATHS: &str = "/run/crash/paths";
 /// Kills of the short form.
-const SOME: u32 = 20;
+const SOME: u32 = 16;
 /// A VM that our hook refuses, and nobody else: QEMU would be the client where OVS is. It is never defined: `check` would
 /// have something against it.
 const MAKE_REFUSED: &str = "virsh dumpxml vms | sed -e '/<uuid>/d' -e 's/>vms</>refused</' -e 's/52:54:00:00:05:01/52:54:00:00:05:09/' \

@@ -11,7 +11,9 @@ use std::process::Command;
 const UNITS: [&str; 4] =
     ["ovs-vswitchd.service", "ovsdb-server.service", "dev-hugepages.mount", "openvswitch-switch.service"];
 
-/// By path; a directory's name with a slash behind it is what is in it.
+/// What is beside them.
+const THERE: &str = "there";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     files: BTreeMap<String, String>,
@@ -23,12 +25,8 @@ impl State {
     pub fn now(paths: &[String]) -> State {
         let mut files = BTreeMap::new();
         let parents: BTreeSet<_> = paths.iter().filter_map(|path| Path::new(path).parent()).collect();
-        for directory in parents {
-            if let Ok(entries) = fs::read_dir(directory) {
-                let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
-                names.sort();
-                files.insert(format!("{}/", directory.display()), format!("{names:?}"));
-            }
+        for entry in parents.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten() {
+            files.insert(entry.unwrap().path().to_string_lossy().into_owned(), THERE.to_string());
         }
         files.extend(paths.iter().filter_map(|path| Some((path.clone(), described(Path::new(path))?))));
         State { files, systemd: units() }
@@ -51,8 +49,8 @@ impl State {
 
     /// The same for states that differ in the numbers of processes alone.
     pub fn key(&self) -> String {
-        let known = |(path, text): (&String, &String)| match path.ends_with('/') {
-            true => format!("{path} {}", text.replace(|c: char| c.is_ascii_digit(), "")),
+        let known = |(path, text): (&String, &String)| match text == THERE {
+            true => path.replace(|c: char| c.is_ascii_digit(), ""),
             false => format!("{path} {text}"),
         };
         self.files.iter().map(known).collect::<Vec<_>>().join("\n") + &self.systemd
