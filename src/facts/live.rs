@@ -198,9 +198,7 @@ pub fn is_switch_place(path: &Path) -> bool {
 fn is_kept(below: &Path) -> bool {
     let name = below.file_name().unwrap_or_default();
     let ends = |end: &&str| name.as_bytes().ends_with(end.as_bytes());
-    name == "db.sock"
-        || below.starts_with("dpdk")
-        || ["_db.sock", ".ctl", ".mgmt", ".snoop"].iter().any(|end| ends(end))
+    name == "db.sock" || below.starts_with("dpdk") || ["_db.sock", ".ctl", ".mgmt", ".snoop"].iter().any(ends)
 }
 
 /// OVS says where a `dpdkvhostuser` socket is once it made it; before, it is named after the port.
