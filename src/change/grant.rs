@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::write;
+use super::write::{self, Refused};
 use crate::accord::{Accord, Agreed};
 use crate::config::{PortType, ServerAccess};
 use crate::facts::live::{PortSocket, is_switch_place};
 use crate::facts::sockets::Liveness;
-use crate::root::{Kind, Root};
+use crate::report::one_line;
+use crate::root::{Kind, Root, UnsafePath};
 
 /// What connecting needs: write for the group (unix(7)).
 pub const GROUP_READ_WRITE: u32 = 0o060;
@@ -123,4 +124,58 @@ pub fn make(root: &Root, grant: &Grant) -> Result<bool> {
         return Ok(false);
     }
     write::set_owner_mode(&found, None, Some(grant.gid), Some(grant.mode))
+}
+
+/// Does them all, and gives those that changed something. What someone planted at a socket's path (a second name of a file,
+/// a symlink) is said and left: it keeps no other socket from its owner, and nobody from going back.
+pub fn make_all<'a>(root: &Root, grants: &'a [Grant]) -> Result<Vec<&'a Grant>> {
+    let mut made = Vec::new();
+    for grant in grants {
+        match make(root, grant) {
+            Ok(true) => made.push(grant),
+            Ok(false) => {}
+            Err(error) if error.is::<Refused>() || error.is::<UnsafePath>() => {
+                tracing::warn!("{}", one_line(&format!("port {}: {error:#}; left as it is", grant.port)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_planted_socket_keeps_no_other_from_its_owner() {
+        let tree = tempfile::tempdir().unwrap();
+        let run = tree.path().join("run");
+        fs::create_dir(&run).unwrap();
+        for name in ["linked", "own"] {
+            drop(UnixListener::bind(run.join(name)).unwrap());
+        }
+        fs::hard_link(run.join("linked"), run.join("second")).unwrap();
+        symlink("..", run.join("sub")).unwrap();
+        fs::set_permissions(&run, Permissions::from_mode(0o777)).unwrap();
+        let own = fs::metadata(run.join("own")).unwrap();
+        let grant = |name: &str| Grant {
+            port: name.to_string(),
+            path: format!("/run/{name}").into(),
+            uid: own.uid(),
+            gid_before: own.gid(),
+            mode_before: own.mode() & 0o777,
+            gid: own.gid(),
+            mode: 0o666,
+        };
+        let root = Root::open(tree.path()).unwrap();
+        let grants = ["linked", "sub/run/own", "own"].map(grant);
+        assert_eq!(make_all(&root, &grants).unwrap(), [&grants[2]]);
+        let mode = |name: &str| fs::metadata(run.join(name)).unwrap().mode() & 0o777;
+        assert_eq!((mode("own"), mode("second")), (0o666, own.mode() & 0o777));
+    }
 }

@@ -95,9 +95,7 @@ fn round(
     if root.is_live() && plan.changes.iter().map(|change| &change.item).chain(outdated).any(units) {
         manager.reload()?;
     }
-    for grant in &plan.grants {
-        grant::make(root, grant)?;
-    }
+    grant::make_all(root, &plan.grants)?;
     // Afterwards the group has its number: what was asked for once is not asked for again.
     catch_up(root, manager, Survey::take(root, manager, Options::default())?)
 }

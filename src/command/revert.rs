@@ -200,10 +200,7 @@ fn withdraw_grants(root: &Root, survey: &Survey) -> Result<()> {
     else {
         return Ok(());
     };
-    for grant in grant::withdraw(&survey.accord, &live.sockets, gid, umask) {
-        grant::make(root, &grant)?;
-    }
-    Ok(())
+    grant::make_all(root, &grant::withdraw(&survey.accord, &live.sockets, gid, umask)).map(drop)
 }
 
 /// Services that were started with what goes away now.

@@ -169,11 +169,9 @@ fn after_vswitchd(root: &Root, _: Duration) -> Result<()> {
         Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("{why}; sockets are left as they are"),
     };
-    for grant in grant::plan(&giving, &looked_at(root, &switch.ports)) {
-        if grant::make(root, &grant)? {
-            let path = one_line(&grant.path.display().to_string());
-            tracing::info!(VA_SOCKET = %path, "gave {path} to group {}", grant.gid);
-        }
+    for grant in grant::make_all(root, &grant::plan(&giving, &looked_at(root, &switch.ports)))? {
+        let path = one_line(&grant.path.display().to_string());
+        tracing::info!(VA_SOCKET = %path, "gave {path} to group {}", grant.gid);
     }
     Ok(())
 }

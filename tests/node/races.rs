@@ -141,16 +141,19 @@ fn attacked(node: &Node, wanted: u64) -> (BTreeMap<String, u64>, Runs) {
     for entry in ["vswitchd-pre", "vswitchd-post", "dataplane-pre"] {
         commands.push((format!("service {entry}"), format!("vhost-accord service {entry}")));
     }
-    for command in ["apply", "check", "plan", "explain", "probe", "apply", "revert", "apply"] {
-        commands.push((command.to_string(), format!("vhost-accord {command}")));
-    }
+    let program = |command: &str| (command.to_string(), format!("vhost-accord {command}"));
+    commands.extend(["apply", "check", "plan", "explain", "probe", "apply", "revert", "apply"].map(program));
+    // Where the dataplane got another identity there is no way back but this one.
+    let last = program("revert --restart");
     let (mut runs, mut round) = (Runs::new(), 0);
     loop {
-        for (name, command) in &commands {
+        // Once, for it takes the ground from under the attackers: the switch's directory is another one.
+        let ends = round + 1 >= ROUNDS && swaps(node).values().sum::<u64>() >= wanted;
+        for (name, command) in commands.iter().chain(ends.then_some(&last)) {
             // What an attacker meets most often, and the quickest.
             let times = if name.starts_with("hook") || name.starts_with("service") { 8 } else { 1 };
             let script = format!(
-                "for i in $(seq {times}); do timeout -s KILL {BLOCKED} {command} >/dev/null 2>/run/race/err; echo $?; done; test ! -s /run/race/err || tail -n 1 /run/race/err >> /run/race/errors"
+                "for i in $(seq {times}); do timeout -s KILL {BLOCKED} {command} >/run/race/out 2>/run/race/err; echo $?; done; test ! -s /run/race/err || tail -n 1 /run/race/err | sed 's/^/{name}: /' >> /run/race/errors"
             );
             for code in node.sh(&script).lines().map(|line| line.parse::<i32>().unwrap()) {
                 assert!(!(124..=159).contains(&code), "{name}: ended with {code}: blocked, or killed");
@@ -158,14 +161,17 @@ fn attacked(node: &Node, wanted: u64) -> (BTreeMap<String, u64>, Runs) {
                 let run = runs.entry(name.clone()).or_default();
                 run.0 += 1;
                 *run.1.entry(code).or_default() += 1;
+                if name.starts_with("revert") {
+                    went_back(node, code);
+                }
             }
         }
         round += 1;
-        let swaps = swaps(node);
-        if swaps.values().sum::<u64>() >= wanted && round >= ROUNDS {
+        if ends {
+            let swaps = swaps(node);
             eprintln!(
                 "{}",
-                node.sh("sed 's/(os error.*//' /run/race/errors | sort | uniq -c | sort -rn | head -n 60")
+                node.sh("sed 's/(os error.*//' /run/race/errors | sort | uniq -c | sort -rn | head -n 100")
             );
             for (area, _) in AREAS {
                 let count = swaps.get(area).copied().unwrap_or_default();
@@ -174,6 +180,18 @@ fn attacked(node: &Node, wanted: u64) -> (BTreeMap<String, u64>, Runs) {
             return (swaps, runs);
         }
     }
+}
+
+/// What keeps root from going back is named, and is the attackers' own: nothing that stays once they are gone.
+fn went_back(node: &Node, code: i32) {
+    let told = node.sh("cat /run/race/out /run/race/err");
+    let done = |line: &&str| {
+        let outcomes = [": back", ": was back", "waits for: ", "restarted ", "Nothing to revert."];
+        !outcomes.iter().any(|outcome| line.contains(outcome))
+    };
+    let left: Vec<&str> = told.lines().filter(done).collect();
+    eprintln!("REVERT {} {code} {left:#?}", node.kind);
+    assert!(code == 0 || !left.is_empty(), "{told}");
 }
 
 /// How many there were, by directory.
