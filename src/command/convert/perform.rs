@@ -144,7 +144,7 @@ fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
         Known::Unknown(why) => bail!("OVSDB does not answer: {why}"),
     };
     let grants = grant::plan(&Giving::of(&survey.accord), &port_sockets(root, &ports));
-    grants.iter().try_for_each(|grant| grant::make(root, grant).map(drop))
+    grant::make_all(root, &grants).map(drop)
 }
 
 /// What is to be changed, with what libvirt and OVSDB say now.
