@@ -194,9 +194,9 @@ pub fn is_switch_place(path: &Path) -> bool {
 
 /// What the switch's daemons, and OVN's, keep for themselves below the run directory: sockets of databases (`db.sock`,
 /// `ovnnb_db.sock`), of control (`ovs-vswitchd.123.ctl`), of a bridge's OpenFlow (`br-int.mgmt`, `br-int.snoop`), and
-/// DPDK's own directory.
+/// DPDK's own directory; and the run directory itself.
 fn is_kept(below: &Path) -> bool {
-    let name = below.file_name().unwrap_or_default();
+    let Some(name) = below.file_name() else { return true };
     let ends = |end: &&str| name.as_bytes().ends_with(end.as_bytes());
     name == "db.sock" || below.starts_with("dpdk") || ["_db.sock", ".ctl", ".mgmt", ".snoop"].iter().any(ends)
 }

