@@ -95,6 +95,8 @@ impl Inside {
     fn new(command: &'static str) -> Inside {
         let text = std::fs::read_to_string(PATHS).unwrap();
         let paths: Vec<String> = text.lines().map(str::to_string).collect();
+        // An apply and a revert were here: what they forgot to tell systemd is not stock.
+        assert!(sh("systemctl daemon-reload").0);
         let stock = State::now(&paths);
         expect("apply").unwrap();
         let applied = State::now(&paths);
