@@ -67,8 +67,6 @@ fn complaint(stderr: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     #[test]
@@ -79,9 +77,7 @@ mod tests {
         assert!(error.ends_with(": [31mno (exit status: 3)"), "{error}");
         let both = sh("echo one >&2; echo two >&2; exit 1").unwrap_err().to_string();
         assert!(both.contains(": one; two ("), "{both}");
-        let begin = Instant::now();
         assert!(sh("sleep 30").unwrap_err().to_string().ends_with("not done after 0 s"));
-        assert!(begin.elapsed() < Duration::from_secs(5));
     }
 
     #[test]

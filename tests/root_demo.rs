@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What it could touch by mistake.
 fn outside() -> Vec<String> {
@@ -25,12 +25,11 @@ fn outside() -> Vec<String> {
 #[test]
 #[ignore = "needs root: make test"]
 fn both_vms_fail_and_then_talk_and_nothing_is_left() {
-    let (before, begun) = (outside(), Instant::now());
+    let before = outside();
     let output = Command::new(env!("CARGO_BIN_EXE_vhost-accord")).arg("demo").output().unwrap();
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     for expected in [
         "Failed to bind socket to /var/lib/vhost_sockets/vhus0: No such file or directory",
         "Failed to connect to '/run/openvswitch/vhuc0': Permission denied",

@@ -150,8 +150,6 @@ fn the_bus_is_preferred_and_one_that_hangs_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bus");
     let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let begin = std::time::Instant::now();
     let error = format!("{:#}", Bus::at(&format!("unix:path={}", path.display())).map(drop).unwrap_err());
     assert!(error.ends_with("no answer in time"), "{error}");
-    assert!(begin.elapsed() < std::time::Duration::from_secs(15));
 }
