@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 /// What it could touch by mistake.
 fn outside() -> Vec<String> {

@@ -8,7 +8,6 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use vhost_accord::access::Numbers;
 use vhost_accord::config::PortType;
