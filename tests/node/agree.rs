@@ -27,10 +27,15 @@ fn both_port_types_agree_after_apply(kind: &'static str) {
 
     node.apply("--restart");
     node.agrees("after apply");
-    let before = node.sh("find /etc /var/lib /run/openvswitch /dev/hugepages -newer /etc/vhost-accord -printf '%p %C@\\n' | sort");
+    // libvirt goes on by itself after its restart: it asks each emulator in a directory of its own.
+    let written = || {
+        node.sh("find /etc /var/lib /run/openvswitch /dev/hugepages -path /var/lib/libvirt/qemu -prune -o \
+             -newer /etc/vhost-accord -printf '%p %C@\\n' | sort")
+    };
+    let before = written();
     let again = node.apply("--restart");
     assert!(again.stdout.contains("Nothing to change."), "{again}");
-    let after = node.sh("find /etc /var/lib /run/openvswitch /dev/hugepages -newer /etc/vhost-accord -printf '%p %C@\\n' | sort");
+    let after = written();
     assert_eq!(before, after, "a second apply wrote something");
     assert_eq!(node.accord("plan").code, 0);
 
