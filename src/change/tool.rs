@@ -2,6 +2,7 @@
 //! shadow's own tools change the account databases: they hold the locks other programs respect.
 
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -9,13 +10,15 @@ use anyhow::{Context, Result, bail};
 use super::shadow;
 use crate::root::Root;
 
+/// Where the tools are, and what they get.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// Bytes of its complaints that are read.
 const SAID: u64 = 64 << 10;
 
 /// Runs `program` on the node's databases, or an image's.
 pub fn accounts(root: &Root, program: &str, arguments: &[&str]) -> Result<()> {
-    let mut command = Command::new(program);
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
+    let mut command = Command::new(find(program));
+    command.env_clear().env("PATH", PATH).env("LC_ALL", "C");
     if !root.is_live() {
         command.arg(image_option(program)).arg(root.outside("/".as_ref()));
     }
@@ -35,6 +38,13 @@ pub fn accounts(root: &Root, program: &str, arguments: &[&str]) -> Result<()> {
         bail!("{program} {}: {why}", arguments.join(" "));
     }
     cleared
+}
+
+/// A name without a path would be looked for in the child, which tells through a pipe that `spawn` panics about where it
+/// cannot be read (Rust 1.95).
+fn find(program: &str) -> PathBuf {
+    let mut places = PATH.split(':').map(|directory| Path::new(directory).join(program));
+    places.find(|path| path.exists()).unwrap_or_else(|| program.into())
 }
 
 /// gpasswd knows no `--prefix`, and usermod's looks for groups on the host (shadow 4.13): these two by chroot.

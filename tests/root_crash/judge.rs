@@ -11,6 +11,10 @@ use super::trace::Run;
 
 type Verdict = Result<(), String>;
 
+/// The language's own start panics without a stack for signals: the program has not begun.
+const BEFORE_MAIN: [&str; 2] =
+    ["failed to allocate an alternative stack", "failed to set up alternative stack guard page"];
+
 /// Judges each state once: what follows depends on what is on disk alone.
 pub struct Judge<'a> {
     scene: &'a Scene,
@@ -79,6 +83,9 @@ impl Judge<'_> {
     /// What a run says in which a call failed. Zero is right only where the failure made no difference.
     pub fn tells(&self, place: &str, command: &str, run: &Run) -> Verdict {
         let said = format!("{}{}", run.out, run.error);
+        if BEFORE_MAIN.iter().any(|words| said.contains(words)) {
+            return self.is_untouched(place, command);
+        }
         if said.contains("panicked") {
             return Err(format!("a panic: {said}"));
         }
@@ -92,12 +99,14 @@ impl Judge<'_> {
                 run.out.lines().any(named).then_some(()).ok_or(format!("nothing is named: {run:?}"))
             }
             // ld.so without memory for itself: it ends before the program begins.
-            (None, _) if said.is_empty() => {
-                let begun = if command == "apply" { &self.scene.stock } else { &self.scene.applied };
-                same(begun, &tree(&self.scene.path(place)), |_| false)
-            }
+            (None, _) if said.is_empty() => self.is_untouched(place, command),
             _ => one_clear_line(run),
         }
+    }
+
+    fn is_untouched(&self, place: &str, command: &str) -> Verdict {
+        let begun = if command == "apply" { &self.scene.stock } else { &self.scene.applied };
+        same(begun, &tree(&self.scene.path(place)), |_| false)
     }
 }
 
