@@ -13,6 +13,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -64,9 +66,26 @@ fn ground() {
         mkfifo(&directory.join("fifo"), Mode::from_bits_truncate(0o600)).unwrap();
         std::mem::forget(UnixListener::bind(directory.join("live")).unwrap());
     }
+    keep_pid_file();
     symlink("../outside", format!("{SOCKETS}/link")).unwrap();
     symlink("../outside/stale", format!("{SOCKETS}/direct")).unwrap();
     fs::create_dir(format!("{SOCKETS}/sub")).unwrap();
+}
+
+/// As ovs-vswitchd does that is seen by its lock alone (a container has another view of the processes): otherwise each call
+/// would wait for one that is just starting. Nobody asks more of it here.
+fn keep_pid_file() {
+    fs::create_dir("/run/openvswitch").unwrap();
+    let file = fs::File::create("/run/openvswitch/ovs-vswitchd.pid").unwrap();
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_SETLK(&lock)).unwrap();
+    std::mem::forget(file);
 }
 
 fn agreed() -> String {
