@@ -23,7 +23,7 @@ node_scripts := tests/node/lib/setup $(wildcard tests/node/kinds/*/layer) $(wild
 help:
 	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
 	@echo 'make picture       docs/demo.svg, from a run of the demo'
-	@echo 'make test          all tests, those on real nodes included (root; 15 to 45 minutes)'
+	@echo 'make test          all tests, those on real nodes included (root; 30 to 55 minutes)'
 	@echo 'make torture       the long form of what tests try for minutes: fuzz, kills, faults, races, crowds (root; hours)'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
 	@echo 'make build         target/debug/vhost-accord'

@@ -135,7 +135,7 @@ impl LinkState {
     fn read(root: &Root, path: &Path) -> Result<Option<LinkState>> {
         let Some(handle) = root.find_nofollow(path)? else { return Ok(None) };
         let target = match handle.kind() {
-            Kind::Symlink => Some(PathBuf::from(nix::fcntl::readlinkat(handle.fd(), "")?)),
+            Kind::Symlink => Some(handle.target()?),
             _ => None,
         };
         Ok(Some(LinkState { target }))

@@ -39,8 +39,7 @@ pub(super) fn look(root: &Root) -> Result<Hooks> {
     let main = match main {
         None => MainHook::Absent,
         Some(found) if found.kind() == Kind::Symlink => {
-            let target = nix::fcntl::readlinkat(found.fd(), "")?;
-            let ours = Path::new(&target).file_name() == Path::new(paths::PROGRAM).file_name();
+            let ours = found.target()?.file_name() == Path::new(paths::PROGRAM).file_name();
             if ours { MainHook::Ours } else { MainHook::Foreign }
         }
         Some(_) => MainHook::Foreign,

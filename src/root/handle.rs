@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, readlinkat};
 use nix::sys::stat::{self, FileStat, Mode, SFlag};
 use serde::{Deserialize, Serialize};
 
@@ -158,6 +158,14 @@ impl Handle {
             bail!("{} is larger than {} MiB", self.path.display(), MAX_FILE >> 20);
         }
         Ok(bytes)
+    }
+
+    /// What it leads to, for a symlink.
+    pub fn target(&self) -> Result<PathBuf> {
+        let target = readlinkat(&self.fd, "");
+        target
+            .map(PathBuf::from)
+            .with_context(|| format!("reading the link {} (readlinkat)", self.path.display()))
     }
 
     /// The directory's names, sorted.

@@ -159,7 +159,7 @@ impl Root {
                 bail!("{}: too many symlinks", path.display());
             }
             trusted_link(parent, &entry)?;
-            let target = PathBuf::from(fcntl::readlinkat(entry.fd(), "")?);
+            let target = entry.target()?;
             if target.is_absolute() {
                 left.extend(chain.drain(1..));
             }

@@ -57,7 +57,7 @@ impl<'a> Image<'a> {
                 };
                 return Ok(Some(fragment));
             }
-            let target = link_target(&entry)?;
+            let target = entry.target()?;
             if target == Path::new("/dev/null") {
                 return Ok(Some(Fragment::Masked { name, path }));
             }
@@ -107,9 +107,7 @@ impl<'a> Image<'a> {
 
     fn is_masked(&self, path: &Path) -> Result<bool> {
         match self.root.find_nofollow(path)? {
-            Some(entry) if entry.kind() == Kind::Symlink => {
-                Ok(link_target(&entry)? == Path::new("/dev/null"))
-            }
+            Some(entry) if entry.kind() == Kind::Symlink => Ok(entry.target()? == Path::new("/dev/null")),
             Some(_) | None => Ok(false),
         }
     }
@@ -190,11 +188,6 @@ impl ServiceManager for Image<'_> {
     fn stop(&self, name: &str) -> Result<()> {
         bail!("{name}: nothing runs in an image")
     }
-}
-
-fn link_target(link: &Handle) -> Result<PathBuf> {
-    let target = nix::fcntl::readlinkat(link.fd(), "");
-    target.map(PathBuf::from).with_context(|| format!("reading the link {}", link.path().display()))
 }
 
 /// For `a-b.service`: `a-b.service.d`, `a-.service.d`, `service.d`.

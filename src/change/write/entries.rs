@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{RenameFlags, readlinkat, renameat, renameat2};
+use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, symlinkat, unlinkat};
 
@@ -93,7 +93,7 @@ pub fn replace_link(parent: &Handle, name: &OsStr, target: &Path) -> Result<bool
         if found.kind() != Kind::Symlink {
             return Err(refused(&path, "something other than a symlink; move it away"));
         }
-        if Path::new(&readlinkat(found.fd(), "")?) == target {
+        if found.target()? == target {
             return Ok(false);
         }
     }

@@ -85,6 +85,10 @@ pub fn replace_file(parent: &Handle, name: &OsStr, content: &[u8], like: &FileMe
 /// Removes the new `name`, file or directory, that somebody who was killed never put in its place.
 pub fn remove_temporary(parent: &Handle, name: &OsStr) -> Result<()> {
     let temporary = temporary_name(name);
+    // A filesystem that is read-only refuses to remove even what is not there.
+    if parent.entry(&temporary)?.is_none() {
+        return Ok(());
+    }
     match unlinkat(parent.fd(), temporary.as_os_str(), UnlinkatFlags::NoRemoveDir) {
         Err(Errno::EISDIR) => unlink(parent, &temporary, UnlinkatFlags::RemoveDir).map(drop),
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
