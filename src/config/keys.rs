@@ -107,14 +107,15 @@ const ACCORD: &[Key] = &[
 ];
 
 /// The file that packages put to `/etc`: every key with its meaning, commented out, so that the defaults count and change
-/// with the program.
+/// with the program. The first section alone is begun: what people add at the end is for that one.
 pub fn commented() -> String {
     let mut text =
         "# Configuration of vhost-accord: see vhost-accord.conf(5). The values here are the defaults.\n\
         # Better than to edit this file: one of your own in vhost-accord.conf.d, beside it.\n"
             .to_string();
-    for section in &SECTIONS {
-        text.push_str(&format!("\n[{}]\n", section.name));
+    for (number, section) in SECTIONS.iter().enumerate() {
+        let mark = if number == 0 { "" } else { "#" };
+        text.push_str(&format!("\n{mark}[{}]\n", section.name));
         for key in section.keys {
             text.push_str(&format!("\n# {}\n#{} = {}\n", key.meaning, key.name, key.default));
         }

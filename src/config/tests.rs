@@ -104,6 +104,13 @@ fn the_packaged_file_sets_nothing_and_uncommented_sets_the_defaults() {
 }
 
 #[test]
+fn what_is_added_at_the_end_of_the_packaged_file_is_for_the_first_section() {
+    let mut raw = Raw::defaults();
+    raw.overlay(Path::new("/packaged"), &format!("{}\nqemu-group = keep\n", commented())).unwrap();
+    assert_eq!(Config::from_raw(&raw).unwrap().qemu_group, QemuGroup::Keep);
+}
+
+#[test]
 fn what_comes_in_goes_over_to_one_of_the_modes() {
     let config =
         read("[accord]\nmodes = dpdkvhostuser dpdkvhostuserclient\n[convert]\nincoming = dpdkvhostuser\n")
