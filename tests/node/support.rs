@@ -165,7 +165,7 @@ impl Node {
 
     /// Waits until a script succeeds.
     pub fn wait_for(&self, what: &str, script: &str) {
-        let end = Instant::now() + Duration::from_secs(40);
+        let end = Instant::now() + Duration::from_secs(90);
         loop {
             let output = self.try_sh(script);
             if output.code == 0 {
