@@ -47,15 +47,18 @@ pub fn undo(
     if before.is_some() {
         return Ok(Undone::AlreadyBack);
     }
-    if now.is_none() && left_in_shadow(root, item)? {
-        // The tools take out only what is in both.
-        make(root, item)?;
-        remove(root, item)?;
-    }
     if now.is_some()
         && let Err(why) = remove(root, item)
     {
         return Ok(Undone::InUse(format!("{why:#}")));
+    }
+    if left_in_shadow(root, item)? {
+        // The tools take out only what is in both, and take the other for absent where they cannot see it.
+        make(root, item)?;
+        remove(root, item)?;
+        if left_in_shadow(root, item)? {
+            bail!("{}: is left in one of /etc's two databases", item.target());
+        }
     }
     // One that was killed after it took the account back has the backups still to do.
     for (path, state) in backups {
