@@ -40,7 +40,8 @@ const SOME: [u32; 2] = [7, 7];
 /// have something against it.
 const MAKE_REFUSED: &str = "virsh dumpxml vms | sed -e '/<uuid>/d' -e 's/>vms</>refused</' -e 's/52:54:00:00:05:01/52:54:00:00:05:09/' \
      -e \"s/mode='server'/mode='client'/\" > /root/refused.xml";
-const REFUSED: &str = "vhost-accord: both-ends-client: ";
+/// Why it does so is for other tests: where OVSDB is slow to answer, the missing socket is the reason.
+const REFUSED: &str = ": vhost-accord: ";
 
 fn an_apply_killed_before_any_call(kind: &'static str) {
     torture(kind, "apply");
