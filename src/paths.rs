@@ -58,3 +58,6 @@ pub const ACCOUNT_FILES: [&str; 12] = [
     "/etc/subgid",
     "/etc/subgid-",
 ];
+
+/// Where programs that are run are looked for, whatever our own environment says.
+pub const SEARCH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";

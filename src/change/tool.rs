@@ -8,17 +8,16 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::shadow;
+use crate::paths;
 use crate::root::Root;
 
-/// Where the tools are, and what they get.
-const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// Bytes of its complaints that are read.
 const SAID: u64 = 64 << 10;
 
 /// Runs `program` on the node's databases, or an image's.
 pub fn accounts(root: &Root, program: &str, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(find(program));
-    command.env_clear().env("PATH", PATH).env("LC_ALL", "C");
+    command.env_clear().env("PATH", paths::SEARCH).env("LC_ALL", "C");
     if !root.is_live() {
         command.arg(image_option(program)).arg(root.outside("/".as_ref()));
     }
@@ -43,7 +42,7 @@ pub fn accounts(root: &Root, program: &str, arguments: &[&str]) -> Result<()> {
 /// A name without a path would be looked for in the child, which tells through a pipe that `spawn` panics about where it
 /// cannot be read (Rust 1.95).
 fn find(program: &str) -> PathBuf {
-    let mut places = PATH.split(':').map(|directory| Path::new(directory).join(program));
+    let mut places = paths::SEARCH.split(':').map(|directory| Path::new(directory).join(program));
     places.find(|path| path.exists()).unwrap_or_else(|| program.into())
 }
 

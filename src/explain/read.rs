@@ -184,7 +184,7 @@ fn journal(reading: &mut Reading) -> Option<Source> {
         .args(["-o", "json", "--no-pager", "-q", "--since=-1day", "-n", JOURNAL_ENTRIES])
         .args(IDENTIFIERS.iter().flat_map(|name| ["-t", name]))
         .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("PATH", crate::paths::SEARCH)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -180,7 +180,7 @@ fn ask_source(service: &str, group: &str) -> Result<String> {
     let output = Command::new("getent")
         .args(["-s", service, "group", group])
         .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("PATH", crate::paths::SEARCH)
         .output()
         .with_context(|| format!("asking getent for group {group} in {service}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
