@@ -113,7 +113,8 @@ fn moves(from: &Node, to: &Node, number: u8, when: &str) {
 fn stays(from: &Node, to: &Node, number: u8, word: &str) -> Output {
     let refused = migrate(from, "vmc", number);
     assert_ne!(refused.code, 0, "{word}: {refused}");
-    assert!(refused.stderr.contains(word), "{word}: {refused}");
+    let journal = || to.sh("journalctl -t vhost-accord -o short-precise -n 12");
+    assert!(refused.stderr.contains(word), "{word}: {refused} {}", journal());
     assert!(runs(from, "vmc") && !runs(to, "vmc"), "{word}: it was to stay");
     eprintln!("{}", refused.stderr.trim());
     refused

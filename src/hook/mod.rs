@@ -195,9 +195,17 @@ fn too_late(operation: Operation, name: &str, config: &HookConfig, ledger: &Ledg
 
 /// Mends what is ours, looks, and looks again while the dataplane is just starting.
 fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, Vec<Problem>)> {
-    let mut known = None;
+    let (mut answered, mut silent) = (None, false);
     loop {
+        let begun = Instant::now();
+        // A database that kept us waiting gets no second chance: that time is gone.
+        let known = silent.then(|| answered.clone()).flatten();
         let mut facts = Facts::look(root, &subject.domain, known, deadline);
+        silent |= facts.switch.known().is_none() && begun.elapsed() > PAUSE;
+        // The later the look, the less time it has to answer: what it said before is what is known.
+        if let (Known::Unknown(_), Some(before)) = (&facts.switch, &answered) {
+            facts.switch = Known::clone(before);
+        }
         if mend::mend(root, subject, &facts) {
             facts = facts.look_again(root, &subject.domain);
         }
@@ -206,8 +214,7 @@ fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, 
         if !passing || Instant::now() + PAUSE >= deadline {
             return Ok((facts, problems));
         }
-        // A database that did not answer in its time gets no second chance: that time is gone.
-        known = Some(facts.switch).filter(|switch| matches!(switch, Known::Unknown(_)));
+        answered = Some(facts.switch);
         std::thread::sleep(PAUSE);
     }
 }
