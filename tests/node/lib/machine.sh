@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2154
 
 # Emulated: minutes, not seconds.
-machine_limit=1500
+machine_limit=900
 
 machine_image_of() {
     local recipe
