@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Ok(outcome) => outcome.into(),
         Err(error) => {
             let line = report::clean(&format!("{error:#}")).replace('\n', "; ");
-            tracing::error!("{line}");
+            tracing::error!("{}", report::log_line(&line));
             report::complain(&format!("vhost-accord: {line}"));
             ExitCode::FAILURE
         }

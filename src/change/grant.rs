@@ -12,7 +12,7 @@ use crate::accord::{Accord, Agreed};
 use crate::config::{PortType, ServerAccess};
 use crate::facts::live::{PortSocket, is_switch_place};
 use crate::facts::sockets::Liveness;
-use crate::report::one_line;
+use crate::report::log_line;
 use crate::root::{Kind, Root, UnsafePath};
 
 /// What connecting needs: write for the group (unix(7)).
@@ -135,7 +135,7 @@ pub fn make_all<'a>(root: &Root, grants: &'a [Grant]) -> Result<Vec<&'a Grant>> 
             Ok(true) => made.push(grant),
             Ok(false) => {}
             Err(error) if error.is::<Refused>() || error.is::<UnsafePath>() => {
-                tracing::warn!("{}", one_line(&format!("port {}: {error:#}; left as it is", grant.port)));
+                tracing::warn!("{}", log_line(&format!("port {}: {error:#}; left as it is", grant.port)));
             }
             Err(error) => return Err(error),
         }

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{place, write};
 use crate::paths;
-use crate::report::one_line;
+use crate::report::log_line;
 use crate::root::{Kind, Root};
 
 /// Removes the empty directories, once nobody runs that would use them. The dataplane may have put anything in their
@@ -16,7 +16,7 @@ pub fn clear(root: &Root) {
     for name in ["dpdk/rte", "dpdk"] {
         let path = Path::new(paths::OVS_RUN).join(name);
         if let Err(error) = clear_one(root, &path) {
-            tracing::warn!("{}", one_line(&format!("{} is left: {error:#}", path.display())));
+            tracing::warn!("{}", log_line(&format!("{} is left: {error:#}", path.display())));
         }
     }
 }

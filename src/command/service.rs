@@ -27,7 +27,7 @@ use crate::hook::watchdog::Watchdog;
 use crate::journal::Journal;
 use crate::lock::Lock;
 use crate::privileges;
-use crate::report::one_line;
+use crate::report::log_line;
 use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd::image::Image;
@@ -47,7 +47,7 @@ pub fn run(moment: &str) -> Result<Outcome> {
     let config = {
         let _watchdog = watch(name, begun, HookConfig::default().service_deadline)?;
         Config::read(&root).map(|config| config.hook).unwrap_or_else(|error| {
-            tracing::warn!("{}", one_line(&format!("{error:#}; service {name} goes by its defaults")));
+            tracing::warn!("{}", log_line(&format!("{error:#}; service {name} goes by its defaults")));
             HookConfig::default()
         })
     };
@@ -85,7 +85,7 @@ fn end_children() {
 /// What `apply` agreed to; none where it is not to be trusted or not there.
 fn agreed(root: &Root) -> Option<Agreed> {
     Agreed::read(root).unwrap_or_else(|error| {
-        tracing::warn!("{}", one_line(&format!("{error:#}; mend: vhost-accord apply")));
+        tracing::warn!("{}", log_line(&format!("{error:#}; mend: vhost-accord apply")));
         None
     })
 }
@@ -140,7 +140,7 @@ fn before_vswitchd(root: &Root, _: Duration) -> Result<()> {
     };
     for socket in looked_at(root, &switch.ports) {
         if stale::remove(root, &socket)? {
-            let path = one_line(&socket.path.display().to_string());
+            let path = log_line(&socket.path.display().to_string());
             tracing::info!(VA_SOCKET = %path, "removed the stale socket {path}");
         }
     }
@@ -152,7 +152,7 @@ fn looked_at(root: &Root, ports: &[VhostPort]) -> Vec<PortSocket> {
     let sockets = port_sockets(root, ports);
     for socket in &sockets {
         if let Liveness::Unknown(why) = &socket.liveness {
-            tracing::warn!("{}", one_line(&format!("port {}: {why}; left as it is", socket.port)));
+            tracing::warn!("{}", log_line(&format!("port {}: {why}; left as it is", socket.port)));
         }
     }
     sockets
@@ -170,7 +170,7 @@ fn after_vswitchd(root: &Root, _: Duration) -> Result<()> {
         Known::Unknown(why) => bail!("{why}; sockets are left as they are"),
     };
     for grant in grant::make_all(root, &grant::plan(&giving, &looked_at(root, &switch.ports)))? {
-        let path = one_line(&grant.path.display().to_string());
+        let path = log_line(&grant.path.display().to_string());
         tracing::info!(VA_SOCKET = %path, "gave {path} to group {}", grant.gid);
     }
     Ok(())

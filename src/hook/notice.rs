@@ -6,12 +6,10 @@ use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixDatagram;
 
-use crate::report;
+use crate::report::log_line;
 
 /// journald's socket (systemd's "Native Journal Protocol").
 const JOURNAL: &str = "/run/systemd/journal/socket";
-/// Longer lines are cut: they come from foreign names.
-const MAX_LINE: usize = 2000;
 
 /// `MESSAGE_ID` of each cause of a refusal: stable, for `journalctl MESSAGE_ID=` and whatever watches the journal.
 pub const REFUSAL: &str = "2fb24473dd124bb4b81b3717f525429a";
@@ -36,14 +34,9 @@ pub enum Priority {
     Info = 6,
 }
 
-/// One line in which nothing moves a terminal's cursor.
-pub fn one_line(text: &str) -> String {
-    report::cut(&report::one_line(text).replace('\t', " "), MAX_LINE)
-}
-
 /// To whoever starts the VM. A reader that went away is no error.
 pub fn refuse(line: &str) {
-    let _ = std::io::stderr().write_all(format!("{}\n", one_line(line)).as_bytes());
+    let _ = std::io::stderr().write_all(format!("{}\n", log_line(line)).as_bytes());
 }
 
 /// The domain to libvirt, which takes what comes on standard output instead of what it has.
@@ -54,10 +47,10 @@ pub fn hand_over(xml: &str) -> std::io::Result<()> {
 
 /// To the journal, if it takes it at once.
 pub fn log(priority: Priority, message: &str, fields: &[(&str, &str)]) {
-    let mut entry = format!("MESSAGE={}\n", one_line(message));
+    let mut entry = format!("MESSAGE={}\n", log_line(message));
     entry.push_str(&format!("PRIORITY={}\nSYSLOG_IDENTIFIER=vhost-accord\n", priority as u8));
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-        entry.push_str(&format!("{name}={}\n", one_line(value)));
+        entry.push_str(&format!("{name}={}\n", log_line(value)));
     }
     let send = || -> std::io::Result<()> {
         let socket = UnixDatagram::unbound()?;
@@ -66,15 +59,4 @@ pub fn log(priority: Priority, message: &str, fields: &[(&str, &str)]) {
     };
     // There is nobody left to tell that the journal does not listen.
     let _ = send();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_stays_one() {
-        assert_eq!(one_line("a\nb\tc\x1b[2J"), "a\\nb c\\u{1b}[2J");
-        assert_eq!(one_line(&"\u{e4}".repeat(3000)).chars().count(), MAX_LINE + 3);
-    }
 }

@@ -31,7 +31,7 @@ impl Drop for Traces {
     fn drop(&mut self) {
         while let Some(trace) = self.left.pop() {
             if let Err(error) = self.remove(&trace) {
-                tracing::warn!("{}", crate::report::one_line(&format!("{error:#}")));
+                tracing::warn!("{}", crate::report::log_line(&format!("{error:#}")));
             }
         }
     }

@@ -7,7 +7,7 @@ mod table;
 mod text;
 
 pub use table::table;
-pub use text::{Style, clean, colour, cut, one_line};
+pub use text::{Style, clean, colour, cut, log_line, one_line};
 
 use std::io::Write as _;
 

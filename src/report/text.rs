@@ -51,6 +51,14 @@ pub fn one_line(text: &str) -> String {
     clean(text).replace('\n', "\\n")
 }
 
+/// Longer lines of a log are cut, in characters: they come from foreign names.
+const LONGEST: usize = 2000;
+
+/// One line for the journal, or for libvirt's log.
+pub fn log_line(text: &str) -> String {
+    cut(&one_line(text).replace('\t', " "), LONGEST)
+}
+
 /// At most so many characters, and dots where there were more.
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
@@ -80,5 +88,11 @@ mod tests {
         assert_eq!(clean("a\u{202e}b\u{9b}c"), "a\\u{202e}b\\u{9b}c");
         assert_eq!(clean("a\u{200b}b\u{2028}c\u{feff}"), "a\\u{200b}b\\u{2028}c\\u{feff}");
         assert_eq!(clean("pl\u{e4}in\tline\n"), "pl\u{e4}in\tline\n");
+    }
+
+    #[test]
+    fn a_line_of_a_log_stays_one_and_ends() {
+        assert_eq!(log_line("a\nb\tc\x1b[2J"), "a\\nb c\\u{1b}[2J");
+        assert_eq!(log_line(&"\u{e4}".repeat(3000)).chars().count(), LONGEST + 3);
     }
 }
