@@ -195,15 +195,15 @@ fn too_late(operation: Operation, name: &str, config: &HookConfig, ledger: &Ledg
 
 /// Mends what is ours, looks, and looks again while the dataplane is just starting.
 fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, Vec<Problem>)> {
-    let (mut answered, mut silent) = (None, false);
+    let (mut last, mut silent) = (None, false);
     loop {
         let begun = Instant::now();
         // A database that kept us waiting gets no second chance: that time is gone.
-        let known = silent.then(|| answered.clone()).flatten();
+        let known = silent.then(|| last.clone()).flatten();
         let mut facts = Facts::look(root, &subject.domain, known, deadline);
         silent |= facts.switch.known().is_none() && begun.elapsed() > PAUSE;
         // The later the look, the less time it has to answer: what it said before is what is known.
-        if let (Known::Unknown(_), Some(before)) = (&facts.switch, &answered) {
+        if let (Known::Unknown(_), Some(before)) = (&facts.switch, &last) {
             facts.switch = Known::clone(before);
         }
         if mend::mend(root, subject, &facts) {
@@ -214,7 +214,7 @@ fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, 
         if !passing || Instant::now() + PAUSE >= deadline {
             return Ok((facts, problems));
         }
-        answered = Some(facts.switch);
+        last = Some(facts.switch);
         std::thread::sleep(PAUSE);
     }
 }
