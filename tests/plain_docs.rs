@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use vhost_accord::catalogue::{document, entries, find, nearest, pages};
 use vhost_accord::config::SECTIONS;
 
-const README: &str = include_str!("../README.md");
+const REFERENCE: &str = include_str!("../docs/reference.md");
 
 /// The lines of a document's tables whose first cell is code.
 fn rows(document: &str) -> Vec<&str> {
@@ -22,11 +22,11 @@ fn expect(document: &str, wanted: &[String]) {
 }
 
 #[test]
-fn the_readme_has_every_key() {
+fn the_reference_has_every_key() {
     let row =
         |key: &vhost_accord::config::Key| format!("| `{}` | `{}` | {} |", key.name, key.default, key.meaning);
     for section in &SECTIONS {
-        expect(README, &section.keys.iter().map(row).collect::<Vec<_>>());
+        expect(REFERENCE, &section.keys.iter().map(row).collect::<Vec<_>>());
     }
 }
 

@@ -33,7 +33,7 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
 const CONVERT: &[Key] = &[Key {
     name: "incoming",
     default: "keep",
-    meaning: "VMs that are migrated to this node or restored on it: keep, or the port type they go over to; one of modes",
+    meaning: "the port type that VMs migrated to this node or restored on it are converted to, one of modes; or keep: convert none",
 }];
 
 const ACCORD: &[Key] = &[
@@ -42,67 +42,75 @@ const ACCORD: &[Key] = &[
         default: "dpdkvhostuserclient",
         meaning: "port types that must work: dpdkvhostuserclient, dpdkvhostuser, or both",
     },
-    Key { name: "group", default: "hugetlbfs", meaning: "the group dataplane and QEMU share" },
-    Key { name: "gid", default: "42477", meaning: "its number, the contract with containers" },
+    Key {
+        name: "group",
+        default: "hugetlbfs",
+        meaning: "name of the group that the dataplane and QEMU share",
+    },
+    Key {
+        name: "gid",
+        default: "42477",
+        meaning: "number of the shared group; containers know the group by this number only",
+    },
     Key {
         name: "gid-mismatch",
         default: "report",
-        meaning: "the group exists with another number: keep it, report (keep it and advise), or renumber it with its files",
+        meaning: "if the group exists with another number: keep it, report (keep it and report it), or renumber the group and its files",
     },
     Key {
         name: "socket-directory",
         default: "/var/lib/vhost_sockets",
-        meaning: "where QEMU makes the sockets of dpdkvhostuserclient ports",
+        meaning: "where QEMU creates the sockets of dpdkvhostuserclient ports",
     },
     Key {
         name: "server-access",
         default: "grant",
-        meaning: "dpdkvhostuser sockets: grant each to QEMU's group, or umask (the classical recipe: QEMU can then drive OVS)",
+        meaning: "how QEMU gets access to dpdkvhostuser sockets: grant (each socket to QEMU's group), or umask (the old recipe; QEMU can then control OVS)",
     },
     Key {
         name: "dataplane-user",
         default: "keep",
-        meaning: "keep what the distribution runs, or root, or USER[:GROUP]",
+        meaning: "user of the dataplane: keep (the distribution's), root, or USER[:GROUP]",
     },
     Key {
         name: "qemu-group",
         default: "shared",
-        meaning: "the group in qemu.conf: shared, keep (the setgid directory alone does it), or a group's name",
+        meaning: "group in qemu.conf: shared, keep (do not change qemu.conf), or the name of a group",
     },
     Key {
         name: "qemu-ids",
         default: "look",
-        meaning: "whom QEMU runs as: look (at libvirt here), or UID:GID where libvirt is in a container and not on this node",
+        meaning: "user and group of QEMU: look (ask libvirt on this node), or UID:GID if libvirt runs in a container",
     },
     Key {
         name: "manage",
         default: "all",
-        meaning: "what apply may touch: all, or a list of accounts sockets hugepages dataplane qemu-conf hook legacy",
+        meaning: "what apply may change: all, or a list of accounts sockets hugepages dataplane qemu-conf hook legacy",
     },
     Key {
         name: "on-problem",
         default: "refuse",
-        meaning: "a VM that would not work: refuse its start or warn, also per family: refuse memory=warn (paths, ports, sockets, memory)",
+        meaning: "what the hook does with a VM that would fail: refuse or warn; also for one family: refuse memory=warn (paths, ports, sockets, memory)",
     },
     Key {
         name: "on-error",
         default: "warn",
-        meaning: "the check itself failed or took too long: warn (the VM starts) or refuse; refuse holds for the dataplane's start, too, after apply",
+        meaning: "what the hook does if the check itself fails or takes too long: warn (the VM starts) or refuse; after apply, refuse also holds for the start of the dataplane",
     },
     Key {
         name: "hook-deadline",
         default: "2",
-        meaning: "seconds that a check at a VM's start may take, 0.1 to 30",
+        meaning: "seconds that the check at a VM's start may take, 0.1 to 30",
     },
     Key {
         name: "service-deadline",
         default: "10",
-        meaning: "seconds that an entry in the dataplane's units may take, 0.1 to 30",
+        meaning: "seconds that each vhost-accord command in the dataplane's units may take, 0.1 to 30",
     },
     Key {
         name: "auto-apply",
         default: "yes",
-        meaning: "apply when this package, Open vSwitch or libvirt is installed: yes, or no (say how to); restarts nothing",
+        meaning: "run apply when this package, Open vSwitch or libvirt is installed or upgraded: yes, or no; restarts nothing",
     },
 ];
 
