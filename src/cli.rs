@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Makes a vhost-user dataplane (OVS-DPDK) and QEMU agree on who owns sockets, directories and hugepages.
+/// Gives vhost-user sockets, directories and hugepages the owners and modes that OVS-DPDK and QEMU need.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
@@ -17,33 +17,33 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show what apply would change, as a diff (exit 0: nothing, 2: changes waiting)
+    /// Show what apply would change, as a diff (exit 0: nothing, 2: changes are pending)
     Plan(PlanArgs),
-    /// Make the node agree; run again at any time
+    /// Set up this node; restarts nothing without --restart, and can be run at any time
     Apply(ApplyArgs),
-    /// Say whether the node agrees now, or another's VMs could come (exit 0: yes, 1: with advice, 2: broken)
+    /// Check this node; with --against, check whether another node's VMs can migrate here (exit 0: yes, 1: with advice, 2: broken)
     Check(CheckArgs),
-    /// Put back exactly what apply found
+    /// Restore exactly what apply and convert changed
     Revert(RevertArgs),
-    /// List VMs and ports with their types; or turn VMs to the other port type, with their ports
+    /// List VMs with their port types, or convert VMs and their ports to the other type
     Convert(ConvertArgs),
-    /// Say what a finding means, or what the failures in logs come from and what mends them
+    /// Explain a finding, or the known failures in logs: the cause, and the command that fixes it
     Explain(ExplainArgs),
-    /// Print the configuration that counts, and where each value came from
+    /// Print the configuration in use, and where each value is set
     Config(OutputArgs),
-    /// Show every vhost-user endpoint, the memory and the identity in a domain XML, as the hook sees them
+    /// Show the vhost-user endpoints, memory, user and group in a domain XML, as the hook reads them
     Inspect(InspectArgs),
-    /// Try it: children with the real identities meet, share memory and pass a frame (exit codes as check)
+    /// Test it for real, without touching running VMs: connect, share memory, pass a frame (exit codes as check)
     #[cfg(feature = "probe")]
     Probe(ProbeArgs),
-    /// A child of probe
+    /// A child process of probe
     #[cfg(feature = "probe")]
     #[command(hide = true)]
     ProbeChild,
-    /// Show the whole story in a throw-away node; changes nothing here
+    /// Show plan, apply and revert in a temporary node; changes nothing on this machine
     #[cfg(feature = "probe")]
     Demo,
-    /// Inside the node of demo
+    /// The part of demo inside its node
     #[cfg(feature = "probe")]
     #[command(hide = true)]
     DemoNode,
@@ -51,140 +51,140 @@ pub enum Command {
     #[cfg(feature = "probe")]
     #[command(hide = true)]
     DemoQemu {
-        /// Whom to become, in JSON
+        /// User and groups to run as, in JSON
         who: String,
         /// The program and its arguments
         #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
         arguments: Vec<std::ffi::OsString>,
     },
-    /// What libvirt calls, by the name of its link
+    /// The libvirt hook, started by the name of its link
     #[command(hide = true)]
     Hook {
         /// The guest's name, the operation, the sub-operation, extra
         #[arg(allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
-    /// What units and packages call
+    /// The commands in units and package scripts
     #[command(hide = true)]
     Service {
-        /// The moment: boot, package-installed, package-removing, dataplane-pre, vswitchd-pre or vswitchd-post
+        /// When: boot, package-installed, package-removing, dataplane-pre, vswitchd-pre or vswitchd-post
         moment: String,
     },
 }
 
-/// Where to look and how to tell.
+/// Which node, and how to print.
 #[derive(Debug, Args)]
 pub struct OutputArgs {
-    /// An unbooted image instead of the running node
+    /// Use the unbooted image in DIR instead of the running node
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
-    /// JSON for programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Of `check`.
+/// Options of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Where and how.
+    /// Which node, and how to print.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Metrics for node_exporter's textfile collector
+    /// Print metrics for node_exporter's textfile collector
     #[arg(long, conflicts_with = "json")]
     pub prometheus: bool,
-    /// Say instead which VMs of another node could not come here: its `check --json`, - for standard input
+    /// Check which VMs of another node can migrate here; FILE has its check --json (- for standard input)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prometheus", "root"])]
     pub against: Option<PathBuf>,
 }
 
-/// Of `probe`.
+/// Options of `probe`.
 #[cfg(feature = "probe")]
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
-    /// JSON for programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Of `plan`.
+/// Options of `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// Where and how.
+    /// Which node, and how to print.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Give the shared group its configured number, and all its files with it
+    /// Change the shared group to its configured number, and the group of all its files
     #[arg(long)]
     pub renumber: bool,
 }
 
-/// Of `apply`.
+/// Options of `apply`.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
-    /// Where, how and what.
+    /// Which node, how to print, and what to change.
     #[command(flatten)]
     pub plan: PlanArgs,
-    /// Restart services that wait for it, after listing the VMs that lose network
+    /// Restart the services that need it, after listing the VMs that lose network
     #[arg(long)]
     pub restart: bool,
 }
 
-/// Of `revert`.
+/// Options of `revert`.
 #[derive(Debug, Args)]
 pub struct RevertArgs {
-    /// Where and how.
+    /// Which node, and how to print.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Restart the services that were restarted into the accord
+    /// Restart the services again so that they run with their previous identity
     #[arg(long)]
     pub restart: bool,
 }
 
-/// Of `convert`.
+/// Options of `convert`.
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
-    /// The VMs to turn, by name or UUID; none: list what there is
+    /// The VMs to convert, by name or UUID; without any, list all VMs
     #[arg(value_name = "VM")]
     pub vms: Vec<String>,
-    /// All that can be turned
+    /// Convert all VMs that can be converted
     #[arg(long, conflicts_with = "vms")]
     pub all: bool,
-    /// The port type to turn them to, one of those in modes; the first of them if not given
+    /// The port type to convert to, one of those in modes (default: the first)
     #[arg(long, value_name = "TYPE", value_parser = ["dpdkvhostuserclient", "dpdkvhostuser"])]
     pub to: Option<String>,
-    /// Running VMs as well: saved, turned and restored; they stand still for seconds and are not started anew
+    /// Convert running VMs as well: save, convert and restore them; the guest pauses for seconds and does not reboot
     #[arg(long)]
     pub pause: bool,
-    /// Show what would be changed, as a diff; change nothing
+    /// Show what would change, as a diff; change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// JSON for programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Of `inspect`.
+/// Options of `inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// A domain XML, or - for standard input
     pub file: PathBuf,
-    /// JSON for programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Of `explain`.
+/// Options of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// Findings by their ids; or logs, - for standard input; or nothing for the logs in the usual places
+    /// Ids of findings, or log files (- for standard input); without any, the node's own logs
     #[arg(value_name = "ID|LOG")]
     pub what: Vec<PathBuf>,
-    /// List every finding there is
+    /// List all findings
     #[arg(long)]
     pub list: bool,
-    /// Take the logs of an unbooted image instead of the running node's
+    /// Read the logs of the unbooted image in DIR instead of the running node's
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
-    /// JSON for programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
