@@ -73,5 +73,5 @@ fn a_typo_is_met_with_the_nearest_id() {
     assert_eq!(find("peer-older").unwrap().looked_at(), "check --against");
     assert_eq!(find("memory-not-shared").unwrap().hook, Some("memory"));
     let page = find("qemu-runs-as-root").unwrap().to_string();
-    assert!(page.starts_with("qemu-runs-as-root: advice; check; family security\n  why  "), "{page}");
+    assert!(page.starts_with("qemu-runs-as-root: advice; check; family security\n  you see  "), "{page}");
 }

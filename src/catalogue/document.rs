@@ -8,38 +8,40 @@ use super::{Entry, entries};
 const HEAD: &str = "\
 # Findings
 
-This file is made from the code: `UPDATE_DOCS=1 cargo test --test plain_docs`. `vhost-accord explain ID` prints one
-page of it, `explain --list` all ids.
+`vhost-accord explain ID` prints one page of this file, `explain --list` lists all ids. The file is generated from the code:
+`UPDATE_DOCS=1 cargo test --test plain_docs`.
 
-Each finding has an id that stays the same, what it is about, what was seen, why it matters, and a command that mends it.
-With `check --json`, these are `id`, `level`, `subject`, `seen`, `cause` and `mend`.
+A finding has an id that never changes, a subject, what was seen, the cause, and the command that fixes it. With
+`check --json`, these are `id`, `level`, `subject`, `seen`, `cause` and `mend`.
 
-- **advice**: it works. Something could be better, or waits for a restart.
-- **broken**: a VM does not start, hangs or has no network, or QEMU reaches what it must not.
+- **advice**: VMs work. Something could be better, or a restart is pending.
+- **broken**: a VM does not start, hangs or has no network, or QEMU can reach what it must not.
 
-What is looked at *at a VM's start* is the hook's: what it finds sure to fail it refuses in one line; the rest goes to the
-journal only. Its family is what `on-problem` can set apart.
+The column *Checked* says when a finding is looked for:
 
-*check --against* takes what `check --json` said on another node and tells which of the VMs there could not come here
-([check.md](check.md#before-a-migration)). What the hook would find at their start is broken there, whatever its level.
+- *check*: by `vhost-accord check`.
+- *at a VM's start*: by the hook. It refuses a VM that is sure to fail; other findings go to the journal. The key `on-problem`
+  can be set for each family of the hook.
+- *check --against*: on the target of a migration, with the `check --json` of the source
+  ([check.md](check.md#before-a-migration)). A finding of the hook is always broken there.
 
-Words: the *dataplane* is the switch, `ovs-vswitchd` and `ovsdb-server`. The *shared group* is the one of the key `group`,
-`hugetlbfs` by default. *The contract* is its number, by which containers know it.
+Words: the *dataplane* is the switch, `ovs-vswitchd` and `ovsdb-server`. The *shared group* is the group that the dataplane and
+QEMU have in common (the key `group`, `hugetlbfs` by default). *The contract* is its number, 42477: containers know the group
+by that number.
 
-| Finding | Level | Looked at | Why it matters |
+| Finding | Level | Checked | Cause |
 |---|---|---|---|
 ";
 
 const OBSTACLES: &str = "
 ## What stops `plan` and `apply`
 
-Where going on would break the node, or cannot come out right, nothing is changed; one line says what is in the way and
-what to do, and the exit code is 1. Those are the findings of the family *obstacles*, `group-sources-disagree` where the
-number of the shared group depends on it, and `qemu-conf-invalid`. `check` reports an obstacle as its only finding, with
-exit code 2: what else does not agree is found once it is out of the way.
+Some findings stop `plan` and `apply`, because a change could break the node. They change nothing, print one line with the
+obstacle and the fix, and exit with 1. These are the findings of the family *obstacles*, `qemu-conf-invalid`, and
+`group-sources-disagree` if the number of the shared group depends on it. `check` reports an obstacle as its only finding, with
+exit code 2. Fix it, then run `check` again.
 
-`apply` also stops before its first change where a filesystem is read-only or full, and where another `vhost-accord` is
-changing the node.
+`apply` also stops before its first change if a filesystem is read-only or full, or if another `vhost-accord` is running.
 ";
 
 /// The whole document.
@@ -60,29 +62,27 @@ pub fn document() -> String {
 
 fn section(text: &mut String, entry: &Entry) {
     let family = match entry.hook {
-        Some(hook) if hook != entry.family => format!("{}, of the hook {hook}", entry.family),
+        Some(hook) if hook != entry.family => format!("{} (hook: {hook})", entry.family),
         _ => entry.family.to_string(),
     };
     let (level, looked_at) = (entry.level.name(), entry.looked_at());
     let _ = writeln!(text, "\n### {}\n\n{level}; {looked_at}; family {family}\n", entry.id);
-    let _ = writeln!(text, "- **why**: {}", entry.cause);
-    let Some(page) = &entry.page else { return };
-    let lines =
-        [("what happens", page.effect), ("see it", page.see), ("mend", page.mend), ("source", page.source)];
-    for (name, line) in lines {
+    for (name, line) in lines(entry) {
         let _ = writeln!(text, "- **{name}**: {line}");
     }
+}
+
+/// What a page says, in the order in which an operator asks.
+fn lines(entry: &Entry) -> Vec<(&'static str, &'static str)> {
+    let cause = ("why", entry.cause);
+    let Some(page) = &entry.page else { return vec![cause] };
+    vec![("you see", page.effect), cause, ("confirm", page.see), ("fix", page.mend), ("source", page.source)]
 }
 
 /// One page for a terminal.
 impl std::fmt::Display for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{}: {}; {}; family {}", self.id, self.level.name(), self.looked_at(), self.family)?;
-        writeln!(f, "  why      {}", self.cause)?;
-        let Some(page) = &self.page else { return Ok(()) };
-        writeln!(f, "  happens  {}", page.effect)?;
-        writeln!(f, "  see it   {}", page.see)?;
-        writeln!(f, "  mend     {}", page.mend)?;
-        writeln!(f, "  source   {}", page.source)
+        lines(self).into_iter().try_for_each(|(name, line)| writeln!(f, "  {name:<9}{line}"))
     }
 }

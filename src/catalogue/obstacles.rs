@@ -5,48 +5,45 @@ use super::{Page, page};
 
 /// Why each matters.
 pub(super) const CAUSES: [(&str, &str); 4] = [
-    (
-        "group-gid-taken",
-        "the number for the shared group belongs to another group: both would own the same files",
-    ),
+    ("group-gid-taken", "another group has the number of the shared group, so both would own the same files"),
     (
         "group-missing",
-        "the configuration names a group that does not exist, and libvirt or OVS would not start with it",
+        "the configuration names a group that does not exist; libvirt or OVS would not start with it",
     ),
     (
         "dataplane-user-missing",
-        "the configuration names a user that does not exist, and OVS would not start as it",
+        "the configuration names a user that does not exist; OVS would not start as that user",
     ),
-    ("dataplane-user-not-supported", "OVS's units have no way to give its daemons a user"),
+    ("dataplane-user-not-supported", "the units of this OVS cannot run its daemons as another user"),
 ];
 
 pub(super) const PAGES: &[Page] = &[
     page(
         "group-gid-taken",
-        "nothing changes: plan and apply stop here",
+        "plan and apply stop and change nothing",
         "getent group 42477",
-        "give the other group another number (groupmod -g), or set gid = to one that is free in every container too",
+        "give the other group another number (groupmod -g), or set gid to a number that is free here and in every container",
         "groupadd(8)",
     ),
     page(
         "group-missing",
-        "nothing changes: plan and apply stop here",
+        "plan and apply stop and change nothing",
         "vhost-accord config; getent group",
-        "make the group (groupadd --system), or set the key to keep",
+        "create the group (groupadd --system), or set the key to keep",
         "seen with libvirt 9.0: 'Failed to parse group'",
     ),
     page(
         "dataplane-user-missing",
-        "nothing changes: plan and apply stop here",
+        "plan and apply stop and change nothing",
         "vhost-accord config; getent passwd",
-        "make the user (useradd --system --no-create-home), or dataplane-user = keep",
+        "create the user (useradd --system --no-create-home), or set dataplane-user = keep",
         "OVS lib/daemon-unix.c",
     ),
     page(
         "dataplane-user-not-supported",
-        "nothing changes: plan and apply stop here",
+        "plan and apply stop and change nothing",
         "systemctl cat ovs-vswitchd",
-        "dataplane-user = keep",
+        "set dataplane-user = keep",
         "units of OVS 2.5",
     ),
 ];

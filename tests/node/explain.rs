@@ -43,7 +43,7 @@ fn the_usual_places_name_the_cause_and_say_when_it_is_over() {
     let log = node.sh("vhost-accord explain - </var/log/libvirt/qemu/vmc.log");
     assert!(log.contains("agrees, the log is older"), "{log}");
     let page = node.sh("vhost-accord explain hook-missing");
-    assert!(page.contains("see it   ls -l /etc/libvirt/hooks/qemu.d"), "{page}");
+    assert!(page.contains("confirm  ls -l /etc/libvirt/hooks/qemu.d"), "{page}");
     let typo = node.accord("explain hook-mising");
     assert_eq!(typo.code, 1);
     assert!(typo.stderr.contains("did you mean hook-missing?"), "{typo}");
@@ -100,5 +100,5 @@ fn what_else_has_a_say_is_named_alone() {
         node.agrees(mends);
     }
     node.configure("qemu-group = nosuch\\n");
-    assert_eq!(node.check(), (2, vec!["group-missing the accord".to_string()]));
+    assert_eq!(node.check(), (2, vec!["group-missing configuration".to_string()]));
 }
