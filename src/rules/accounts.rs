@@ -9,25 +9,25 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "account-missing",
         level: Level::Broken,
-        cause: "the shared group, or the dataplane's user or its membership, is what both sides meet in",
+        cause: "QEMU and OVS have no group in common, so neither can open what the other creates",
         check: missing,
     },
     Rule {
         id: "group-renumbered",
         level: Level::Broken,
-        cause: "files and running processes keep the old number: the group no longer joins anyone",
+        cause: "files and running processes still have the old number, so QEMU and OVS have no group in common",
         check: renumbered,
     },
     Rule {
         id: "group-not-the-contract",
         level: Level::Advice,
-        cause: "containers know the group by its number only (42477 in TripleO's, kolla's and EDPM's images)",
+        cause: "containers know the group by its number only (42477 in the images of TripleO, kolla and EDPM)",
         check: not_the_contract,
     },
     Rule {
         id: "group-sources-disagree",
         level: Level::Broken,
-        cause: "which number a program gets depends on whom it asks",
+        cause: "programs get different numbers, depending on the source that they ask",
         check: sources_disagree,
     },
 ];
@@ -37,7 +37,7 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
     case.observed
         .iter()
         .filter(|change| is_account(&change.item) && !change.holds())
-        .map(|change| Evidence::applies(change.item.target().0, "not there"))
+        .map(|change| Evidence::applies(change.item.target().0, "missing"))
         .collect()
 }
 
@@ -49,9 +49,8 @@ fn renumbered(case: &Case<'_>) -> Vec<Evidence> {
         _ => None,
     };
     let found = case.observed.iter().find_map(number);
-    let evidence = |(group, gid, now)| {
-        Evidence::applies(format!("group {group}"), format!("gid {now}, the accord has {gid}"))
-    };
+    let evidence =
+        |(group, gid, now)| Evidence::applies(format!("group {group}"), format!("gid {now}, expected {gid}"));
     found.map(evidence).into_iter().collect()
 }
 
@@ -59,8 +58,7 @@ fn not_the_contract(case: &Case<'_>) -> Vec<Evidence> {
     let group = &case.accord.group;
     let evidence = |contract| {
         let seen = format!("gid {}, the contract is {contract}", group.gid);
-        let mend =
-            "vhost-accord apply --renumber --restart, or set gid-mismatch=keep where no container takes part";
+        let mend = "vhost-accord apply --renumber --restart, or set gid-mismatch=keep if no container uses the group";
         Evidence::mended_by(format!("group {}", group.name), seen, mend)
     };
     group.contract.map(evidence).into_iter().collect()
@@ -72,8 +70,8 @@ fn sources_disagree(case: &Case<'_>) -> Vec<Evidence> {
     let agree = sources.windows(2).all(|pair| pair[0].gid == pair[1].gid);
     let evidence = || {
         let seen: Vec<String> =
-            sources.iter().map(|source| format!("{} says {}", source.name, source.gid)).collect();
-        let mend = format!("make every source of 'group:' in /etc/nsswitch.conf give {name} the same number");
+            sources.iter().map(|source| format!("{} has {}", source.name, source.gid)).collect();
+        let mend = format!("give {name} the same number in every source of 'group:' in /etc/nsswitch.conf");
         Evidence::mended_by(format!("group {name}"), seen.join(", "), mend)
     };
     (!agree).then(evidence).into_iter().collect()

@@ -37,32 +37,32 @@ fn by_judge(_: &Case<'_>) -> Vec<Evidence> {
 
 /// The rules, by the order of what is looked at.
 pub const RULES: &[Rule] = &[
-    rule!(
-        "dataplane-not-running",
-        Broken,
-        "no VM has network, and QEMU would wait for ever or fail to connect"
-    ),
+    rule!("dataplane-not-running", Broken, "no VM has network; a VM that starts hangs or fails to connect"),
     rule!("dpdk-not-initialized", Broken),
-    rule!("switch-unknown", Advice, "OVSDB did not answer: nothing can be said of ports"),
-    rule!("domain-unreadable", Advice, "nothing can be said of this VM"),
+    rule!("switch-unknown", Advice, "OVSDB did not answer, so the state of ports is unknown"),
+    rule!("domain-unreadable", Advice, "the state of this VM is unknown"),
     rule!("socket-path-too-long", Broken),
     rule!("socket-path-not-clean", Broken),
     rule!("socket-directory-refuses-qemu", Broken),
     rule!("socket-directory-refuses-dataplane", Broken),
-    rule!("both-ends-server", Broken, "OVS and QEMU each make the socket and wait for the other for ever"),
-    rule!("both-ends-client", Broken, "OVS and QEMU each wait for the other to make the socket"),
+    rule!(
+        "both-ends-server",
+        Broken,
+        "OVS and QEMU both create the socket and wait for a connection forever"
+    ),
+    rule!("both-ends-client", Broken, "OVS and QEMU both try to connect, and neither creates the socket"),
     rule!("port-path-differs", Broken),
     rule!("port-of-other-type", Broken),
     rule!(
         "port-missing",
         Broken,
-        "no port of the switch has this socket: QEMU waits for ever, without an error anywhere"
+        "no port of OVS uses this socket: QEMU waits forever, and nothing logs an error"
     ),
     rule!("port-failed", Broken),
     rule!(
         "port-without-vm",
         Advice,
-        "no VM has this port, running or defined, and nobody is connected: a leftover, or a VM's path is wrong"
+        "no VM uses this port and nothing is connected: the port is a leftover, or a VM has a wrong path"
     ),
     rule!("server-socket-missing", Broken),
     rule!("not-a-socket", Broken),
@@ -71,35 +71,35 @@ pub const RULES: &[Rule] = &[
     rule!(
         "listener-is-foreign",
         Broken,
-        "neither ovs-vswitchd nor this VM's QEMU: the VM is wired to something else, or to nothing"
+        "the listener is neither ovs-vswitchd nor this VM's QEMU: the VM is connected to another program"
     ),
     rule!(
         "client-socket-gone",
         Broken,
-        "the running QEMU's socket has lost its name: OVS cannot connect, now or after its next restart"
+        "the socket file of the running QEMU was removed: OVS cannot connect now, or after its next restart"
     ),
     rule!(
         "nic-dead-after-restart",
         Broken,
-        "OVS made its socket anew and this QEMU does not connect again: the VM has no network until it is started again"
+        "OVS created its socket again, and this QEMU does not reconnect: the VM has no network until it is started again"
     ),
-    rule!("not-connected", Broken, "the VM runs and nobody is at the other end of its network card"),
+    rule!("not-connected", Broken, "the VM runs, but its network card is not connected to its port"),
     rule!(
         "next-start-fails",
         Advice,
-        "the VM runs, but its definition does not meet the port: once it is shut off, it does not start again"
+        "the VM runs, but its definition does not fit the port: after a shutdown it does not start again"
     ),
     rule!("memory-not-shared", Broken),
     rule!("hugepages-not-mounted", Broken),
     rule!(
         "hugepages-not-enough",
         Advice,
-        "this VM does not start now: 'unable to map backing store for guest RAM: Cannot allocate memory'"
+        "this VM cannot start now: 'unable to map backing store for guest RAM: Cannot allocate memory'"
     ),
     rule!(
         "hugepages-not-on-node",
         Advice,
-        "this VM does not start now: 'Insufficient free host memory pages available to allocate guest RAM'"
+        "this VM cannot start now: 'Insufficient free host memory pages available to allocate guest RAM'"
     ),
 ];
 
@@ -299,7 +299,7 @@ fn not_running(node: &Case<'_>, subject: &Subject) -> Trouble {
     let unit = subject.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
     let unit = unit.map_or("openvswitch-switch", |dataplane| dataplane.unit.as_str());
     let mend = format!("systemctl start {}", crate::shell::quote(unit));
-    let (subject, seen) = ("ovs-vswitchd".to_string(), "does not run".to_string());
+    let (subject, seen) = ("ovs-vswitchd".to_string(), "is not running".to_string());
     Trouble { id: "dataplane-not-running", subject, seen, mend }
 }
 
@@ -363,6 +363,6 @@ fn free(endpoints: &Endpoints, port: &FreePort) -> Option<Trouble> {
     }
     let mend = format!("ovs-vsctl --if-exists del-port {}", mends::interface(&port.port));
     let path = port.socket.path.display();
-    let seen = format!("a {} at {path}, and no VM has it", port.port.kind);
+    let seen = format!("a {} at {path}, and no VM uses it", port.port.kind);
     Some(Trouble { id: "port-without-vm", subject: format!("port {}", port.port.name), seen, mend })
 }

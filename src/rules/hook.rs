@@ -8,28 +8,23 @@ use crate::facts::state::{LinkState, State};
 use crate::profile::MainHook;
 
 pub const RULES: &[Rule] = &[
-    Rule {
-        id: "hook-missing",
-        level: Level::Broken,
-        cause: "no VM is checked when it starts",
-        check: missing,
-    },
+    Rule { id: "hook-missing", level: Level::Broken, cause: "VMs start unchecked", check: missing },
     Rule {
         id: "hook-not-executable",
         level: Level::Broken,
-        cause: "libvirt passes over what it cannot execute: no VM is checked when it starts",
+        cause: "libvirt ignores a hook that it cannot execute: VMs start unchecked",
         check: not_executable,
     },
     Rule {
         id: "hook-shadowed",
         level: Level::Advice,
-        cause: "this libvirt (before 6.5) calls hooks/qemu alone, and that is someone else's",
+        cause: "this libvirt (before 6.5) runs hooks/qemu only, and that file belongs to another program",
         check: shadowed,
     },
     Rule {
         id: "hook-not-picked-up",
         level: Level::Broken,
-        cause: "libvirt looks for hooks when it starts or reloads, and had found none: no VM is checked when it starts",
+        cause: "libvirt looks for hooks when it starts or reloads, and then there was none: VMs start unchecked",
         check: not_picked_up,
     },
 ];
@@ -46,13 +41,13 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
         let path = link.path.display().to_string();
         match found {
             _ if holds => None,
-            None => Some(Evidence::applies(path, "not there")),
+            None => Some(Evidence::applies(path, "missing")),
             Some(LinkState { target: Some(target) }) => {
-                Some(Evidence::applies(path, format!("leads to {}", target.display())))
+                Some(Evidence::applies(path, format!("points to {}", target.display())))
             }
             Some(LinkState { target: None }) => {
                 let mend = format!("mv {path} {path}.other && vhost-accord apply");
-                Some(Evidence::mended_by(path, "no symlink of ours", mend))
+                Some(Evidence::mended_by(path, "not a symlink of vhost-accord", mend))
             }
         }
     };
@@ -69,7 +64,7 @@ fn ours<'a>(case: &Case<'a>) -> Option<(&'a Link, &'a Hook)> {
 fn not_executable(case: &Case<'_>) -> Vec<Evidence> {
     let Some((link, _)) = ours(case).filter(|(_, hook)| !hook.executable) else { return Vec::new() };
     let mend = format!("chmod 0755 {}", link.target.display());
-    let seen = format!("{} cannot be executed, or is not there", link.target.display());
+    let seen = format!("{} is missing or not executable", link.target.display());
     vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
 }
 
@@ -79,8 +74,8 @@ fn shadowed(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let path = format!("{}/qemu", crate::paths::HOOKS);
-    let mend = format!("let {path} end with: exec {} hook \"$@\"", crate::paths::PROGRAM);
-    vec![Evidence::mended_by(path, "a hook of someone else's", mend)]
+    let mend = format!("end {path} with: exec {} hook \"$@\"", crate::paths::PROGRAM);
+    vec![Evidence::mended_by(path, "a hook of another program", mend)]
 }
 
 /// With a hook that was there when the daemon last looked, ones that come later are found without a reload.

@@ -9,13 +9,13 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "hugepages-read-only",
         level: Level::Broken,
-        cause: "QEMU cannot make the guest's memory: 'can't open backing store ... Read-only file system'",
+        cause: "QEMU cannot create the VM's memory: 'can't open backing store ... Read-only file system'",
         check: read_only,
     },
     Rule {
         id: "hugepages-none",
         level: Level::Broken,
-        cause: "neither DPDK nor a VM gets memory that both can map: 'EAL: Cannot get hugepage information'",
+        cause: "DPDK and VMs need hugepages for shared memory: 'EAL: Cannot get hugepage information'",
         check: none,
     },
     Rule {
@@ -37,7 +37,7 @@ fn read_only(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |mount: &crate::facts::mounts::HugetlbMount| {
         let path = mount.path.display().to_string();
         let mend = format!(
-            "mount -o remount,rw {}; then take 'ro' from its unit or fstab",
+            "mount -o remount,rw {}; then remove 'ro' from its unit or fstab",
             shell::path(&mount.path)
         );
         Evidence::mended_by(path, "mounted read-only", mend)
@@ -55,7 +55,11 @@ fn none(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let mend = "reserve them at boot (kernel: hugepagesz=1G hugepages=N), or sysctl -w vm.nr_hugepages=N";
-    vec![Evidence::mended_by("huge pages", "none of any size is reserved, none may be made on demand", mend)]
+    vec![Evidence::mended_by(
+        "huge pages",
+        "none are reserved, and the kernel may not allocate any on demand",
+        mend,
+    )]
 }
 
 fn no_mount(case: &Case<'_>) -> Vec<Evidence> {
@@ -63,7 +67,7 @@ fn no_mount(case: &Case<'_>) -> Vec<Evidence> {
     if !known || !case.surroundings.hugetlb.is_empty() || !has_dataplane(case) {
         return Vec::new();
     }
-    let mend = "systemctl start dev-hugepages.mount, then restart libvirt's daemon, which looks for mounts when it starts";
+    let mend = "systemctl start dev-hugepages.mount, then restart libvirt's daemon, which reads the mounts when it starts";
     vec![Evidence::mended_by("hugetlbfs", "not mounted anywhere", mend)]
 }
 
@@ -73,7 +77,7 @@ fn disabled(case: &Case<'_>) -> Vec<Evidence> {
         Some(Value::List(paths)) => paths.iter().all(|path| *path == Value::Text(String::new())),
         Some(Value::Integer(_)) | None => false,
     };
-    let mend = "take the line hugetlbfs_mount out of qemu.conf, then restart libvirt's daemon";
+    let mend = "remove the line hugetlbfs_mount from qemu.conf, then restart libvirt's daemon";
     let evidence = || Evidence::mended_by(crate::paths::QEMU_CONF, "hugetlbfs_mount is empty", mend);
     empty.then(evidence).into_iter().collect()
 }

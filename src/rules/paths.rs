@@ -11,43 +11,43 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "socket-directory-missing",
         level: Level::Broken,
-        cause: "QEMU cannot make its socket: 'Failed to bind socket ...: No such file or directory'",
+        cause: "QEMU cannot create its socket: 'Failed to bind socket ...: No such file or directory'",
         check: |case| deviations(case, Subject::SocketDirectory, Aspect::Missing),
     },
     Rule {
         id: "socket-directory-owner",
         level: Level::Broken,
-        cause: "QEMU cannot make its socket, or the dataplane cannot connect to it and the VM waits for ever",
+        cause: "QEMU cannot create its socket, or the dataplane cannot connect to it and the VM hangs",
         check: |case| deviations(case, Subject::SocketDirectory, Aspect::Owner),
     },
     Rule {
         id: "socket-directory-mode",
         level: Level::Broken,
-        cause: "without setgid a socket has QEMU's group and not the shared one; without write QEMU cannot make it",
+        cause: "without setgid, a new socket does not get the shared group; without write, QEMU cannot create it",
         check: |case| deviations(case, Subject::SocketDirectory, Aspect::Mode),
     },
     Rule {
         id: "hugepages-owner",
         level: Level::Broken,
-        cause: "a dataplane that is not root needs the mount's group: 'EAL: Cannot get hugepage information'",
+        cause: "a dataplane that is not root must be in the group of the mount: 'EAL: Cannot get hugepage information'",
         check: |case| deviations(case, Subject::Hugepages, Aspect::Owner),
     },
     Rule {
         id: "hugepages-mode",
         level: Level::Broken,
-        cause: "dataplane and QEMU must search the mount: 'EAL: Failed to lock hugepage directory!'",
+        cause: "dataplane and QEMU need search permission on the mount: 'EAL: Failed to lock hugepage directory!'",
         check: |case| deviations(case, Subject::Hugepages, Aspect::Mode),
     },
     Rule {
         id: "run-directory-owner",
         level: Level::Broken,
-        cause: "the dataplane's user must make its pid files and sockets there",
+        cause: "the dataplane's user must be able to create its pid files and sockets there",
         check: |case| deviations(case, Subject::RunDirectory, Aspect::Any),
     },
     Rule {
         id: "dataplane-state-owner",
         level: Level::Broken,
-        cause: "the dataplane's user must write its database, lock and logs, and QEMU must not read them",
+        cause: "the dataplane's user must be able to write its database, lock and logs, and QEMU must not read them",
         check: |case| deviations(case, Subject::DataplaneState, Aspect::Any),
     },
 ];
@@ -93,7 +93,7 @@ fn aspect_of(item: &Owner, found: Option<&OwnerState>) -> Aspect {
 }
 
 fn seen(case: &Case<'_>, item: &Owner, found: Option<&OwnerState>) -> String {
-    let Some(found) = found else { return "not there".to_string() };
+    let Some(found) = found else { return "missing".to_string() };
     if item.absent == Absent::Create && found.kind != Kind::Directory {
         return "not a directory".to_string();
     }

@@ -7,13 +7,13 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "no-dataplane",
         level: Level::Advice,
-        cause: "there is no one for QEMU to agree with yet; what does not depend on it is made ready",
+        cause: "no dataplane is installed yet; everything that does not depend on it is configured",
         check: no_dataplane,
     },
     Rule {
         id: "no-libvirt",
         level: Level::Advice,
-        cause: "without libvirt's QEMU driver nobody knows whom QEMU runs as",
+        cause: "without libvirt's QEMU driver, the user and group of QEMU are unknown",
         check: no_libvirt,
     },
 ];
@@ -29,7 +29,11 @@ fn no_dataplane(case: &Case<'_>) -> Vec<Evidence> {
 fn no_libvirt(case: &Case<'_>) -> Vec<Evidence> {
     let missing = || {
         let mend = "install libvirt's QEMU driver, then vhost-accord apply";
-        Evidence::mended_by("libvirt", "neither libvirtd nor virtqemud with a QEMU user is installed", mend)
+        Evidence::mended_by(
+            "libvirt",
+            "neither libvirtd nor virtqemud is installed with a user for QEMU",
+            mend,
+        )
     };
     case.lacks_libvirt().then(missing).into_iter().collect()
 }

@@ -10,19 +10,19 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "dataplane-identity",
         level: Level::Broken,
-        cause: "a process keeps the ids it started with: what the accord gives to new ones does not reach it",
+        cause: "this process still runs with its old user and group; restart it to use the new ones",
         check: dataplane_identity,
     },
     Rule {
         id: "dataplane-umask",
         level: Level::Broken,
-        cause: "the umask decides whether QEMU may write the sockets OVS makes, and whether it may write all others too",
+        cause: "the umask sets whether QEMU can write OVS's new sockets, and whether it can write the control sockets too",
         check: dataplane_umask,
     },
     Rule {
         id: "guest-identity",
         level: Level::Advice,
-        cause: "a running VM keeps its ids until it is started again; it is not disturbed",
+        cause: "a running VM keeps its user and group until it is started again; it continues to run",
         check: guest_identity,
     },
 ];
@@ -83,9 +83,9 @@ fn guest_identity(case: &Case<'_>) -> Vec<Evidence> {
                 case.names.user_name(process.status.uid.effective),
                 case.names.group_name(process.status.gid.effective),
             );
-            let seen = format!("runs as {user}:{group}, a new start gives {}:{}", wanted.user, wanted.group);
+            let seen = format!("runs as {user}:{group}; after a new start {}:{}", wanted.user, wanted.group);
             let mend = format!(
-                "virsh shutdown {0}, then virsh start {0}, when it suits",
+                "virsh shutdown {0}, then virsh start {0}, when possible",
                 crate::mends::domain(&guest.domain)
             );
             evidence.push(Evidence::mended_by(format!("VM {}", guest.domain.name), seen, mend));

@@ -11,19 +11,19 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "qemu-conf-invalid",
         level: Level::Broken,
-        cause: "libvirt does not start with it: no VM can be started or managed",
+        cause: "libvirt does not start with this file, so no VM can be started or managed",
         check: invalid,
     },
     Rule {
         id: "qemu-conf-group",
         level: Level::Broken,
-        cause: "QEMU runs with another group than the dataplane expects on its sockets",
+        cause: "QEMU's group differs from the group that the dataplane expects on sockets",
         check: group,
     },
     Rule {
         id: "libvirt-older-than-qemu-conf",
         level: Level::Advice,
-        cause: "libvirt reads qemu.conf when it starts, not on reload; running VMs keep their ids and are not disturbed",
+        cause: "libvirt reads qemu.conf when it starts, not on reload; running VMs continue to run as they are",
         check: older,
     },
 ];

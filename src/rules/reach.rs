@@ -14,13 +14,13 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "qemu-reaches-control-socket",
         level: Level::Broken,
-        cause: "a guest that breaks out of QEMU can drive the switch with ovs-appctl, ovs-ofctl or ovs-vsctl",
+        cause: "a guest that breaks out of QEMU can control OVS with ovs-appctl, ovs-ofctl or ovs-vsctl",
         check: |case| reached(case, Kind::Socket, Wish::Connect),
     },
     Rule {
         id: "qemu-reads-database",
         level: Level::Broken,
-        cause: "a guest that breaks out of QEMU can read the switch's configuration, keys and passwords in it included",
+        cause: "a guest that breaks out of QEMU can read OVS's configuration, including keys and passwords",
         check: |case| reached(case, Kind::File, Wish::Read),
     },
 ];

@@ -14,67 +14,67 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "selinux-label",
         level: Level::Broken,
-        cause: "owner and mode agree, and SELinux refuses all the same: QEMU may not make a socket in this type",
+        cause: "owner and mode are right, but SELinux does not allow QEMU to create a socket in a directory of this type",
         check: selinux_label,
     },
     Rule {
         id: "selinux-hook-confined",
         level: Level::Advice,
-        cause: "the hook runs in the domain of libvirt's daemon and may not see what it checks: virt_hooks_unconfined is for other hooks",
+        cause: "the hook runs in the SELinux domain of libvirt's daemon and may be unable to read what it checks",
         check: selinux_hook,
     },
     Rule {
         id: "selinux-dac-override",
         level: Level::Advice,
-        cause: "with os_openvswitch_dac_override off a root switch may only do what owner and mode let it",
+        cause: "with os_openvswitch_dac_override off, OVS as root can open only what owner and mode allow",
         check: selinux_dac_override,
     },
     Rule {
         id: "apparmor-profile-disabled",
         level: Level::Advice,
-        cause: "the workaround of old guides: no VM of this node is confined, and sockets do not need it",
+        cause: "old guides recommend this workaround; sockets do not need it, and no VM of this node is confined",
         check: apparmor_disabled,
     },
     Rule {
         id: "qemu-runs-as-root",
         level: Level::Advice,
-        cause: "the workaround of OVS's own manual: a guest that breaks out of QEMU is root on the node",
+        cause: "OVS's manual recommends this workaround; a guest that breaks out of QEMU is root on the node",
         check: runs_as_root,
     },
     Rule {
         id: "qemu-security-driver-off",
         level: Level::Advice,
-        cause: "no VM of this node is confined; owner, mode and label of a socket can be agreed on without it",
+        cause: "no VM of this node is confined; sockets do not need this workaround",
         check: security_driver,
     },
     Rule {
         id: "qemu-dynamic-ownership-off",
         level: Level::Advice,
-        cause: "libvirt gives QEMU neither its disks nor its memory's files: VMs fail with 'Permission denied' elsewhere",
+        cause: "libvirt does not give QEMU the owner of its disks and memory files: VMs fail with 'Permission denied' on them",
         check: dynamic_ownership,
     },
     Rule {
         id: "qemu-capabilities-kept",
         level: Level::Advice,
-        cause: "QEMU keeps root's capabilities where it runs as root: owner and mode keep a guest from nothing",
+        cause: "a QEMU that runs as root keeps all capabilities, so owner and mode do not restrict a guest",
         check: capabilities,
     },
     Rule {
         id: "qemu-namespaces-off",
         level: Level::Advice,
-        cause: "a workaround for containers: every QEMU sees all of the node's /dev",
+        cause: "this workaround for containers gives every QEMU the node's whole /dev",
         check: namespaces,
     },
     Rule {
         id: "socket-directory-default-acl",
         level: Level::Broken,
-        cause: "a default ACL takes the umask's place: sockets come out without write for the group that shall connect",
+        cause: "a default ACL replaces the umask: new sockets lack write permission for the group that has to connect",
         check: default_acl,
     },
     Rule {
         id: "tmpfiles-undoes",
         level: Level::Broken,
-        cause: "systemd-tmpfiles gives it back at the next boot, or as soon as a package is installed",
+        cause: "systemd-tmpfiles resets the owner or mode at the next boot, or when a package is installed",
         check: tmpfiles,
     },
 ];
@@ -125,7 +125,7 @@ fn selinux_hook(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let seen = format!(
-        "its SELinux type is {kind} (virt_hooks_unconfined is {}, and not about it)",
+        "its SELinux type is {kind} (virt_hooks_unconfined is {}, and does not matter for this hook)",
         if boolean { "on" } else { "off" }
     );
     let steps = [load(selinux), Some(format!("restorecon -F {PROGRAM}"))];
@@ -141,13 +141,13 @@ fn selinux_dac_override(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let mend = "setsebool -P os_openvswitch_dac_override on";
-    vec![Evidence::mended_by("os_openvswitch_dac_override", "off, and the switch runs as root", mend)]
+    vec![Evidence::mended_by("os_openvswitch_dac_override", "off, and OVS runs as root", mend)]
 }
 
 fn apparmor_disabled(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |name: &String| {
         let mend = format!("rm /etc/apparmor.d/disable/{name} && apparmor_parser -r /etc/apparmor.d/{name}");
-        Evidence::mended_by(format!("/etc/apparmor.d/disable/{name}"), "the profile is switched off", mend)
+        Evidence::mended_by(format!("/etc/apparmor.d/disable/{name}"), "the profile is disabled", mend)
     };
     case.surroundings.apparmor_disabled.iter().map(evidence).collect()
 }
@@ -155,7 +155,7 @@ fn apparmor_disabled(case: &Case<'_>) -> Vec<Evidence> {
 /// A finding about one line of qemu.conf.
 fn line(case: &Case<'_>, seen: impl Into<String>, key: &str) -> Vec<Evidence> {
     let unit = case.profile.hypervisor.as_ref().map_or("libvirtd", |found| found.daemon_unit.as_str());
-    let mend = format!("take the line {key} out of {QEMU_CONF}, then systemctl restart {unit}");
+    let mend = format!("remove the line {key} from {QEMU_CONF}, then systemctl restart {unit}");
     vec![Evidence::mended_by(QEMU_CONF, seen, mend)]
 }
 
@@ -242,7 +242,7 @@ fn tmpfiles(case: &Case<'_>) -> Vec<Evidence> {
         let (user, group) = (line.user.clone().unwrap_or_else(dash), line.group.clone().unwrap_or_else(dash));
         let seen = format!("sets {} to {user}:{group} {mode} at boot", line.path.display());
         let name = line.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mend = format!("hide it with an edited copy in /etc/tmpfiles.d/{name}, without this line");
+        let mend = format!("copy it to /etc/tmpfiles.d/{name} and remove this line there");
         Evidence::mended_by(line.file.display().to_string(), seen, mend)
     };
     case.surroundings.tmpfiles.iter().filter(differs).map(evidence).collect()

@@ -13,25 +13,25 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "server-socket-refuses-qemu",
         level: Level::Broken,
-        cause: "QEMU connects to it: 'Failed to connect to ...: Permission denied'",
+        cause: "QEMU may not connect to this socket: 'Failed to connect to ...: Permission denied'",
         check: server_socket,
     },
     Rule {
         id: "client-socket-refuses-dataplane",
         level: Level::Broken,
-        cause: "OVS connects to it and tries again each second without a word: the VM hangs or has no network",
+        cause: "OVS cannot connect to this socket and retries silently: the VM hangs or has no network",
         check: client_socket,
     },
     Rule {
         id: "client-socket-group",
         level: Level::Broken,
-        cause: "the next dataplane that is not root cannot connect to it",
+        cause: "a dataplane that is not root cannot connect to this socket",
         check: client_socket_group,
     },
     Rule {
         id: "server-socket-stale",
         level: Level::Broken,
-        cause: "left by an ovs-vswitchd that was killed: OVS cannot bind ('Address already in use; remove it and try again')",
+        cause: "a killed ovs-vswitchd left this socket: OVS cannot create it again ('Address already in use; remove it and try again')",
         check: stale,
     },
 ];
@@ -123,7 +123,7 @@ fn stale(case: &Case<'_>) -> Vec<Evidence> {
         .map(|socket| {
             let (path, unit) = (shell::path(&socket.path), shell::quote(&dataplane.switch_unit));
             let mend = format!("rm {path} && systemctl restart {unit}");
-            Evidence::mended_by(socket.path.display().to_string(), "nobody listens on it", mend)
+            Evidence::mended_by(socket.path.display().to_string(), "no process listens on it", mend)
         })
         .collect()
 }

@@ -11,25 +11,25 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "vhost-owner-option",
         level: Level::Broken,
-        cause: "no OVS since 2.6 knows --vhost-owner and --vhost-perm: DPDK refuses them, and every port with it",
+        cause: "no OVS since 2.6 has --vhost-owner and --vhost-perm: DPDK refuses to start, and no vhost-user port works",
         check: vhost_owner,
     },
     Rule {
         id: "vhost-sock-dir-invalid",
         level: Level::Broken,
-        cause: "OVS takes a directory below its run directory only, and makes no dpdkvhostuser port with this one",
+        cause: "OVS accepts only a directory below its run directory; with this one it creates no dpdkvhostuser socket",
         check: sock_dir,
     },
     Rule {
         id: "vhost-iommu-support",
         level: Level::Advice,
-        cause: "it turns on reply-ack, with which QEMU 2.7 to 2.9 freeze and multi-queue devices do not reconnect",
+        cause: "it enables reply-ack: QEMU 2.7 to 2.9 freeze, and devices with several queues do not reconnect",
         check: iommu,
     },
     Rule {
         id: "socket-directory-in-run-directory",
         level: Level::Broken,
-        cause: "OVS's units take their run directory back at each start: the next VM fails with 'Failed to bind socket'",
+        cause: "OVS's units reset the owner of their run directory at each start: the next VM fails with 'Failed to bind socket'",
         check: in_run_directory,
     },
 ];
@@ -44,8 +44,7 @@ fn vhost_owner(case: &Case<'_>) -> Vec<Evidence> {
     let obsolete = |word: &&str| word.starts_with("--vhost-owner") || word.starts_with("--vhost-perm");
     let found: Vec<&str> = extra.split_whitespace().filter(obsolete).collect();
     let evidence = || {
-        let mend =
-            "ovs-vsctl set Open_vSwitch . other_config:dpdk-extra=... without them, then restart the switch";
+        let mend = "ovs-vsctl set Open_vSwitch . other_config:dpdk-extra=... without them, then restart the dataplane";
         Evidence::mended_by("other_config:dpdk-extra", found.join(" "), mend)
     };
     (!found.is_empty()).then(evidence).into_iter().collect()
@@ -58,11 +57,11 @@ fn sock_dir(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     };
     let seen = match directory {
-        _ if directory.split('/').any(|part| part == "..") => "has '..' in it",
+        _ if directory.split('/').any(|part| part == "..") => "contains '..'",
         _ if directory.starts_with('/') && !directory.starts_with(paths::OVS_RUN) => "is an absolute path",
         _ => return Vec::new(),
     };
-    let mend = "ovs-vsctl remove Open_vSwitch . other_config vhost-sock-dir, then restart the switch";
+    let mend = "ovs-vsctl remove Open_vSwitch . other_config vhost-sock-dir, then restart the dataplane";
     vec![Evidence::mended_by("other_config:vhost-sock-dir", format!("{directory} {seen}"), mend)]
 }
 
@@ -79,8 +78,7 @@ fn in_run_directory(case: &Case<'_>) -> Vec<Evidence> {
     if !below || !case.accord.has(PortType::Dpdkvhostuserclient) || case.accord.dataplane.is_none() {
         return Vec::new();
     }
-    let mend =
-        "set socket-directory = /var/lib/vhost_sockets, vhost-accord apply, and point ports and agents there";
+    let mend = "set socket-directory = /var/lib/vhost_sockets, run vhost-accord apply, and use that directory in ports and agents";
     vec![Evidence::mended_by(
         directory.display().to_string(),
         "is OVS's own run directory, or below it",

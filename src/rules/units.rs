@@ -11,43 +11,43 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "file-missing",
         level: Level::Broken,
-        cause: "without it what holds now is lost with the unit's next start, or the next boot",
+        cause: "without this file, the current settings are lost at the next start of the unit, or the next boot",
         check: |case| files(case, |found| !found),
     },
     Rule {
         id: "file-differs",
         level: Level::Broken,
-        cause: "someone changed a file of ours: put your own settings into a drop-in of another name",
+        cause: "another program or user changed this file of vhost-accord; put your own settings into a drop-in of another name",
         check: |case| files(case, |found| found),
     },
     Rule {
         id: "daemon-reload-missing",
         level: Level::Broken,
-        cause: "systemd still goes by what it read before the file changed",
+        cause: "systemd still uses the settings that it read before the file changed",
         check: reload_missing,
     },
     Rule {
         id: "drop-in-without-effect",
         level: Level::Broken,
-        cause: "a later drop-in takes back what ours says",
+        cause: "a later drop-in overrides the drop-in of vhost-accord",
         check: without_effect,
     },
     Rule {
         id: "unit-masked",
         level: Level::Broken,
-        cause: "systemd does not start it, and reads no drop-in of it: what the accord says of it counts for nothing",
+        cause: "systemd does not start a masked unit and reads none of its drop-ins",
         check: masked,
     },
     Rule {
         id: "rotated-logs-owner",
         level: Level::Broken,
-        cause: "after the next rotation the dataplane cannot write its logs: 'vlog/reopen' is refused, silently",
+        cause: "after the next rotation the dataplane cannot write its logs: 'vlog/reopen' fails silently",
         check: rotated_logs,
     },
     Rule {
         id: "packaged-file-patched",
         level: Level::Broken,
-        cause: "patches in packaged files are lost with an update, and some hand the switch's control sockets to QEMU",
+        cause: "an update removes patches in packaged files, and some patches open OVS's control sockets to QEMU",
         check: patched,
     },
 ];
@@ -65,7 +65,7 @@ fn files(case: &Case<'_>, wanted: fn(bool) -> bool) -> Vec<Evidence> {
     broken
         .filter(|(_, change)| wanted(there(change)))
         .map(|(file, change)| {
-            let seen = if there(change) { "not what apply wrote, or not root's 0644" } else { "not there" };
+            let seen = if there(change) { "not what apply wrote, or not root:root 0644" } else { "missing" };
             Evidence::applies(file.path.display().to_string(), seen)
         })
         .collect()
@@ -113,8 +113,8 @@ fn without_effect(case: &Case<'_>) -> Vec<Evidence> {
                 .filter(|path| path.file_name().is_some_and(|name| name > std::ffi::OsStr::new(DROP_IN)))
                 .map(|path| path.display().to_string())
                 .collect();
-            let seen = format!("{} is not in force", lost.join(", "));
-            let mend = format!("systemctl cat {}; take it back in {}", unit.name, others.join(" or "));
+            let seen = format!("{} has no effect", lost.join(", "));
+            let mend = format!("systemctl cat {}; remove it from {}", unit.name, others.join(" or "));
             evidence.push(Evidence::mended_by(unit.name.clone(), seen, mend));
         }
     }

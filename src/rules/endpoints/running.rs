@@ -32,7 +32,7 @@ fn pid(end: &End) -> Option<u32> {
 
 fn name(end: &End) -> String {
     let owner = end.owner.as_ref();
-    owner.map_or("a process unseen".to_string(), |owner| format!("{} (pid {})", owner.name, owner.pid))
+    owner.map_or("an unknown process".to_string(), |owner| format!("{} (pid {})", owner.name, owner.pid))
 }
 
 fn is_other(end: &End, expected: Option<u32>) -> bool {
@@ -96,8 +96,7 @@ fn serving(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Lin
     let again = mends::start_again(&machine.domain);
     let Some(listener) = &link.listener else {
         let gone = matches!(socket.liveness, Liveness::Missing | Liveness::Stale);
-        let seen =
-            if socket.liveness == Liveness::Missing { "there is nothing" } else { "nobody listens on it" };
+        let seen = if socket.liveness == Liveness::Missing { "missing" } else { "no process listens on it" };
         let old = !is_young(endpoints, machine);
         return (gone && old).then(|| Trouble::of("client-socket-gone", socket, seen, again));
     };

@@ -41,7 +41,7 @@ pub fn troubles(nodes: &Nodes<'_>, met: &Met) -> Vec<Trouble> {
 
 fn newer(nodes: &Nodes<'_>) -> Option<Trouble> {
     let there = nodes.there;
-    let seen = format!("its fingerprint is of format {}, this program reads {VERSION}", there.version);
+    let seen = format!("its fingerprint has format {}, this vhost-accord reads {VERSION}", there.version);
     let mend = format!("install vhost-accord {} here as well", there.program);
     (there.version > VERSION).then(|| Trouble::new("peer-newer", there.name(), seen, mend))
 }
@@ -127,7 +127,7 @@ fn identity(nodes: &Nodes<'_>) -> Option<Trouble> {
         |who: &Identity| format!("{}:{} ({}:{})", who.user.id, who.group.id, who.user.name, who.group.name);
     let numbers = |who: &Identity| (who.user.id, who.group.id);
     let seen = format!("{} here, {} there", text(mine), text(other));
-    let mend = "one number for QEMU's user on all nodes that share storage: user and group in /etc/libvirt/qemu.conf";
+    let mend = "use one number for QEMU's user on all nodes that share storage: user and group in /etc/libvirt/qemu.conf";
     (numbers(mine) != numbers(other)).then(|| Trouble::new("peer-qemu-identity-differs", "QEMU", seen, mend))
 }
 
@@ -142,7 +142,7 @@ fn page_size(nodes: &Nodes<'_>, there: &Pages, met: &Met) -> Option<Trouble> {
     let here = nodes.here.pages.iter().find(|pages| pages.size == size);
     let (seen, mend) = match here {
         None => (
-            "this kernel has none of that size".to_string(),
+            "this kernel does not support that size".to_string(),
             format!("boot this node with hugepagesz={}K hugepages={}", size >> 10, there.total),
         ),
         Some(pages) if pages.total == 0 && pages.available == 0 => {
@@ -167,7 +167,7 @@ fn short(nodes: &Nodes<'_>, met: &Met) -> Vec<Trouble> {
         if wanted > available && !told {
             let count = nodes.there.vms.len();
             let seen =
-                format!("the {count} VMs there have {wanted}, {available} are free and not reserved here");
+                format!("the {count} VMs there use {wanted}; {available} are free and not reserved here");
             let mend = mends::more_pages(mends::POOLS, *size, wanted - available);
             found.push(Trouble::new("peer-pages-short", subject, seen, mend));
         }

@@ -144,7 +144,7 @@ fn unknown(why: String) -> Trouble {
 
 /// Neither libvirt nor the numbers of one in a container: no rule can say what QEMU may.
 fn nobody() -> Trouble {
-    unknown("whom QEMU runs as here is not known".to_string())
+    unknown("the user of QEMU on this node is unknown".to_string())
 }
 
 fn count(pages: &mut HashMap<u64, (u64, u64)>, facts: &Facts) {
@@ -176,11 +176,11 @@ fn defined(vm: &Domain, domains: &[&Domain]) -> Option<Trouble> {
     let other = domains.iter().find(|other| (other.name == vm.name) != has_uuid_of(vm, other))?;
     let name = mends::domain(other);
     if has_uuid_of(vm, other) {
-        let seen = format!("its UUID is that of '{}', which is defined here", other.name);
+        let seen = format!("VM '{}' with the same UUID is defined here", other.name);
         return Some(exists(seen, format!("virsh domrename {name} {}", mends::domain(vm))));
     }
     let uuid = other.uuid.as_deref().filter(|_| vm.uuid.is_some())?;
     let free = shell::quote(&format!("{}-of-this-node", other.name));
-    let seen = format!("another VM of that name is defined here, {uuid}");
+    let seen = format!("another VM with that name is defined here, {uuid}");
     Some(exists(seen, format!("virsh domrename {name} {free}")))
 }
