@@ -216,7 +216,7 @@ fn a_refusal_puts_the_port_back(one: &Node, two: &Node) {
     ));
     stays(one, two, 2, "vhost-accord: client-socket-in-use: ");
     assert_eq!(port_of(two), "dpdkvhostuser");
-    two.sh(&format!("journalctl -t vhost-accord -o cat | grep -q 'put port vhuc0 back to dpdkvhostuser'; systemctl stop squatter; rm -f {path}"));
+    two.sh(&format!("journalctl -t vhost-accord -o cat | grep -q 'restored port vhuc0: dpdkvhostuser'; systemctl stop squatter; rm -f {path}"));
 }
 
 fn a_saved_vm_is_restored_on_the_other_type_and_back(kind: &'static str) {

@@ -80,7 +80,7 @@ fn a_refusal_is_one_line_and_only_where_it_may() {
             let (code, stdout, stderr) = hook(operation, &input);
             assert_eq!((code, stdout.as_str(), stderr.lines().count()), (1, "", 1), "{operation}: {stderr}");
             let begins = format!(
-                "vhost-accord: socket-directory-missing: {}: not there; ",
+                "vhost-accord: socket-directory-missing: {}: missing; ",
                 path.parent().unwrap().display()
             );
             assert!(stderr.starts_with(&begins) && stderr.contains("; mend: "), "{stderr}");

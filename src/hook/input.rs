@@ -42,7 +42,7 @@ pub fn read(input: &mut (impl Read + AsFd), deadline: Instant) -> Result<String>
 /// here can still be told, what is refused later ends the process.
 pub fn expect_memory(length: usize) -> Result<()> {
     let mut probe = Vec::<u8>::new();
-    probe.try_reserve_exact(length * PARSED + WORKING_SPACE).context("no memory to examine the domain")
+    probe.try_reserve_exact(length * PARSED + WORKING_SPACE).context("no memory to read the domain")
 }
 
 fn await_input(input: &impl AsFd, deadline: Instant) -> Result<()> {

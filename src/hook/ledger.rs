@@ -53,7 +53,7 @@ impl Ledger {
     pub fn turn(&self, root: &Root, before: &PortState, after: &PortState, deadline: Instant) -> Result<()> {
         let mut turned = self.lock();
         if turned.phase != Phase::Turning {
-            bail!("not done in time");
+            bail!("too late: the deadline has passed");
         }
         port::turn(root, before, after, deadline)?;
         turned.ports.push((before.clone(), after.clone()));
@@ -77,7 +77,7 @@ impl Ledger {
     pub fn finish(&self) -> Result<()> {
         let mut turned = self.lock();
         if turned.phase != Phase::Printing {
-            bail!("not done in time");
+            bail!("too late: the deadline has passed");
         }
         turned.phase = Phase::Done;
         Ok(())
@@ -100,7 +100,7 @@ impl Ledger {
                     continue;
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let line = "a port may be turned, and its VM is not; mend: vhost-accord check";
+                    let line = "a port may be converted although its VM is not; mend: vhost-accord check";
                     log(Priority::Error, line, &[("VA_FINDING", "conversion-failed")]);
                     return Phase::Turning;
                 }
@@ -121,12 +121,10 @@ fn undo(turned: &mut Turned) {
         let undone =
             Root::open(Path::new("/")).and_then(|root| port::put_back(&root, before, after, PATIENCE));
         let (priority, line) = match undone {
-            Ok(_) => {
-                (Priority::Notice, format!("put port {} back to {}", before.name, port::describe(before)))
-            }
+            Ok(_) => (Priority::Notice, format!("restored port {}: {}", before.name, port::describe(before))),
             Err(error) => {
                 let line =
-                    format!("port {} was not put back: {error:#}; mend: vhost-accord check", before.name);
+                    format!("port {} was not restored: {error:#}; mend: vhost-accord check", before.name);
                 (Priority::Error, line)
             }
         };
@@ -177,7 +175,7 @@ mod tests {
         let ledger = Ledger::default();
         ledger.put_back();
         let error = ledger.turn(&root, &state, &state, Instant::now()).unwrap_err();
-        assert_eq!(error.to_string(), "not done in time");
+        assert_eq!(error.to_string(), "too late: the deadline has passed");
         let other = Ledger::default();
         let _held = other.lock();
         assert_eq!(other.end(), Phase::Turning);

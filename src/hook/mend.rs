@@ -43,7 +43,7 @@ fn note(subject: &Subject, path: &str, result: Result<Option<String>>) -> bool {
             true
         }
         Err(error) => {
-            log(Priority::Warning, &format!("{name}: {path} was not mended: {error:#}"), &fields);
+            log(Priority::Warning, &format!("{name}: {path} was not fixed: {error:#}"), &fields);
             false
         }
     }
@@ -65,7 +65,7 @@ fn directory(root: &Root, subject: &Subject, agreed: &Agreed, facts: &Facts) -> 
             changed = true;
         }
     }
-    Ok(changed.then(|| format!("put {} right", agreed.socket_directory.display())))
+    Ok(changed.then(|| format!("fixed owner and mode of {}", agreed.socket_directory.display())))
 }
 
 /// Would this be mended before the rules look, when the VM starts?

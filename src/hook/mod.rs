@@ -106,7 +106,7 @@ fn failed(error: &anyhow::Error, operation: Operation, name: &str, config: &Hook
     ];
     match config.on_error {
         Action::Warn => {
-            log(Priority::Warning, &format!("{what}; the VM is started unchecked"), &fields);
+            log(Priority::Warning, &format!("{what}; the VM starts unchecked"), &fields);
             Decision::Start
         }
         Action::Refuse => {
@@ -124,7 +124,7 @@ fn configuration() -> (HookConfig, Option<PathBuf>) {
     match read() {
         Ok(config) => (config.hook, Some(config.socket_directory)),
         Err(error) => {
-            log(Priority::Warning, &format!("{error:#}; the hook goes by its defaults"), &[]);
+            log(Priority::Warning, &format!("{error:#}; the hook uses its defaults"), &[]);
             (HookConfig::default(), None)
         }
     }
@@ -178,7 +178,7 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
 
 /// The watchdog's word: the code to exit with.
 fn too_late(operation: Operation, name: &str, config: &HookConfig, ledger: &Ledger) -> i32 {
-    let why = format!("not done within {:.1} s", config.deadline.as_secs_f64());
+    let why = format!("took longer than {:.1} s", config.deadline.as_secs_f64());
     let decision = match ledger.end() {
         Phase::Done => Decision::Start,
         Phase::Printing => Decision::Refuse(convert::unfinished(name, &why)),
@@ -224,7 +224,7 @@ fn decide(subject: &Subject, facts: &Facts, problems: Vec<Problem>, config: &Hoo
     let operation = subject.operation.name();
     for why in facts.unknown() {
         let fields = [("VA_FINDING", "unknown"), ("VA_DOMAIN", name), ("VA_OPERATION", operation)];
-        log(Priority::Warning, &format!("{name}: not all could be checked: {why}"), &fields);
+        log(Priority::Warning, &format!("{name}: not everything could be checked: {why}"), &fields);
     }
     let refuses = |problem: &Problem| problem.sure && config.on_problem(problem.family) == Action::Refuse;
     let refused: Vec<&Problem> = problems.iter().filter(|problem| refuses(problem)).collect();

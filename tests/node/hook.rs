@@ -189,7 +189,8 @@ fn the_whole_table_beside_a_foreign_hook(kind: &'static str) {
     // A refusal of ours: libvirt takes it all back, and the others hear of it.
     node.sh("ovs-vsctl del-port vhus0");
     // A machine that stands still for longer than the deadline leaves OVSDB unknown, and that refuses nothing yet.
-    let unsure = || node.sh("journalctl -t vhost-accord -o cat | grep -c 'not all could be checked' || :");
+    let unsure =
+        || node.sh("journalctl -t vhost-accord -o cat | grep -c 'not everything could be checked' || :");
     let refused_at_once = || {
         let before = unsure();
         named(&node, "vms", "port-missing");

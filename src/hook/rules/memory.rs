@@ -12,7 +12,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "memory-not-shared",
         family: Family::Memory,
-        cause: "the dataplane cannot map the guest's memory: the device is there and dead, mostly without a word",
+        cause: "the dataplane cannot map the VM's memory: the VM runs without network, and usually nothing is logged",
         check: not_shared,
     },
     Rule {

@@ -22,13 +22,13 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "socket-path-too-long",
         family: Family::Paths,
-        cause: "a Unix socket's path has at most 107 bytes; DPDK cuts the rest off without a word",
+        cause: "the path of a Unix socket can have 107 bytes at most; DPDK silently shortens it",
         check: too_long,
     },
     Rule {
         id: "socket-path-not-clean",
         family: Family::Paths,
-        cause: "dataplane and QEMU would not mean the same file by it",
+        cause: "dataplane and QEMU would use different files",
         check: not_clean,
     },
     Rule {
@@ -46,7 +46,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "socket-directory-refuses-dataplane",
         family: Family::Sockets,
-        cause: "OVS never finds the socket, and says so only once: the VM hangs or has no network",
+        cause: "OVS cannot reach the socket and logs that only once: the VM hangs or has no network",
         check: refuses_dataplane,
     },
 ];
@@ -99,8 +99,8 @@ fn directory_missing(case: &Case<'_>) -> Vec<Evidence> {
             continue;
         }
         let seen = match *first == directory.path {
-            true => "not there".to_string(),
-            false => format!("{} is not there", first.display()),
+            true => "missing".to_string(),
+            false => format!("{} is missing", first.display()),
         };
         let ours = case.subject.socket_directory.as_ref() == Some(&directory.path);
         let mend = match ours || case.subject.is_agreed_path(&socket.path) {
@@ -142,7 +142,8 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
         };
         let path = socket.path.parent().unwrap_or(Path::new("/")).display().to_string();
         if found.iter().all(|evidence| evidence.subject != path) {
-            let seen = format!("{} is kept out: {}", who(case, qemu), denial.text(&case.subject.names));
+            let seen =
+                format!("QEMU ({}) has no access: {}", who(case, qemu), denial.text(&case.subject.names));
             let mend = match case.subject.is_agreed_path(&socket.path) {
                 true => own_label(case).unwrap_or_else(|| case.apply().to_string()),
                 false => own_directory(case, socket.path.parent().unwrap_or(Path::new("/"))),
@@ -181,7 +182,7 @@ fn refuses_dataplane(case: &Case<'_>) -> Vec<Evidence> {
             && found.iter().all(|evidence| evidence.subject != path)
         {
             let seen = format!(
-                "ovs-vswitchd, which is {}, is kept out: {}",
+                "ovs-vswitchd ({}) has no access: {}",
                 who(case, &identity),
                 denial.text(&case.subject.names)
             );

@@ -19,37 +19,37 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "conversion-port-in-use",
         family: Family::Ports,
-        cause: "the VM was to go over to another type of port, and to change its port would cut someone else off",
+        cause: "another process uses this port; converting it for this VM would disconnect that process",
         check: in_use,
     },
     Rule {
         id: "dataplane-not-running",
         family: Family::Ports,
-        cause: "nobody comes to the socket: QEMU would wait for ever, or fail to connect",
+        cause: "no dataplane uses the socket: QEMU would hang or fail to connect",
         check: not_running,
     },
     Rule {
         id: "dpdk-not-initialized",
         family: Family::Ports,
-        cause: "without DPDK Open vSwitch has no vhost-user ports at all",
+        cause: "without DPDK, Open vSwitch has no vhost-user ports",
         check: not_initialized,
     },
     Rule {
         id: "both-ends-server",
         family: Family::Ports,
-        cause: "OVS and QEMU would each make the socket and wait for the other for ever",
+        cause: "OVS and QEMU would both create the socket and wait for a connection forever",
         check: both_servers,
     },
     Rule {
         id: "both-ends-client",
         family: Family::Ports,
-        cause: "OVS and QEMU would each wait for the other to make the socket",
+        cause: "OVS and QEMU would both try to connect, and neither creates the socket",
         check: both_clients,
     },
     Rule {
         id: "port-path-differs",
         family: Family::Ports,
-        cause: "OVS waits at another path than QEMU",
+        cause: "OVS and QEMU use different paths",
         check: path_differs,
     },
     Rule {
@@ -61,13 +61,13 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "port-missing",
         family: Family::Ports,
-        cause: "no port of the switch has this socket: QEMU would wait for ever, without an error anywhere",
+        cause: "no port of OVS uses this socket: QEMU would wait forever, and nothing logs an error",
         check: missing,
     },
     Rule {
         id: "port-failed",
         family: Family::Ports,
-        cause: "OVS has the port in its database and could not make it",
+        cause: "the port is in OVSDB, but OVS could not create it",
         check: failed,
     },
 ];
@@ -165,7 +165,7 @@ fn not_running(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let mend = format!("systemctl start {}", switch_unit(case));
-    vec![Evidence::new("ovs-vswitchd", "does not run", mend).passing()]
+    vec![Evidence::new("ovs-vswitchd", "is not running", mend).passing()]
 }
 
 fn not_initialized(case: &Case<'_>) -> Vec<Evidence> {
@@ -226,7 +226,7 @@ fn path_differs(case: &Case<'_>) -> Vec<Evidence> {
             return None;
         }
         let other = met.join.expected_socket(port);
-        let seen = format!("port {} has its socket at {}", port.name, other.display());
+        let seen = format!("the socket of port {} is {}", port.name, other.display());
         let mend = match port.kind {
             PortType::Dpdkvhostuserclient => {
                 mends::convert_port(&port.name, SocketMode::Server, &met.socket.path)
@@ -263,7 +263,7 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
         met.port().is_none() && !other && !met.is_served()
     };
     let evidence =
-        |met: &Met<'_>| Evidence::of(met.socket, "OVSDB has no such port", add_port(met.socket)).passing();
+        |met: &Met<'_>| Evidence::of(met.socket, "OVSDB has no port for it", add_port(met.socket)).passing();
     met(case).iter().filter(absent).map(evidence).collect()
 }
 

@@ -19,31 +19,31 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "server-socket-missing",
         family: Family::Sockets,
-        cause: "QEMU connects to it: 'Failed to connect to ...: No such file or directory'",
+        cause: "QEMU cannot connect to this socket: 'Failed to connect to ...: No such file or directory'",
         check: missing,
     },
     Rule {
         id: "server-socket-stale",
         family: Family::Sockets,
-        cause: "whoever made it is gone: QEMU fails with 'Connection refused', and DPDK does not bind over it",
+        cause: "its process is gone: QEMU fails with 'Connection refused', and DPDK cannot create the socket again",
         check: stale,
     },
     Rule {
         id: "not-a-socket",
         family: Family::Sockets,
-        cause: "something else is at the socket's path",
+        cause: "the path of the socket is not a socket",
         check: not_a_socket,
     },
     Rule {
         id: "server-socket-refuses-qemu",
         family: Family::Sockets,
-        cause: "QEMU connects to it: 'Failed to connect to ...: Permission denied'",
+        cause: "QEMU may not connect to this socket: 'Failed to connect to ...: Permission denied'",
         check: refuses_qemu,
     },
     Rule {
         id: "client-socket-in-use",
         family: Family::Sockets,
-        cause: "QEMU would remove it and take another's place without a word",
+        cause: "QEMU would silently replace the socket of another process",
         check: in_use,
     },
     Rule {
@@ -55,7 +55,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "client-socket-refuses-dataplane",
         family: Family::Sockets,
-        cause: "OVS connects to it and tries again each second without a word: the VM would hang for ever",
+        cause: "OVS could not connect to this socket and retries silently: the VM would hang forever",
         check: refuses_dataplane,
     },
 ];
@@ -81,7 +81,7 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
             true => port_at(case, socket).map_or_else(|| restart(case), mends::remake),
             false => format!("lsof -- {}", shell::path(&socket.path)),
         };
-        Evidence::of(socket, "there is nothing", mend).passing()
+        Evidence::of(socket, "missing", mend).passing()
     };
     due(case).filter(|socket| socket.liveness == Liveness::Missing).map(evidence).collect()
 }
@@ -92,7 +92,7 @@ fn stale(case: &Case<'_>) -> Vec<Evidence> {
             true => format!("{} && {}", mends::remove(&socket.path), restart(case)),
             false => mends::remove(&socket.path),
         };
-        Evidence::of(socket, "nobody listens on it", mend).passing()
+        Evidence::of(socket, "no process listens on it", mend).passing()
     };
     due(case).filter(|socket| socket.liveness == Liveness::Stale).map(evidence).collect()
 }
@@ -129,7 +129,7 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
         let Verdict::Denied(denial) = case.qemu_connects(socket)? else { return None };
         let qemu = case.subject.qemu.as_ref()?;
-        let seen = format!("{} is kept out: {}", who(case, qemu), denial.text(&case.subject.names));
+        let seen = format!("QEMU ({}) has no access: {}", who(case, qemu), denial.text(&case.subject.names));
         Some(Evidence::of(socket, seen, case.apply()).passing().sure_if(case.subject.groups_are_known))
     };
     of_mode(case, SocketMode::Client).filter(listening).filter_map(evidence).collect()
@@ -154,7 +154,8 @@ fn in_the_way(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
         let chain = [case.directory(socket)?, std::slice::from_ref(socket.node.as_ref()?)].concat();
         let Verdict::Denied(denial) = may(qemu, &chain, Wish::Remove) else { return None };
-        let seen = format!("{} may not remove it: {}", who(case, qemu), denial.text(&case.subject.names));
+        let seen =
+            format!("QEMU ({}) may not remove it: {}", who(case, qemu), denial.text(&case.subject.names));
         let mend = mends::remove(&socket.path);
         Some(Evidence::of(socket, seen, mend).sure_if(case.subject.groups_are_known))
     };
@@ -175,7 +176,7 @@ fn refuses_dataplane(case: &Case<'_>) -> Vec<Evidence> {
         let denial = may(&dataplane, &[chain, &[made]].concat(), Wish::Connect);
         let denial = denial.denial().filter(|denial| denial.path == socket.path)?.clone();
         let seen = format!(
-            "ovs-vswitchd, which is {}, would be kept out: it {}",
+            "ovs-vswitchd ({}) will have no access: the socket {}",
             who(case, &dataplane),
             denial
                 .text(&case.subject.names)

@@ -370,8 +370,8 @@ fn a_line_says_id_what_cause_and_command() {
     let problems = run(&Case { subject: &node.subject, facts: &node.facts });
     assert_eq!(
         problems[0].text(),
-        "port-missing: /var/lib/vhost_sockets/vhu1: OVSDB has no such port; no port of the switch has this socket: \
-         QEMU would wait for ever, without an error anywhere; mend: ovs-vsctl add-port \"$(ovs-vsctl --bare --columns=name find Bridge datapath_type=netdev | head -n 1)\" vhu1 -- set Interface vhu1 \
+        "port-missing: /var/lib/vhost_sockets/vhu1: OVSDB has no port for it; no port of OVS uses this socket: \
+         QEMU would wait forever, and nothing logs an error; mend: ovs-vsctl add-port \"$(ovs-vsctl --bare --columns=name find Bridge datapath_type=netdev | head -n 1)\" vhu1 -- set Interface vhu1 \
          type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhu1"
     );
 }
