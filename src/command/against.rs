@@ -36,8 +36,8 @@ pub fn run(args: &CheckArgs, file: &Path) -> Result<Outcome> {
     let compared = survey.against(&root, &there)?;
     let (_, outcome) = check::verdict(&compared.findings);
     let verdict = match outcome {
-        Outcome::Fine => "nothing in the way",
-        Outcome::Advice => "nothing in the way, with advice",
+        Outcome::Fine => "all VMs can migrate here",
+        Outcome::Advice => "all VMs can migrate here, with advice",
         Outcome::Waiting => "would fail",
     };
     if args.output.json {

@@ -28,7 +28,7 @@ pub fn lost_network(live: &Live) -> Vec<String> {
                 endpoints.len()
             ));
         } else if !endpoints.is_empty() {
-            lines.push(format!("VM {name} loses network for some seconds and reconnects"));
+            lines.push(format!("VM {name} loses network for some seconds, then reconnects"));
         }
     }
     lines

@@ -11,11 +11,11 @@ use crate::rules::{Finding, Level};
 /// The obstacle as a finding; any other error stays one.
 pub fn finding(error: anyhow::Error) -> Result<Finding> {
     let obstacle = error.downcast::<Obstacle>()?;
-    let cause = "plan and apply stop here; what else does not agree is found once this is out of the way";
+    let cause = "plan and apply stop here; fix this first, then run check again for other findings";
     Ok(Finding {
         id: obstacle.id,
         level: Level::Broken,
-        subject: "the accord".to_string(),
+        subject: "configuration".to_string(),
         seen: obstacle.what,
         cause: catalogue::find(obstacle.id).map_or(cause, |entry| entry.cause),
         mend: obstacle.mend,

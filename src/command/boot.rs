@@ -30,7 +30,7 @@ pub fn is_stock(root: &Root) -> Result<bool> {
 pub fn run() -> Result<Outcome> {
     let root = super::open_root("/".as_ref(), true)?;
     if is_stock(&root)? {
-        tracing::debug!("never applied here");
+        tracing::debug!("apply was never run on this node");
         return Ok(Outcome::Fine);
     }
     let Some(_lock) = Lock::wait_in_unit(&root, PATIENCE)? else { return Ok(Outcome::Fine) };

@@ -87,7 +87,7 @@ fn open_root(path: &Path, writes: bool) -> Result<Root> {
     let path = std::path::absolute(path)?;
     let root = Root::open(&path)?;
     if !nix::unistd::geteuid().is_root() && (writes || root.is_live()) {
-        bail!("must run as root (sudo vhost-accord ...): it reads and changes what only root may");
+        bail!("must run as root (sudo vhost-accord ...): it reads and changes files of root");
     }
     Ok(root)
 }

@@ -25,17 +25,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn installed() -> Result<Outcome> {
     let root = super::open_root("/".as_ref(), true)?;
     if !is_booted(&root)? {
-        say("this is no running node: nothing was applied (vhost-accord apply --root DIR prepares an image)");
+        say(
+            "systemd is not running, so nothing was applied; for an image, run 'vhost-accord apply --root DIR'",
+        );
         return Ok(Outcome::Fine);
     }
     let config = Config::read(&root)?;
     let survey = Survey::take(&root, systemd::connect(&root)?.as_ref(), Options::default())?;
     if survey.profile.dataplane.is_none() && survey.profile.hypervisor.is_none() {
-        say("neither Open vSwitch nor libvirt is here yet: nothing to do");
+        say("neither Open vSwitch nor libvirt is installed yet: nothing to do");
         return Ok(Outcome::Fine);
     }
     if !config.auto_apply {
-        say("auto-apply = no: see 'vhost-accord plan', then run 'vhost-accord apply'");
+        say("auto-apply = no: run 'vhost-accord plan', then 'vhost-accord apply'");
         return Ok(Outcome::Fine);
     }
     let manager = systemd::connect(&root)?;
@@ -49,7 +51,7 @@ pub fn removing() -> Result<Outcome> {
     if !is_booted(&root)? {
         if !Journal::read(&root)?.is_empty() {
             bail!(
-                "this is no running node; take the accord back first: vhost-accord revert --root DIR, from outside"
+                "systemd is not running; run 'vhost-accord revert --root DIR' from outside the image first"
             );
         }
         return Ok(Outcome::Fine);
@@ -59,11 +61,13 @@ pub fn removing() -> Result<Outcome> {
     sweep(&root)?;
     match revert::under(lock, &root, manager.as_ref(), &RevertArgs { output: here(), restart: false })? {
         Outcome::Waiting => {
-            bail!("not all could be put back: see above, then run 'vhost-accord revert' again")
+            bail!(
+                "not everything could be restored; fix what is printed above, then run 'vhost-accord revert' again"
+            )
         }
         Outcome::Advice => {
             say(
-                "what is left above stays: running VMs need it, or somebody has changed it; remove it by hand later",
+                "what is printed above was left in place: a running VM uses it, or it was changed by hand; remove it by hand later",
             );
             Ok(Outcome::Fine)
         }

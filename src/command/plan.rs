@@ -35,7 +35,7 @@ impl Plan {
         if let Some(QemuConf::Invalid(why)) = survey.profile.hypervisor.as_ref().map(|found| &found.conf)
             && survey.config.managed.has("qemu-conf")
         {
-            let mend = "correct the line first; libvirt does not start with it".to_string();
+            let mend = "correct the line first; libvirt does not start with this file".to_string();
             return Err(Obstacle { id: "qemu-conf-invalid", what: why.clone(), mend }.into());
         }
         let sockets = survey.live.as_ref().map(|live| live.sockets.as_slice()).unwrap_or_default();
@@ -64,7 +64,7 @@ impl Plan {
         let change = |change: &Change| Step::new(change.item.target().0, diff(change, names));
         let outdated = |entry: &Entry| {
             let target = entry.change.item.target();
-            let diff = format!("- {target}  (no longer asked for: goes back to what it was)\n");
+            let diff = format!("- {target}  (no longer configured: its previous state is restored)\n");
             Step::new(target.0, diff)
         };
         let grant = |grant: &Grant| {
@@ -125,7 +125,10 @@ pub fn run(args: &PlanArgs) -> Result<Outcome> {
     } else {
         report::out(&plan.text(&survey));
         let count = plan.steps(&survey).len();
-        report::out(&format!("\n{}; vhost-accord apply makes them.\n", report::count(count, "change")));
+        report::out(&format!(
+            "\n{}; run 'vhost-accord apply' to make them.\n",
+            report::count(count, "change")
+        ));
     }
     Ok(if plan.is_empty() { Outcome::Fine } else { Outcome::Waiting })
 }

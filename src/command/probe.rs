@@ -45,7 +45,7 @@ pub fn run(args: &ProbeArgs) -> Result<Outcome> {
     let survey = Survey::take(&root, manager.as_ref(), Options::default())?;
     let trials = plan::trials(&survey, agreed_group(&root)?, huge(&root, &survey)?.as_ref());
     if trials.is_empty() {
-        bail!("nothing to try: this node has no dataplane, or nothing that runs QEMU (vhost-accord check)");
+        bail!("nothing to test: no dataplane or no libvirt is installed; run 'vhost-accord check'");
     }
     sweep(&root, &places(&trials))?;
     let mut tried = Vec::new();
@@ -88,8 +88,10 @@ fn places(trials: &[Trial]) -> Vec<PathBuf> {
 
 fn text(tried: &Tried) -> String {
     let kind = match tried.port_type {
-        PortType::Dpdkvhostuserclient => "dpdkvhostuserclient: QEMU makes the socket, the dataplane connects",
-        PortType::Dpdkvhostuser => "dpdkvhostuser: the dataplane makes the socket, QEMU connects",
+        PortType::Dpdkvhostuserclient => {
+            "dpdkvhostuserclient: QEMU creates the socket, the dataplane connects"
+        }
+        PortType::Dpdkvhostuser => "dpdkvhostuser: the dataplane creates the socket, QEMU connects",
     };
     let mut text = format!("{kind}\n");
     for done in &tried.report.done {
@@ -126,7 +128,7 @@ fn verdict(trials: &[Tried], check: &[Finding]) -> (&'static str, Style, Outcome
     if trials.iter().any(|tried| tried.report.failed.is_some()) {
         ("broken", Style::Bad, Outcome::Waiting)
     } else if !check.is_empty() {
-        ("works now, but the node does not agree", Style::Bad, Outcome::Waiting)
+        ("works now, but check says broken", Style::Bad, Outcome::Waiting)
     } else if trials.iter().any(|tried| tried.report.ordinary_pages) {
         ("works, without huge pages", Style::Advice, Outcome::Advice)
     } else {
@@ -146,9 +148,7 @@ fn finish(json: bool, trials: Vec<Tried>, check: Vec<Finding>) -> Result<Outcome
         ids.dedup();
         report::out(&format!("vhost-accord check: {}\n", ids.join(", ")));
     } else if outcome == Outcome::Waiting {
-        report::out(
-            "vhost-accord check has nothing against it: a defect of one of the two, please report it\n",
-        );
+        report::out("'vhost-accord check' finds nothing wrong: one of the two has a bug, please report it\n");
     }
     Ok(outcome)
 }

@@ -47,7 +47,7 @@ pub fn run(moment: &str) -> Result<Outcome> {
     let config = {
         let _watchdog = watch(name, begun, HookConfig::default().service_deadline)?;
         Config::read(&root).map(|config| config.hook).unwrap_or_else(|error| {
-            tracing::warn!("{}", log_line(&format!("{error:#}; service {name} goes by its defaults")));
+            tracing::warn!("{}", log_line(&format!("{error:#}; service {name} uses its defaults")));
             HookConfig::default()
         })
     };
@@ -59,7 +59,7 @@ pub fn run(moment: &str) -> Result<Outcome> {
 fn watch(name: &'static str, begun: Instant, limit: Duration) -> Result<Watchdog> {
     Watchdog::start(begun + limit, move || {
         let what =
-            format!("check-failed: service {name}: not done within {:.1} s; given up", limit.as_secs_f64());
+            format!("check-failed: service {name}: took longer than {:.1} s; stopped", limit.as_secs_f64());
         log(
             Priority::Warning,
             &what,
@@ -136,7 +136,7 @@ fn is_handed_over(root: &Root, agreed: &Agreed) -> Result<bool> {
 fn before_vswitchd(root: &Root, _: Duration) -> Result<()> {
     let switch = match read_switch(root) {
         Known::Known(switch) => switch,
-        Known::Unknown(why) => bail!("{why}; stale sockets are left"),
+        Known::Unknown(why) => bail!("{why}; stale sockets are not removed"),
     };
     for socket in looked_at(root, &switch.ports) {
         if stale::remove(root, &socket)? {
@@ -152,7 +152,7 @@ fn looked_at(root: &Root, ports: &[VhostPort]) -> Vec<PortSocket> {
     let sockets = port_sockets(root, ports);
     for socket in &sockets {
         if let Liveness::Unknown(why) = &socket.liveness {
-            tracing::warn!("{}", log_line(&format!("port {}: {why}; left as it is", socket.port)));
+            tracing::warn!("{}", log_line(&format!("port {}: {why}; not changed", socket.port)));
         }
     }
     sockets
@@ -167,7 +167,7 @@ fn after_vswitchd(root: &Root, _: Duration) -> Result<()> {
     };
     let switch = match read_switch(root) {
         Known::Known(switch) => switch,
-        Known::Unknown(why) => bail!("{why}; sockets are left as they are"),
+        Known::Unknown(why) => bail!("{why}; sockets are not changed"),
     };
     for grant in grant::make_all(root, &grant::plan(&giving, &looked_at(root, &switch.ports)))? {
         let path = log_line(&grant.path.display().to_string());

@@ -85,12 +85,13 @@ fn cells(row: &Row) -> [String; 5] {
 /// Path, owner and mode, and who listens.
 fn socket(row: &Row) -> String {
     let path = row.path.as_ref().map_or("(libvirt's own)".to_string(), |path| path.display().to_string());
-    let owner = row.socket.as_ref().map_or("nothing there".to_string(), |socket| {
-        format!("{}:{} {}", socket.user, socket.group, socket.mode)
-    });
+    let owner = row
+        .socket
+        .as_ref()
+        .map_or("missing".to_string(), |socket| format!("{}:{} {}", socket.user, socket.group, socket.mode));
     let listener = match &row.link.listener {
         Some(End { owner: Some(owner), .. }) => format!("{}({})", owner.name, owner.pid),
-        Some(End { owner: None, .. }) => "someone listens".to_string(),
+        Some(End { owner: None, .. }) => "unknown listener".to_string(),
         None => String::new(),
     };
     let (path, owner) = (shorten(&path, PATH), shorten(&owner, OWNER));

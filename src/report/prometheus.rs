@@ -20,9 +20,9 @@ pub fn text(judged: Option<&Judged>) -> String {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|now| now.as_secs()).unwrap_or_default();
     let stamp = "vhost_accord_check_timestamp_seconds";
-    head(&mut text, stamp, "When the node was checked last.");
+    head(&mut text, stamp, "Time of the last check.");
     let _ = writeln!(text, "{stamp} {now}");
-    head(&mut text, "vhost_accord_check_success", "Whether the check could be carried out.");
+    head(&mut text, "vhost_accord_check_success", "1 if the check itself worked, else 0.");
     let _ = writeln!(text, "vhost_accord_check_success {}", u8::from(judged.is_some()));
     text
 }
@@ -43,7 +43,7 @@ fn findings(text: &mut String, judged: &Judged) {
     for finding in &judged.findings {
         *counts.entry((finding.id, finding.level)).or_default() += 1;
     }
-    head(text, "vhost_accord_findings", "What does not agree, by rule.");
+    head(text, "vhost_accord_findings", "Number of findings, by rule.");
     for ((id, level), count) in counts {
         let id = escape(id);
         let _ = writeln!(text, "vhost_accord_findings{{id=\"{id}\",level=\"{}\"}} {count}", level.name());
@@ -55,7 +55,7 @@ fn endpoints(text: &mut String, judged: &Judged) {
     for row in &judged.rows {
         *counts.entry(&row.verdict).or_default() += 1;
     }
-    head(text, "vhost_accord_endpoints", "vhost-user endpoints, by verdict.");
+    head(text, "vhost_accord_endpoints", "Number of vhost-user endpoints, by verdict.");
     for (verdict, count) in counts {
         let _ = writeln!(text, "vhost_accord_endpoints{{verdict=\"{}\"}} {count}", escape(verdict));
     }

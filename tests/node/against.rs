@@ -93,7 +93,7 @@ fn what_is_said_before_is_what_the_hook_says(kind: &'static str) {
     assert_eq!(hook(&source, &target, "vms").code, 0);
     let shown = target.accord("check --against /root/source.json");
     assert!(shown.stdout.contains("vms  1          yes\n"), "{shown}");
-    assert!(shown.stdout.ends_with("nothing in the way, with advice\n"), "{shown}");
+    assert!(shown.stdout.ends_with("all VMs can migrate here, with advice\n"), "{shown}");
 
     // No port: before, and when it comes.
     target.configure(&format!("{BOTH}{PATIENT}"));

@@ -140,8 +140,8 @@ fn a_node_is_converted_and_goes_back(kind: &'static str) {
 
     let said = convert(&node, "", 0).stdout;
     assert!(said.contains("VM vmc (running), 52:54:00:00:0c:01: pause\n"), "{said}");
-    assert!(said.contains("no network for the seconds"), "{said}");
-    assert!(convert(&node, "vmc", 1).stdout.contains("VM vmc: left: it runs on its port"));
+    assert!(said.contains("pauses the VM while its"), "{said}");
+    assert!(convert(&node, "vmc", 1).stdout.contains("VM vmc: left: the VM runs on its port"));
     assert!(convert(&node, "vmc --dry-run", 0).stdout.contains("+ port vhuc0  dpdkvhostuserclient"));
     assert_eq!(verdict(&node, "vmc").0, "pause", "nothing was to be changed");
 
@@ -150,7 +150,7 @@ fn a_node_is_converted_and_goes_back(kind: &'static str) {
     let (third, of_third) = (connection(&node, "vms"), frames(&node, "vhus0"));
     let before = frames(&node, "vhuc0");
     let said = convert(&node, "--pause vmc", 0);
-    assert!(said.stdout.contains("stood still for"), "{said}");
+    assert!(said.stdout.contains("paused for"), "{said}");
     assert!(is_marked(&node, "vmc"), "the guest was started anew");
     more_frames(&node, "vhuc0", before);
     assert_eq!(connection(&node, "vms"), third, "the VM that was not named lost its connection");
@@ -211,11 +211,11 @@ fn every_refusal_is_named(kind: &'static str) {
     // Room for its memory.
     node.sh("mount -t tmpfs -o size=16m none /var/lib/libvirt/qemu/save");
     node.start("vmc", true);
-    refused("--pause vmc", 2, "MiB free and its memory is 48 MiB");
+    refused("--pause vmc", 2, "MiB free, but the VM has 48 MiB of memory");
     node.sh("umount /var/lib/libvirt/qemu/save; virsh destroy vmc");
 
     node.sh("ovs-vsctl set Interface vhuc1 external_ids:vm-uuid=11111111-2222-4333-8444-555555555555");
-    refused("vmd", 1, "port vhuc1 is nova's");
+    refused("vmd", 1, "port vhuc1 is managed by nova");
     node.sh("ovs-vsctl remove Interface vhuc1 external_ids vm-uuid");
 
     node.sh("sed 's#<name>vmd#<name>clone#; s#<uuid>.*##; s#:0c:02#:0c:03#' /tmp/vmd.xml > /tmp/c.xml; virsh define /tmp/c.xml");
@@ -228,7 +228,7 @@ fn every_refusal_is_named(kind: &'static str) {
     node.sh("virsh destroy clone");
 
     node.sh("ovs-vsctl del-port vhuc0");
-    refused("vmc", 1, "the switch has no port vhuc0");
+    refused("vmc", 1, "OVS has no port vhuc0");
     node.sh("kill -STOP $(pgrep -o ovsdb-server)");
     refused("vmd", 1, "OVSDB does not answer");
     node.sh("kill -CONT $(pgrep -o ovsdb-server)");
@@ -279,9 +279,9 @@ fn without_switch_or_libvirt_a_line_says_so(kind: &'static str) {
         assert!(output.stderr.contains(why), "{output}");
     };
     node.sh("rm /usr/lib/systemd/system/ovs-vswitchd.service; systemctl daemon-reload");
-    says("", "no Open vSwitch on this node");
-    says("vmc", "no Open vSwitch on this node");
+    says("", "Open vSwitch is not installed on this node");
+    says("vmc", "Open vSwitch is not installed on this node");
     node.sh("systemctl stop libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd.service; \
              rm -f /usr/lib/systemd/system/libvirtd.service /usr/sbin/libvirtd; systemctl daemon-reload");
-    says("--all", "no libvirt on this node");
+    says("--all", "libvirt is not installed on this node");
 }

@@ -114,7 +114,7 @@ fn what_fails_is_put_back(kind: &'static str) {
     let said = convert(&node, "vmd", 2);
     node.sh("kill -CONT $(pgrep -o ovs-vswitchd)");
     assert!(
-        said.stdout.contains("did not make port vhuc1") && said.stdout.contains("put back as it was"),
+        said.stdout.contains("did not make port vhuc1") && said.stdout.contains("restored as it was"),
         "{said}"
     );
     assert_eq!(holdings(&node), held);
@@ -145,7 +145,7 @@ exec /usr/bin/virsh.real \"$@\"
 END
 chmod 755 /usr/bin/virsh");
     let said = convert(&node, "--pause vmc", 2);
-    assert!(said.stdout.contains("put back as it was: ") && said.stdout.contains("not done after"), "{said}");
+    assert!(said.stdout.contains("restored as it was: ") && said.stdout.contains("not done after"), "{said}");
     assert_eq!((state(&node, "vmc").as_str(), verdict(&node, "vmc").0.as_str()), ("running", "pause"));
     assert!(is_marked(&node, "vmc"), "the guest was started anew");
     node.wait_for("the connection", "vhost-accord check --json | grep -q '\"connected\": true'");

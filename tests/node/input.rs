@@ -189,7 +189,7 @@ fn a_configuration_with_a_mistake_is_refused_with_its_place() {
         }
         match expected.split_once(':').filter(|(id, _)| id.ends_with("-missing")) {
             // What is in the way of an accord is a finding of its own.
-            Some((id, _)) => assert_eq!(node.check(), (2, vec![format!("{id} the accord")])),
+            Some((id, _)) => assert_eq!(node.check(), (2, vec![format!("{id} configuration")])),
             None => refused(&node.accord("check"), expected),
         }
         node.configure(BOTH);

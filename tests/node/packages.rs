@@ -152,7 +152,7 @@ fn deb_beside_what_others_did(kind: &'static str) {
 
     node.sh("mkdir -p /etc/vhost-accord/vhost-accord.conf.d && printf '[accord]\\nauto-apply = no\\n' > /etc/vhost-accord/vhost-accord.conf.d/a.conf");
     let said = says(&node, "dpkg -i /root/now.deb");
-    assert!(said.contains("auto-apply = no: see 'vhost-accord plan'"), "{said}");
+    assert!(said.contains("auto-apply = no: run 'vhost-accord plan'"), "{said}");
     assert_eq!(node.accord("plan").code, 2, "nothing was applied");
     // A failing apply is no failing installation.
     node.sh("printf '[accord]\\ngid = many\\n' > /etc/vhost-accord/vhost-accord.conf.d/a.conf");
@@ -168,7 +168,7 @@ fn deb_before_switch_and_libvirt(kind: &'static str) {
              dpkg --force-depends --purge libvirt-daemon-system openvswitch-switch-dpdk openvswitch-switch; \
              dpkg --force-depends -r $(dpkg-query -W -f '${Package} ' 'libvirt-daemon*' 'libvirt0'); ls /root/debs");
     let said = says(&node, "dpkg --force-depends -i /root/now.deb");
-    assert!(said.contains("neither Open vSwitch nor libvirt is here yet: nothing to do"), "{said}");
+    assert!(said.contains("neither Open vSwitch nor libvirt is installed yet: nothing to do"), "{said}");
     assert_eq!(node.try_sh("test -e /var/lib/vhost-accord/journal.json").code, 1);
     let said = says(
         &node,

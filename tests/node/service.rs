@@ -23,7 +23,7 @@ fn entry(node: &Node, name: &str) -> i32 {
 fn gave_up(node: &Node, name: &str) -> bool {
     let journal = format!(
         "journalctl -t vhost-accord MESSAGE_ID=7a5f4acfcc43489294db93092d466ee4 VA_ENTRY={name} -o cat \
-         | grep -q 'not done within 2.0 s'"
+         | grep -q 'took longer than 2.0 s'"
     );
     node.try_sh(&journal).code == 0
 }

@@ -106,14 +106,14 @@ fn own_port<'a>(
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("PORT");
         let at = step.turn.as_ref().map_or(path, |turn| turn.path.as_path());
         let mend = mends::add_port(name, mode(to), at);
-        return Err((format!("the switch has no port {name}, and none is invented"), Some(mend)));
+        return Err((format!("OVS has no port {name}, and convert creates none"), Some(mend)));
     };
     if port.vm_uuid.is_none() {
         return Ok(port);
     }
-    let why = format!("port {} is nova's: nova makes port and definition anew itself", port.name);
+    let why = format!("port {} is managed by nova, which creates port and definition itself", port.name);
     let mend =
-        format!("have neutron's agent report {to}, then 'openstack server reboot --hard' or migrate the VM");
+        format!("let neutron's agent report {to}, then 'openstack server reboot --hard' or migrate the VM");
     Err((why, Some(mend)))
 }
 
@@ -134,9 +134,9 @@ fn undefined(
         return Ok(None);
     }
     let name = mends::domain(domain);
-    let why = "it runs with this card and has it in no definition (a transient VM, or hot-plugged): nothing to convert";
+    let why = "this card is in no definition (the VM is transient, or the card was hot-plugged): nothing to convert";
     let mend =
-        format!("virsh detach-interface {name} vhostuser --live, or let whoever made the VM make it anew");
+        format!("virsh detach-interface {name} vhostuser --live, or create the VM again where it came from");
     Err((why.to_string(), Some(mend)))
 }
 
@@ -147,7 +147,7 @@ fn shared(ground: &Ground<'_>, domain: &Domain, port: &VhostPort) -> Result<(), 
     let cards = convert::interfaces(domain).filter_map(|(_, card)| ground.port(card.path.as_deref()?));
     let twice = cards.filter(|other| other.name == port.name).count() > 1;
     if twice {
-        return Err((format!("two cards of this VM have port {}", port.name), None));
+        return Err((format!("two cards of this VM use port {}", port.name), None));
     }
     if let Some(other) = others.first() {
         let why = format!("port {} is in the definition of VM {} as well", port.name, others.join(", "));
@@ -168,11 +168,10 @@ fn steps(
     let command = format!("vhost-accord convert --to {} {name}", ground.terms.wanted);
     let mut steps = match verdict {
         Verdict::Pause => vec![format!(
-            "{command} --pause: no network for the seconds in which its {} MiB go to {SAVED} and back, no reboot; or shut it \
-             off first",
+            "{command} --pause: pauses the VM while its {} MiB are saved to {SAVED} and restored; no reboot. Or shut it off first",
             domain.memory.size >> 20
         )],
-        Verdict::DefinitionOnly => vec![format!("{command}: without a pause; it runs so already")],
+        Verdict::DefinitionOnly => vec![format!("{command}: no pause; the VM runs with this type already")],
         _ => vec![command],
     };
     if card.from != card.to {
@@ -180,7 +179,7 @@ fn steps(
             SocketMode::Server => "server",
             SocketMode::Client => "client",
         };
-        steps.push(format!("its definition: mode='{word}', path='{}'", card.to.path.display()));
+        steps.push(format!("definition: mode='{word}', path='{}'", card.to.path.display()));
     }
     if let Some((_, wanted)) = change {
         steps.push(format!("port {}: {}", wanted.name, describe(wanted)));

@@ -56,7 +56,7 @@ fn turn_all(turning: &mut Turning<'_>, chosen: &[&Machine], mut tell: impl FnMut
     for machine in chosen {
         let done = match failed {
             Some(other) if machine.verdict() == Verdict::Pause => {
-                Done::left(&machine.name, format!("not tried after what happened to VM {other}"))
+                Done::left(&machine.name, format!("not tried, because VM {other} failed"))
             }
             _ => turning.turn(machine),
         };
@@ -71,13 +71,13 @@ fn turn_all(turning: &mut Turning<'_>, chosen: &[&Machine], mut tell: impl FnMut
 fn may_begin(survey: &Survey, to: PortType, pause: bool) -> Result<()> {
     if let Some(incoming) = survey.config.hook.incoming.filter(|incoming| pause && *incoming != to) {
         bail!(
-            "--pause restores VMs, and by 'incoming = {incoming}' below [convert] what is restored is turned to that type; \
-             set it to keep or {to} first; nothing was converted"
+            "--pause restores VMs, and 'incoming = {incoming}' in [convert] converts restored VMs to that type; set incoming to \
+             keep or {to} first; nothing was converted"
         );
     }
     if let Some(first) = survey.changes().first() {
         let first = first.item.target();
-        bail!("{first} and other changes wait: run 'vhost-accord apply' first; nothing was converted");
+        bail!("{first} and other changes are pending: run 'vhost-accord apply' first; nothing was converted");
     }
     Ok(())
 }
@@ -86,10 +86,10 @@ fn look(root: &Root) -> Result<Survey> {
     let manager = systemd::connect(root)?;
     let survey = Survey::take(root, manager.as_ref(), Options::default())?;
     if survey.profile.hypervisor.is_none() {
-        bail!("no libvirt on this node: there are no VMs to convert (in a container: run it where virsh is)");
+        bail!("libvirt is not installed on this node; if it runs in a container, run this command there");
     }
     if survey.profile.dataplane.is_none() {
-        bail!("no Open vSwitch on this node: there are no ports to convert");
+        bail!("Open vSwitch is not installed on this node: there are no ports to convert");
     }
     Ok(survey)
 }
@@ -100,14 +100,14 @@ fn wanted(survey: &Survey, to: Option<&str>) -> Result<PortType> {
     let Some(to) = to else {
         return match modes.first() {
             Some(first) => Ok(*first),
-            None => bail!("modes names no port type"),
+            None => bail!("modes has no port type"),
         };
     };
     match PortType::ALL.into_iter().find(|kind| kind.as_str() == to) {
         Some(kind) if modes.contains(&kind) => Ok(kind),
         _ => bail!(
-            "{to} is not among the port types of this node; put 'modes = dpdkvhostuserclient dpdkvhostuser' below [accord] \
-             into /etc/vhost-accord/vhost-accord.conf, then run 'vhost-accord apply'"
+            "{to} is not in modes; set 'modes = dpdkvhostuserclient dpdkvhostuser' in [accord] in \
+             /etc/vhost-accord/vhost-accord.conf, then run 'vhost-accord apply'"
         ),
     }
 }
@@ -121,7 +121,7 @@ fn choose<'a>(inventory: &'a Inventory, args: &ConvertArgs) -> Result<Vec<&'a Ma
     for vm in &args.vms {
         let is_meant = |machine: &&Machine| machine.name == *vm || machine.uuid.as_ref() == Some(vm);
         let Some(machine) = inventory.machines.iter().find(is_meant) else {
-            bail!("no VM '{vm}' with a vhost-user network card; 'vhost-accord convert' lists them");
+            bail!("no VM '{vm}' with a vhost-user network card; run 'vhost-accord convert' to list them");
         };
         if !chosen.iter().any(|other| other.name == machine.name) {
             chosen.push(machine);

@@ -46,13 +46,13 @@ impl Turning<'_> {
     /// Turns a VM, and says what came of it.
     pub fn turn(&mut self, machine: &Machine) -> Done {
         let (name, to) = (&machine.name, self.to);
-        let rest = machine.blocked().map(|why| format!("; not all of it: {why}")).unwrap_or_default();
+        let rest =
+            machine.blocked().map(|why| format!("; one of its cards is blocked: {why}")).unwrap_or_default();
         let done = match machine.verdict() {
             Verdict::Done => Done::nothing(name),
             Verdict::Blocked => Done::left(name, machine.blocked().unwrap_or("blocked").to_string()),
             Verdict::Pause if !self.pause => {
-                let way = "it runs on its port: --pause saves and restores it, or shut it off first; as it is, nothing \
-                           changes at its next start";
+                let way = "the VM runs on its port; use --pause to save and restore it, or shut it off first; nothing was changed";
                 Done::left(name, way.to_string())
             }
             Verdict::Pause => Done::of(name, to, self.paused(machine).map(Some)),
@@ -67,7 +67,7 @@ impl Turning<'_> {
     fn at_rest(&mut self, machine: &Machine) -> Result<()> {
         let change = change(self.root, machine)?;
         if machine.verdict() == Verdict::Ready && !libvirt::info(uuid(&change))?.is_off() {
-            bail!("it was started meanwhile; nothing was changed");
+            bail!("the VM was started in the meantime; nothing was changed");
         }
         let earlier = self.journal.clone();
         self.journal.begin(self.root, &change)?;
@@ -83,13 +83,13 @@ impl Turning<'_> {
         let (uuid, limit) = (uuid(&change), BASE + Duration::from_secs(machine.memory / SLOW));
         has_room(self.root, machine.memory)?;
         if libvirt::info(uuid)?.saved {
-            bail!("libvirt has a saved state of it beside the running one; virsh managedsave-remove first");
+            bail!("libvirt has a saved state although the VM runs; run 'virsh managedsave-remove' first");
         }
         let earlier = self.journal.clone();
         self.journal.begin(self.root, &change)?;
         self.journal.stopped(self.root, &change)?;
         let begun = Instant::now();
-        let saved = conversion::save(uuid, limit).context("libvirt does not save it");
+        let saved = conversion::save(uuid, limit).context("libvirt cannot save the VM");
         let done = saved.and_then(|()| self.make(&change)).and_then(|()| conversion::start(uuid, limit));
         if let Err(error) = done {
             let off = conversion::stop_starting(uuid);
@@ -126,9 +126,9 @@ impl Turning<'_> {
             self.journal.save(self.root)
         });
         match back {
-            Ok(()) => error.context("put back as it was"),
+            Ok(()) => error.context("restored as it was"),
             Err(also) => error.context(format!(
-                "NOT ALL IS AS IT WAS ({also:#}; 'vhost-accord revert' or the same again ends it)"
+                "NOT EVERYTHING WAS RESTORED ({also:#}; run the same command again, or 'vhost-accord revert')"
             )),
         }
     }
@@ -149,11 +149,11 @@ fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
 
 /// What is to be changed, with what libvirt and OVSDB say now.
 pub fn change(root: &Root, machine: &Machine) -> Result<Change> {
-    let uuid = machine.uuid.clone().context("its definition has no UUID")?;
+    let uuid = machine.uuid.clone().context("the definition has no UUID")?;
     let turns = || machine.rows.iter().filter_map(|row| row.turn.as_ref());
     let cards: Vec<Card> = turns().map(|(card, _)| card.clone()).collect();
     let wanted: Vec<PortState> = turns().filter_map(|(_, port)| port.clone()).collect();
-    let definition = libvirt::definition(&uuid)?.context("libvirt has no such VM any more")?;
+    let definition = libvirt::definition(&uuid)?.context("libvirt no longer has this VM")?;
     let sides = cards.iter().map(|card| (&card.from, &card.to));
     let turned = conversion::turned(&definition, sides)?;
     let item = Conversion { uuid, name: machine.name.clone(), definition: turned, cards, ports: wanted };
@@ -178,7 +178,7 @@ fn has_room(root: &Root, memory: u64) -> Result<()> {
     let free = filesystem.blocks_available() * filesystem.fragment_size();
     if free < memory {
         bail!(
-            "{SAVED} has {} MiB free and its memory is {} MiB; nothing was changed",
+            "{SAVED} has {} MiB free, but the VM has {} MiB of memory; nothing was changed",
             free >> 20,
             memory >> 20
         );
@@ -216,8 +216,8 @@ fn finish_one(root: &Root, change: &Change, survey: &Survey) -> Result<()> {
     let start = || give_sockets(root, survey).and_then(|()| go_on(change, BASE));
     let Err(error) = change.make(root).and_then(|()| start()) else { return Ok(()) };
     conversion::stop_starting(uuid(change))?;
-    change.undo(root).with_context(|| format!("{error:#}; taking it back"))?;
-    start().with_context(|| format!("{error:#}; starting it as it was"))
+    change.undo(root).with_context(|| format!("{error:#}; undoing the conversion"))?;
+    start().with_context(|| format!("{error:#}; starting the VM as it was"))
 }
 
 /// After a conversion was taken back whose VM a killed run had stopped.

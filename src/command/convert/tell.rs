@@ -33,7 +33,7 @@ impl Done {
     }
 
     pub fn nothing(vm: &str) -> Done {
-        Done::new(vm, "nothing", "is so already".to_string())
+        Done::new(vm, "nothing", "has this type already".to_string())
     }
 
     pub fn left(vm: &str, why: String) -> Done {
@@ -41,7 +41,7 @@ impl Done {
     }
 
     pub fn finished(vm: &str) -> Done {
-        Done::new(vm, "finished", "what was interrupted is finished, and it runs again".to_string())
+        Done::new(vm, "finished", "the interrupted conversion is finished, and the VM runs again".to_string())
     }
 
     pub fn of(vm: &str, to: PortType, result: Result<Option<Duration>>) -> Done {
@@ -50,7 +50,7 @@ impl Done {
             Ok(None) => Done::new(vm, "converted", format!("is {to} now")),
             Ok(Some(pause)) => {
                 let seconds = pause.as_secs_f64();
-                let what = format!("is {to} now; stood still for {seconds:.1} s");
+                let what = format!("is {to} now; paused for {seconds:.1} s");
                 Done { pause_seconds: Some(seconds), ..Done::new(vm, "converted", what) }
             }
         }
@@ -144,7 +144,7 @@ pub fn listed(
     output.cards.iter().filter(shown).for_each(|row| report::out(&text(row)));
     for name in &output.interrupted {
         let line = format!(
-            "VM {name} was stopped by a run that was killed; the next 'vhost-accord convert VM' or revert starts it"
+            "VM {name} was stopped by a 'vhost-accord convert' that was killed; run it again, or 'vhost-accord revert', to start the VM"
         );
         report::out(&format!("{}\n", report::colour(Style::Bad, &report::one_line(&line))));
     }

@@ -149,20 +149,20 @@ fn what_is_in_the_way_is_named() {
         assert!(said.contains(why), "{said}");
         row.steps
     };
-    let steps = blocked(one(vec![], Some(&before), None), "the switch has no port vhu1");
+    let steps = blocked(one(vec![], Some(&before), None), "OVS has no port vhu1");
     assert!(steps[0].contains("type=dpdkvhostuserclient options:vhost-server-path"), "{steps:?}");
     let nova = port("vhu1", PortType::Dpdkvhostuser, true);
-    let steps = blocked(one(vec![nova], Some(&before), None), "port vhu1 is nova's");
+    let steps = blocked(one(vec![nova], Some(&before), None), "port vhu1 is managed by nova");
     assert!(steps[0].contains("reboot --hard"), "{steps:?}");
     // Whatever nova's definition has: nova makes it anew.
     let nova = port("vhu1", PortType::Dpdkvhostuserclient, true);
-    blocked(one(vec![nova], Some(&before), None), "port vhu1 is nova's");
+    blocked(one(vec![nova], Some(&before), None), "port vhu1 is managed by nova");
     blocked(one(vec![server("vhu1")], None, Some(&before)), "in no definition");
     let twice = domain(
         "vm",
         &[("01", "client", "/run/openvswitch/vhu1"), ("02", "client", "/var/run/openvswitch/vhu1")],
     );
-    blocked(one(vec![server("vhu1")], Some(&twice), None), "two cards of this VM have port vhu1");
+    blocked(one(vec![server("vhu1")], Some(&twice), None), "two cards of this VM use port vhu1");
     let elsewhere = domain("vm", &[("01", "client", "/tmp/vhu1")]);
     blocked(one(vec![server("vhu1")], Some(&elsewhere), None), "/tmp/vhu1 is neither in");
     let long = "v".repeat(90);
