@@ -62,7 +62,9 @@ fn sources_allow(config: &Config, profile: &Profile, gid: u32) -> Result<(), Obs
     Err(Obstacle {
         id: "group-sources-disagree",
         what: format!("{} gives group '{}' gid {}, not {gid}", source.name, config.group, source.gid),
-        mend: format!("make every source of 'group:' in /etc/nsswitch.conf say {gid}, or only 'files'"),
+        mend: format!(
+            "give the group gid {gid} in every source of 'group:' in /etc/nsswitch.conf, or use only 'files'"
+        ),
     })
 }
 

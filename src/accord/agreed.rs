@@ -87,7 +87,7 @@ impl Agreed {
         };
         Agreed {
             version: VERSION,
-            note: "written by 'vhost-accord apply', taken back by 'vhost-accord revert'".to_string(),
+            note: "written by 'vhost-accord apply', removed by 'vhost-accord revert'".to_string(),
             gid: accord.group.gid,
             socket_directory: accord.socket_directory.clone(),
             directories: owners().filter(is_ours).collect(),

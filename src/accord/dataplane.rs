@@ -79,7 +79,7 @@ pub(super) fn decide(
     if !is_root && dataplane.identity_by == IdentityBy::Neither {
         return Err(Obstacle {
             id: "dataplane-user-not-supported",
-            what: format!("{} passes no user to its daemons", dataplane.vswitchd_unit),
+            what: format!("{} cannot run its daemons as another user", dataplane.vswitchd_unit),
             mend: "set dataplane-user=keep".to_string(),
         });
     }
@@ -133,8 +133,8 @@ fn account(profile: &Profile, user: &str) -> Result<(u32, Option<User>), Obstacl
     }
     Err(Obstacle {
         id: "dataplane-user-missing",
-        what: format!("the dataplane shall run as '{user}', a user that does not exist"),
-        mend: format!("make it (useradd --system --no-create-home {user}), or set dataplane-user=keep"),
+        what: format!("dataplane-user names the user '{user}', which does not exist"),
+        mend: format!("create it (useradd --system --no-create-home {user}), or set dataplane-user=keep"),
     })
 }
 
@@ -146,8 +146,8 @@ fn group_number(profile: &Profile, shared: &SharedGroup, group: &str) -> Result<
         Some(known) => Ok(known.gid),
         None => Err(Obstacle {
             id: "group-missing",
-            what: format!("the dataplane shall run with group '{group}', which does not exist"),
-            mend: format!("make it (groupadd --system {group}), or set dataplane-user=keep"),
+            what: format!("dataplane-user names the group '{group}', which does not exist"),
+            mend: format!("create it (groupadd --system {group}), or set dataplane-user=keep"),
         }),
     }
 }
@@ -276,7 +276,7 @@ fn state(accord: &Accord, wanted: &DataplaneAccord, found: &Dataplane) -> Vec<It
 }
 
 const HEADER: &str =
-    "# Written by 'vhost-accord apply', taken back by 'vhost-accord revert'. Changes here are overwritten.\n";
+    "# Written by 'vhost-accord apply', removed by 'vhost-accord revert'. Changes here are overwritten.\n";
 
 fn file(path: &str, content: String, unit: Option<String>) -> Item {
     Item::File(File { path: PathBuf::from(path), content: format!("{HEADER}{content}"), unit })

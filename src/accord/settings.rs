@@ -97,8 +97,8 @@ fn group_number(profile: &Profile, shared: &SharedGroup, name: &str) -> Result<(
     let known = profile.accounts.named.iter().find(|group| group.name == name);
     known.map(|group| (group.name.clone(), group.gid)).ok_or_else(|| Obstacle {
         id: "group-missing",
-        what: format!("qemu-group = {name}: there is no such group, and libvirtd would not start with it"),
-        mend: format!("make it (groupadd --system {name}), or set qemu-group=keep"),
+        what: format!("qemu-group = {name}: this group does not exist, and libvirt would not start with it"),
+        mend: format!("create it (groupadd --system {name}), or set qemu-group=keep"),
     })
 }
 

@@ -112,7 +112,7 @@ impl<'a> Party<'a> {
             };
             let [answer, signal] = waited.map(|one| one.any() == Some(true));
             if signal {
-                bail!("interrupted; everything made for it was removed");
+                bail!("interrupted; everything that it created was removed");
             }
             return Ok(answer);
         }

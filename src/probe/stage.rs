@@ -183,10 +183,10 @@ impl<'a> Stage<'a> {
         let path = self.trial.directory.join(&self.trial.name);
         sockets.file(path.clone())?;
         self.ask(maker, &Order::Bind(path.clone()), &Place::at(Step::Bind, &path, Wish::Create))?;
-        self.done(Step::Bind, format!("{} makes {}", maker.name(), path.display()));
+        self.done(Step::Bind, format!("{} creates {}", maker.name(), path.display()));
         if let Some(gid) = self.trial.grant.filter(|_| maker == Side::Dataplane) {
             give(sockets, &path, gid)?;
-            let what = format!("as vhost-accord's hook gives it, to group {}", self.names.group(gid));
+            let what = format!("given to group {}, as vhost-accord's hook does", self.names.group(gid));
             self.done(Step::Grant, what);
         }
         self.ask(other, &Order::Connect(path.clone()), &Place::at(Step::Connect, &path, Wish::Connect))?;
@@ -201,7 +201,7 @@ impl<'a> Stage<'a> {
         self.ask_frontend(&Order::Negotiate, Step::Negotiate)?;
         let agreed = self.dataplane.answer()?;
         self.judge(Side::Dataplane, agreed, &Place::of(Step::Negotiate))?;
-        self.done(Step::Negotiate, "both agree on vhost-user's features, as version 1 of virtio");
+        self.done(Step::Negotiate, "both negotiate vhost-user's features, with version 1 of virtio");
         self.make_memory(memory)?;
         self.ask_frontend(&Order::Share, Step::Map)?;
         let mapped = self.dataplane.answer()?;
@@ -237,7 +237,7 @@ impl<'a> Stage<'a> {
         };
         self.ask(Side::Qemu, &Order::Memory(None), &Place::of(Step::Memory))?;
         self.report.ordinary_pages = true;
-        self.done(Step::Memory, format!("{why}: QEMU makes 2 MiB of ordinary pages (memfd) instead"));
+        self.done(Step::Memory, format!("{why}: QEMU creates 2 MiB of ordinary pages (memfd) instead"));
         Ok(())
     }
 
@@ -256,7 +256,7 @@ impl<'a> Stage<'a> {
         let size = huge.page_size >> 10;
         self.done(
             Step::Memory,
-            format!("QEMU makes a huge page of {size} KiB below {}", huge.mount.display()),
+            format!("QEMU creates a huge page of {size} KiB below {}", huge.mount.display()),
         );
         Ok(Ok(()))
     }
@@ -266,10 +266,15 @@ impl<'a> Stage<'a> {
             |text: String| Answer::Failed { doing: "comparing the frame".to_string(), errno: None, text };
         let got = match self.judge(side, got, &Place::of(step))? {
             Answer::Frame(got) => got,
-            _ => return self.judge(side, failed("none came".to_string()), &Place::of(step)).map(drop),
+            _ => {
+                return self
+                    .judge(side, failed("no frame was received".to_string()), &Place::of(step))
+                    .map(drop);
+            }
         };
         if got != wanted {
-            let text = format!("{} bytes came, and not those {} that were sent", got.len(), wanted.len());
+            let text =
+                format!("{} bytes were received, not the {} bytes that were sent", got.len(), wanted.len());
             return self.judge(side, failed(text), &Place::of(step)).map(drop);
         }
         self.done(

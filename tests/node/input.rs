@@ -177,9 +177,9 @@ fn a_configuration_with_a_mistake_is_refused_with_its_place() {
         ("socket-directory = /var/lib/../etc/x", "expected a clean path"),
         ("group = No Such", "expected an account name"),
         ("modes = dpdkvhost", "expected dpdkvhostuserclient or dpdkvhostuser"),
-        ("qemu-group = nosuch", "group-missing: qemu-group = nosuch: there is no such group"),
-        ("dataplane-user = nosuch", "dataplane-user-missing: the dataplane shall run as 'nosuch'"),
-        ("dataplane-user = openvswitch:nosuch", "group-missing: the dataplane shall run with group 'nosuch'"),
+        ("qemu-group = nosuch", "group-missing: qemu-group = nosuch: this group does not exist"),
+        ("dataplane-user = nosuch", "dataplane-user-missing: dataplane-user names the user 'nosuch'"),
+        ("dataplane-user = openvswitch:nosuch", "group-missing: dataplane-user names the group 'nosuch'"),
         ("manage = nothing", "expected all, or some of"),
         ("\\377\\376 = 1", path),
     ] {
