@@ -32,15 +32,13 @@ pub(super) fn port(kind: PortType) -> &'static str {
 /// (lib/vhost/socket.c).
 pub(super) fn complaint(failed: &Failed) -> String {
     let path = failed.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-    let chardev =
-        |options: &str| format!("qemu-system-x86_64: -chardev socket,id=charnet0,path={path}{options}");
     let why = failed.error.split(": ").last().unwrap_or_default();
     let why = why.split(" (os error").next().unwrap_or_default();
     match (failed.step, failed.side) {
         (Step::Bind, Side::Qemu) => {
-            format!("{}: Failed to bind socket to {path}: {why}", chardev(",server=on"))
+            format!("qemu-system-x86_64: Failed to bind socket to {path}: {why}")
         }
-        (Step::Connect, Side::Qemu) => format!("{}: Failed to connect to '{path}': {why}", chardev("")),
+        (Step::Connect, Side::Qemu) => format!("qemu-system-x86_64: Failed to connect to '{path}': {why}"),
         (Step::Connect, Side::Dataplane) => format!("VHOST_CONFIG: ({path}) failed to connect: {why}"),
         (Step::Bind, Side::Dataplane) => format!("VHOST_CONFIG: ({path}) failed to bind: {why}"),
         _ => format!("{}: {path}: {}", failed.step.name(), failed.error),

@@ -20,9 +20,7 @@ use nix::unistd::geteuid;
 /// Shows it.
 pub fn run() -> Result<()> {
     if !geteuid().is_root() {
-        bail!(
-            "must run as root (sudo vhost-accord demo): it makes a node with users of its own, apart from this machine"
-        );
+        bail!("must run as root (sudo vhost-accord demo): it creates a temporary node with users of its own");
     }
     let apart = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID

@@ -24,23 +24,23 @@ pub fn tell() -> Result<()> {
     stage.introduce();
     let stock = node.list()?;
     node.boot()?;
-    heading("1. Two VMs are started on the node as it was installed.");
+    heading("1. Start two VMs on the node as it was installed");
     stage.start_vms(&node, false)?;
-    heading("2. Why? Lines with - are how it is, lines with + how it has to be. Nothing is written yet.");
-    run("plan", 2, true)?;
-    heading("3. Change it. What was there before is written down first.");
-    run("apply", 0, false)?;
-    heading("4. Start the services and both VMs again.");
+    heading("2. Show what has to change (new directories, and what is in new files, are left out here)");
+    run("plan", 2, main_lines)?;
+    heading("3. Change it");
+    run("apply", 0, last_line)?;
+    heading("4. Start both VMs again");
     node.boot()?;
     stage.start_vms(&node, true)?;
-    heading("5. And back.");
+    heading("5. Undo it");
     node.shut_down();
-    run("revert", 0, false)?;
+    run("revert", 0, |_| Vec::new())?;
     compare(&stock, &node.list()?)?;
     let seconds = begun.elapsed().as_secs_f32();
     say(&format!(
-        "\nBoth VMs failed on the stock node, and talked once it agreed: {} frames passed and compared. {seconds:.1} s.\n\
-         On a real node: vhost-accord plan, apply, check, and probe, which does there what step 4 did here.",
+        "\nBoth VMs failed before apply and worked after it: {} frames passed and compared. {seconds:.1} s. On a real\n\
+         node: vhost-accord plan, apply and check, and probe, which does there what step 4 did here.",
         stage.counted
     ));
     Ok(())
@@ -55,29 +55,41 @@ fn heading(text: &str) {
     say(&format!("\n{}", report::colour(Style::Strong, &format!("{number}. {rest}"))));
 }
 
-/// Runs this program on the node's files, as anyone would; `whole` shows all of what it prints, else the last line.
-fn run(command: &str, expected: i32, whole: bool) -> Result<()> {
-    say(&format!("\n{}", report::colour(Style::Strong, &format!("$ vhost-accord {command} --root {NODE}"))));
+/// Runs this program on the node's files, as anyone would, and shows what is `chosen` of its output.
+fn run(command: &str, expected: i32, chosen: fn(&str) -> Vec<String>) -> Result<()> {
+    say(&report::colour(Style::Strong, &format!("$ vhost-accord {command} --root {NODE}")));
     let mut child = Command::new(PROGRAM);
-    child.args([command, "--root", NODE]);
-    let code = if whole {
-        child.status().with_context(|| format!("running {command}"))?.code()
-    } else {
-        let output = child.stderr(Stdio::inherit()).output().with_context(|| format!("running {command}"))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let lines = text.lines().filter(|line| !line.is_empty());
-        say(&match (lines.clone().count(), lines.clone().next_back()) {
-            (count, Some(last)) if count > 1 => {
-                format!("{}\n{last}", report::colour(Style::Dim, &format!("({count} lines)")))
-            }
-            (_, last) => last.unwrap_or_default().to_string(),
-        });
-        output.status.code()
-    };
+    child.args([command, "--root", NODE]).stderr(Stdio::inherit());
+    let output = child.output().with_context(|| format!("running {command}"))?;
+    chosen(&String::from_utf8_lossy(&output.stdout)).iter().for_each(|line| say(line));
+    let code = output.status.code();
     if code != Some(expected) {
         bail!("vhost-accord {command} ended with {code:?} instead of {expected}");
     }
     Ok(())
+}
+
+fn last_line(text: &str) -> Vec<String> {
+    text.lines().filter(|line| !line.is_empty()).next_back().map(str::to_string).into_iter().collect()
+}
+
+/// Of a plan: what is changed, without new directories, lines that stay, and the content of new files.
+fn main_lines(text: &str) -> Vec<String> {
+    let mut lines = text.lines().filter(|line| !line.is_empty());
+    let mut chosen = Vec::new();
+    while let Some(line) = lines.next() {
+        if let Some(rest) = line.strip_prefix("@@ -0,0 +1,") {
+            let count = rest.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
+            (0..count).for_each(|_| {
+                lines.next();
+            });
+        } else if ![" ", "@@", "--- "].iter().any(|start| line.starts_with(start))
+            && !line.ends_with("/  root:root 0755")
+        {
+            chosen.push(line.to_string());
+        }
+    }
+    chosen
 }
 
 fn compare(
@@ -110,26 +122,15 @@ struct Stage {
 
 impl Stage {
     fn introduce(&self) {
-        say(
-            "A VM's network card can end in a switch, such as Open vSwitch with DPDK, that takes frames straight from the VM's\n\
-             memory. That is vhost-user: QEMU, which runs the VM, and the switch meet at a socket, a special file, and share\n\
-             memory. They come in different packages and run as different users. If one may not open what the other made,\n\
-             the VM does not start, hangs, or has a dead network card.\n",
-        );
-        say(
-            "This is a node of that kind, thrown away at the end: namespaces and files of its own, laid out as Debian does. In\n\
-             place of systemd, vhost-accord itself reads the units and does what they say; in place of the switch there is\n\
-             one of its own that speaks vhost-user.",
-        );
-        say(&match &self.qemu {
-            Some(program) => {
-                format!("QEMU is the real one: {}. A stand-in sends the frames.", program.display())
-            }
-            None => {
-                "In place of QEMU there is a stand-in with QEMU's user and group that does what QEMU does."
-                    .to_string()
-            }
-        });
+        let qemu = match &self.qemu {
+            Some(program) => format!("{} is real; a stand-in sends the frames", program.display()),
+            None => "a stand-in runs as QEMU's user and group".to_string(),
+        };
+        say(&format!(
+            "A vhost-user port is a socket that QEMU and the dataplane (the switch, such as OVS-DPDK) share. They run as\n\
+             different users. If one cannot open what the other created, the VM fails. This is a temporary node: namespaces\n\
+             and files of its own, laid out as on Debian, with a dataplane of its own; {qemu}."
+        ));
     }
 
     /// A VM on each type of port; all of them work, or none.
@@ -140,7 +141,7 @@ impl Stage {
             bail!("two VMs were expected, not {}", trials.len());
         }
         for trial in &trials {
-            say(&format!("\n{}", about(trial, &names)));
+            say(&about(trial, &names, works));
             if let Some(program) = self.qemu.clone() {
                 self.real_qemu(&program, trial, works)?;
             }
@@ -156,10 +157,10 @@ impl Stage {
 
     fn tell_success(&mut self, done: &[crate::probe::Done]) {
         use crate::probe::Step;
-        for one in done.iter().filter(|one| one.step > Step::Grant) {
-            self.counted += usize::from(matches!(one.step, Step::FrameOut | Step::FrameBack));
-            say(&format!("  {} {}", report::colour(Style::Good, "ok"), one.what));
-        }
+        let frames = done.iter().filter(|one| matches!(one.step, Step::FrameOut | Step::FrameBack)).count();
+        self.counted += frames;
+        let ok = report::colour(Style::Good, "ok");
+        say(&format!("  {ok} connected, memory shared, {frames} frames passed and compared byte for byte"));
     }
 
     fn tell_failure(&self, failed: &Failed) {
@@ -184,11 +185,14 @@ impl Stage {
         let negotiated = met && switch.negotiates((!serves).then_some(socket.as_path()))?;
         if negotiated {
             say(&format!(
-                "  {} real QEMU and the switch agree on vhost-user's features",
+                "  {} real QEMU and the dataplane negotiated vhost-user's features",
                 report::colour(Style::Good, "ok")
             ));
         } else {
-            say(&format!("  {}", report::colour(Style::Bad, &report::clean(&qemu.last_words()?))));
+            let words = report::clean(&qemu.last_words()?);
+            // Its options come first, which is most of the line.
+            let words = words.find("Failed to").map_or(words.as_str(), |at| &words[at..]);
+            say(&format!("  {}", report::colour(Style::Bad, &format!("qemu-system-x86_64: {words}"))));
         }
         if !serves && socket.exists() {
             // QEMU is killed, so it does not take it away itself.
@@ -201,19 +205,14 @@ impl Stage {
     }
 }
 
-fn about(trial: &Trial, names: &Accounts) -> String {
-    let (who, path) = (trial.qemu.text(names), trial.directory.join(&trial.name));
-    let path = path.display();
-    match trial.kind {
-        PortType::Dpdkvhostuserclient => {
-            format!(
-                "Port vhus0 (dpdkvhostuserclient): QEMU, as {who}, makes {path}; the switch, as root, connects to it."
-            )
-        }
+fn about(trial: &Trial, names: &Accounts, again: bool) -> String {
+    let (who, kind, name) = (trial.qemu.text(names), trial.kind, guest::port(trial.kind));
+    let roles = match kind {
+        _ if again => format!("QEMU runs as {who}"),
+        PortType::Dpdkvhostuserclient => format!("QEMU, as {who}, creates the socket"),
         PortType::Dpdkvhostuser => {
-            format!(
-                "Port vhuc0 (dpdkvhostuser): the switch, as root, makes {path}; QEMU, as {who}, connects to it."
-            )
+            format!("the dataplane, as root, creates the socket; QEMU connects")
         }
-    }
+    };
+    format!("Port {name} ({kind}): {roles}")
 }
