@@ -44,7 +44,7 @@ impl fmt::Display for Busy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}: another vhost-accord{} is changing this node; try again when it is done",
+            "{}: another vhost-accord{} is running; try again when it has ended",
             paths::LOCK,
             self.holder
         )

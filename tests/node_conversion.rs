@@ -269,7 +269,7 @@ fn both_or_neither(node: &Node) {
     neither(
         "kill -STOP $(pgrep -o ovs-vswitchd)",
         "kill -CONT $(pgrep -o ovs-vswitchd)",
-        "did not make port vhuc0 a dpdkvhostuserclient",
+        "did not change port vhuc0 to dpdkvhostuserclient",
     );
     node.wait_for("ovs-vswitchd", "ovs-appctl --timeout=5 version");
 

@@ -160,12 +160,12 @@ fn what_someone_else_did_is_not_lost() {
     let server = Server::start().answers("", None);
     let (root, stock) = (server.root(), server.row());
     let error = port::turn(&root, &client_port("/d/other"), &client_port("/d/vhu0"), soon(5000)).unwrap_err();
-    let said = "port vhu0 is a dpdkvhostuser, not the dpdkvhostuserclient at /d/other that it was";
+    let said = "port vhu0 is now dpdkvhostuser, not dpdkvhostuserclient at /d/other as before";
     assert_eq!(format!("{error:#}"), said);
     assert!(port::put_back(&root, &client_port("/d/a"), &client_port("/d/b"), LIMIT).is_err());
     let gone = PortState { name: "gone".to_string(), ..server_port() };
     let error = port::turn(&root, &gone, &client_port("/d/x"), soon(5000)).unwrap_err();
-    assert_eq!(error.to_string(), "there is no port gone");
+    assert_eq!(error.to_string(), "port gone does not exist");
     assert_eq!((server.row(), server.next_cfg()), (stock, 7));
 }
 

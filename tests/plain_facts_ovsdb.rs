@@ -204,7 +204,7 @@ fn without_a_server_there_is_an_error_at_once() {
         let error = Ovsdb::connect(&root, &path, LIMIT).map(drop).unwrap_err();
         format!("{error:#}").replace(&path.display().to_string(), "PATH")
     };
-    assert_eq!(error("missing"), "there is no PATH");
+    assert_eq!(error("missing"), "PATH does not exist");
     std::fs::write(dir.path().join("file"), "").unwrap();
     assert_eq!(error("file"), "PATH is not a socket");
     drop(std::os::unix::net::UnixListener::bind(dir.path().join("stale")).unwrap());
@@ -226,5 +226,5 @@ fn a_server_that_never_accepts_is_given_up() {
             Err(error) => break format!("{error:#}"),
         }
     };
-    assert!(error.ends_with("nobody accepts the connection"), "{error}");
+    assert!(error.ends_with("the server does not accept the connection"), "{error}");
 }

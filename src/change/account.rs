@@ -15,7 +15,7 @@ use crate::root::Root;
 pub fn make(root: &Root, item: &Item) -> Result<()> {
     add(root, item)?;
     if is_half(root, item)? {
-        bail!("{}: is in one of /etc's two databases alone", item.target());
+        bail!("{}: is in one of the two account files only", item.target());
     }
     Ok(())
 }
@@ -57,7 +57,7 @@ pub fn undo(
         make(root, item)?;
         remove(root, item)?;
         if left_in_shadow(root, item)? {
-            bail!("{}: is left in one of /etc's two databases", item.target());
+            bail!("{}: is still in one of the two account files", item.target());
         }
     }
     // One that was killed after it took the account back has the backups still to do.
@@ -74,7 +74,7 @@ pub fn take_half(root: &Root, item: &Item, before: Option<u32>) -> Result<()> {
         && let Err(why) = remove(root, item)
     {
         // In use by now: it works without that line.
-        tracing::warn!("{}: left as it is: {why:#}", item.target());
+        tracing::warn!("{}: not changed: {why:#}", item.target());
     }
     Ok(())
 }

@@ -45,11 +45,11 @@ pub fn make(root: &Root, item: &Conversion) -> Result<()> {
     let (_, now) = crate::facts::conversion::read(root, item)?;
     let due: Vec<&PortState> = item.ports.iter().filter(|port| !now.contains(port)).collect();
     if let Some(name) = user(root, item, &due)? {
-        bail!("VM {name} runs on the port");
+        bail!("VM {name} uses the port");
     }
     for wanted in due {
         let found = now.iter().find(|port| port.name == wanted.name);
-        let found = found.with_context(|| format!("there is no port {}", wanted.name))?;
+        let found = found.with_context(|| format!("port {} does not exist", wanted.name))?;
         port::turn(root, found, wanted, Instant::now() + PORT_LIMIT)?;
     }
     Ok(())
@@ -59,10 +59,11 @@ pub fn make(root: &Root, item: &Conversion) -> Result<()> {
 /// the one that this program runs on.
 pub fn obstacle(root: &Root) -> Result<Option<Undone>> {
     if !root.is_live() {
-        let why = "libvirt has to give the definition back: revert on the node, while it runs";
+        let why = "only libvirt can restore the definition: run revert on the node, while it is up";
         return Ok(Some(Undone::InUse(why.to_string())));
     }
-    let gone = || Undone::Left("libvirt's virsh is not on this node any more; VM and port stay".to_string());
+    let gone =
+        || Undone::Left("virsh is no longer installed on this node; VM and port are not changed".to_string());
     Ok(root.find(Path::new(libvirt::PROGRAM))?.is_none().then(gone))
 }
 
@@ -78,17 +79,17 @@ pub fn undo(root: &Root, item: &Conversion, before: &Before<'_>, now: &Before<'_
     }
     if let Some(name) = user(root, item, &due)? {
         return Ok(Undone::InUse(format!(
-            "VM {name} runs on it (shut it off, or turn it back: convert --pause)"
+            "VM {name} runs (shut it off, or convert it back with convert --pause)"
         )));
     }
     let mut changed = Vec::new();
     match (before.definition, now.definition) {
-        (_, None) => changed.push("the VM is gone".to_string()),
+        (_, None) => changed.push("the VM no longer exists".to_string()),
         (Some(earlier), Some(left)) if *left == item.definition => define_unless(earlier, left)?,
         (_, Some(other)) => {
             let back = turned(other, item.cards.iter().map(|card| (&card.to, &card.from)))?;
             define_unless(&back, other)?;
-            changed.push("the definition; only its cards were turned back".to_string());
+            changed.push("the definition; only its network cards were restored".to_string());
         }
     }
     if now.definition.is_some() {
@@ -105,9 +106,9 @@ fn put_back(root: &Root, item: &Conversion, earlier: &PortState) -> Result<Optio
     let Some(left) = item.ports.iter().find(|port| port.name == earlier.name) else { return Ok(None) };
     let now = crate::facts::conversion::read(root, item)?.1;
     match now.iter().find(|port| port.name == earlier.name) {
-        None => Ok(Some(format!("port {} is gone", earlier.name))),
+        None => Ok(Some(format!("port {} no longer exists", earlier.name))),
         Some(now) if now != left => {
-            Ok(Some(format!("port {} is a {} and stays", earlier.name, port::describe(now))))
+            Ok(Some(format!("port {} is now {} and was not changed", earlier.name, port::describe(now))))
         }
         Some(now) => port::turn(root, now, earlier, Instant::now() + PORT_LIMIT).map(|()| None),
     }
@@ -131,7 +132,7 @@ fn define_unless(wanted: &str, now: &str) -> Result<()> {
 }
 
 fn define(definition: &str) -> Result<()> {
-    virsh(&["define", "/dev/stdin"], definition, LIMIT).context("libvirt does not take the definition")
+    virsh(&["define", "/dev/stdin"], definition, LIMIT).context("libvirt does not accept the definition")
 }
 
 /// A VM whose memory is in a file starts from the XML in that file.
@@ -145,7 +146,7 @@ fn turn_saved(item: &Conversion, sides: impl Fn(&Card) -> (&Side, &Side)) -> Res
         return Ok(());
     }
     virsh(&["managedsave-define", &item.uuid, "/dev/stdin"], &wanted, LIMIT)
-        .context("libvirt does not take the definition for the saved memory")
+        .context("libvirt does not accept the definition for the saved memory")
 }
 
 /// Stops the VM with its memory in a file. On an error it runs, or is off with its memory saved, and nothing is under way.

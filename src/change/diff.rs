@@ -60,12 +60,12 @@ pub fn diff(change: &Change, accounts: &Accounts) -> String {
 fn renumbering(item: &Renumber, old: u32, files: &[PathBuf], processes: &[Carrier]) -> String {
     let Renumber { group, gid } = item;
     let mut text = format!("- group {group} has gid {old}\n");
-    let _ = writeln!(text, "+ group {group} has gid {gid}, and so have its {} files:", files.len());
+    let _ = writeln!(text, "+ group {group} has gid {gid}, and its {} files too:", files.len());
     let paths: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
     listed(&mut text, &paths);
     if !processes.is_empty() {
         let count = processes.len();
-        let _ = writeln!(text, "! {count} processes keep gid {old} until they are started again:");
+        let _ = writeln!(text, "! {count} processes keep gid {old} until they are restarted:");
         let names: Vec<String> =
             processes.iter().map(|process| format!("{} (pid {})", process.name, process.pid)).collect();
         listed(&mut text, &names);
@@ -104,7 +104,7 @@ fn link(item: &Link, found: Option<&LinkState>) -> String {
     let before = match found {
         None => String::new(),
         Some(LinkState { target: Some(target) }) => format!("- {path} -> {}\n", target.display()),
-        Some(LinkState { target: None }) => format!("! {path} is no symlink; move it away\n"),
+        Some(LinkState { target: None }) => format!("! {path} is not a symlink; move it away\n"),
     };
     format!("{before}+ {path} -> {}\n", item.target.display())
 }

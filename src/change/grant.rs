@@ -135,7 +135,7 @@ pub fn make_all<'a>(root: &Root, grants: &'a [Grant]) -> Result<Vec<&'a Grant>> 
             Ok(true) => made.push(grant),
             Ok(false) => {}
             Err(error) if error.is::<Refused>() || error.is::<UnsafePath>() => {
-                tracing::warn!("{}", log_line(&format!("port {}: {error:#}; left as it is", grant.port)));
+                tracing::warn!("{}", log_line(&format!("port {}: {error:#}; not changed", grant.port)));
             }
             Err(error) => return Err(error),
         }

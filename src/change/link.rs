@@ -17,7 +17,7 @@ pub fn undo(root: &Root, item: &Link, before: Option<&LinkState>, now: Option<&L
     let ours = now.is_some_and(|now| now.target.as_deref() == Some(item.target.as_path()));
     match (before, now) {
         (before, now) if before == now => Ok(Undone::AlreadyBack),
-        (_, Some(_)) if !ours => Ok(Undone::Left("something else is there now".to_string())),
+        (_, Some(_)) if !ours => Ok(Undone::Left("the path is something else now".to_string())),
         (Some(LinkState { target: Some(target) }), _) => {
             let (parent, name) = file::place(root, &item.path)?;
             write::replace_link(&parent, name, target)?;

@@ -68,7 +68,7 @@ impl Change {
         }
         let now = state::observe(root, &Accounts::read(root)?, &self.item)?;
         if !now.satisfies(&self.item) {
-            bail!("{} did not come out as asked", self.item.target());
+            bail!("{} is not as requested after the change", self.item.target());
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ pub fn undo(
     };
     let Some(before) = before else { return remove(root, item, &found) };
     if found.kind() != before.kind {
-        return Ok(Undone::Left("something else is there now".to_string()));
+        return Ok(Undone::Left("the path is something else now".to_string()));
     }
     let drifted = !holds(item, &found);
     let changed = write::set_owner_mode(&found, Some(before.uid), Some(before.gid), Some(before.mode))?;
@@ -57,13 +57,13 @@ fn holds(item: &Owner, found: &Handle) -> bool {
 /// A directory that we made goes when it is empty; what others put into it is not ours to remove.
 fn remove(root: &Root, item: &Owner, found: &Handle) -> Result<Undone> {
     if found.kind() != Kind::Directory {
-        return Ok(Undone::Left("no longer the directory that was made".to_string()));
+        return Ok(Undone::Left("no longer the directory that apply created".to_string()));
     }
     let entries = found.names()?.len();
     if entries > 0 {
         return Ok(Undone::InUse(format!("not empty ({entries} inside)")));
     }
     let (parent, name) = super::file::place(root, &item.path)?;
-    write::remove_empty_directory(&parent, name).context("removing what apply made")?;
+    write::remove_empty_directory(&parent, name).context("removing what apply created")?;
     Ok(Undone::Restored)
 }

@@ -34,7 +34,7 @@ pub fn turn(root: &Root, from: &PortState, to: &PortState, deadline: Instant) ->
     // The first conversation may have no time left.
     match connect(root, Instant::now() + PATIENCE).and_then(|mut ovsdb| set(&mut ovsdb, to, from)) {
         Ok(_) => Err(error),
-        Err(also) => Err(error.context(format!("and port {} could not be put back: {also:#}", from.name))),
+        Err(also) => Err(error.context(format!("port {} could not be restored: {also:#}", from.name))),
     }
 }
 
@@ -59,15 +59,15 @@ fn connect(root: &Root, deadline: Instant) -> Result<Ovsdb> {
 fn set(ovsdb: &mut Ovsdb, from: &PortState, to: &PortState) -> Result<Option<i64>> {
     let name = &from.name;
     let found = ovsdb.port_named(name).with_context(|| format!("asking for port {name}"))?;
-    let (port, options) = found.with_context(|| format!("there is no port {name}"))?;
+    let (port, options) = found.with_context(|| format!("port {name} does not exist"))?;
     if port.state() == *to {
         return Ok(None);
     }
     if port.state() != *from {
-        bail!("port {name} is a {}, not the {} that it was", describe(&port.state()), describe(from));
+        bail!("port {name} is now {}, not {} as before", describe(&port.state()), describe(from));
     }
     let results = ovsdb.transact(&operations(&port, &options, to)?);
-    let results = results.with_context(|| format!("making port {name} a {}", describe(to)))?;
+    let results = results.with_context(|| format!("changing port {name} to {}", describe(to)))?;
     let row = results.last().and_then(|result| result["rows"].get(0));
     row.and_then(|row| row["next_cfg"].as_i64()).map(Some).context("OVSDB's reply has no next_cfg")
 }
@@ -96,7 +96,7 @@ fn operations(port: &VhostPort, options: &Value, to: &PortState) -> Result<Vec<V
 fn settle(ovsdb: &mut Ovsdb, to: &PortState, sequence: i64, deadline: Instant) -> Result<()> {
     let question = json!({"op": "select", "table": SWITCH, "where": [], "columns": ["cur_cfg"]});
     loop {
-        let late = || format!("ovs-vswitchd did not make port {} a {} in time", to.name, describe(to));
+        let late = || format!("ovs-vswitchd did not change port {} to {} in time", to.name, describe(to));
         let results = ovsdb.transact(std::slice::from_ref(&question)).with_context(late)?;
         let current = results.first().and_then(|result| result["rows"][0]["cur_cfg"].as_i64());
         if current.is_some_and(|current| current >= sequence) {
@@ -108,9 +108,9 @@ fn settle(ovsdb: &mut Ovsdb, to: &PortState, sequence: i64, deadline: Instant) -
         std::thread::sleep(PAUSE);
     }
     let made = ovsdb.port_named(&to.name)?.map(|(port, _)| port);
-    let made = made.with_context(|| format!("port {} is gone", to.name))?;
+    let made = made.with_context(|| format!("port {} no longer exists", to.name))?;
     match (&made.error, made.ofport) {
-        (Some(error), _) => bail!("ovs-vswitchd cannot make port {} a {}: {error}", to.name, describe(to)),
+        (Some(error), _) => bail!("ovs-vswitchd cannot change port {} to {}: {error}", to.name, describe(to)),
         (None, Some(-1)) => bail!("port {} has no OpenFlow number as a {}", to.name, describe(to)),
         (None, _) => Ok(()),
     }

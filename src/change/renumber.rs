@@ -82,7 +82,7 @@ fn renumber(root: &Root, group: &str, from: u32, to: u32) -> Result<bool> {
     let differs = Accounts::read(root)?.group(group).is_some_and(|now| now.gid != to);
     if differs {
         if !is_free(root, group, to)? {
-            bail!("gid {to} belongs to another group by now");
+            bail!("gid {to} belongs to another group now");
         }
         // Without --non-unique it refuses a number that another source gives the very same group.
         tool::accounts(root, "groupmod", &["--non-unique", "--gid", &to.to_string(), group])?;

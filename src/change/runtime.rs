@@ -16,7 +16,7 @@ pub fn clear(root: &Root) {
     for name in ["dpdk/rte", "dpdk"] {
         let path = Path::new(paths::OVS_RUN).join(name);
         if let Err(error) = clear_one(root, &path) {
-            tracing::warn!("{}", log_line(&format!("{} is left: {error:#}", path.display())));
+            tracing::warn!("{}", log_line(&format!("{} is not removed: {error:#}", path.display())));
         }
     }
 }

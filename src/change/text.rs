@@ -12,7 +12,8 @@ use crate::facts::state::FileState;
 use crate::root::Root;
 
 fn read(root: &Root, path: &Path) -> Result<(FileState, String)> {
-    let state = FileState::read(root, path)?.with_context(|| format!("{} is gone", path.display()))?;
+    let state =
+        FileState::read(root, path)?.with_context(|| format!("{} no longer exists", path.display()))?;
     let bytes = state.content.to_vec()?;
     let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))?;
     Ok((state, text))
@@ -37,7 +38,7 @@ pub fn unset(
     now: Option<&FileState>,
 ) -> Result<Undone> {
     let (Some(before), Some(_)) = (before, now) else {
-        return Ok(Undone::Left("the file is gone".to_string()));
+        return Ok(Undone::Left("the file no longer exists".to_string()));
     };
     let (state, text) = read(root, &item.path)?;
     let context = || item.path.display().to_string();
@@ -63,7 +64,7 @@ pub fn take_logs(
     now: Option<&FileState>,
 ) -> Result<Undone> {
     let (Some(before), Some(_)) = (before, now) else {
-        return Ok(Undone::Left("the file is gone".to_string()));
+        return Ok(Undone::Left("the file no longer exists".to_string()));
     };
     let Some(owner) = logrotate::owners(before.content.text()).first().copied() else {
         return Ok(Undone::AlreadyBack);
@@ -91,13 +92,13 @@ pub fn repatch(
     now: Option<&FileState>,
 ) -> Result<Undone> {
     let (Some(before), Some(now)) = (before, now) else {
-        return Ok(Undone::Left("the file is gone".to_string()));
+        return Ok(Undone::Left("the file no longer exists".to_string()));
     };
     if before == now {
         return Ok(Undone::AlreadyBack);
     }
     if now.content.text() != legacy::undo(item.kind, before.content.text()) {
-        return Ok(Undone::Left("the package brought another file since".to_string()));
+        return Ok(Undone::Left("the package has installed another file since".to_string()));
     }
     file::restore(root, &item.path, Some(before))?;
     Ok(Undone::Restored)

@@ -96,7 +96,7 @@ fn place(
     to: PortType,
 ) -> Result<PathBuf, String> {
     let agreed =
-        terms.socket_directory.ok_or("no socket directory was agreed yet: run 'vhost-accord apply'")?;
+        terms.socket_directory.ok_or("the socket directory is not set up yet: run 'vhost-accord apply'")?;
     if !is_managed(join, agreed, has, path) {
         return Err(format!(
             "{} is neither in {} nor where the switch has its own",
@@ -139,7 +139,7 @@ fn step(
             Known::Known(None) => Some((port.state(), turned(port, to, &at))),
             Known::Known(Some(by)) => return Decision::InUse { port: port.name.clone(), by },
             Known::Unknown(why) => {
-                return Decision::Left(format!("whether someone has port {} is not known: {why}", port.name));
+                return Decision::Left(format!("it is unknown whether port {} is in use: {why}", port.name));
             }
         },
     };

@@ -202,7 +202,7 @@ fn with_left(mut chain: Vec<Handle>, left: Vec<Handle>) -> Vec<Handle> {
 fn trusted_link(parent: &Handle, link: &Handle) -> Result<()> {
     let ours = |uid: u32| uid == 0 || uid == nix::unistd::geteuid().as_raw();
     let why = if !ours(parent.uid()) || !ours(link.uid()) {
-        "a symlink that root did not make"
+        "a symlink that root did not create"
     } else if parent.mode() & 0o022 != 0 {
         "a symlink in a directory that others may write"
     } else {

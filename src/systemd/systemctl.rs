@@ -53,7 +53,7 @@ impl Systemctl {
         match self.unit(name)? {
             Some(unit) if unit.is_active() => Ok(()),
             Some(unit) => bail!("{name} did not start: it is {}", unit.active_state),
-            None => bail!("there is no unit {name}"),
+            None => bail!("unit {name} does not exist"),
         }
     }
 }

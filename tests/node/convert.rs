@@ -168,7 +168,7 @@ fn a_node_is_converted_and_goes_back(kind: &'static str) {
 
     convert(&node, "vmd", 0);
     let waits = node.accord("revert");
-    assert!(waits.code == 1 && waits.stdout.contains("waits: VM vms runs on it"), "{waits}");
+    assert!(waits.code == 1 && waits.stdout.contains("waits: VM vms runs (shut it off"), "{waits}");
     assert!(waits.stdout.contains("waits for: systemctl restart libvirtd.service"), "{waits}");
     node.sh(
         "virsh destroy vmc; virsh destroy vms; rm -f /var/lib/vhost_sockets/*; systemctl restart libvirtd",
@@ -262,7 +262,7 @@ fn a_definition_follows_what_runs(kind: &'static str) {
     convert(&node, "vmc", 0);
     node.sh("virsh dumpxml --inactive --security-info vmc | sed 's#<vcpu.*#<vcpu>2</vcpu>#' > /tmp/e.xml; virsh define /tmp/e.xml");
     let output = node.accord("revert");
-    assert!(output.stdout.contains("only its cards were turned back"), "{output}");
+    assert!(output.stdout.contains("only its network cards were restored"), "{output}");
     let now = node.sh("virsh dumpxml --inactive vmc");
     assert!(
         now.contains(">2</vcpu>") && now.contains("path='/run/openvswitch/vhuc0' mode='client'"),

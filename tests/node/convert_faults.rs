@@ -114,7 +114,7 @@ fn what_fails_is_put_back(kind: &'static str) {
     let said = convert(&node, "vmd", 2);
     node.sh("kill -CONT $(pgrep -o ovs-vswitchd)");
     assert!(
-        said.stdout.contains("did not make port vhuc1") && said.stdout.contains("restored as it was"),
+        said.stdout.contains("did not change port vhuc1") && said.stdout.contains("restored as it was"),
         "{said}"
     );
     assert_eq!(holdings(&node), held);
@@ -158,7 +158,7 @@ fn the_package_goes_while_a_converted_vm_runs(kind: &'static str) {
     node.start("vmc", true);
     let of_switch = connection(&node, "vmc");
     let going = node.accord("service package-removing");
-    assert!(going.code == 0 && going.stdout.contains("waits: VM vmc runs on it"), "{going}");
+    assert!(going.code == 0 && going.stdout.contains("waits: VM vmc runs (shut it off"), "{going}");
     assert_eq!(connection(&node, "vmc"), of_switch);
     let now = holdings(&node);
     assert!(now.contains("path='/run/openvswitch/vhuc1' mode='client'"), "{now}");

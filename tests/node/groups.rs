@@ -95,11 +95,11 @@ fn a_renumbering_takes_everything_along_and_back() {
     assert_eq!(plan.code, 2, "{plan}");
     for expected in [
         "- group hugetlbfs has gid 5123\n",
-        "+ group hugetlbfs has gid 42477, and so have its 15 files:\n",
+        "+ group hugetlbfs has gid 42477, and its 15 files too:\n",
         "  /dev/hugepages/carried\n",
         "  /run/carried.sock\n",
         "  /srv/link\n",
-        "! 1 processes keep gid 5123 until they are started again:\n  sleep (pid ",
+        "! 1 processes keep gid 5123 until they are restarted:\n  sleep (pid ",
     ] {
         assert!(plan.stdout.contains(expected), "{expected:?}: {plan}");
     }

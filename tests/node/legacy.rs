@@ -81,7 +81,10 @@ fn a_package_that_came_since_is_not_patched_again() {
     node.sh("echo '# the next version' >>/usr/share/openvswitch/scripts/ovs-ctl");
     let output = node.accord("revert");
     assert_eq!(output.code, 1, "{output}");
-    assert!(output.stdout.contains("ovs-ctl: left: the package brought another file since"), "{output}");
+    assert!(
+        output.stdout.contains("ovs-ctl: left: the package has installed another file since"),
+        "{output}"
+    );
     let script = node.sh("cat /usr/share/openvswitch/scripts/ovs-ctl");
     assert!(!script.contains("umask 0002 &&") && script.ends_with("# the next version\n"));
 }

@@ -81,7 +81,7 @@ fn failures(node: &Node) -> String {
 /// What the program told the journal of since then that is more than a notice, but for those who came to try again.
 fn complaints(node: &Node, since: &str) -> String {
     node.sh(&format!(
-        "journalctl -t vhost-accord --since @{since} -p warning -o cat --no-pager | grep -v 'try again when it is done$' || :"
+        "journalctl -t vhost-accord --since @{since} -p warning -o cat --no-pager | grep -v 'try again when it has ended$' || :"
     ))
 }
 

@@ -36,7 +36,7 @@ fn new_directory(parent: &Handle, name: &OsStr, like: (u32, u32, u32)) -> Result
     let (temporary, path) = (temporary_name(name), parent.path().join(name));
     remove_temporary(parent, name)?;
     mkdirat(parent.fd(), temporary.as_os_str(), Mode::from_bits_truncate(like.2 & 0o700))
-        .with_context(|| format!("making the directory {} (mkdirat)", path.display()))?;
+        .with_context(|| format!("creating the directory {} (mkdirat)", path.display()))?;
     let made = own(parent, &temporary, like).and_then(|made| put_in_place(parent, name, &made));
     if !matches!(made, Ok(Some(_))) {
         // It is empty, or it is no longer ours and stays. The first error is the one to tell.
@@ -44,10 +44,10 @@ fn new_directory(parent: &Handle, name: &OsStr, like: (u32, u32, u32)) -> Result
     }
     match (made?, parent.entry(name)?) {
         (Some(id), Some(found)) if found.id() == id => Ok(found),
-        (Some(_), _) => Err(refused(&path, "replaced as soon as it was made")),
+        (Some(_), _) => Err(refused(&path, "replaced right after it was created")),
         // Somebody else made it meanwhile.
         (None, Some(found)) => adopt(&found, like),
-        (None, None) => Err(refused(&path, "gone as soon as somebody made it")),
+        (None, None) => Err(refused(&path, "removed right after another process created it")),
     }
 }
 
@@ -55,11 +55,11 @@ fn new_directory(parent: &Handle, name: &OsStr, like: (u32, u32, u32)) -> Result
 fn own(parent: &Handle, temporary: &OsStr, like: (u32, u32, u32)) -> Result<Handle> {
     let path = parent.path().join(temporary);
     let Some(found) = parent.entry(temporary)? else {
-        return Err(refused(&path, "gone as soon as it was made"));
+        return Err(refused(&path, "removed right after it was created"));
     };
     // Whoever may write the parent may have put another directory in place of the one just made.
     if found.uid() != geteuid().as_raw() || found.id().0 != parent.id().0 {
-        return Err(refused(&path, "replaced as soon as it was made"));
+        return Err(refused(&path, "replaced right after it was created"));
     }
     adopt(&found, like)
 }
@@ -100,7 +100,7 @@ pub fn replace_link(parent: &Handle, name: &OsStr, target: &Path) -> Result<bool
     let temporary = temporary_name(name);
     remove_temporary(parent, name)?;
     symlinkat(target, parent.fd(), temporary.as_os_str())
-        .with_context(|| format!("making the symlink {} (symlinkat)", path.display()))?;
+        .with_context(|| format!("creating the symlink {} (symlinkat)", path.display()))?;
     renameat(parent.fd(), temporary.as_os_str(), parent.fd(), name)
         .inspect_err(|_| drop(remove_temporary(parent, name)))
         .with_context(|| format!("putting the symlink {} in place (renameat)", path.display()))?;

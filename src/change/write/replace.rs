@@ -78,7 +78,7 @@ pub fn replace_file(parent: &Handle, name: &OsStr, content: &[u8], like: &FileMe
     fsync(&directory).with_context(|| format!("writing {} to disk (fsync)", parent.path().display()))?;
     match parent.entry(name)? {
         Some(new) if new.id() == id => Ok(()),
-        _ => Err(refused(&parent.path().join(name), "replaced by somebody else at the same time")),
+        _ => Err(refused(&parent.path().join(name), "replaced by another process at the same time")),
     }
 }
 
@@ -111,7 +111,7 @@ impl Temporary<'_> {
         remove_temporary(parent, target)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(parent.fd(), name.as_os_str(), flags, Mode::from_bits_truncate(0o600))
-            .with_context(|| format!("making {} (openat)", parent.path().join(&name).display()))?;
+            .with_context(|| format!("creating {} (openat)", parent.path().join(&name).display()))?;
         Ok(Temporary { parent, name, file: File::from(fd), renamed: false })
     }
 

@@ -42,7 +42,7 @@ impl Ovsdb {
     /// Connects to the socket at `path`. `limit` is for the whole conversation, from now on.
     pub fn connect(root: &Root, path: &Path, limit: Duration) -> Result<Ovsdb> {
         let context = || format!("connecting to {}", path.display());
-        let handle = root.find(path)?.with_context(|| format!("there is no {}", path.display()))?;
+        let handle = root.find(path)?.with_context(|| format!("{} does not exist", path.display()))?;
         if handle.kind() != Kind::Socket {
             bail!("{} is not a socket", path.display());
         }
@@ -167,7 +167,7 @@ fn dial(path: &Path, deadline: Instant) -> Result<OwnedFd> {
         match connect(socket.as_raw_fd(), &address) {
             Ok(()) => return Ok(socket),
             Err(Errno::EAGAIN) if Instant::now() + RETRY < deadline => std::thread::sleep(RETRY),
-            Err(Errno::EAGAIN) => bail!("nobody accepts the connection"),
+            Err(Errno::EAGAIN) => bail!("the server does not accept the connection"),
             Err(errno) => return Err(errno.into()),
         }
     }
