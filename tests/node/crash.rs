@@ -72,7 +72,7 @@ fn torture(kind: &'static str, command: &'static str) {
     let inside = format!("{ROLE}={command} {every} {PLACE} --ignored --exact {name} --nocapture");
     let output =
         node.try_sh(&format!("{inside} > /run/crash/log 2>&1; code=$?; cat /run/crash/log; exit $code"));
-    // For docs/torture.md: cargo shows it with --nocapture.
+    // The figures: cargo shows them with --nocapture.
     eprintln!("{}", output.stdout);
     assert_eq!(output.code, 0, "{output}");
     node.sh("rm -r /run/crash");

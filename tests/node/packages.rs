@@ -157,7 +157,10 @@ fn deb_beside_what_others_did(kind: &'static str) {
     // A failing apply is no failing installation.
     node.sh("printf '[accord]\\ngid = many\\n' > /etc/vhost-accord/vhost-accord.conf.d/a.conf");
     let said = says(&node, "dpkg -i /root/now.deb");
-    assert!(said.contains("a.conf:2: gid = many") && said.contains("nothing agrees yet"), "{said}");
+    assert!(
+        said.contains("a.conf:2: gid = many") && said.contains("vhost-accord: apply failed; fix what"),
+        "{said}"
+    );
 }
 
 fn deb_before_switch_and_libvirt(kind: &'static str) {

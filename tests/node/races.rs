@@ -55,7 +55,7 @@ fn nothing_outside_is_touched_while_everything_is_swapped(kind: &'static str) {
     let seen = node.sh("cat /run/race/seen");
     let differing = differences(&canaries, &self::canaries(&node));
     assert_eq!((seen.as_str(), differing), ("", Vec::new()), "what is outside was touched");
-    // For docs/torture.md: cargo shows it with --nocapture.
+    // The figures: cargo shows them with --nocapture.
     eprintln!("swaps: {swaps:?}");
     for (command, (count, codes)) in &runs {
         eprintln!("{command}: {count} runs, exit codes {codes:?}");
