@@ -132,7 +132,7 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "rotated-logs-owner",
-        "after the first rotation the dataplane's log stays empty; logrotate hides the error of 'vlog/reopen'",
+        "after the first rotation the dataplane's log stays empty; logrotate hides the error",
         "cat /etc/logrotate.d/openvswitch*",
         "vhost-accord apply",
         "debian openvswitch-switch.logrotate of OVS 3.1",
@@ -153,7 +153,7 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "qemu-conf-group",
-        "the VM hangs or has no network: the dataplane may not connect to QEMU's socket",
+        "the VM hangs or has no network",
         "grep ^group /etc/libvirt/qemu.conf",
         "vhost-accord apply, then restart libvirt's daemon",
         "libvirt src/qemu/qemu.conf.in",

@@ -55,7 +55,7 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "socket-path-not-clean",
-        "the VM does not start or hangs: QEMU and OVS may use different files",
+        "the VM does not start, or hangs",
         "virsh dumpxml VM",
         "use an absolute path without '..' and without '/' at its end",
         "OVS lib/netdev-dpdk.c refuses '..'",
@@ -147,7 +147,7 @@ pub(super) const PAGES: &[Page] = &[
     page("not-a-socket", "the VM does not start", "stat PATH", "move it away", "QEMU util/qemu-sockets.c"),
     page(
         "client-socket-in-use",
-        "another VM loses its network: QEMU silently removes the socket of that VM",
+        "another VM loses its network at the next reconnect; nothing is logged",
         "ss -xlp src PATH",
         "give one of the two VMs another path",
         "QEMU util/qemu-sockets.c (unlink before bind)",

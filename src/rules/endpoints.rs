@@ -37,10 +37,18 @@ fn by_judge(_: &Case<'_>) -> Vec<Evidence> {
 
 /// The rules, by the order of what is looked at.
 pub const RULES: &[Rule] = &[
-    rule!("dataplane-not-running", Broken, "no VM has network; a VM that starts hangs or fails to connect"),
+    rule!(
+        "dataplane-not-running",
+        Broken,
+        "without ovs-vswitchd no VM has network, and a VM that starts hangs or fails to connect"
+    ),
     rule!("dpdk-not-initialized", Broken),
     rule!("switch-unknown", Advice, "OVSDB did not answer, so the state of ports is unknown"),
-    rule!("domain-unreadable", Advice, "the state of this VM is unknown"),
+    rule!(
+        "domain-unreadable",
+        Advice,
+        "libvirt's file for this VM cannot be read, so the state of the VM is unknown"
+    ),
     rule!("socket-path-too-long", Broken),
     rule!("socket-path-not-clean", Broken),
     rule!("socket-directory-refuses-qemu", Broken),
@@ -81,25 +89,25 @@ pub const RULES: &[Rule] = &[
     rule!(
         "nic-dead-after-restart",
         Broken,
-        "OVS created its socket again, and this QEMU does not reconnect: the VM has no network until it is started again"
+        "OVS created its socket again, and this QEMU has no <reconnect>: the VM has no network until it is started again"
     ),
-    rule!("not-connected", Broken, "the VM runs, but its network card is not connected to its port"),
+    rule!("not-connected", Broken, "QEMU and OVS are not connected, although both run"),
     rule!(
         "next-start-fails",
         Advice,
-        "the VM runs, but its definition does not fit the port: after a shutdown it does not start again"
+        "its definition does not fit the port: after a shutdown the VM does not start again"
     ),
     rule!("memory-not-shared", Broken),
     rule!("hugepages-not-mounted", Broken),
     rule!(
         "hugepages-not-enough",
         Advice,
-        "this VM cannot start now: 'unable to map backing store for guest RAM: Cannot allocate memory'"
+        "too few huge pages are free for this VM: 'unable to map backing store for guest RAM: Cannot allocate memory'"
     ),
     rule!(
         "hugepages-not-on-node",
         Advice,
-        "this VM cannot start now: 'Insufficient free host memory pages available to allocate guest RAM'"
+        "too few huge pages are free on its NUMA node: 'Insufficient free host memory pages available to allocate guest RAM'"
     ),
 ];
 

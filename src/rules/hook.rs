@@ -8,11 +8,16 @@ use crate::facts::state::{LinkState, State};
 use crate::profile::MainHook;
 
 pub const RULES: &[Rule] = &[
-    Rule { id: "hook-missing", level: Level::Broken, cause: "VMs start unchecked", check: missing },
+    Rule {
+        id: "hook-missing",
+        level: Level::Broken,
+        cause: "libvirt does not call vhost-accord when a VM starts",
+        check: missing,
+    },
     Rule {
         id: "hook-not-executable",
         level: Level::Broken,
-        cause: "libvirt ignores a hook that it cannot execute: VMs start unchecked",
+        cause: "libvirt ignores a hook that it cannot execute",
         check: not_executable,
     },
     Rule {
@@ -24,7 +29,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "hook-not-picked-up",
         level: Level::Broken,
-        cause: "libvirt looks for hooks when it starts or reloads, and then there was none: VMs start unchecked",
+        cause: "libvirt looks for hooks only when it starts or reloads, and there was none at that time",
         check: not_picked_up,
     },
 ];

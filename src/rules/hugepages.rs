@@ -21,13 +21,13 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "hugepages-no-mount",
         level: Level::Broken,
-        cause: "libvirt fails with 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
+        cause: "libvirt needs a mount of hugetlbfs: 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
         check: no_mount,
     },
     Rule {
         id: "hugepages-disabled-in-qemu-conf",
         level: Level::Broken,
-        cause: "libvirt fails with 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
+        cause: "libvirt needs a mount of hugetlbfs: 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
         check: disabled,
     },
 ];

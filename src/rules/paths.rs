@@ -11,13 +11,13 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "socket-directory-missing",
         level: Level::Broken,
-        cause: "QEMU cannot create its socket: 'Failed to bind socket ...: No such file or directory'",
+        cause: "QEMU creates its sockets in this directory: 'Failed to bind socket ...: No such file or directory'",
         check: |case| deviations(case, Subject::SocketDirectory, Aspect::Missing),
     },
     Rule {
         id: "socket-directory-owner",
         level: Level::Broken,
-        cause: "QEMU cannot create its socket, or the dataplane cannot connect to it and the VM hangs",
+        cause: "with this owner, QEMU cannot create its socket here, or the dataplane cannot connect to it",
         check: |case| deviations(case, Subject::SocketDirectory, Aspect::Owner),
     },
     Rule {

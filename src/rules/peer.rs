@@ -37,7 +37,7 @@ pub const RULES: &[Rule] = &[
         Level::Broken,
         "VMs there have a port type that is not set up here: dataplane and QEMU cannot open each other's sockets",
     ),
-    rule("peer-modes-differ", Level::Advice, "a VM of that port type cannot migrate here"),
+    rule("peer-modes-differ", Level::Advice, "a port type that is set up there is not set up here"),
     rule(
         "peer-directory-differs",
         Level::Advice,
@@ -49,7 +49,11 @@ pub const RULES: &[Rule] = &[
         Level::Advice,
         "files on shared storage and DAC labels have numbers, which belong to another account here",
     ),
-    rule("peer-page-size-missing", Level::Advice, "a VM with huge pages of that size does not start here"),
+    rule(
+        "peer-page-size-missing",
+        Level::Advice,
+        "this node has no huge pages of the size that VMs there may use",
+    ),
     rule(
         "peer-pages-short",
         Level::Advice,
@@ -63,7 +67,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "peer-vm-exists",
         Level::Broken,
-        "libvirt fails with 'domain ... already exists', or '... is already active'",
+        "this node has a VM with that name or UUID: 'domain ... already exists', or '... is already active'",
     ),
 ];
 

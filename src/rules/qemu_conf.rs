@@ -11,7 +11,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "qemu-conf-invalid",
         level: Level::Broken,
-        cause: "libvirt does not start with this file, so no VM can be started or managed",
+        cause: "libvirt cannot parse this file, or a user or group in it does not exist",
         check: invalid,
     },
     Rule {

@@ -13,19 +13,19 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "server-socket-refuses-qemu",
         level: Level::Broken,
-        cause: "QEMU may not connect to this socket: 'Failed to connect to ...: Permission denied'",
+        cause: "QEMU needs write permission to connect to this socket: 'Failed to connect to ...: Permission denied'",
         check: server_socket,
     },
     Rule {
         id: "client-socket-refuses-dataplane",
         level: Level::Broken,
-        cause: "OVS cannot connect to this socket and retries silently: the VM hangs or has no network",
+        cause: "OVS needs write permission to connect to this socket, and retries silently: the VM hangs or has no network",
         check: client_socket,
     },
     Rule {
         id: "client-socket-group",
         level: Level::Broken,
-        cause: "a dataplane that is not root cannot connect to this socket",
+        cause: "the socket does not have the shared group, so a dataplane that is not root cannot connect",
         check: client_socket_group,
     },
     Rule {

@@ -41,7 +41,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "rotated-logs-owner",
         level: Level::Broken,
-        cause: "after the next rotation the dataplane cannot write its logs: 'vlog/reopen' fails silently",
+        cause: "the dataplane may not write a log that logrotate creates with this owner: 'vlog/reopen' fails silently",
         check: rotated_logs,
     },
     Rule {

@@ -12,25 +12,25 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "memory-not-shared",
         family: Family::Memory,
-        cause: "the dataplane cannot map the VM's memory: the VM runs without network, and usually nothing is logged",
+        cause: "the dataplane cannot map private memory: the VM would run without network, and usually nothing is logged",
         check: not_shared,
     },
     Rule {
         id: "hugepages-not-mounted",
         family: Family::Memory,
-        cause: "libvirt fails with 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
+        cause: "libvirt needs a mount of hugetlbfs: 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
         check: not_mounted,
     },
     Rule {
         id: "hugepages-not-enough",
         family: Family::Memory,
-        cause: "QEMU fails with 'unable to map backing store for guest RAM: Cannot allocate memory'",
+        cause: "too few huge pages are free: 'unable to map backing store for guest RAM: Cannot allocate memory'",
         check: not_enough,
     },
     Rule {
         id: "hugepages-not-on-node",
         family: Family::Memory,
-        cause: "QEMU fails with 'Insufficient free host memory pages available to allocate guest RAM'",
+        cause: "too few huge pages are free on this NUMA node: 'Insufficient free host memory pages available to allocate guest RAM'",
         check: not_on_node,
     },
 ];

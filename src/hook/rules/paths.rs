@@ -28,25 +28,25 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "socket-path-not-clean",
         family: Family::Paths,
-        cause: "dataplane and QEMU would use different files",
+        cause: "the dataplane and QEMU interpret such a path differently",
         check: not_clean,
     },
     Rule {
         id: "socket-directory-missing",
         family: Family::Paths,
-        cause: "QEMU fails with 'No such file or directory'",
+        cause: "QEMU creates its socket in this directory: 'No such file or directory'",
         check: directory_missing,
     },
     Rule {
         id: "socket-directory-refuses-qemu",
         family: Family::Sockets,
-        cause: "QEMU fails with 'Failed to bind socket to ...: Permission denied'",
+        cause: "QEMU needs write permission on this directory: 'Failed to bind socket to ...: Permission denied'",
         check: refuses_qemu,
     },
     Rule {
         id: "socket-directory-refuses-dataplane",
         family: Family::Sockets,
-        cause: "OVS cannot reach the socket and logs that only once: the VM hangs or has no network",
+        cause: "OVS needs search permission on this directory, and logs the failure only once: the VM hangs or has no network",
         check: refuses_dataplane,
     },
 ];

@@ -19,7 +19,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "server-socket-missing",
         family: Family::Sockets,
-        cause: "QEMU cannot connect to this socket: 'Failed to connect to ...: No such file or directory'",
+        cause: "no process has created this socket: 'Failed to connect to ...: No such file or directory'",
         check: missing,
     },
     Rule {
@@ -31,31 +31,31 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "not-a-socket",
         family: Family::Sockets,
-        cause: "the path of the socket is not a socket",
+        cause: "another file is at the path of the socket",
         check: not_a_socket,
     },
     Rule {
         id: "server-socket-refuses-qemu",
         family: Family::Sockets,
-        cause: "QEMU may not connect to this socket: 'Failed to connect to ...: Permission denied'",
+        cause: "QEMU needs write permission to connect to this socket: 'Failed to connect to ...: Permission denied'",
         check: refuses_qemu,
     },
     Rule {
         id: "client-socket-in-use",
         family: Family::Sockets,
-        cause: "QEMU would silently replace the socket of another process",
+        cause: "QEMU removes an existing socket before it creates its own, also that of another process",
         check: in_use,
     },
     Rule {
         id: "client-socket-in-the-way",
         family: Family::Sockets,
-        cause: "QEMU fails with 'Failed to unlink socket ...'",
+        cause: "a stale socket is in the way and QEMU may not remove it: 'Failed to unlink socket ...'",
         check: in_the_way,
     },
     Rule {
         id: "client-socket-refuses-dataplane",
         family: Family::Sockets,
-        cause: "OVS could not connect to this socket and retries silently: the VM would hang forever",
+        cause: "OVS needs write permission to connect to this socket, and retries silently: the VM would hang forever",
         check: refuses_dataplane,
     },
 ];
