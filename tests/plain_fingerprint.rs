@@ -54,7 +54,7 @@ fn what_is_none_is_told_in_one_line_that_says_where_and_what_to_do() {
         (error(b"agreed\n"), "at line 1 column 1"),
         (error(&OUTPUT[..900]), "EOF while parsing"),
         (error(b"{}"), "missing field `version`"),
-        (error(b"[]"), "FILE is no fingerprint"),
+        (error(b"[]"), "FILE is not a fingerprint"),
         (error(br#"{"version": 1, "findings": [], "fingerprint": null}"#), "no state to be compared"),
         (refused(|value| value["group"]["id"] = json!(-1)), "invalid value: integer `-1`"),
         (refused(|value| value["group"]["id"] = json!(1_u64 << 32)), "expected u32"),
@@ -73,7 +73,10 @@ fn what_is_none_is_told_in_one_line_that_says_where_and_what_to_do() {
     ];
     for (line, expected) in lines {
         assert!(line.contains(expected) && line.contains("FILE"), "{expected}: {line}");
-        assert!(line.contains("expected is what 'vhost-accord check --json' prints there"), "{line}");
+        assert!(
+            line.contains("expected the output of 'vhost-accord check --json' on the other node"),
+            "{line}"
+        );
         assert!(!line.chars().any(char::is_control), "{line:?}");
     }
 }

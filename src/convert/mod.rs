@@ -99,7 +99,7 @@ fn place(
         terms.socket_directory.ok_or("the socket directory is not set up yet: run 'vhost-accord apply'")?;
     if !is_managed(join, agreed, has, path) {
         return Err(format!(
-            "{} is neither in {} nor where the switch has its own",
+            "{} is neither in {} nor in OVS's own socket directory",
             path.display(),
             agreed.display()
         ));
@@ -109,16 +109,12 @@ fn place(
         PortType::Dpdkvhostuser => join.config.server_directory(),
     };
     let name = port.map(|port| port.name.as_str()).or(path.file_name().and_then(|name| name.to_str()));
-    let name = name.filter(|name| is_name(name)).ok_or("its name is none for a socket")?;
+    let name = name.filter(|name| is_name(name)).ok_or("its name cannot be the name of a socket")?;
     let made = directory.join(name);
     let at = port.filter(|port| port.kind == to).map_or(made, |port| join.expected_socket(port));
     if !is_managed(join, agreed, to, &at) {
         // OVSDB is not believed that much: QEMU removes what is at the path where it makes its socket.
-        return Err(format!(
-            "port {name} has its socket at {}, not in {}",
-            at.display(),
-            directory.display()
-        ));
+        return Err(format!("the socket of port {name} is {}, not in {}", at.display(), directory.display()));
     }
     match at.as_os_str().len() <= LONGEST_PATH {
         true => Ok(at),

@@ -155,13 +155,13 @@ fn what_is_not_ours_or_does_not_fit_is_left_and_said() {
     for path in ["/etc/passwd", OWN, "/var/lib/vhost_sockets/a/b", "relative"] {
         left(
             decided(CLIENT, &endpoint("client", OWN), &join(Some(port(CLIENT, Some(path))))),
-            "has its socket at",
+            "the socket of port vhu0 is ",
         );
     }
     for directory in ["/etc", "../../etc"] {
         let mut lies = server();
         lies.config.other_config.insert("vhost-sock-dir".to_string(), directory.to_string());
-        left(decided(SERVER, &endpoint("server", SHARED), &lies), "has its socket at");
+        left(decided(SERVER, &endpoint("server", SHARED), &lies), "the socket of port vhu0 is ");
     }
     let long = Path::new("/").join("d".repeat(LONGEST_PATH - "/".len() - "/vhu0".len()));
     let fits = |directory: &Path| {

@@ -20,7 +20,7 @@ const MOST_CELLS: usize = 4096;
 /// Huge pages of any machine, in bytes.
 const PAGE_SIZES: std::ops::RangeInclusive<u64> = 1 << 12..=1 << 40;
 /// What is expected, and how to get it.
-const EXPECTED: &str = "expected is what 'vhost-accord check --json' prints there";
+const EXPECTED: &str = "expected the output of 'vhost-accord check --json' on the other node";
 
 /// Which of the two shapes it has, before either is taken.
 #[derive(Deserialize)]
@@ -40,12 +40,12 @@ pub fn parse(text: &[u8], name: &str) -> Result<Fingerprint> {
     if text.iter().all(u8::is_ascii_whitespace) {
         bail!("{name} is empty: {EXPECTED}");
     }
-    let wrong = || format!("{name} is no fingerprint: {EXPECTED}");
+    let wrong = || format!("{name} is not a fingerprint: {EXPECTED}");
     let shape: Shape = serde_json::from_slice(text).with_context(wrong)?;
     let found = match (shape.fingerprint, shape.findings) {
         (Some(_), _) => serde_json::from_slice::<Output>(text).with_context(wrong)?.fingerprint,
         (None, Some(_)) => bail!(
-            "{name} has no fingerprint: it is of an unbooted image, of a node that is in no state to be compared, or of an \
+            "{name} has no fingerprint: it is from an unbooted image, a node with an obstacle (see its check), or an \
              older vhost-accord; {EXPECTED}"
         ),
         (None, None) => serde_json::from_slice(text).with_context(wrong)?,

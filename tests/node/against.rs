@@ -158,7 +158,7 @@ fn what_is_said_before_is_what_the_hook_says(kind: &'static str) {
     copy(&source, &back, "/root/source.json");
     let (output, json) = against(&source, "");
     assert_eq!((output.code, verdicts(&json)), (1, Vec::new()), "{json:#}");
-    refused(&target.accord("check --against /root/half.json"), "/root/half.json is no fingerprint");
+    refused(&target.accord("check --against /root/half.json"), "/root/half.json is not a fingerprint");
     refused(&target.accord("check --against /root/none.json"), "/root/none.json");
     let image = target.accord("check --against /root/own.json --root /");
     assert_eq!(image.code, 2, "{image}");

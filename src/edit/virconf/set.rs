@@ -26,9 +26,9 @@ impl fmt::Display for EditError {
         match self {
             EditError::Syntax(error) => error.fmt(f),
             EditError::Unwritable(what) => write!(f, "{what} cannot be written in this file's syntax"),
-            EditError::Foreign { line: 0, what } => write!(f, "changed by someone else since: {what}"),
+            EditError::Foreign { line: 0, what } => write!(f, "changed since: {what}"),
             EditError::Foreign { line, what } => {
-                write!(f, "line {line}: changed by someone else since: {what}")
+                write!(f, "line {line}: changed since: {what}")
             }
         }
     }
