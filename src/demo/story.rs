@@ -70,7 +70,7 @@ fn run(command: &str, expected: i32, chosen: fn(&str) -> Vec<String>) -> Result<
 }
 
 fn last_line(text: &str) -> Vec<String> {
-    text.lines().filter(|line| !line.is_empty()).next_back().map(str::to_string).into_iter().collect()
+    text.lines().rfind(|line| !line.is_empty()).map(str::to_string).into_iter().collect()
 }
 
 /// Of a plan: what is changed, without new directories, lines that stay, and the content of new files.
@@ -210,9 +210,7 @@ fn about(trial: &Trial, names: &Accounts, again: bool) -> String {
     let roles = match kind {
         _ if again => format!("QEMU runs as {who}"),
         PortType::Dpdkvhostuserclient => format!("QEMU, as {who}, creates the socket"),
-        PortType::Dpdkvhostuser => {
-            format!("the dataplane, as root, creates the socket; QEMU connects")
-        }
+        PortType::Dpdkvhostuser => "the dataplane, as root, creates the socket; QEMU connects".to_string(),
     };
     format!("Port {name} ({kind}): {roles}")
 }
