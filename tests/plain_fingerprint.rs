@@ -55,7 +55,7 @@ fn what_is_none_is_told_in_one_line_that_says_where_and_what_to_do() {
         (error(&OUTPUT[..900]), "EOF while parsing"),
         (error(b"{}"), "missing field `version`"),
         (error(b"[]"), "FILE is not a fingerprint"),
-        (error(br#"{"version": 1, "findings": [], "fingerprint": null}"#), "no state to be compared"),
+        (error(br#"{"version": 1, "findings": [], "fingerprint": null}"#), "a node with an obstacle"),
         (refused(|value| value["group"]["id"] = json!(-1)), "invalid value: integer `-1`"),
         (refused(|value| value["group"]["id"] = json!(1_u64 << 32)), "expected u32"),
         (
