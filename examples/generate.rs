@@ -56,9 +56,12 @@ fn program_page() -> Result<String> {
         page.control("SS", [format!("{NAME} {}", sub.get_name()).as_str()]);
         page.text([roman(sub.get_about().map(ToString::to_string).unwrap_or_default() + ".")]);
         for argument in sub.get_arguments().filter(|argument| argument.get_id() != "help") {
-            let name = match argument.get_long() {
-                Some(long) => format!("--{long}"),
-                None => argument.get_id().as_str().to_uppercase(),
+            let value = argument.get_value_names().filter(|_| argument.get_action().takes_values());
+            let value = value.and_then(|names| names.first()).map(ToString::to_string);
+            let name = match (argument.get_long(), value) {
+                (Some(long), Some(value)) => format!("--{long} {value}"),
+                (Some(long), None) => format!("--{long}"),
+                (None, value) => value.unwrap_or_else(|| argument.get_id().as_str().to_uppercase()),
             };
             page.control("TP", []);
             page.text([bold(name)]);
