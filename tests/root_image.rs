@@ -298,7 +298,7 @@ fn the_group_stays_while_a_file_that_names_it_cannot_be_put_back() {
     fs::rename(&file, &aside).unwrap();
     fs::create_dir(&file).unwrap();
     let said = image.expect("revert", 2);
-    assert!(said.contains("failed: ") && said.contains("stays until the rest is taken back"), "{said}");
+    assert!(said.contains("failed: ") && said.contains("kept until the rest is restored"), "{said}");
     assert!(image.read("etc/group").contains("hugetlbfs:x:42477:"));
     fs::remove_dir(&file).unwrap();
     fs::rename(&aside, &file).unwrap();

@@ -145,7 +145,8 @@ pub fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<Stri
     journal.group = Some(Group { name: group.name.clone(), gid: group.gid });
     for change in &plan.changes {
         let target = change.item.target();
-        let context = || format!("{target}; what was done before it is journaled: apply again, or revert");
+        let context =
+            || format!("{target}; the changes before it are in the journal: run apply again, or revert");
         journal.begin(root, change).with_context(context)?;
         change.make(root).with_context(context)?;
         if !change.lingers(root)? {
@@ -157,13 +158,15 @@ pub fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<Stri
     for entry in &plan.outdated {
         let target = entry.change.item.target();
         journal.take_back(root, &target)?;
-        match entry.change.undo(root).with_context(|| format!("taking back {target}"))? {
+        match entry.change.undo(root).with_context(|| format!("undoing {target}"))? {
             Undone::InUse(why) => {
-                notes.push(format!("{target}: waits: {why}"));
+                notes.push(format!("{target}: in use: {why}"));
                 continue;
             }
             Undone::Left(why) => notes.push(format!("{target}: left as it is: {why}")),
-            Undone::RestoredOver(what) => notes.push(format!("{target}: put back over {what}")),
+            Undone::RestoredOver(what) => {
+                notes.push(format!("{target}: restored; it had changed since: {what}"))
+            }
             Undone::Restored | Undone::AlreadyBack => {}
         }
         journal.forget(root, &target)?;
@@ -252,13 +255,13 @@ pub fn stop_dataplane(manager: &dyn ServiceManager, dataplane: &DataplaneAccord)
 pub fn waiting_text(survey: &Survey, waiting: &[Finding]) -> String {
     let mut text = String::new();
     for finding in waiting {
-        let line = format!("waits: {}: {} ({})", finding.subject, finding.seen, finding.mend);
+        let line = format!("pending restart: {}: {} ({})", finding.subject, finding.seen, finding.mend);
         text.push_str(&report::colour(Style::Advice, &format!("{}\n", report::one_line(&line))));
     }
     let switch = survey.accord.dataplane.as_ref().map(|dataplane| &dataplane.switch_unit);
     let cuts = waiting.iter().any(|finding| finding.restart.as_ref() == switch);
     for line in survey.live.iter().filter(|_| cuts).flat_map(blast::lost_network) {
-        text.push_str(&format!("       with that restart, {}\n", report::one_line(&line)));
+        text.push_str(&format!("    with that restart, {}\n", report::one_line(&line)));
     }
     text
 }
@@ -275,11 +278,13 @@ fn closing(survey: &Survey, output: &Output) -> String {
     let summary = match (output.steps.len(), output.waiting.len()) {
         (0, 0) if output.restarted.is_empty() => "Nothing to change.\n".to_string(),
         (0, 0) => "Nothing to change; restarted.\n".to_string(),
-        (0, _) => "Nothing to change; vhost-accord apply --restart ends the waiting.\n".to_string(),
+        (0, _) => {
+            "Nothing to change; run 'vhost-accord apply --restart' to apply what is pending.\n".to_string()
+        }
         (count, 0) => format!("{} made.\n", report::count(count, "change")),
         (count, _) => {
             format!(
-                "{} made; vhost-accord apply --restart ends the waiting.\n",
+                "{} made; run 'vhost-accord apply --restart' to apply what is pending.\n",
                 report::count(count, "change")
             )
         }

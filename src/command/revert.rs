@@ -121,7 +121,7 @@ fn may_go_on(survey: &Survey, units: &[String], args: &RevertArgs) -> Result<()>
     let confined = live.vswitchd().is_some_and(|process| !process.identity().has_dac_override());
     if confined && dataplane.is_switched() {
         bail!(
-            "the dataplane runs as {} by an earlier apply, and must be stopped to go back; nothing was changed (revert --restart)",
+            "the dataplane runs as {} since an earlier apply, and must be stopped to undo that; nothing was changed (run 'vhost-accord revert --restart')",
             dataplane.user
         );
     }
@@ -146,14 +146,14 @@ fn take_back(
         if let Item::Group(group) = &entry.change.item
             && in_use.contains(&group.gid)
         {
-            let outcome = Undone::InUse("a user that has it as its group is still there".to_string());
+            let outcome = Undone::InUse("it is the group of a user that still exists".to_string());
             output.undone.push(Line { target: target.0.clone(), outcome });
             continue;
         }
         // A file that could not be put back may name it: libvirt does not start with a group that is gone.
         let account = matches!(entry.change.item, Item::Group(_) | Item::User(_) | Item::Member(_));
         if account && !output.failed.is_empty() {
-            output.failed.push(format!("{target}: stays until the rest is taken back"));
+            output.failed.push(format!("{target}: kept until the rest is restored"));
             continue;
         }
         journal.take_back(root, &target)?;
@@ -260,17 +260,17 @@ fn tell(json: bool, output: &Output) -> Result<()> {
     let mut text = String::new();
     for line in &output.undone {
         let outcome = match &line.outcome {
-            Undone::Restored => "back".to_string(),
-            Undone::RestoredOver(what) => format!("back; had changed since: {what}"),
-            Undone::AlreadyBack => "was back already".to_string(),
+            Undone::Restored => "restored".to_string(),
+            Undone::RestoredOver(what) => format!("restored; it had changed since: {what}"),
+            Undone::AlreadyBack => "was already as before".to_string(),
             Undone::Left(why) => format!("left: {why}"),
-            Undone::InUse(why) => format!("waits: {why}; revert again when it is free"),
+            Undone::InUse(why) => format!("in use: {why}; run revert again when it is free"),
         };
         text.push_str(&format!("{}: {outcome}\n", line.target));
     }
     text.extend(output.failed.iter().map(|line| format!("failed: {line}\n")));
     text.extend(output.restarted.iter().map(|unit| format!("restarted {unit}\n")));
-    text.extend(output.waiting.iter().map(|unit| format!("waits for: systemctl restart {unit}\n")));
+    text.extend(output.waiting.iter().map(|unit| format!("pending restart: systemctl restart {unit}\n")));
     if output.undone.is_empty() && output.failed.is_empty() {
         text.push_str("Nothing to revert.\n");
     }

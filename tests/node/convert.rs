@@ -168,8 +168,8 @@ fn a_node_is_converted_and_goes_back(kind: &'static str) {
 
     convert(&node, "vmd", 0);
     let waits = node.accord("revert");
-    assert!(waits.code == 1 && waits.stdout.contains("waits: VM vms runs (shut it off"), "{waits}");
-    assert!(waits.stdout.contains("waits for: systemctl restart libvirtd.service"), "{waits}");
+    assert!(waits.code == 1 && waits.stdout.contains("in use: VM vms runs (shut it off"), "{waits}");
+    assert!(waits.stdout.contains("pending restart: systemctl restart libvirtd.service"), "{waits}");
     node.sh(
         "virsh destroy vmc; virsh destroy vms; rm -f /var/lib/vhost_sockets/*; systemctl restart libvirtd",
     );

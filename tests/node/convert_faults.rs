@@ -158,7 +158,7 @@ fn the_package_goes_while_a_converted_vm_runs(kind: &'static str) {
     node.start("vmc", true);
     let of_switch = connection(&node, "vmc");
     let going = node.accord("service package-removing");
-    assert!(going.code == 0 && going.stdout.contains("waits: VM vmc runs (shut it off"), "{going}");
+    assert!(going.code == 0 && going.stdout.contains("in use: VM vmc runs (shut it off"), "{going}");
     assert_eq!(connection(&node, "vmc"), of_switch);
     let now = holdings(&node);
     assert!(now.contains("path='/run/openvswitch/vhuc1' mode='client'"), "{now}");

@@ -314,7 +314,7 @@ fn an_apply_killed_anywhere_converges_and_reverts() {
             let broken = node.check();
             assert!(broken.0 < 2, "{at_point}: {broken:?}");
             assert!(
-                node.apply("").stdout.starts_with("waits:") || node.accord("plan").code == 0,
+                node.apply("").stdout.starts_with("pending restart:") || node.accord("plan").code == 0,
                 "{at_point}"
             );
         }

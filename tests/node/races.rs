@@ -185,15 +185,18 @@ fn attacked(node: &Node, wanted: u64) -> (BTreeMap<String, u64>, Runs) {
 /// What keeps root from going back is named, and ends with the attack: what is in use, or of another kind than it was.
 fn went_back(node: &Node, name: &str, code: i32) {
     let told = node.sh("cat /run/race/out /run/race/err");
-    let outcomes = [": back", ": was back already", "waits for: ", "restarted ", "Nothing to revert."];
+    let outcomes =
+        [": restored", ": was already as before", "pending restart: ", "restarted ", "Nothing to revert."];
     let left = told.lines().filter(|line| !outcomes.iter().any(|outcome| line.contains(outcome)));
     let left: Vec<&str> = left.collect();
     let passes = |line: &&str| {
         let contested = AREAS.iter().any(|(area, _)| line.contains(area));
-        contested || line.contains("; revert again when it is free")
+        contested || line.contains("; run revert again when it is free")
     };
     // It takes a restart, and says so before anything is done.
-    if name == "revert" && left.iter().any(|line| line.contains("nothing was changed (revert --restart)")) {
+    if name == "revert"
+        && left.iter().any(|line| line.contains("nothing was changed (run 'vhost-accord revert --restart')"))
+    {
         return;
     }
     assert!(left.iter().all(passes) && (code == 0 || !left.is_empty()), "{name}: {code}: {told}");

@@ -122,7 +122,7 @@ fn a_restart_by_hand_hands_over(kind: &'static str) {
     for (user, expected) in [("openvswitch", "openvswitch:hugetlbfs 0022"), ("root", "root:")] {
         node.configure(&format!("{BOTH}dataplane-user = {user}\\n"));
         let output = node.apply_anyway("");
-        assert!(output.stdout.contains("waits: ovs-vswitchd"), "{output}");
+        assert!(output.stdout.contains("pending restart: ovs-vswitchd"), "{output}");
         let (code, findings) = node.check();
         assert_eq!(code, 2, "{findings:?}");
         assert!(

@@ -94,8 +94,9 @@ impl Judge<'_> {
             (Some(0), _) => self.is_stock(place, "it said that it is back"),
             // Something is named that could not be put back, and why.
             (Some(1 | 2), "revert") if run.error.is_empty() => {
-                let named =
-                    |line: &str| ["failed: ", ": left: ", ": waits: "].iter().any(|word| line.contains(word));
+                let named = |line: &str| {
+                    ["failed: ", ": left: ", ": in use: "].iter().any(|word| line.contains(word))
+                };
                 run.out.lines().any(named).then_some(()).ok_or(format!("nothing is named: {run:?}"))
             }
             // ld.so without memory for itself: it ends before the program begins.
