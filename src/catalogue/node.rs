@@ -119,8 +119,8 @@ pub(super) const PAGES: &[Page] = &[
     page(
         "drop-in-without-effect",
         "the dataplane runs by someone else's settings at its next start",
-        "systemctl cat ovs-vswitchd; systemctl show ovs-vswitchd",
-        "take the line back in the later drop-in, then systemctl daemon-reload",
+        "systemctl cat ovs-vswitchd dev-hugepages.mount; systemctl show ovs-vswitchd",
+        "comment the line out in the drop-in that the finding names, then systemctl daemon-reload",
         "systemd.unit(5): drop-ins apply in the order of their names",
     ),
     page(
