@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use crate::config::PortType;
+use crate::config::{Origin, PortType};
 use crate::facts::domains::{Account, Domain, SocketMode};
 use crate::facts::ovsdb::VhostPort;
-use crate::paths::UNIT_DIRECTORY;
+use crate::paths::{ADMIN_CONFIG, CONFIG_NAME, UNIT_DIRECTORY};
 use crate::report::clean;
 use crate::shell::{is_plain, path as word, quote};
 
@@ -144,6 +144,23 @@ pub fn share_group(machine: &Domain, user: &Account, group: &Account, gid: u32) 
     redefine(machine, &[(label(&text(group)), label(&format!("+{gid}")))])
 }
 
+/// Lets the node look for the port types that must work, in the line that left one out, or over a vendor's.
+pub fn look_for_modes(set_in: &Origin) -> String {
+    let look = match set_in {
+        Origin::File(path, line) if path.starts_with("/etc") => {
+            format!("sed -i '{line}s/.*/modes = look/' {}", word(path))
+        }
+        Origin::File(..) | Origin::Default => {
+            let directory = format!("{ADMIN_CONFIG}/{CONFIG_NAME}.d");
+            format!("mkdir -p {directory} && printf '[accord]\\nmodes = look\\n' > {directory}/zz-modes.conf")
+        }
+    };
+    format!("{look} && {APPLY}")
+}
+
+/// What makes the accord hold.
+pub const APPLY: &str = "vhost-accord apply";
+
 /// Lines of a file of someone else's that take back what ours says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken<'a> {
@@ -174,6 +191,16 @@ pub fn take_out(unit: &str, path: &Path, taken: &Taken<'_>) -> String {
         Some(name) if !in_place => format!("sed {script} {} > {}", word(path), word(&own.join(name))),
         _ => format!("sed -i {script} {}", word(path)),
     }
+}
+
+/// Lets a group connect to this one socket.
+pub fn give_socket(path: &Path, gid: u32) -> String {
+    format!("chgrp {gid} {0} && chmod g+rw {0}", word(path))
+}
+
+/// Makes room at this path.
+pub fn move_away(path: &Path) -> String {
+    format!("mv -T {} {}", word(path), quote(&format!("{}.moved-away", path.display())))
 }
 
 /// Removes a socket file.

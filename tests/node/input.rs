@@ -176,7 +176,7 @@ fn a_configuration_with_a_mistake_is_refused_with_its_place() {
         ("socket-directory = var/lib/vhost_sockets", "expected an absolute path"),
         ("socket-directory = /var/lib/../etc/x", "expected a clean path"),
         ("group = No Such", "expected an account name"),
-        ("modes = dpdkvhost", "expected dpdkvhostuserclient or dpdkvhostuser"),
+        ("modes = dpdkvhost", "expected look, or dpdkvhostuserclient or dpdkvhostuser"),
         ("qemu-group = nosuch", "group-missing: qemu-group = nosuch: there is no such group"),
         ("dataplane-user = nosuch", "dataplane-user-missing: the dataplane shall run as 'nosuch'"),
         ("dataplane-user = openvswitch:nosuch", "group-missing: the dataplane shall run with group 'nosuch'"),
