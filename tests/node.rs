@@ -27,6 +27,8 @@ mod explain;
 mod extremes;
 #[path = "node/fake_ovsdb.rs"]
 mod fake_ovsdb;
+#[path = "node/fixes.rs"]
+mod fixes;
 #[path = "node/groups.rs"]
 mod groups;
 #[path = "node/hook.rs"]

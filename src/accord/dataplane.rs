@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::item::{Absent, File, Item, LogOwner, Owner, Subject, User};
-use super::{Accord, Ground, Obstacle, SharedGroup};
+use super::{Accord, Agreed, Ground, Obstacle, SharedGroup};
 use crate::config::{Action, Config, DataplaneUser, PortType, ServerAccess};
 use crate::edit::shell;
 use crate::paths;
@@ -187,6 +187,17 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     items
 }
 
+/// In ovs-vswitchd's unit wherever `dpdkvhostuser` ports must work, however QEMU is let in.
+const VSWITCHD_PRE: &str = "service vswitchd-pre";
+
+/// Was this made so that `dpdkvhostuser` ports work?
+pub fn is_for_server_ports(item: &Item) -> bool {
+    let Item::File(file) = item else { return false };
+    let of_unit = file.unit.is_some() && file.content.lines().any(|line| line.ends_with(VSWITCHD_PRE));
+    let agreed = || serde_json::from_str::<Agreed>(&file.content).ok()?.qemu?.grant_gid;
+    of_unit || (file.path == Path::new(paths::AGREED) && agreed().is_some())
+}
+
 fn resets_run_directory(found: &Dataplane) -> bool {
     !found.runtime_directory_units.is_empty()
 }
@@ -234,7 +245,7 @@ fn service_lines(
         format!("Environment=XDG_RUNTIME_DIR={}", paths::OVS_RUN),
     );
     if is_vswitchd && let Some(access) = accord.server_access {
-        line(true, format!("{before}{program} service vswitchd-pre"));
+        line(true, format!("{before}{program} {VSWITCHD_PRE}"));
         let classical = access == ServerAccess::Umask;
         line(classical && wanted.privileged, format!("Group={}", wanted.group));
         line(classical, "UMask=0002".to_string());

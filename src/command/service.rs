@@ -18,8 +18,7 @@ use crate::change::stale;
 use crate::config::{Config, HookConfig};
 use crate::facts::Known;
 use crate::facts::accounts::Accounts;
-use crate::facts::live::{PortSocket, port_sockets, read_switch};
-use crate::facts::ovsdb::VhostPort;
+use crate::facts::live::{PortSocket, Switch, port_sockets, read_switch};
 use crate::facts::sockets::Liveness;
 use crate::facts::state;
 use crate::hook::notice::{CHECK_FAILED, Priority, log};
@@ -138,7 +137,7 @@ fn before_vswitchd(root: &Root, _: Duration) -> Result<()> {
         Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("{why}; stale sockets are not removed"),
     };
-    for socket in looked_at(root, &switch.ports) {
+    for socket in looked_at(root, &switch) {
         if stale::remove(root, &socket)? {
             let path = log_line(&socket.path.display().to_string());
             tracing::info!(VA_SOCKET = %path, "removed the stale socket {path}");
@@ -148,8 +147,8 @@ fn before_vswitchd(root: &Root, _: Duration) -> Result<()> {
 }
 
 /// What is at the sockets' paths; what could not be looked at is said, and left.
-fn looked_at(root: &Root, ports: &[VhostPort]) -> Vec<PortSocket> {
-    let sockets = port_sockets(root, ports);
+fn looked_at(root: &Root, switch: &Switch) -> Vec<PortSocket> {
+    let sockets = port_sockets(root, switch);
     for socket in &sockets {
         if let Liveness::Unknown(why) = &socket.liveness {
             tracing::warn!("{}", log_line(&format!("port {}: {why}; not changed", socket.port)));
@@ -169,7 +168,7 @@ fn after_vswitchd(root: &Root, _: Duration) -> Result<()> {
         Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("{why}; sockets are not changed"),
     };
-    for grant in grant::make_all(root, &grant::plan(&giving, &looked_at(root, &switch.ports)))? {
+    for grant in grant::make_all(root, &grant::plan(&giving, &looked_at(root, &switch)))? {
         let path = log_line(&grant.path.display().to_string());
         tracing::info!(VA_SOCKET = %path, "gave {path} to group {}", grant.gid);
     }

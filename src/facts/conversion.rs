@@ -26,11 +26,12 @@ pub fn read(root: &Root, item: &Conversion) -> Result<(Option<String>, Vec<PortS
     Ok((libvirt::definition(&item.uuid)?, ports))
 }
 
-/// A database of a switch, running or not: without one there are no ports either.
+/// A database of a switch, running or not: without one there are no ports either. Its name is enough, and where a link of
+/// that name leads does not matter: RHEL's packages have one beside the configuration, which the switch's user can change.
 fn has_switch(root: &Root) -> Result<bool> {
     let databases = [paths::OVS_ETC, paths::OVS_LIB].map(|directory| Path::new(directory).join("conf.db"));
     for path in databases.iter().map(PathBuf::as_path).chain([Path::new(paths::OVSDB_SOCKET)]) {
-        if root.find(path)?.is_some() {
+        if root.find_nofollow(path)?.is_some() {
             return Ok(true);
         }
     }

@@ -114,8 +114,7 @@ impl Live {
             (asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), vms)
         });
         let Vms { guests, unread, defined, next } = vms?;
-        let ports = switch.known().map(|switch| switch.ports.as_slice()).unwrap_or_default();
-        let sockets = port_sockets(root, ports);
+        let sockets = switch.known().map(|switch| port_sockets(root, switch)).unwrap_or_default();
         let wanted = profile.hypervisor.as_ref().and_then(|found| found.daemon_unit.strip_suffix(".service"));
         let daemons = processes::by_name(root, &["ovs-vswitchd", "ovsdb-server", "libvirtd", "virtqemud"])?;
         let (dataplane, libvirt): (Vec<Process>, Vec<Process>) =
@@ -166,11 +165,14 @@ pub fn read_switch(root: &Root) -> Known<Switch> {
 }
 
 /// Where the switch's sockets are and what is there.
-pub fn port_sockets(root: &Root, ports: &[VhostPort]) -> Vec<PortSocket> {
+pub fn port_sockets(root: &Root, switch: &Switch) -> Vec<PortSocket> {
     let mut found = Vec::new();
     let mut neighbours = Neighbours::default();
-    for port in ports {
-        let Some(path) = socket_path(port) else { continue };
+    for port in &switch.ports {
+        let path = switch.config.expected_socket(port);
+        if !path.is_absolute() {
+            continue;
+        }
         let (fact, liveness, followed) = match neighbours.read(root, &path) {
             Ok((fact, Some(handle))) => (fact, sockets::liveness_of(&handle), false),
             Ok((fact, None)) => (fact, sockets::liveness(root, &path), true),
@@ -201,19 +203,8 @@ fn is_kept(below: &Path) -> bool {
     name == "db.sock" || below.starts_with("dpdk") || ["_db.sock", ".ctl", ".mgmt", ".snoop"].iter().any(ends)
 }
 
-/// OVS says where a `dpdkvhostuser` socket is once it made it; before, it is named after the port.
-fn socket_path(port: &VhostPort) -> Option<PathBuf> {
-    match port.kind {
-        PortType::Dpdkvhostuserclient => port.server_path.clone().filter(|path| path.is_absolute()),
-        PortType::Dpdkvhostuser => {
-            let said = port.socket.clone().filter(|path| path.is_absolute());
-            // OVS says `/var/run`, whatever a domain says.
-            Some(said.map_or_else(|| Path::new(paths::OVS_RUN).join(&port.name), |path| plain(&path)))
-        }
-    }
-}
-
-fn our_units(units: &dyn Units, accord: &Accord) -> Result<Vec<UnitFact>> {
+/// The units that the accord has drop-ins for.
+pub fn our_units(units: &dyn Units, accord: &Accord) -> Result<Vec<UnitFact>> {
     let mut names: Vec<&str> = Vec::new();
     for item in &accord.items {
         if let Item::File(file) = item

@@ -9,11 +9,13 @@
 mod dataplane;
 mod hooks;
 mod hypervisor;
+mod modes;
 mod mounts;
 
 pub use dataplane::{Dataplane, IdentityBy};
 pub use hooks::{Hooks, MainHook};
 pub use hypervisor::{Hypervisor, QemuConf, configured};
+pub use modes::Modes;
 pub use mounts::{DeclaredMount, escape_path};
 
 use std::path::Path;

@@ -282,7 +282,8 @@ fn troubles(node: &Case<'_>, subject: &Subject, endpoints: &Endpoints, machine: 
     };
     for (socket, link) in machine.start.sockets.iter().zip(&machine.links) {
         if is_network_card(&socket.endpoint) && hook::is_switch_path(&case, &socket.path) {
-            found.extend(running::trouble(endpoints, machine, socket, link));
+            let refused = running::refused(subject, endpoints, machine, socket, link);
+            found.extend(refused.or_else(|| running::trouble(endpoints, machine, socket, link)));
         }
     }
     if endpoints.vswitchd == Vswitchd::NotRunning && machine.start.asks_switch {

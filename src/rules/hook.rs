@@ -97,6 +97,6 @@ fn not_picked_up(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let seen = format!("newer than the start of {} (pid {})", daemon.status.name, daemon.pid);
-    let mend = format!("systemctl reload {}", hypervisor.daemon_unit);
+    let mend = format!("systemctl reload {}", crate::shell::quote(&hypervisor.daemon_unit));
     vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
 }

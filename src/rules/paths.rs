@@ -5,6 +5,7 @@ use super::{Case, Evidence, Level, Rule};
 use crate::access::owner_text;
 use crate::accord::item::{Absent, Item, Owner, Subject};
 use crate::facts::state::{OwnerState, State};
+use crate::mends;
 use crate::root::Kind;
 
 pub const RULES: &[Rule] = &[
@@ -75,7 +76,17 @@ fn deviations(case: &Case<'_>, subject: Subject, aspect: Aspect) -> Vec<Evidence
         }
         let now = found.as_ref();
         if aspect == Aspect::Any || aspect == aspect_of(item, now) {
-            evidence.push(Evidence::applies(item.path.display().to_string(), seen(case, item, now)));
+            let (subject, seen) = (item.path.display().to_string(), seen(case, item, now));
+            // `apply` makes the directory, and touches nothing that is in its place.
+            let in_the_way = now.is_some() && aspect_of(item, now) == Aspect::Missing;
+            evidence.push(match in_the_way {
+                true => Evidence::mended_by(
+                    subject,
+                    seen,
+                    format!("{} && {}", mends::move_away(&item.path), mends::APPLY),
+                ),
+                false => Evidence::applies(subject, seen),
+            });
         }
     }
     evidence
@@ -95,7 +106,8 @@ fn aspect_of(item: &Owner, found: Option<&OwnerState>) -> Aspect {
 fn seen(case: &Case<'_>, item: &Owner, found: Option<&OwnerState>) -> String {
     let Some(found) = found else { return "missing".to_string() };
     if item.absent == Absent::Create && found.kind != Kind::Directory {
-        return "not a directory".to_string();
+        let is = if found.kind == Kind::Symlink { "a symlink" } else { "not a directory" };
+        return is.to_string();
     }
     let (uid, gid) = (item.uid.unwrap_or(found.uid), item.gid.unwrap_or(found.gid));
     let expected = owner_text(case.names, uid, gid, item.mode.unwrap_or(found.mode));

@@ -139,11 +139,11 @@ fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
     if !survey.config.managed.has("sockets") {
         return Ok(());
     }
-    let ports = match read_switch(root) {
-        Known::Known(switch) => switch.ports,
+    let switch = match read_switch(root) {
+        Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("OVSDB does not answer: {why}"),
     };
-    let grants = grant::plan(&Giving::of(&survey.accord), &port_sockets(root, &ports));
+    let grants = grant::plan(&Giving::of(&survey.accord), &port_sockets(root, &switch));
     grant::make_all(root, &grants).map(drop)
 }
 
