@@ -133,6 +133,9 @@ fn has_effect(line: &str, unit: &UnitFact) -> bool {
         "RuntimeDirectory" => unit.runtime_directory.is_empty(),
         "UMask" => Some(unit.umask) == u32::from_str_radix(value, 8).ok(),
         "Group" => unit.group.as_deref() == Some(value),
+        "SocketUser" => unit.socket_user.as_deref() == Some(value),
+        "SocketGroup" => unit.socket_group.as_deref() == Some(value),
+        "SocketMode" => unit.socket_mode == u32::from_str_radix(value, 8).ok(),
         "ExecStartPre" => command(&unit.exec_start_pre),
         "ExecStartPost" => command(&unit.exec_start_post),
         // The options of a mount that is there are the kernel's, from when it was mounted.

@@ -43,7 +43,7 @@ fn both_port_types_agree_after_apply(kind: &'static str) {
     node.start("vms", true);
     let qemu = node.qemu();
     let dataplane = match kind {
-        "bookworm" | "trixie" => "root:root",
+        _ if !node.is_rhel() => "root:root",
         "rhel-2.9" => "root:hugetlbfs",
         _ => "openvswitch:hugetlbfs",
     };
