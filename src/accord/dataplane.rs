@@ -171,9 +171,19 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
         items.push(file(paths::DATAPLANE_ENVIRONMENT, environment(wanted, found), None));
     }
     for unit in found.units() {
-        let lines = service_lines(accord, wanted, found, unit, ground.program);
+        let mut lines = service_lines(accord, wanted, found, unit, ground.program);
         if !lines.is_empty() {
-            items.push(drop_in(unit, &format!("[Service]\n{}\n", lines.join("\n"))));
+            lines.insert(0, "[Service]".to_string());
+        }
+        if let Some(ovsdb) = &found.ovsdb_unit
+            && found.overtakes
+            && wanted.is_confined()
+            && unit == found.vswitchd_unit
+        {
+            lines.insert(0, format!("[Unit]\nAfter={ovsdb}"));
+        }
+        if !lines.is_empty() {
+            items.push(drop_in(unit, &format!("{}\n", lines.join("\n"))));
         }
     }
     if wanted.is_confined() {

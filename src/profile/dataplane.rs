@@ -77,6 +77,9 @@ pub struct Dataplane {
     /// Units with `RuntimeDirectory=openvswitch`: systemd gives the tree back to root before each of their commands
     /// (systemd 242 and later, issue 12713), so a user of OVS's own cannot keep it.
     pub runtime_directory_units: Vec<String>,
+    /// ovs-vswitchd is told its user in a file that ovsdb-server's unit writes, and its unit does not wait for that one
+    /// (the RPM of OVS 4.0): it runs as root where it is the first.
+    pub overtakes: bool,
     /// A unit changes the run directory's owner before anything made it, so the directory must be there.
     pub needs_run_directory: bool,
     /// A unit changes the run directory's owner itself, each time it starts.
@@ -138,6 +141,7 @@ pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> 
         options: without_user_option(options),
         database_directory: database_directory(root)?,
         fragments,
+        overtakes: identity_by == IdentityBy::OvsUserId && overtakes(&declarations),
         runtime_directory_units: with_runtime_directory(&declarations),
         needs_run_directory,
         changes_run_directory,
@@ -202,6 +206,13 @@ fn identity_by(declarations: &[(String, UnitText)]) -> IdentityBy {
     } else {
         IdentityBy::Neither
     }
+}
+
+fn overtakes(declarations: &[(String, UnitText)]) -> bool {
+    let [(ovsdb, _), (_, vswitchd)] = declarations else { return false };
+    let mut after = vswitchd.list("Unit", "After").into_iter().flat_map(str::split_whitespace);
+    let mut files = vswitchd.list("Service", "EnvironmentFile").into_iter();
+    files.any(|file| file.trim_start_matches('-').starts_with("/run/")) && !after.any(|unit| unit == ovsdb)
 }
 
 fn with_runtime_directory(declarations: &[(String, UnitText)]) -> Vec<String> {

@@ -2,7 +2,7 @@
 //! From a stock node, where no VM starts, to one where all do, and back.
 
 use super::steps::BOTH;
-use super::support::{Node, on_every_node};
+use super::support::{Node, on_every_node, on_nodes};
 
 on_every_node!(
     both_port_types_agree_after_apply,
@@ -11,6 +11,7 @@ on_every_node!(
     revert_gives_the_stock_node_back,
     each_breakage_is_named_alone,
 );
+on_nodes!(rhel_4_0 = "rhel-4.0": both_port_types_agree_after_apply it_stays_so);
 
 fn both_port_types_agree_after_apply(kind: &'static str) {
     let node = Node::up(kind);

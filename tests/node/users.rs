@@ -11,6 +11,7 @@ mod by_hand {
     use super::*;
 
     on_nodes!(bookworm = "bookworm": a_restart_by_hand_hands_over);
+    on_nodes!(sid = "sid": a_restart_by_hand_hands_over);
     on_nodes!(rhel_2_9 = "rhel-2.9": a_restart_by_hand_hands_over);
 }
 

@@ -24,8 +24,7 @@ pub(super) fn items(accord: &Accord, wanted: &DataplaneAccord, ground: &Ground<'
         IdentityBy::OvsCtlOpts | IdentityBy::Neither => &socket.group,
     };
     let number = |group: &String| group_number(ground.profile, &accord.group, group).ok();
-    let is_qemus =
-        |gid| gid == accord.group.gid || accord.qemu.as_ref().is_some_and(|qemu| qemu.is_in(gid));
+    let is_qemus = |gid| gid == accord.group.gid || accord.qemu.as_ref().is_some_and(|qemu| qemu.is_in(gid));
     let lets_qemu_in = [group, &socket.group].into_iter().filter_map(number).any(is_qemus);
     let mode = socket.mode & if lets_qemu_in { !0o022 } else { !0o002 };
     let by_group = mode & 0o020 != 0 && *group == wanted.group;
