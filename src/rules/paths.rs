@@ -51,6 +51,12 @@ pub const RULES: &[Rule] = &[
         cause: "the dataplane's user must be able to write its database, lock and logs, and QEMU must not read them",
         check: |case| deviations(case, Subject::DataplaneState, Aspect::Any),
     },
+    Rule {
+        id: "database-socket-owner",
+        level: Level::Broken,
+        cause: "systemd creates it (OVS 4.0) for root or for the shared group: the dataplane's user cannot connect, or QEMU can",
+        check: |case| deviations(case, Subject::DatabaseSocket, Aspect::Any),
+    },
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +68,8 @@ enum Aspect {
 }
 
 fn deviations(case: &Case<'_>, subject: Subject, aspect: Aspect) -> Vec<Evidence> {
-    let of_dataplane = matches!(subject, Subject::DataplaneState | Subject::RunDirectory);
+    let of_dataplane =
+        matches!(subject, Subject::DataplaneState | Subject::RunDirectory | Subject::DatabaseSocket);
     if of_dataplane && case.live.is_some_and(|live| live.keeps_its_state(case.accord)) {
         // Its identity is the finding; these follow when it stops.
         return Vec::new();

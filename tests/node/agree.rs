@@ -2,7 +2,7 @@
 //! From a stock node, where no VM starts, to one where all do, and back.
 
 use super::steps::BOTH;
-use super::support::{Node, on_every_node};
+use super::support::{Node, on_every_node, on_nodes};
 
 on_every_node!(
     apply_alone_lets_every_vm_start,
@@ -12,6 +12,7 @@ on_every_node!(
     revert_gives_the_stock_node_back,
     each_breakage_is_named_alone,
 );
+on_nodes!(rhel_4_0 = "rhel-4.0": both_port_types_agree_after_apply it_stays_so);
 
 /// As the packages are installed, with nothing configured: what the hook would refuse is mended by what it prints.
 fn apply_alone_lets_every_vm_start(kind: &'static str) {
@@ -109,7 +110,7 @@ fn both_port_types_agree_after_apply(kind: &'static str) {
     node.start("vms", true);
     let qemu = node.qemu();
     let dataplane = match kind {
-        "bookworm" | "trixie" => "root:root",
+        _ if !node.is_rhel() => "root:root",
         "rhel-2.9" => "root:hugetlbfs",
         _ => "openvswitch:hugetlbfs",
     };
