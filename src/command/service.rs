@@ -31,6 +31,7 @@ use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd::image::Image;
 
+/// Half of the time that it gets is for the database, the rest for what it does then.
 type Entry = fn(&Root, Duration) -> Result<()>;
 
 pub fn run(moment: &str) -> Result<Outcome> {
@@ -132,8 +133,8 @@ fn is_handed_over(root: &Root, agreed: &Agreed) -> Result<bool> {
 
 /// A `dpdkvhostuser` socket that a killed ovs-vswitchd left keeps the next one from binding: DPDK never removes one
 /// (lib/vhost/socket.c). Only what OVSDB names and nobody listens on goes.
-fn before_vswitchd(root: &Root, _: Duration) -> Result<()> {
-    let switch = match read_switch(root) {
+fn before_vswitchd(root: &Root, limit: Duration) -> Result<()> {
+    let switch = match read_switch(root, limit / 2) {
         Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("{why}; stale sockets are not removed"),
     };
@@ -158,13 +159,13 @@ fn looked_at(root: &Root, switch: &Switch) -> Vec<PortSocket> {
 }
 
 /// Sockets are new after each start of ovs-vswitchd.
-fn after_vswitchd(root: &Root, _: Duration) -> Result<()> {
+fn after_vswitchd(root: &Root, limit: Duration) -> Result<()> {
     let giving = match agreed(root) {
         Some(agreed) => Giving::agreed(&agreed),
         // systemd is busy with this very job: units are read from their files.
         None => Giving::of(&Survey::take(root, &Image::new(root), Options::default())?.accord),
     };
-    let switch = match read_switch(root) {
+    let switch = match read_switch(root, limit / 2) {
         Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("{why}; sockets are not changed"),
     };

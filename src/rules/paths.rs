@@ -70,8 +70,8 @@ enum Aspect {
 fn deviations(case: &Case<'_>, subject: Subject, aspect: Aspect) -> Vec<Evidence> {
     let of_dataplane =
         matches!(subject, Subject::DataplaneState | Subject::RunDirectory | Subject::DatabaseSocket);
-    if of_dataplane && case.live.is_some_and(|live| live.keeps_its_state(case.accord)) {
-        // Its identity is the finding; these follow when it stops.
+    if of_dataplane && case.live.is_some_and(|live| live.hidden || live.keeps_its_state(case.accord)) {
+        // Its identity is the finding, where it is known; these follow when it stops.
         return Vec::new();
     }
     let mut evidence = Vec::new();
