@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::accord::is_for_server_ports;
 use crate::accord::item::{Group, Item, Subject, Target};
 use crate::change::{Change, conversion, write};
 use crate::facts::state::State;
@@ -59,6 +60,11 @@ impl Journal {
     /// Nothing stands that could be reverted.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Did an `apply` make `dpdkvhostuser` ports work?
+    pub fn serves(&self) -> bool {
+        self.entries.iter().any(|entry| is_for_server_ports(&entry.change.item))
     }
 
     /// Directories for QEMU's sockets that an `apply` made.

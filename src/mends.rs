@@ -4,9 +4,10 @@
 
 use std::path::Path;
 
-use crate::config::PortType;
+use crate::config::{Origin, PortType};
 use crate::facts::domains::{Account, Domain, SocketMode};
 use crate::facts::ovsdb::VhostPort;
+use crate::paths::{ADMIN_CONFIG, CONFIG_NAME, UNIT_DIRECTORY};
 use crate::report::clean;
 use crate::shell::{is_plain, path as word, quote};
 
@@ -141,6 +142,65 @@ pub fn share_group(machine: &Domain, user: &Account, group: &Account, gid: u32) 
     };
     let label = |group: &str| format!("<label>{}:{group}</label>", text(user));
     redefine(machine, &[(label(&text(group)), label(&format!("+{gid}")))])
+}
+
+/// Lets the node look for the port types that must work, in the line that left one out, or over a vendor's.
+pub fn look_for_modes(set_in: &Origin) -> String {
+    let look = match set_in {
+        Origin::File(path, line) if path.starts_with("/etc") => {
+            format!("sed -i '{line}s/.*/modes = look/' {}", word(path))
+        }
+        Origin::File(..) | Origin::Default => {
+            let directory = format!("{ADMIN_CONFIG}/{CONFIG_NAME}.d");
+            format!("mkdir -p {directory} && printf '[accord]\\nmodes = look\\n' > {directory}/zz-modes.conf")
+        }
+    };
+    format!("{look} && {APPLY}")
+}
+
+/// What makes the accord hold.
+pub const APPLY: &str = "vhost-accord apply";
+
+/// Lines of a file of someone else's that take back what ours says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken<'a> {
+    /// All that set this key of a unit.
+    Key(&'a str),
+    /// Those that set it to nothing.
+    Reset(&'a str),
+    /// Those of an environment file that set this variable.
+    Variable(&'a str),
+    /// Those that set this variable by `Environment=`.
+    Assignment(&'a str),
+}
+
+/// Comments these lines out. A drop-in of a package, or one for many units, stays: its namesake for this unit alone takes
+/// its place (systemd.unit(5)).
+pub fn take_out(unit: &str, path: &Path, taken: &Taken<'_>) -> String {
+    let script = match taken {
+        Taken::Key(key) => format!("'s/^[[:blank:]]*{key}[[:blank:]]*=/#&/'"),
+        Taken::Reset(key) => format!("'s/^[[:blank:]]*{key}[[:blank:]]*=[[:blank:]]*$/#&/'"),
+        Taken::Variable(name) => format!("'s/^[[:blank:]]*{name}[[:blank:]]*=/#&/'"),
+        Taken::Assignment(name) => format!("'s/^[[:blank:]]*Environment[[:blank:]]*=.*{name}=/#&/'"),
+    };
+    let own = Path::new(UNIT_DIRECTORY).join(format!("{unit}.d"));
+    let is_own = path.parent().is_some_and(|directory| directory.ends_with(format!("{unit}.d")));
+    let in_place = matches!(taken, Taken::Variable(_))
+        || (is_own && !path.starts_with("/usr") && !path.starts_with("/lib"));
+    match path.file_name() {
+        Some(name) if !in_place => format!("sed {script} {} > {}", word(path), word(&own.join(name))),
+        _ => format!("sed -i {script} {}", word(path)),
+    }
+}
+
+/// Lets a group connect to this one socket.
+pub fn give_socket(path: &Path, gid: u32) -> String {
+    format!("chgrp {gid} {0} && chmod g+rw {0}", word(path))
+}
+
+/// Makes room at this path.
+pub fn move_away(path: &Path) -> String {
+    format!("mv -T {} {}", word(path), quote(&format!("{}.moved-away", path.display())))
 }
 
 /// Removes a socket file.

@@ -7,10 +7,11 @@ use crate::accord::item::{Group, User};
 use crate::accord::{self, Accord, Item};
 use crate::arrivals;
 use crate::change::Change;
-use crate::config::{Config, GidMismatch};
+use crate::config::{Config, GidMismatch, PortType};
 use crate::convert::Terms;
+use crate::facts::Known;
 use crate::facts::accounts::Accounts;
-use crate::facts::domains::Domain;
+use crate::facts::domains::{self, Domain, Domains};
 use crate::facts::endpoints::Endpoints;
 use crate::facts::live::Live;
 use crate::facts::mounts;
@@ -20,7 +21,7 @@ use crate::fingerprint::Fingerprint;
 use crate::hook::Subject;
 use crate::journal::{Entry, Journal};
 use crate::paths;
-use crate::profile::Profile;
+use crate::profile::{Modes, Profile};
 use crate::root::Root;
 use crate::rules::endpoints::{Judged, Matter, follows, judge};
 use crate::rules::peer::{self, Compared, Ground};
@@ -32,6 +33,8 @@ use crate::systemd::ServiceManager;
 pub struct Survey {
     /// The configuration.
     pub config: Config,
+    /// What `modes = look` found; none where the configuration lists them.
+    pub modes: Option<Modes>,
     /// The node by looking.
     pub profile: Profile,
     /// What should hold.
@@ -70,17 +73,28 @@ impl Survey {
         let hugetlb = if root.is_live() { mounts::hugetlb(root)? } else { Vec::new() };
         let mounted: Vec<_> = hugetlb.iter().map(|mount| mount.path.clone()).collect();
         let program = program(root);
-        let accord = Accord::new(
-            &config,
-            &accord::Ground { profile: &profile, mounted: &mounted, program: &program },
-        )?;
+        let ground = accord::Ground { profile: &profile, mounted: &mounted, program: &program };
+        let read = |config: &Config| -> Result<(Accord, Option<Live>)> {
+            let accord = Accord::new(config, &ground)?;
+            let live = root.is_live().then(|| Live::read(root, manager, &profile, &accord)).transpose()?;
+            Ok((accord, live))
+        };
+        if config.looks && journal.serves() {
+            config.modes = PortType::ALL.to_vec();
+        }
+        let (mut accord, mut live) = read(&config)?;
+        let modes = config.looks.then(|| modes(root, &config, &journal, live.as_ref())).transpose()?;
+        // Only until it is applied: afterwards the journal knows it before anything is asked.
+        if let Some(modes) = modes.as_ref().filter(|modes| modes.types != config.modes) {
+            config.modes.clone_from(&modes.types);
+            (accord, live) = read(&config)?;
+        }
         accounts.announce(&accord.group.name, accord.group.gid);
         let observe =
             |item: &Item| Ok(Observed { before: observe(root, &accounts, item)?, item: item.clone() });
         let observed = accord.items.iter().map(observe).collect::<Result<_>>()?;
-        let live = root.is_live().then(|| Live::read(root, manager, &profile, &accord)).transpose()?;
-        let surroundings = Surroundings::read(root, &accord, hugetlb)?;
-        Ok(Survey { config, profile, accord, journal, observed, live, surroundings, accounts })
+        let surroundings = Surroundings::read(root, manager, &accord, hugetlb, live.as_ref())?;
+        Ok(Survey { config, modes, profile, accord, journal, observed, live, surroundings, accounts })
     }
 
     /// What does not hold and is ours to make now.
@@ -134,7 +148,7 @@ impl Survey {
         let mut findings = self.findings();
         let Some(live) = &self.live else { return Ok(Judged::of(findings)) };
         let endpoints = Endpoints::read(root, live)?;
-        let mut subject = Subject::of_node(root, &self.config.socket_directory)?;
+        let mut subject = Subject::of_node(root, &self.config)?;
         let configured = subject.configured(root);
         let ground = Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };
         let mut judged = judge(&self.case(), ground);
@@ -159,7 +173,7 @@ impl Survey {
         let guests = live.guests.iter().map(|guest| &guest.domain);
         let domains: Vec<&Domain> = guests.chain(&live.defined.domains).collect();
         let coming: Vec<&Domain> = there.vms.iter().map(|vm| &vm.domain).collect();
-        let mut subject = Subject::of_node(root, &self.config.socket_directory)?;
+        let mut subject = Subject::of_node(root, &self.config)?;
         let socket_directory = subject.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
         let terms = self.config.hook.incoming.map(|wanted| Terms { wanted, socket_directory });
         let arrivals = arrivals::look(root, live, terms.as_ref(), &coming);
@@ -184,6 +198,18 @@ impl Survey {
             names: &self.accounts,
         }
     }
+}
+
+/// What `modes = look` finds. An image has definitions of VMs and a journal, and nobody to ask for ports.
+pub fn modes(root: &Root, config: &Config, journal: &Journal, live: Option<&Live>) -> Result<Modes> {
+    let (incoming, before) = (config.hook.incoming, journal.serves());
+    if let Some(live) = live {
+        return Ok(Modes::of_node(live, incoming, before));
+    }
+    let switch = Known::Unknown("nothing runs in an image".to_string());
+    let Domains { domains, broken } = domains::persistent(root)?;
+    let broken = broken.first().map(|file| file.path.as_path());
+    Ok(Modes::look(&switch, &domains, broken, incoming, before))
 }
 
 /// The path units call the program by: itself on the live node, its packaged place in an image.

@@ -27,6 +27,8 @@ mod explain;
 mod extremes;
 #[path = "node/fake_ovsdb.rs"]
 mod fake_ovsdb;
+#[path = "node/fixes.rs"]
+mod fixes;
 #[path = "node/groups.rs"]
 mod groups;
 #[path = "node/hook.rs"]
@@ -48,6 +50,8 @@ mod probe;
 mod races;
 #[path = "node/service.rs"]
 mod service;
+#[path = "node/socket_unit.rs"]
+mod socket_unit;
 #[path = "node/steps.rs"]
 mod steps;
 #[path = "node/support.rs"]

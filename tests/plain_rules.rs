@@ -11,6 +11,8 @@ mod node;
 mod pair;
 #[path = "rules/peer.rs"]
 mod peer;
+#[path = "rules/silence.rs"]
+mod silence;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

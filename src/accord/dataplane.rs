@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whom OVS runs as, and what its units, environment and state need for that.
 
+mod socket;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::item::{Absent, File, Item, LogOwner, Owner, Subject, User};
-use super::{Accord, Ground, Obstacle, SharedGroup};
+use super::{Accord, Agreed, Ground, Obstacle, SharedGroup};
 use crate::config::{Action, Config, DataplaneUser, PortType, ServerAccess};
 use crate::edit::shell;
 use crate::paths;
@@ -37,6 +39,8 @@ pub struct DataplaneAccord {
     pub vswitchd_unit: String,
     /// The unit of ovsdb-server, where it has one of its own.
     pub ovsdb_unit: Option<String>,
+    /// The unit of the database's socket, where systemd holds it.
+    pub socket_unit: Option<String>,
     /// The account to make, where it does not exist.
     pub(super) to_be_made: Option<User>,
     /// The group must list the user.
@@ -109,6 +113,7 @@ pub(super) fn decide(
         switch_unit: dataplane.switch_unit.clone(),
         vswitchd_unit: dataplane.vswitchd_unit.clone(),
         ovsdb_unit: dataplane.ovsdb_unit.clone(),
+        socket_unit: dataplane.socket.as_ref().map(|socket| socket.unit.clone()),
         switched: !unchanged,
         insists: config.hook.on_error == Action::Refuse,
     }))
@@ -166,9 +171,19 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
         items.push(file(paths::DATAPLANE_ENVIRONMENT, environment(wanted, found), None));
     }
     for unit in found.units() {
-        let lines = service_lines(accord, wanted, found, unit, ground.program);
+        let mut lines = service_lines(accord, wanted, found, unit, ground.program);
         if !lines.is_empty() {
-            items.push(drop_in(unit, &format!("[Service]\n{}\n", lines.join("\n"))));
+            lines.insert(0, "[Service]".to_string());
+        }
+        if let Some(ovsdb) = &found.ovsdb_unit
+            && found.overtakes
+            && wanted.is_confined()
+            && unit == found.vswitchd_unit
+        {
+            lines.insert(0, format!("[Unit]\nAfter={ovsdb}"));
+        }
+        if !lines.is_empty() {
+            items.push(drop_in(unit, &format!("{}\n", lines.join("\n"))));
         }
     }
     if wanted.is_confined() {
@@ -178,13 +193,27 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
                 .iter()
                 .map(|path| Item::LogOwner(LogOwner { path: path.clone(), user: wanted.user.clone() })),
         );
-        if found.needs_run_directory && resets_run_directory(found) {
+        // systemd would create it for root, to put the database's socket there.
+        let is_sockets = found.socket.is_some() && !found.changes_run_directory;
+        if is_sockets || found.needs_run_directory && resets_run_directory(found) {
             let line = format!("d {} 0755 {} {} -\n", paths::OVS_RUN, wanted.user, wanted.group);
             items.push(file(paths::TMPFILES, line, None));
         }
         items.extend(state(accord, wanted, found));
     }
+    items.extend(socket::items(accord, wanted, ground));
     items
+}
+
+/// In ovs-vswitchd's unit wherever `dpdkvhostuser` ports must work, however QEMU is let in.
+const VSWITCHD_PRE: &str = "service vswitchd-pre";
+
+/// Was this made so that `dpdkvhostuser` ports work?
+pub fn is_for_server_ports(item: &Item) -> bool {
+    let Item::File(file) = item else { return false };
+    let of_unit = file.unit.is_some() && file.content.lines().any(|line| line.ends_with(VSWITCHD_PRE));
+    let agreed = || serde_json::from_str::<Agreed>(&file.content).ok()?.qemu?.grant_gid;
+    of_unit || (file.path == Path::new(paths::AGREED) && agreed().is_some())
 }
 
 fn resets_run_directory(found: &Dataplane) -> bool {
@@ -234,7 +263,7 @@ fn service_lines(
         format!("Environment=XDG_RUNTIME_DIR={}", paths::OVS_RUN),
     );
     if is_vswitchd && let Some(access) = accord.server_access {
-        line(true, format!("{before}{program} service vswitchd-pre"));
+        line(true, format!("{before}{program} {VSWITCHD_PRE}"));
         let classical = access == ServerAccess::Umask;
         line(classical && wanted.privileged, format!("Group={}", wanted.group));
         line(classical, "UMask=0002".to_string());

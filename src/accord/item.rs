@@ -80,6 +80,8 @@ pub enum Subject {
     RunDirectory,
     /// OVS's database, configuration or logs.
     DataplaneState,
+    /// The database's socket, where systemd creates it.
+    DatabaseSocket,
 }
 
 impl Subject {
@@ -90,6 +92,7 @@ impl Subject {
             Subject::Hugepages => "hugepages",
             Subject::RunDirectory => "run-directory",
             Subject::DataplaneState => "dataplane-state",
+            Subject::DatabaseSocket => "database-socket",
         }
     }
 }
@@ -124,7 +127,7 @@ pub struct Owner {
 impl Owner {
     /// Is it what the dataplane keeps for itself, and takes over when it gets another identity?
     pub fn is_state(&self) -> bool {
-        matches!(self.subject, Subject::DataplaneState | Subject::RunDirectory)
+        matches!(self.subject, Subject::DataplaneState | Subject::RunDirectory | Subject::DatabaseSocket)
     }
 }
 

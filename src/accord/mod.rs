@@ -11,7 +11,7 @@ mod settings;
 
 pub use accounts::SharedGroup;
 pub use agreed::{Agreed, AgreedDataplane, AgreedQemu};
-pub use dataplane::{DataplaneAccord, openvswitch_id};
+pub use dataplane::{DataplaneAccord, is_for_server_ports, openvswitch_id};
 pub use item::{Item, Target};
 pub use settings::QemuAccord;
 

@@ -119,8 +119,8 @@ pub(super) const PAGES: &[Page] = &[
     page(
         "drop-in-without-effect",
         "at its next start the dataplane uses the settings of another drop-in",
-        "systemctl cat ovs-vswitchd; systemctl show ovs-vswitchd",
-        "remove the line from the later drop-in, then systemctl daemon-reload",
+        "systemctl cat ovs-vswitchd dev-hugepages.mount; systemctl show ovs-vswitchd",
+        "comment the line out in the drop-in that the finding names, then systemctl daemon-reload",
         "systemd.unit(5): drop-ins apply in the order of their names",
     ),
     page(

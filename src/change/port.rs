@@ -2,15 +2,14 @@
 //! A port's type and the path of its socket in OVSDB: the only code that writes there. One transaction compares and sets,
 //! so that nobody's change in between is lost; other options, and all else of the port, stay.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::config::PortType;
+use crate::facts::database;
 use crate::facts::ovsdb::{Ovsdb, VhostPort};
-use crate::paths;
 use crate::root::Root;
 
 pub use crate::facts::ovsdb::PortState;
@@ -52,7 +51,7 @@ pub fn put_back(root: &Root, before: &PortState, made: &PortState, limit: Durati
 
 fn connect(root: &Root, deadline: Instant) -> Result<Ovsdb> {
     let limit = deadline.saturating_duration_since(Instant::now());
-    Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), limit)
+    database::connect(root, limit)
 }
 
 /// Writes it; `None` where it is so already, else the number of the configuration that ovs-vswitchd has to reach.

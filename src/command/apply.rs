@@ -242,11 +242,12 @@ fn hand_over(
     between
 }
 
-/// Stopping the unit that stands for the switch stops the others too, but does not wait for them.
+/// Stopping the unit that stands for the switch stops the others too, but does not wait for them. The database's socket
+/// goes first: whoever connects to it would start the database again.
 pub fn stop_dataplane(manager: &dyn ServiceManager, dataplane: &DataplaneAccord) -> Result<()> {
-    let daemons = [Some(&dataplane.vswitchd_unit), dataplane.ovsdb_unit.as_ref()];
-    for unit in std::iter::once(&dataplane.switch_unit).chain(daemons.into_iter().flatten()) {
-        manager.stop(unit)?;
+    let (switch, vswitchd) = (Some(&dataplane.switch_unit), Some(&dataplane.vswitchd_unit));
+    for unit in [dataplane.socket_unit.as_ref(), switch, vswitchd, dataplane.ovsdb_unit.as_ref()] {
+        unit.map_or(Ok(()), |unit| manager.stop(unit))?;
     }
     Ok(())
 }

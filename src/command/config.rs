@@ -1,23 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `config`: the values that count.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Outcome;
 use crate::cli::OutputArgs;
 use crate::config::{Config, Effective, Raw, SECTIONS};
+use crate::journal::Journal;
+use crate::profile::Modes;
 use crate::report;
 use crate::root::Root;
+use crate::survey::{self, Options, Survey};
+use crate::systemd;
 
 pub fn run(args: &OutputArgs) -> Result<Outcome> {
-    let raw = Raw::read(&Root::open(&args.root)?)?;
-    Config::from_raw(&raw)?;
+    let root = Root::open(&std::path::absolute(&args.root)?)?;
+    let mut raw = Raw::read(&root)?;
+    let config = Config::from_raw(&raw)?;
+    if config.looks {
+        raw.note("modes", found(&root, &config));
+    }
     if args.json {
         report::json(&raw)?;
         return Ok(Outcome::Fine);
     }
     let row = |(name, effective): (&str, &Effective)| {
-        [format!("{name} ="), effective.value.clone(), format!("# {}", effective.origin)]
+        let found = effective.found.as_ref().map(|found| format!("; {found}")).unwrap_or_default();
+        [format!("{name} ="), effective.value.clone(), format!("# {}{found}", effective.origin)]
     };
     let sections = SECTIONS.iter().map(|section| {
         let rows: Vec<[String; 3]> = raw.of(section).map(row).collect();
@@ -25,4 +34,19 @@ pub fn run(args: &OutputArgs) -> Result<Outcome> {
     });
     report::out(&sections.collect::<Vec<_>>().join("\n"));
     Ok(Outcome::Fine)
+}
+
+/// What `look` finds now. The configuration is there to be read by everyone; what it is found by is not.
+fn found(root: &Root, config: &Config) -> String {
+    let look = || {
+        let journal = Journal::read(root)?;
+        if !root.is_live() {
+            return survey::modes(root, config, &journal, None);
+        }
+        let manager = systemd::connect(root)?;
+        let survey = Survey::take(root, manager.as_ref(), Options::default())?;
+        survey.modes.context("modes is listed")
+    };
+    let modes: Result<Modes> = look();
+    modes.map_or_else(|_| "what it finds is shown to root".to_string(), |modes| modes.text())
 }

@@ -11,7 +11,7 @@ use crate::change::grant::{self, Giving, Grant};
 use crate::change::{Change, diff};
 use crate::cli::PlanArgs;
 use crate::journal::Entry;
-use crate::profile::QemuConf;
+use crate::profile::{Modes, QemuConf};
 use crate::report::{self, Style};
 use crate::rules::Finding;
 use crate::survey::{Options, Survey};
@@ -47,6 +47,10 @@ impl Plan {
     /// Nothing to do?
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.outdated.is_empty() && self.grants.is_empty()
+    }
+
+    fn outcome(&self) -> Outcome {
+        if self.is_empty() { Outcome::Fine } else { Outcome::Waiting }
     }
 
     /// Every step for people.
@@ -104,8 +108,11 @@ pub fn coloured(diff: &str) -> String {
 }
 
 #[derive(Serialize)]
-struct Output {
+struct Output<'a> {
     version: u32,
+    /// What `modes = look` found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modes: Option<&'a Modes>,
     steps: Vec<Step>,
     waiting: Vec<Finding>,
 }
@@ -118,8 +125,19 @@ pub fn run(args: &PlanArgs) -> Result<Outcome> {
     let waiting: Vec<Finding> =
         survey.findings().into_iter().filter(|finding| finding.restart.is_some()).collect();
     if args.output.json {
-        report::json(&Output { version: 1, steps: plan.steps(&survey), waiting })?;
-    } else if plan.is_empty() {
+        report::json(&Output {
+            version: 1,
+            modes: survey.modes.as_ref(),
+            steps: plan.steps(&survey),
+            waiting,
+        })?;
+        return Ok(plan.outcome());
+    }
+    if let Some(modes) = &survey.modes {
+        let line = format!("modes = look: {}", modes.text());
+        report::out(&report::colour(Style::Dim, &format!("{}\n", report::one_line(&line))));
+    }
+    if plan.is_empty() {
         report::out("Nothing to change.\n");
         report::out(&super::apply::waiting_text(&survey, &waiting));
     } else {
@@ -130,5 +148,5 @@ pub fn run(args: &PlanArgs) -> Result<Outcome> {
             report::count(count, "change")
         ));
     }
-    Ok(if plan.is_empty() { Outcome::Fine } else { Outcome::Waiting })
+    Ok(plan.outcome())
 }

@@ -209,7 +209,8 @@ fn touched_services(survey: &Survey, journal: &Journal) -> Vec<String> {
     let changes_identity = |item: &Item| match item {
         Item::File(file) => {
             let environment = file.path == Path::new(paths::DATAPLANE_ENVIRONMENT);
-            let drop_in = file.unit.is_some() && identity.iter().any(|key| file.content.contains(key));
+            let says = |key: &&str| file.content.lines().any(|line| line.starts_with(key));
+            let drop_in = file.unit.is_some() && identity.iter().any(says);
             environment || drop_in
         }
         Item::Unpatch(_) | Item::Renumber(_) => true,

@@ -18,8 +18,7 @@ use crate::change::stale;
 use crate::config::{Config, HookConfig};
 use crate::facts::Known;
 use crate::facts::accounts::Accounts;
-use crate::facts::live::{PortSocket, port_sockets, read_switch};
-use crate::facts::ovsdb::VhostPort;
+use crate::facts::live::{PortSocket, Switch, port_sockets, read_switch};
 use crate::facts::sockets::Liveness;
 use crate::facts::state;
 use crate::hook::notice::{CHECK_FAILED, Priority, log};
@@ -32,6 +31,7 @@ use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd::image::Image;
 
+/// Half of the time that it gets is for the database, the rest for what it does then.
 type Entry = fn(&Root, Duration) -> Result<()>;
 
 pub fn run(moment: &str) -> Result<Outcome> {
@@ -133,12 +133,12 @@ fn is_handed_over(root: &Root, agreed: &Agreed) -> Result<bool> {
 
 /// A `dpdkvhostuser` socket that a killed ovs-vswitchd left keeps the next one from binding: DPDK never removes one
 /// (lib/vhost/socket.c). Only what OVSDB names and nobody listens on goes.
-fn before_vswitchd(root: &Root, _: Duration) -> Result<()> {
-    let switch = match read_switch(root) {
+fn before_vswitchd(root: &Root, limit: Duration) -> Result<()> {
+    let switch = match read_switch(root, limit / 2) {
         Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("{why}; stale sockets are not removed"),
     };
-    for socket in looked_at(root, &switch.ports) {
+    for socket in looked_at(root, &switch) {
         if stale::remove(root, &socket)? {
             let path = log_line(&socket.path.display().to_string());
             tracing::info!(VA_SOCKET = %path, "removed the stale socket {path}");
@@ -148,8 +148,8 @@ fn before_vswitchd(root: &Root, _: Duration) -> Result<()> {
 }
 
 /// What is at the sockets' paths; what could not be looked at is said, and left.
-fn looked_at(root: &Root, ports: &[VhostPort]) -> Vec<PortSocket> {
-    let sockets = port_sockets(root, ports);
+fn looked_at(root: &Root, switch: &Switch) -> Vec<PortSocket> {
+    let sockets = port_sockets(root, switch);
     for socket in &sockets {
         if let Liveness::Unknown(why) = &socket.liveness {
             tracing::warn!("{}", log_line(&format!("port {}: {why}; not changed", socket.port)));
@@ -159,17 +159,17 @@ fn looked_at(root: &Root, ports: &[VhostPort]) -> Vec<PortSocket> {
 }
 
 /// Sockets are new after each start of ovs-vswitchd.
-fn after_vswitchd(root: &Root, _: Duration) -> Result<()> {
+fn after_vswitchd(root: &Root, limit: Duration) -> Result<()> {
     let giving = match agreed(root) {
         Some(agreed) => Giving::agreed(&agreed),
         // systemd is busy with this very job: units are read from their files.
         None => Giving::of(&Survey::take(root, &Image::new(root), Options::default())?.accord),
     };
-    let switch = match read_switch(root) {
+    let switch = match read_switch(root, limit / 2) {
         Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("{why}; sockets are not changed"),
     };
-    for grant in grant::make_all(root, &grant::plan(&giving, &looked_at(root, &switch.ports)))? {
+    for grant in grant::make_all(root, &grant::plan(&giving, &looked_at(root, &switch)))? {
         let path = log_line(&grant.path.display().to_string());
         tracing::info!(VA_SOCKET = %path, "gave {path} to group {}", grant.gid);
     }

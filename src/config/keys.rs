@@ -39,8 +39,8 @@ const CONVERT: &[Key] = &[Key {
 const ACCORD: &[Key] = &[
     Key {
         name: "modes",
-        default: "dpdkvhostuserclient",
-        meaning: "port types that must work: dpdkvhostuserclient, dpdkvhostuser, or both",
+        default: "look",
+        meaning: "port types that must work: dpdkvhostuserclient, dpdkvhostuser, both, or look (dpdkvhostuserclient, and dpdkvhostuser where the switch has such a port or a VM connects to one)",
     },
     Key {
         name: "group",

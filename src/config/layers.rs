@@ -40,6 +40,9 @@ pub struct Effective {
     pub value: String,
     /// Who set it.
     pub origin: Origin,
+    /// What was found on the node where that decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
 }
 
 /// All keys with the values that count, not yet checked.
@@ -49,7 +52,8 @@ pub struct Raw(BTreeMap<&'static str, Effective>);
 impl Raw {
     /// The built-in defaults alone.
     pub fn defaults() -> Raw {
-        let default = |value: &str| Effective { value: value.to_string(), origin: Origin::Default };
+        let default =
+            |value: &str| Effective { value: value.to_string(), origin: Origin::Default, found: None };
         Raw(keys().map(|key| (key.name, default(key.default))).collect())
     }
 
@@ -92,7 +96,7 @@ impl Raw {
         let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else {
             bail!("{origin}: {name} has no value; expected {}", key.meaning);
         };
-        self.0.insert(key.name, Effective { value: value.to_string(), origin });
+        self.0.insert(key.name, Effective { value: value.to_string(), origin, found: None });
         Ok(())
     }
 
@@ -104,6 +108,18 @@ impl Raw {
     /// The values of one section.
     pub fn of<'a>(&'a self, section: &Section) -> impl Iterator<Item = (&'static str, &'a Effective)> {
         section.keys.iter().filter_map(|key| Some((key.name, self.0.get(key.name)?)))
+    }
+
+    /// Adds what was found on the node.
+    pub fn note(&mut self, name: &str, found: String) {
+        if let Some(effective) = self.0.get_mut(name) {
+            effective.found = Some(found);
+        }
+    }
+
+    /// Where a value was set.
+    pub(super) fn origin(&self, name: &str) -> Origin {
+        self.0.get(name).map_or(Origin::Default, |effective| effective.origin.clone())
     }
 
     /// Checks one value; the error says where it was set and what was expected.

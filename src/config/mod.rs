@@ -26,8 +26,12 @@ use crate::root::Root;
 /// The whole configuration, typed and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The port types that must work on this node.
+    /// The port types that must work on this node. Where it `looks`, those that always must; what is found joins them.
     pub modes: Vec<PortType>,
+    /// `modes = look`: what the node has decides.
+    pub looks: bool,
+    /// Where `modes` was set.
+    pub modes_from: Origin,
     /// The group dataplane and QEMU share.
     pub group: String,
     /// Its number: the contract with containers, whose names for it may differ.
@@ -60,10 +64,13 @@ impl Config {
 
     /// Checks the merged values.
     pub fn from_raw(raw: &Raw) -> Result<Config> {
-        let modes = raw.parse("modes", value::modes)?;
+        let listed = raw.parse("modes", value::modes)?;
+        let possible = listed.as_deref().unwrap_or(&PortType::ALL);
         let config = Config {
-            hook: HookConfig::parse(raw, &modes)?,
-            modes,
+            hook: HookConfig::parse(raw, possible)?,
+            looks: listed.is_none(),
+            modes_from: raw.origin("modes"),
+            modes: listed.unwrap_or_else(|| vec![PortType::Dpdkvhostuserclient]),
             group: raw.parse("group", value::account_name)?,
             gid: raw.parse("gid", value::gid)?,
             gid_mismatch: raw.parse("gid-mismatch", value::gid_mismatch)?,
@@ -76,6 +83,12 @@ impl Config {
             auto_apply: raw.parse("auto-apply", value::yes_or_no)?,
         };
         Ok(config)
+    }
+
+    /// The port type that the configuration leaves out, and where.
+    pub fn excluded(&self) -> Option<(PortType, &Origin)> {
+        let left_out = PortType::ALL.into_iter().find(|kind| !self.looks && !self.has(*kind))?;
+        Some((left_out, &self.modes_from))
     }
 
     /// True when ports of this type must work.

@@ -13,7 +13,7 @@ fn read(text: &str) -> Result<Config> {
 fn defaults_are_valid_and_documented() {
     let config = Config::from_raw(&Raw::defaults()).unwrap();
     assert_eq!(config.gid, 42477);
-    assert_eq!(config.modes, [PortType::Dpdkvhostuserclient]);
+    assert_eq!((config.modes.as_slice(), config.looks), (&[PortType::Dpdkvhostuserclient][..], true));
     assert_eq!(config.hook.incoming, None);
     assert!(keys().all(|key| !key.meaning.is_empty()));
     let names: std::collections::BTreeSet<&str> = keys().map(|key| key.name).collect();
@@ -51,7 +51,10 @@ fn bad_input_gets_one_line_with_the_place_and_what_was_expected() {
         ("[accord]\nsocket-directory = /var/lib/../x\n", "expected a clean path"),
         ("[accord]\nsocket-directory = /var\n", "expected a directory of its own"),
         ("[accord]\ngroup = Huge\n", "expected an account name"),
-        ("[accord]\nmodes = server\n", "expected dpdkvhostuserclient or dpdkvhostuser, not 'server'"),
+        (
+            "[accord]\nmodes = server\n",
+            "expected look, or dpdkvhostuserclient or dpdkvhostuser, not 'server'",
+        ),
         ("[accord]\nmodes =\n", ":2: modes has no value"),
         ("[accord]\nmodes\n", ":2: modes has no value"),
         ("\n[acord]\ngid = 1\n", ":2: unknown section [acord]"),
@@ -65,7 +68,10 @@ fn bad_input_gets_one_line_with_the_place_and_what_was_expected() {
         ("[accord]\ngid = 7\n[convert]\n\nmodes = dpdkvhostuser\n", ":5: 'modes' belongs below [accord]"),
         ("[convert]\nincomming = keep\n", ":2: unknown key 'incomming'; did you mean 'incoming'?"),
         ("[convert]\nincoming = client\n", ":2: incoming = client: expected keep, dpdkvhostuserclient"),
-        ("[convert]\nincoming = dpdkvhostuser\n", ":2: incoming = dpdkvhostuser: expected one of modes"),
+        (
+            "[accord]\nmodes = dpdkvhostuserclient\n[convert]\nincoming = dpdkvhostuser\n",
+            ":4: incoming = dpdkvhostuser: expected one of modes",
+        ),
         (
             "[converts]\nincoming = keep\n",
             ":1: unknown section [converts]; the sections are [accord] and [convert]",
@@ -118,4 +124,15 @@ fn what_comes_in_goes_over_to_one_of_the_modes() {
     assert_eq!(config.hook.incoming, Some(PortType::Dpdkvhostuser));
     let config = read("[convert]\nincoming = dpdkvhostuserclient\n").unwrap();
     assert_eq!(config.hook.incoming, Some(PortType::Dpdkvhostuserclient));
+}
+
+#[test]
+fn a_type_that_the_configuration_leaves_out_is_known_with_its_place() {
+    assert_eq!(read("").unwrap().excluded(), None);
+    assert_eq!(read("[accord]\nmodes = dpdkvhostuser dpdkvhostuserclient\n").unwrap().excluded(), None);
+    let config = read("[accord]\n\nmodes = dpdkvhostuserclient\n").unwrap();
+    let place = Origin::File("/etc/vhost-accord/vhost-accord.conf".into(), 3);
+    assert_eq!(config.excluded(), Some((PortType::Dpdkvhostuser, &place)));
+    // What comes in may go over to any type where the node looks.
+    assert!(read("[convert]\nincoming = dpdkvhostuser\n").is_ok());
 }

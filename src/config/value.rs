@@ -103,18 +103,22 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', '\t', ',']).filter(|word| !word.is_empty())
 }
 
-pub(super) fn modes(text: &str) -> Result<Vec<PortType>, String> {
+/// `None`: what is found on the node.
+pub(super) fn modes(text: &str) -> Result<Option<Vec<PortType>>, String> {
+    if text == "look" {
+        return Ok(None);
+    }
     let mut modes = Vec::new();
     for word in words(text) {
         modes.push(match word {
             "dpdkvhostuserclient" => PortType::Dpdkvhostuserclient,
             "dpdkvhostuser" => PortType::Dpdkvhostuser,
-            other => return Err(format!("dpdkvhostuserclient or dpdkvhostuser, not '{other}'")),
+            other => return Err(format!("look, or dpdkvhostuserclient or dpdkvhostuser, not '{other}'")),
         });
     }
     modes.sort();
     modes.dedup();
-    Ok(modes)
+    Ok(Some(modes))
 }
 
 /// As shadow's tools on every distribution accept it (shadow 4.13, lib/chkname.c).

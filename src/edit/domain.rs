@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use roxmltree::{Document, Node, ParsingOptions};
+use roxmltree::{Document, ExpandedName, Node, ParsingOptions};
 
 use crate::config::PortType;
 
@@ -60,8 +60,9 @@ fn interfaces<'a, 'i>(domain: Node<'a, 'i>) -> Vec<Node<'a, 'i>> {
     ours.map(|interface| children(interface, "source").next().unwrap_or(interface)).collect()
 }
 
-fn children<'a, 'i>(node: Node<'a, 'i>, name: &str) -> impl Iterator<Item = Node<'a, 'i>> {
-    node.children().filter(move |child| child.is_element() && child.tag_name().name() == name)
+fn children<'a, 'i>(node: Node<'a, 'i>, name: &'static str) -> impl Iterator<Item = Node<'a, 'i>> {
+    // libvirt's own elements are in no namespace.
+    node.children().filter(move |child| child.tag_name() == ExpandedName::from(name))
 }
 
 fn splice(xml: &str, source: Node, turn: &Turn) -> Result<Vec<Splice>> {

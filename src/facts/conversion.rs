@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::database;
 use super::domains::{Endpoint, EndpointKind, SocketMode, parse_domain};
 use super::libvirt;
 use super::live::OVSDB_LIMIT;
-use super::ovsdb::{Ovsdb, PortState, same_path};
+use super::ovsdb::{PortState, same_path};
 use crate::accord::item::{Conversion, Side};
 use crate::config::PortType;
 use crate::paths;
@@ -18,7 +19,7 @@ use crate::root::Root;
 pub fn read(root: &Root, item: &Conversion) -> Result<(Option<String>, Vec<PortState>)> {
     let mut ports = Vec::new();
     if !item.ports.is_empty() && has_switch(root)? {
-        let mut ovsdb = Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), OVSDB_LIMIT)?;
+        let mut ovsdb = database::connect(root, OVSDB_LIMIT)?;
         for port in &item.ports {
             ports.extend(ovsdb.port_named(&port.name)?.map(|(found, _)| found.state()));
         }
@@ -26,11 +27,12 @@ pub fn read(root: &Root, item: &Conversion) -> Result<(Option<String>, Vec<PortS
     Ok((libvirt::definition(&item.uuid)?, ports))
 }
 
-/// A database of a switch, running or not: without one there are no ports either.
+/// A database of a switch, running or not: without one there are no ports either. Its name is enough, and where a link of
+/// that name leads does not matter: RHEL's packages have one beside the configuration, which the switch's user can change.
 fn has_switch(root: &Root) -> Result<bool> {
     let databases = [paths::OVS_ETC, paths::OVS_LIB].map(|directory| Path::new(directory).join("conf.db"));
     for path in databases.iter().map(PathBuf::as_path).chain([Path::new(paths::OVSDB_SOCKET)]) {
-        if root.find(path)?.is_some() {
+        if root.find_nofollow(path)?.is_some() {
             return Ok(true);
         }
     }

@@ -17,6 +17,9 @@ pub use files::{BrokenFile, Domains, persistent, running};
 pub use label::{Account, DacLabel, LabelKind};
 pub use memory::{MemoryBacking, NumaCell, PageSize};
 
+/// The namespace of `<qemu:commandline>`.
+const QEMU: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
+
 /// One virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Domain {
@@ -89,7 +92,23 @@ fn child<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
 }
 
 fn children<'a, 'i>(node: Node<'a, 'i>, name: &str) -> impl Iterator<Item = Node<'a, 'i>> {
-    node.children().filter(move |child| child.is_element() && child.tag_name().name() == name)
+    children_in(node, None, name)
+}
+
+/// Those in this namespace: libvirt's own elements are in none.
+fn children_in<'a, 'i>(
+    node: Node<'a, 'i>,
+    namespace: Option<&'static str>,
+    name: &str,
+) -> impl Iterator<Item = Node<'a, 'i>> {
+    let wanted =
+        move |child: &Node| child.tag_name().name() == name && child.tag_name().namespace() == namespace;
+    node.children().filter(Node::is_element).filter(wanted)
+}
+
+/// An element of libvirt's own, not of a tool that keeps its data in the document.
+fn is_libvirts(node: &Node) -> bool {
+    node.is_element() && node.tag_name().namespace().is_none()
 }
 
 /// The text of the first child element of that name, unless it is empty.

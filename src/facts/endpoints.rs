@@ -4,7 +4,7 @@
 
 pub mod diag;
 mod links;
-mod owners;
+pub(super) mod owners;
 pub mod start;
 pub mod usage;
 
@@ -15,14 +15,13 @@ use anyhow::Result;
 
 pub use links::{End, Link, Owner};
 
-use super::Known;
 use super::domains::{BrokenFile, Domain, Endpoint, EndpointKind, SocketMode};
 use super::live::{Live, OVSDB_LIMIT, Switch};
-use super::ovsdb::{Join, Ovsdb, SwitchConfig, VhostPort, plain};
+use super::ovsdb::{Join, SwitchConfig, VhostPort, plain};
 use super::processes::Process;
 use super::vswitchd::Vswitchd;
+use super::{Known, database};
 use crate::config::PortType;
-use crate::paths;
 use crate::root::Root;
 use links::Links;
 use start::{Facts, Shared, Socket, switch_paths};
@@ -275,6 +274,6 @@ fn domains(machine: &Machine) -> impl Iterator<Item = &Domain> {
 
 /// Asked only where a VM's port is not among the vhost-user ones.
 fn others(root: &Root) -> Result<HashMap<String, String>> {
-    let found = Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), OVSDB_LIMIT)?.others()?;
+    let found = database::connect(root, OVSDB_LIMIT)?.others()?;
     Ok(found.into_iter().collect())
 }

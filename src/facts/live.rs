@@ -10,13 +10,14 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::Known;
 use super::domains::{self, BrokenFile, Domain, Domains};
 use super::hooks::{self, Hook};
-use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort, plain};
+use super::ovsdb::{SwitchConfig, VhostPort, plain};
 use super::paths::{Neighbours, PathFact, read_chain};
 use super::processes::{self, Process};
 use super::sockets::{self, Liveness};
+use super::vswitchd::Vswitchd;
+use super::{Known, database};
 use crate::accord::{Accord, Item};
 use crate::config::PortType;
 use crate::paths;
@@ -25,7 +26,7 @@ use crate::root::{Kind, Root};
 use crate::systemd::{UnitFact, Units};
 
 /// OVSDB answers in milliseconds; a node that takes longer is reported as unknown.
-pub(super) const OVSDB_LIMIT: Duration = Duration::from_secs(2);
+pub const OVSDB_LIMIT: Duration = Duration::from_secs(2);
 
 /// The switch as OVSDB tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -69,6 +70,8 @@ pub struct Live {
     pub units: Vec<UnitFact>,
     /// ovs-vswitchd and ovsdb-server.
     pub dataplane: Vec<Process>,
+    /// One of them runs, or may, and its process is not seen.
+    pub hidden: bool,
     /// libvirtd or virtqemud.
     pub libvirt: Option<Process>,
     /// Running domains with their processes.
@@ -109,32 +112,30 @@ impl Live {
     pub fn read(root: &Root, units: &dyn Units, profile: &Profile, accord: &Accord) -> Result<Live> {
         // The database takes longest to answer, and most of that is its own work.
         let (switch, vms) = std::thread::scope(|scope| {
-            let asked = scope.spawn(|| read_switch(root));
+            let asked = scope.spawn(|| read_switch(root, OVSDB_LIMIT));
             let vms = Vms::read(root);
             (asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), vms)
         });
         let Vms { guests, unread, defined, next } = vms?;
-        let ports = switch.known().map(|switch| switch.ports.as_slice()).unwrap_or_default();
-        let sockets = port_sockets(root, ports);
-        let wanted = profile.hypervisor.as_ref().and_then(|found| found.daemon_unit.strip_suffix(".service"));
-        let daemons = processes::by_name(root, &["ovs-vswitchd", "ovsdb-server", "libvirtd", "virtqemud"])?;
-        let (dataplane, libvirt): (Vec<Process>, Vec<Process>) =
-            daemons.into_iter().partition(|process| process.status.name.starts_with("ovs"));
-        let libvirt = libvirt.into_iter().find(|process| Some(process.status.name.as_str()) == wanted);
+        let sockets = switch.known().map(|switch| port_sockets(root, switch)).unwrap_or_default();
+        let daemons = [Vswitchd::read(root), Vswitchd::database(root)];
         let conf = root.find(Path::new(paths::QEMU_CONF))?;
         let daemon = profile.hypervisor.as_ref().map(|found| units.unit(&found.daemon_unit)).transpose()?;
-        let changed = daemon.flatten().and_then(|unit| unit.state_change_timestamp);
+        let daemon = daemon.flatten();
+        let changed = daemon.as_ref().and_then(|unit| unit.state_change_timestamp);
         Ok(Live {
             hooks: hooks::read(root)?,
             libvirt_reloaded: changed.map(|microseconds| i128::from(microseconds) * 1000),
             units: our_units(units, accord)?,
-            dataplane,
-            libvirt,
+            dataplane: daemons.iter().filter_map(Vswitchd::process).cloned().collect(),
+            hidden: daemons.iter().any(Vswitchd::is_hidden),
+            // A session's libvirtd has the same name.
+            libvirt: daemon.and_then(|unit| processes::by_pid(root, unit.main_pid?)),
             guests,
             unread,
             defined,
             next,
-            guarded: guarded(root, &sockets)?,
+            guarded: guarded(root)?,
             sockets,
             switch,
             qemu_conf_modified: conf.map(|conf| conf.modified()),
@@ -156,21 +157,24 @@ impl Live {
     }
 }
 
-/// Asks OVSDB, within its limit.
-pub fn read_switch(root: &Root) -> Known<Switch> {
+/// Asks OVSDB, within a limit.
+pub fn read_switch(root: &Root, limit: Duration) -> Known<Switch> {
     let ask = || {
-        let mut ovsdb = Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), OVSDB_LIMIT)?;
+        let mut ovsdb = database::connect(root, limit)?;
         Ok(Switch { config: ovsdb.switch()?, ports: ovsdb.ports()? })
     };
     Known::from(ask())
 }
 
 /// Where the switch's sockets are and what is there.
-pub fn port_sockets(root: &Root, ports: &[VhostPort]) -> Vec<PortSocket> {
+pub fn port_sockets(root: &Root, switch: &Switch) -> Vec<PortSocket> {
     let mut found = Vec::new();
     let mut neighbours = Neighbours::default();
-    for port in ports {
-        let Some(path) = socket_path(port) else { continue };
+    for port in &switch.ports {
+        let path = switch.config.expected_socket(port);
+        if !path.is_absolute() {
+            continue;
+        }
         let (fact, liveness, followed) = match neighbours.read(root, &path) {
             Ok((fact, Some(handle))) => (fact, sockets::liveness_of(&handle), false),
             Ok((fact, None)) => (fact, sockets::liveness(root, &path), true),
@@ -201,19 +205,8 @@ fn is_kept(below: &Path) -> bool {
     name == "db.sock" || below.starts_with("dpdk") || ["_db.sock", ".ctl", ".mgmt", ".snoop"].iter().any(ends)
 }
 
-/// OVS says where a `dpdkvhostuser` socket is once it made it; before, it is named after the port.
-fn socket_path(port: &VhostPort) -> Option<PathBuf> {
-    match port.kind {
-        PortType::Dpdkvhostuserclient => port.server_path.clone().filter(|path| path.is_absolute()),
-        PortType::Dpdkvhostuser => {
-            let said = port.socket.clone().filter(|path| path.is_absolute());
-            // OVS says `/var/run`, whatever a domain says.
-            Some(said.map_or_else(|| Path::new(paths::OVS_RUN).join(&port.name), |path| plain(&path)))
-        }
-    }
-}
-
-fn our_units(units: &dyn Units, accord: &Accord) -> Result<Vec<UnitFact>> {
+/// The units that the accord has drop-ins for.
+pub fn our_units(units: &dyn Units, accord: &Accord) -> Result<Vec<UnitFact>> {
     let mut names: Vec<&str> = Vec::new();
     for item in &accord.items {
         if let Item::File(file) = item
@@ -241,7 +234,11 @@ impl Vms {
         let Domains { domains, broken } = domains::persistent(root)?;
         let names: HashSet<&str> = running.domains.iter().map(|domain| domain.name.as_str()).collect();
         let runs = |domain: &Domain| names.contains(domain.name.as_str());
-        let (next, domains) = domains.into_iter().partition(runs);
+        // libvirt names the file after the domain. Whether that one runs is not known: it is neither here nor there.
+        let unread: HashSet<&OsStr> =
+            running.broken.iter().filter_map(|file| file.path.file_stem()).collect();
+        let known = |domain: &Domain| !unread.contains(OsStr::new(&domain.name));
+        let (next, domains) = domains.into_iter().filter(known).partition(runs);
         let defined = Domains { domains, broken };
         Ok(Vms { defined, next, unread: running.broken, guests: guests(root, running.domains) })
     }
@@ -255,19 +252,13 @@ fn guests(root: &Root, running: Vec<Domain>) -> Vec<Guest> {
     running.into_iter().map(guest).collect()
 }
 
-fn guarded(root: &Root, sockets: &[PortSocket]) -> Result<Vec<Guarded>> {
+/// Told by name: what else lies in the run directory may be a port's socket, and OVSDB does not always say so.
+fn guarded(root: &Root) -> Result<Vec<Guarded>> {
     let mut found = Vec::new();
     let databases = [paths::OVS_ETC, paths::OVS_LIB].map(|directory| Path::new(directory).join("conf.db"));
     let run = Path::new(paths::OVS_RUN);
     let in_run = root.list(run)?.into_iter().map(|name| run.join(name));
-    let is_server =
-        |socket: &&PortSocket| socket.kind == PortType::Dpdkvhostuser && is_switch_place(&socket.path);
-    let servers = sockets.iter().filter(is_server);
-    let servers: HashSet<&OsStr> = servers.filter_map(|socket| socket.path.file_name()).collect();
-    for path in in_run.chain(databases) {
-        if path.file_name().is_some_and(|name| servers.contains(name)) {
-            continue;
-        }
+    for path in in_run.filter(|path| !is_switch_place(path)).chain(databases) {
         // A link into another tree is judged there; one that is not to be trusted is no way in for us to judge.
         let Ok(fact) = read_chain(root, &path) else { continue };
         if let Some(kind) =
@@ -310,7 +301,24 @@ mod tests {
     }
 
     #[test]
-    fn what_the_switch_keeps_is_guarded_whatever_a_port_is_called() {
+    fn a_vm_whose_status_cannot_be_read_is_not_taken_for_off() {
+        let tree = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = tree.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("run/libvirt/qemu/one.xml", "<domstatus state='running'");
+        for name in ["one", "two"] {
+            write(&format!("etc/libvirt/qemu/{name}.xml"), &format!("<domain><name>{name}</name></domain>"));
+        }
+        let vms = Vms::read(&Root::open(tree.path()).unwrap()).unwrap();
+        let off: Vec<&str> = vms.defined.domains.iter().map(|domain| domain.name.as_str()).collect();
+        assert_eq!((off, vms.next.len(), vms.unread.len()), (vec!["two"], 0, 1));
+    }
+
+    #[test]
+    fn what_the_switch_keeps_is_guarded_whatever_else_is_there() {
         let tree = tempfile::tempdir().unwrap();
         let run = tree.path().join("run/openvswitch");
         std::fs::create_dir_all(&run).unwrap();
@@ -318,15 +326,7 @@ mod tests {
             drop(std::os::unix::net::UnixListener::bind(run.join(name)).unwrap());
         }
         let root = Root::open(tree.path()).unwrap();
-        let port = |name: &str| PortSocket {
-            port: name.to_string(),
-            kind: PortType::Dpdkvhostuser,
-            path: Path::new(paths::OVS_RUN).join(name),
-            fact: PathFact::Missing { first: PathBuf::new(), above: Vec::new() },
-            liveness: Liveness::Missing,
-            followed: false,
-        };
-        let found = guarded(&root, &["db.sock", "vhuc0"].map(port)).unwrap();
+        let found = guarded(&root).unwrap();
         let found: Vec<&Path> = found.iter().map(|guarded| guarded.path.as_path()).collect();
         assert_eq!(found, [Path::new(paths::OVSDB_SOCKET)]);
     }

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod carriers;
 pub mod conversion;
+pub mod database;
 pub mod domains;
 pub mod endpoints;
 pub mod hooks;

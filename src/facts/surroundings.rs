@@ -3,6 +3,7 @@
 //! is not there, or may not be read, says nothing.
 
 mod mac;
+mod overrides;
 mod tmpfiles;
 
 use std::collections::BTreeMap;
@@ -12,14 +13,17 @@ use anyhow::Result;
 use serde::Serialize;
 
 pub use mac::{SeLinux, parse_label_type};
+pub use overrides::LaterDropIn;
 pub use tmpfiles::{TmpfilesLine, parse_tmpfiles};
 
+use super::live::{Live, our_units};
 use super::mounts::HugetlbMount;
 use crate::access::Acl;
 use crate::accord::Accord;
 use crate::edit::virconf::{Value, VirConf};
 use crate::paths;
 use crate::root::Root;
+use crate::systemd::{UnitFact, Units};
 
 /// Keys of qemu.conf that rules look at; `group` is an item of the accord (libvirt, src/qemu/qemu.conf.in).
 const KEYS: [&str; 6] = [
@@ -45,6 +49,10 @@ pub struct Surroundings {
     pub apparmor_disabled: Vec<String>,
     /// Lines of tmpfiles.d that are in force for paths of the accord, ours left out.
     pub tmpfiles: Vec<TmpfilesLine>,
+    /// The units that the accord has drop-ins for, by their files; empty on a running node, where systemd was asked.
+    pub units: Vec<UnitFact>,
+    /// Drop-ins of others that count after ours.
+    pub later: Vec<LaterDropIn>,
     /// The hugetlbfs mounts now.
     pub hugetlb: Vec<HugetlbMount>,
     /// Huge pages of all sizes, free or not, and those that may be made on demand; `None` in an image.
@@ -52,8 +60,16 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Reads them. `hugetlb` are the mounts, which the accord was made by.
-    pub fn read(root: &Root, accord: &Accord, hugetlb: Vec<HugetlbMount>) -> Result<Surroundings> {
+    /// Reads them. `hugetlb` are the mounts, which the accord was made by, and `live` is what runs.
+    pub fn read(
+        root: &Root,
+        units: &dyn Units,
+        accord: &Accord,
+        hugetlb: Vec<HugetlbMount>,
+        live: Option<&Live>,
+    ) -> Result<Surroundings> {
+        let units = if live.is_none() { our_units(units, accord)? } else { Vec::new() };
+        let later = overrides::read(root, accord, live.map_or(&units, |live| &live.units))?;
         let directory = root.find_nofollow(&accord.socket_directory)?;
         let acl = directory.as_ref().map(|found| found.xattr(Acl::DEFAULT)).transpose()?.flatten();
         let live = root.is_live();
@@ -63,6 +79,8 @@ impl Surroundings {
             selinux: if live { mac::selinux(root, directory.as_ref())? } else { None },
             apparmor_disabled: if live { mac::apparmor_disabled(root)? } else { Vec::new() },
             tmpfiles: tmpfiles::read(root, accord)?,
+            units,
+            later,
             hugetlb,
             hugepages: if live { hugepages(root)? } else { None },
         })

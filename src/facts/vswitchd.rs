@@ -1,35 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whether ovs-vswitchd runs, and as whom, without looking through all processes: its pid file, which it keeps locked as
-//! long as it lives (lib/daemon-unix.c, `make_pidfile`). The lock is seen from another pid namespace too.
+//! Whether a daemon of the switch runs, and as whom: by its pid file, which it keeps locked as long as it lives
+//! (lib/daemon-unix.c, `make_pidfile`). The lock is seen from another pid namespace too. A name alone says nothing: OVN has
+//! an ovsdb-server of its own, and so may any container.
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 
 use super::processes::{self, Process};
 use crate::paths;
-use crate::root::{Kind, Root};
+use crate::root::{Handle, Kind, Root};
 
-const PID_FILE: &str = "/run/openvswitch/ovs-vswitchd.pid";
-const NAME: &str = "ovs-vswitchd";
+const VSWITCHD: &str = "ovs-vswitchd";
+const OVSDB_SERVER: &str = "ovsdb-server";
 
-/// ovs-vswitchd now.
+/// ovs-vswitchd now, or the switch's ovsdb-server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vswitchd {
     /// It runs; the process where we may see it (a container has another view of the processes).
     Running(Option<Box<Process>>),
-    /// Nobody holds the pid file, and no process of that name is there.
+    /// Nobody holds the pid file, and no process of that name runs on the node.
     NotRunning,
     /// It could not be found out: why.
     Unknown(String),
 }
 
 impl Vswitchd {
-    /// Looks.
+    /// Looks for ovs-vswitchd.
     pub fn read(root: &Root) -> Vswitchd {
-        look(root).unwrap_or_else(|error| Vswitchd::Unknown(format!("{error:#}")))
+        look(root, VSWITCHD).unwrap_or_else(|error| Vswitchd::Unknown(format!("{error:#}")))
+    }
+
+    /// Looks for the ovsdb-server that has the switch's database.
+    pub fn database(root: &Root) -> Vswitchd {
+        look(root, OVSDB_SERVER).unwrap_or_else(|error| Vswitchd::Unknown(format!("{error:#}")))
+    }
+
+    /// It runs, or may, and its process is not seen.
+    pub fn is_hidden(&self) -> bool {
+        matches!(self, Vswitchd::Running(None) | Vswitchd::Unknown(_))
     }
 
     /// The process, if it runs where we see it.
@@ -41,21 +52,26 @@ impl Vswitchd {
     }
 }
 
-fn look(root: &Root) -> Result<Vswitchd> {
-    let Some(file) = root.find(Path::new(PID_FILE))?.filter(|file| file.kind() == Kind::File) else {
-        // ovs-vswitchd removes it when it stops. Without the directory it has another, or there is no OVS here.
-        if root.find(Path::new(paths::OVS_RUN))?.is_some() {
-            return Ok(Vswitchd::NotRunning);
+fn look(root: &Root, name: &str) -> Result<Vswitchd> {
+    let pid_file = Path::new(paths::OVS_RUN).join(name).with_extension("pid");
+    if let Some(file) = root.find(&pid_file)?.filter(|file| file.kind() == Kind::File) {
+        let pid = String::from_utf8_lossy(&file.read()?).trim().parse().ok();
+        let process = pid.and_then(|pid| processes::by_pid(root, pid));
+        if let Some(process) = process.filter(|process| process.status.name == name) {
+            return Ok(Vswitchd::Running(Some(Box::new(process))));
         }
-        let found = processes::by_name(root, &[NAME])?.into_iter().next();
-        return Ok(found.map_or(Vswitchd::NotRunning, |process| Vswitchd::Running(Some(Box::new(process)))));
-    };
-    let pid = String::from_utf8_lossy(&file.read()?).trim().parse().ok();
-    let process =
-        pid.and_then(|pid| processes::by_pid(root, pid)).filter(|process| process.status.name == NAME);
-    if let Some(process) = process {
-        return Ok(Vswitchd::Running(Some(Box::new(process))));
+        if is_locked(&file).with_context(|| format!("asking who holds {}", pid_file.display()))? {
+            return Ok(Vswitchd::Running(None));
+        }
     }
+    // It removes the file when it stops. One that was started without a pid file may be the switch's all the same.
+    if let Some(other) = processes::by_name(root, &[name])?.first() {
+        bail!("{name} (pid {}) does not hold {}", other.pid, pid_file.display());
+    }
+    Ok(Vswitchd::NotRunning)
+}
+
+fn is_locked(file: &Handle) -> Result<bool> {
     let descriptor = file.reopen(OFlag::O_RDONLY)?;
     let mut lock = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
@@ -64,8 +80,6 @@ fn look(root: &Root) -> Result<Vswitchd> {
         l_len: 0,
         l_pid: 0,
     };
-    fcntl(&descriptor, FcntlArg::F_GETLK(&mut lock))
-        .with_context(|| format!("asking who holds {PID_FILE}"))?;
-    let held = lock.l_type != libc::F_UNLCK as libc::c_short;
-    Ok(if held { Vswitchd::Running(None) } else { Vswitchd::NotRunning })
+    fcntl(&descriptor, FcntlArg::F_GETLK(&mut lock))?;
+    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }

@@ -17,11 +17,11 @@ use crate::config::PortType;
 use crate::convert::{self, Step, Terms};
 use crate::edit;
 use crate::facts::Known;
+use crate::facts::database;
 use crate::facts::domains::parse_domain;
 use crate::facts::endpoints::start::switch_paths;
 use crate::facts::endpoints::usage::Usage;
-use crate::facts::ovsdb::{Join, Ovsdb};
-use crate::paths;
+use crate::facts::ovsdb::Join;
 use crate::root::Root;
 
 /// libvirt takes a new domain from the hook at these moments only (libvirt: docs/hooks.rst).
@@ -88,7 +88,7 @@ pub fn convert(
 
 fn ask(root: &Root, subject: &Subject, limit: Duration) -> Result<Join> {
     let paths: Vec<&Path> = switch_paths(&subject.domain).collect();
-    Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), limit)?.ask(&paths)?.answer()
+    database::connect(root, limit)?.ask(&paths)?.answer()
 }
 
 /// A doubt refuses nothing: the rules look at the VM as it is.

@@ -21,7 +21,7 @@ pub(crate) mod watchdog;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -30,12 +30,13 @@ pub use crate::facts::endpoints::start::{Directory, Facts, Need, Socket};
 pub use call::{Operation, is_hook, operation};
 pub use convert::Held;
 pub use mend::will_mend;
-pub use rules::{Case, Problem, RULES, Rule, cause, is_switch_path, run as problems};
+pub use rules::{Case, Problem, RULES, Rule, cause, is_switch_path};
 pub use subject::Subject;
 
-use crate::config::{Action, Config, HookConfig};
+use crate::config::{Action, Config, HookConfig, PortType};
 use crate::facts::Known;
 use crate::facts::domains::{Domain, parse_domain};
+use crate::mends;
 use crate::privileges;
 use crate::root::Root;
 use abort::Abort;
@@ -118,16 +119,27 @@ fn failed(error: &anyhow::Error, operation: Operation, name: &str, config: &Hook
     }
 }
 
-/// A configuration that cannot be read is no reason to refuse a VM. Also gives where sockets are to be by it.
-fn configuration() -> (HookConfig, Option<PathBuf>) {
+/// A configuration that cannot be read is no reason to refuse a VM.
+fn configuration() -> (HookConfig, Option<Config>) {
     let read = || Config::read(&Root::open(Path::new("/"))?);
     match read() {
-        Ok(config) => (config.hook, Some(config.socket_directory)),
+        Ok(config) => (config.hook.clone(), Some(config)),
         Err(error) => {
             log(Priority::Warning, &format!("{error:#}; the hook uses its defaults"), &[]);
             (HookConfig::default(), None)
         }
     }
+}
+
+/// What keeps the VM from working. Where `apply` would pass over its type of port, the key that leaves it out is named.
+pub fn problems(case: &Case<'_>) -> Vec<Problem> {
+    let mut found = rules::run(case);
+    let Some((kind, mend)) = &case.subject.excluded else { return found };
+    let of_kind = |id: &str| id.starts_with("server-") == (*kind == PortType::Dpdkvhostuser);
+    for problem in found.iter_mut().filter(|found| found.mend == mends::APPLY && of_kind(found.id)) {
+        problem.mend.clone_from(mend);
+    }
+    found
 }
 
 /// The text of the domain, if anything in it may speak vhost-user.
@@ -148,7 +160,7 @@ fn parse(xml: &str) -> Result<Option<Domain>> {
 fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     let abort = Abort::guard(REFUSED)?;
     let Some(xml) = read_text(begun + DEFAULT_DEADLINE)? else { return Ok(Decision::Start) };
-    let (config, socket_directory) = configuration();
+    let (config, all) = configuration();
     if config.on_error == Action::Refuse {
         abort.fail();
     }
@@ -163,7 +175,9 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     let Some(domain) = parse(&xml)? else { return Ok(Decision::Start) };
     let root = Root::open(Path::new("/"))?;
     let mut subject = Subject::read(&root, operation, domain).context("reading what was agreed")?;
-    subject.socket_directory = socket_directory;
+    if let Some(all) = &all {
+        subject.configure(all);
+    }
     let limit = deadline - Watchdog::GRACE.min(config.deadline / 4);
     let wanted = config.incoming.filter(|_| convert::may_convert(operation));
     let convert = |wanted| convert::convert(&root, &mut subject, &xml, (wanted, &ledger), limit);
@@ -209,7 +223,7 @@ fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, 
         if mend::mend(root, subject, &facts) {
             facts = facts.look_again(root, &subject.domain);
         }
-        let problems = rules::run(&Case { subject, facts: &facts });
+        let problems = problems(&Case { subject, facts: &facts });
         let passing = problems.iter().any(|problem| problem.passing) && facts.is_starting();
         if !passing || Instant::now() + PAUSE >= deadline {
             return Ok((facts, problems));

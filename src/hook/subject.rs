@@ -10,8 +10,10 @@ use super::convert::Held;
 use super::notice::{Priority, log};
 use crate::access::Identity;
 use crate::accord::Agreed;
+use crate::config::{Config, PortType};
 use crate::facts::accounts::{Accounts, User};
 use crate::facts::domains::{Account, Domain, parse_domain};
+use crate::mends;
 use crate::profile;
 use crate::root::Root;
 
@@ -26,6 +28,8 @@ pub struct Subject {
     pub agreed: Option<Agreed>,
     /// Where the configuration has the sockets now, agreed or not.
     pub socket_directory: Option<PathBuf>,
+    /// The port type that the configuration leaves out, and the command that lets it in.
+    pub excluded: Option<(PortType, String)>,
     /// Ports that a conversion would have to change and someone has.
     pub held: Vec<Held>,
     /// Whom QEMU will run as; `None` before `start` and where it cannot be known.
@@ -49,6 +53,7 @@ impl Subject {
             domain,
             agreed,
             socket_directory: None,
+            excluded: None,
             held: Vec::new(),
             qemu: None,
             groups_are_known: false,
@@ -61,10 +66,17 @@ impl Subject {
     }
 
     /// What starts on this node have in common; about no domain yet.
-    pub fn of_node(root: &Root, socket_directory: &Path) -> Result<Subject> {
+    pub fn of_node(root: &Root, config: &Config) -> Result<Subject> {
         let nobody = parse_domain("<domain><name>-</name></domain>")?;
-        let subject = Subject::read(root, Operation::Prepare, nobody)?;
-        Ok(Subject { socket_directory: Some(socket_directory.to_path_buf()), ..subject })
+        let mut subject = Subject::read(root, Operation::Prepare, nobody)?;
+        subject.configure(config);
+        Ok(subject)
+    }
+
+    /// What the configuration has to do with it.
+    pub fn configure(&mut self, config: &Config) {
+        self.socket_directory = Some(config.socket_directory.clone());
+        self.excluded = config.excluded().map(|(kind, set_in)| (kind, mends::look_for_modes(set_in)));
     }
 
     /// Makes it about the start of another domain. `configured` is whom qemu.conf has.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::declared;
 use crate::edit::shell::EnvFile;
 use crate::edit::unit::UnitText;
+use crate::facts::ovsdb::plain;
 use crate::paths;
 use crate::root::{Kind, Root};
 use crate::systemd::{UnitFact, Units};
@@ -17,6 +18,8 @@ use crate::systemd::{UnitFact, Units};
 /// Units that run ovs-vswitchd; the second is of OVS 2.5 (RHEL).
 const VSWITCHD_UNITS: [&str; 2] = ["ovs-vswitchd.service", "openvswitch-nonetwork.service"];
 const OVSDB_UNIT: &str = "ovsdb-server.service";
+/// Since OVS 4.0 it has the database's socket, and starts the database for whoever connects.
+const SOCKET_UNIT: &str = "ovsdb-server.socket";
 /// Units that stand for the whole switch: Debian's, RHEL's.
 const SWITCH_UNITS: [&str; 2] = ["openvswitch-switch.service", "openvswitch.service"];
 /// Debian's variable for options of ovs-ctl.
@@ -36,6 +39,19 @@ pub enum IdentityBy {
     Neither,
 }
 
+/// The database's socket as its unit creates it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DatabaseSocket {
+    /// The unit.
+    pub unit: String,
+    /// The socket's owner.
+    pub user: String,
+    /// Its group.
+    pub group: String,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
 /// OVS as its units run it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Dataplane {
@@ -45,6 +61,8 @@ pub struct Dataplane {
     pub vswitchd_unit: String,
     /// The unit of ovsdb-server; none where one unit runs both.
     pub ovsdb_unit: Option<String>,
+    /// The database's socket, where systemd creates it.
+    pub socket: Option<DatabaseSocket>,
     /// How the units take a user.
     pub identity_by: IdentityBy,
     /// The units pass a user even where it is root: OVS then drops root's capabilities as well (OVS 2.8 and 2.9), and
@@ -59,6 +77,9 @@ pub struct Dataplane {
     /// Units with `RuntimeDirectory=openvswitch`: systemd gives the tree back to root before each of their commands
     /// (systemd 242 and later, issue 12713), so a user of OVS's own cannot keep it.
     pub runtime_directory_units: Vec<String>,
+    /// ovs-vswitchd is told its user in a file that ovsdb-server's unit writes, and its unit does not wait for that one
+    /// (the RPM of OVS 4.0): it runs as root where it is the first.
+    pub overtakes: bool,
     /// A unit changes the run directory's owner before anything made it, so the directory must be there.
     pub needs_run_directory: bool,
     /// A unit changes the run directory's owner itself, each time it starts.
@@ -95,6 +116,7 @@ pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> 
         IdentityBy::Neither => None,
     };
     let (user, group) = split_user(user_id.as_deref().unwrap_or("root:root"));
+    let socket = database_socket(root, units, group.as_ref().unwrap_or(&user))?;
     let fragments =
         ovsdb.iter().chain([&vswitchd]).chain(&switch).filter_map(|unit| unit.fragment.clone()).collect();
     let passes_always = |(_, text): &(String, UnitText)| {
@@ -111,6 +133,7 @@ pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> 
         switch_unit: switch.map_or_else(|| vswitchd.name.clone(), |unit| unit.name),
         vswitchd_unit: vswitchd.name,
         ovsdb_unit: ovsdb.map(|unit| unit.name),
+        socket,
         identity_by,
         always_drops: declarations.iter().any(passes_always),
         user,
@@ -118,10 +141,33 @@ pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> 
         options: without_user_option(options),
         database_directory: database_directory(root)?,
         fragments,
+        overtakes: identity_by == IdentityBy::OvsUserId && overtakes(&declarations),
         runtime_directory_units: with_runtime_directory(&declarations),
         needs_run_directory,
         changes_run_directory,
         logrotate: logrotate(root)?,
+    }))
+}
+
+/// `ovs_group`: the group of `OVS_USER_ID`, which RHEL's unit gives the socket to once it is there.
+fn database_socket(root: &Root, units: &dyn Units, ovs_group: &str) -> Result<Option<DatabaseSocket>> {
+    let Some(unit) = units.unit(SOCKET_UNIT)? else { return Ok(None) };
+    let text = declared(root, &unit)?;
+    let is_database = |path: &&str| plain(Path::new(path)) == Path::new(paths::OVSDB_SOCKET);
+    if !text.list("Socket", "ListenStream").iter().any(is_database) {
+        return Ok(None);
+    }
+    let value = |key: &str| text.last("Socket", key);
+    let is_given = |line: &&str| line.contains("chgrp") && line.contains(OVS_USER_ID);
+    let given = text.list("Socket", "ExecStartPost").iter().any(is_given);
+    let group = if given { ovs_group } else { value("SocketGroup").unwrap_or("root") };
+    // systemd.socket(5): 0666 where nothing is said.
+    let mode = value("SocketMode").and_then(|mode| u32::from_str_radix(mode, 8).ok()).unwrap_or(0o666);
+    Ok(Some(DatabaseSocket {
+        unit: unit.name,
+        user: value("SocketUser").unwrap_or("root").to_string(),
+        group: group.to_string(),
+        mode,
     }))
 }
 
@@ -160,6 +206,13 @@ fn identity_by(declarations: &[(String, UnitText)]) -> IdentityBy {
     } else {
         IdentityBy::Neither
     }
+}
+
+fn overtakes(declarations: &[(String, UnitText)]) -> bool {
+    let [(ovsdb, _), (_, vswitchd)] = declarations else { return false };
+    let mut after = vswitchd.list("Unit", "After").into_iter().flat_map(str::split_whitespace);
+    let mut files = vswitchd.list("Service", "EnvironmentFile").into_iter();
+    files.any(|file| file.trim_start_matches('-').starts_with("/run/")) && !after.any(|unit| unit == ovsdb)
 }
 
 fn with_runtime_directory(declarations: &[(String, UnitText)]) -> Vec<String> {

@@ -9,11 +9,13 @@
 mod dataplane;
 mod hooks;
 mod hypervisor;
+mod modes;
 mod mounts;
 
-pub use dataplane::{Dataplane, IdentityBy};
+pub use dataplane::{DatabaseSocket, Dataplane, IdentityBy};
 pub use hooks::{Hooks, MainHook};
 pub use hypervisor::{Hypervisor, QemuConf, configured};
+pub use modes::Modes;
 pub use mounts::{DeclaredMount, escape_path};
 
 use std::path::Path;
@@ -105,6 +107,8 @@ impl Profile {
         if let QemuGroup::Named(group) = &config.qemu_group {
             groups.push(group.clone());
         }
+        let socket = self.dataplane.as_ref().and_then(|dataplane| dataplane.socket.as_ref());
+        groups.extend(socket.map(|socket| socket.group.clone()));
         groups.extend(self.hypervisor.as_ref().map(|hypervisor| hypervisor.own_group.name.clone()));
         named.named = groups.iter().filter_map(|name| accounts.group(name)).collect();
     }

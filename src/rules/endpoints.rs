@@ -188,8 +188,9 @@ pub fn judge(case: &Case<'_>, ground: Matter<'_>) -> Judged {
             judged.add(trouble);
         }
     }
+    let sees_vms = case.profile.hypervisor.is_some();
     for port in &endpoints.free {
-        let verdict = free(endpoints, port).map(|trouble| {
+        let verdict = free(endpoints, port, sees_vms).map(|trouble| {
             named_as(&trouble, named).ok_or(trouble).map_or_else(Verdict::New, Verdict::Named)
         });
         let word = judged.settle(verdict).unwrap_or_else(|| running::free_word(endpoints, port));
@@ -280,12 +281,15 @@ fn troubles(node: &Case<'_>, subject: &Subject, endpoints: &Endpoints, machine: 
             problems.filter(is_left).map(Trouble::from).collect()
         }
     };
+    let meets_switch =
+        |socket: &Socket| is_network_card(&socket.endpoint) && hook::is_switch_path(&case, &socket.path);
     for (socket, link) in machine.start.sockets.iter().zip(&machine.links) {
-        if is_network_card(&socket.endpoint) && hook::is_switch_path(&case, &socket.path) {
-            found.extend(running::trouble(endpoints, machine, socket, link));
+        if meets_switch(socket) {
+            let refused = running::refused(subject, endpoints, machine, socket, link);
+            found.extend(refused.or_else(|| running::trouble(endpoints, machine, socket, link)));
         }
     }
-    if endpoints.vswitchd == Vswitchd::NotRunning && machine.start.asks_switch {
+    if endpoints.vswitchd == Vswitchd::NotRunning && machine.start.sockets.iter().any(meets_switch) {
         found.insert(0, not_running(node, subject));
     }
     if let Some(first) = found.iter().find(|trouble| FIRST_OF_ALL.contains(&trouble.id)).cloned() {
@@ -361,12 +365,14 @@ fn word(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) 
 }
 
 /// What is wrong with a port that no VM has.
-fn free(endpoints: &Endpoints, port: &FreePort) -> Option<Trouble> {
+fn free(endpoints: &Endpoints, port: &FreePort, sees_vms: bool) -> Option<Trouble> {
     if let Some(trouble) = running::foreign_at_port(endpoints, port) {
         return Some(trouble);
     }
     let used = !port.link.connections.is_empty();
-    if used || endpoints.peers.known().is_none() {
+    // A VM that cannot be read may have it, or one of a libvirt that is in a container.
+    let all_known = endpoints.peers.known().is_some() && endpoints.unread.is_empty() && sees_vms;
+    if used || !all_known {
         return None;
     }
     let mend = format!("ovs-vsctl --if-exists del-port {}", mends::interface(&port.port));

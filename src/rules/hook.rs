@@ -91,12 +91,13 @@ fn not_picked_up(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     };
     let Some(daemon) = live.libvirt.as_ref().filter(|_| hook.executable) else { return Vec::new() };
-    let looked = live.libvirt_reloaded.unwrap_or_default().max(daemon.started.at);
+    let Some(reloaded) = live.libvirt_reloaded else { return Vec::new() };
+    let looked = reloaded.max(daemon.started.at);
     let known = |other: &&Hook| other.path != link.path && other.executable && other.modified < looked;
     if hook.modified < looked || live.hooks.iter().find(known).is_some() {
         return Vec::new();
     }
     let seen = format!("newer than the start of {} (pid {})", daemon.status.name, daemon.pid);
-    let mend = format!("systemctl reload {}", hypervisor.daemon_unit);
+    let mend = format!("systemctl reload {}", crate::shell::quote(&hypervisor.daemon_unit));
     vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
 }

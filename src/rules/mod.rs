@@ -23,7 +23,9 @@ use crate::facts::accounts::Accounts;
 use crate::facts::live::Live;
 use crate::facts::state::Observed;
 use crate::facts::surroundings::Surroundings;
+use crate::mends;
 use crate::profile::Profile;
+use crate::shell;
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -103,7 +105,7 @@ pub struct Evidence {
 impl Evidence {
     /// Something that `apply` mends.
     fn applies(subject: impl Into<String>, seen: impl Into<String>) -> Evidence {
-        Evidence::mended_by(subject, seen, "vhost-accord apply")
+        Evidence::mended_by(subject, seen, mends::APPLY)
     }
 
     fn mended_by(subject: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Evidence {
@@ -112,7 +114,7 @@ impl Evidence {
 
     /// Something that a restart of `unit` mends.
     fn waits(subject: impl Into<String>, seen: impl Into<String>, unit: &str) -> Evidence {
-        let mend = format!("systemctl restart {unit}");
+        let mend = format!("systemctl restart {}", shell::quote(unit));
         Evidence { subject: subject.into(), seen: seen.into(), mend, restart: Some(unit.to_string()) }
     }
 }

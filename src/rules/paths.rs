@@ -5,6 +5,7 @@ use super::{Case, Evidence, Level, Rule};
 use crate::access::owner_text;
 use crate::accord::item::{Absent, Item, Owner, Subject};
 use crate::facts::state::{OwnerState, State};
+use crate::mends;
 use crate::root::Kind;
 
 pub const RULES: &[Rule] = &[
@@ -50,6 +51,12 @@ pub const RULES: &[Rule] = &[
         cause: "the dataplane's user must be able to write its database, lock and logs, and QEMU must not read them",
         check: |case| deviations(case, Subject::DataplaneState, Aspect::Any),
     },
+    Rule {
+        id: "database-socket-owner",
+        level: Level::Broken,
+        cause: "systemd creates it (OVS 4.0) for root or for the shared group: the dataplane's user cannot connect, or QEMU can",
+        check: |case| deviations(case, Subject::DatabaseSocket, Aspect::Any),
+    },
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,9 +68,10 @@ enum Aspect {
 }
 
 fn deviations(case: &Case<'_>, subject: Subject, aspect: Aspect) -> Vec<Evidence> {
-    let of_dataplane = matches!(subject, Subject::DataplaneState | Subject::RunDirectory);
-    if of_dataplane && case.live.is_some_and(|live| live.keeps_its_state(case.accord)) {
-        // Its identity is the finding; these follow when it stops.
+    let of_dataplane =
+        matches!(subject, Subject::DataplaneState | Subject::RunDirectory | Subject::DatabaseSocket);
+    if of_dataplane && case.live.is_some_and(|live| live.hidden || live.keeps_its_state(case.accord)) {
+        // Its identity is the finding, where it is known; these follow when it stops.
         return Vec::new();
     }
     let mut evidence = Vec::new();
@@ -75,7 +83,17 @@ fn deviations(case: &Case<'_>, subject: Subject, aspect: Aspect) -> Vec<Evidence
         }
         let now = found.as_ref();
         if aspect == Aspect::Any || aspect == aspect_of(item, now) {
-            evidence.push(Evidence::applies(item.path.display().to_string(), seen(case, item, now)));
+            let (subject, seen) = (item.path.display().to_string(), seen(case, item, now));
+            // `apply` makes the directory, and touches nothing that is in its place.
+            let in_the_way = now.is_some() && aspect_of(item, now) == Aspect::Missing;
+            evidence.push(match in_the_way {
+                true => Evidence::mended_by(
+                    subject,
+                    seen,
+                    format!("{} && {}", mends::move_away(&item.path), mends::APPLY),
+                ),
+                false => Evidence::applies(subject, seen),
+            });
         }
     }
     evidence
@@ -95,7 +113,8 @@ fn aspect_of(item: &Owner, found: Option<&OwnerState>) -> Aspect {
 fn seen(case: &Case<'_>, item: &Owner, found: Option<&OwnerState>) -> String {
     let Some(found) = found else { return "missing".to_string() };
     if item.absent == Absent::Create && found.kind != Kind::Directory {
-        return "not a directory".to_string();
+        let is = if found.kind == Kind::Symlink { "a symlink" } else { "not a directory" };
+        return is.to_string();
     }
     let (uid, gid) = (item.uid.unwrap_or(found.uid), item.gid.unwrap_or(found.gid));
     let expected = owner_text(case.names, uid, gid, item.mode.unwrap_or(found.mode));

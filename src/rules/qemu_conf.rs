@@ -32,7 +32,10 @@ fn invalid(case: &Case<'_>) -> Vec<Evidence> {
     let Some(hypervisor) = &case.profile.hypervisor else { return Vec::new() };
     match &hypervisor.conf {
         QemuConf::Invalid(why) => {
-            let mend = format!("correct the line, then systemctl restart {}", hypervisor.daemon_unit);
+            let mend = format!(
+                "correct the line, then systemctl restart {}",
+                crate::shell::quote(&hypervisor.daemon_unit)
+            );
             vec![Evidence::mended_by(crate::paths::QEMU_CONF, why.clone(), mend)]
         }
         QemuConf::Missing | QemuConf::Valid(_) => Vec::new(),

@@ -4,8 +4,9 @@
 use super::sockets::qemu_identity;
 use super::{Case, Evidence, Level, Rule};
 use crate::access::{Wish, may, owner_text};
+use crate::accord::Item;
 use crate::config::ServerAccess;
-use crate::facts::live::Live;
+use crate::facts::live::{Guarded, Live};
 use crate::facts::paths::PathFact;
 use crate::root::Kind;
 use crate::shell;
@@ -33,7 +34,12 @@ fn opens_all(live: &Live) -> bool {
 fn reached(case: &Case<'_>, kind: Kind, wish: Wish) -> Vec<Evidence> {
     let (Some(live), Some(qemu)) = (case.live, qemu_identity(case)) else { return Vec::new() };
     let mut evidence = Vec::new();
-    for guarded in live.guarded.iter().filter(|guarded| guarded.kind == kind) {
+    // What `apply` is going to close has a finding of its own.
+    let is_named = |guarded: &Guarded| {
+        let is_it = |item: &Item| matches!(item, Item::Owner(owner) if owner.path == guarded.path);
+        case.observed.iter().any(|change| is_it(&change.item) && !change.holds())
+    };
+    for guarded in live.guarded.iter().filter(|guarded| guarded.kind == kind && !is_named(guarded)) {
         let PathFact::Present { chain, .. } = &guarded.fact else { continue };
         let Some(node) = chain.last().filter(|_| may(&qemu, chain, wish).is_allowed()) else { continue };
         let seen = owner_text(case.names, node.uid, node.gid, node.mode);

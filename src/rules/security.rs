@@ -155,7 +155,10 @@ fn apparmor_disabled(case: &Case<'_>) -> Vec<Evidence> {
 /// A finding about one line of qemu.conf.
 fn line(case: &Case<'_>, seen: impl Into<String>, key: &str) -> Vec<Evidence> {
     let unit = case.profile.hypervisor.as_ref().map_or("libvirtd", |found| found.daemon_unit.as_str());
-    let mend = format!("remove the line {key} from {QEMU_CONF}, then systemctl restart {unit}");
+    let mend = format!(
+        "remove the line {key} from {QEMU_CONF}, then systemctl restart {}",
+        crate::shell::quote(unit)
+    );
     vec![Evidence::mended_by(QEMU_CONF, seen, mend)]
 }
 

@@ -3,10 +3,12 @@
 
 use super::{Case, Evidence, Level, Rule};
 use crate::access::{Denial, Identity, Verdict, Wish, may};
-use crate::config::PortType;
-use crate::facts::live::PortSocket;
+use crate::accord::Item;
+use crate::config::{PortType, ServerAccess};
+use crate::facts::live::{PortSocket, is_switch_place};
 use crate::facts::paths::PathFact;
 use crate::facts::sockets::Liveness;
+use crate::mends;
 use crate::shell;
 
 pub const RULES: &[Rule] = &[
@@ -55,11 +57,34 @@ fn connect(identity: &Identity, fact: &PathFact) -> Option<Verdict> {
 }
 
 /// The path is named once where it is the socket itself that refuses.
-fn refused(case: &Case<'_>, socket: &PortSocket, denial: &Denial) -> Evidence {
+fn refused(case: &Case<'_>, socket: &PortSocket, denial: &Denial, identity: &Identity) -> Evidence {
     let path = socket.path.display().to_string();
     let text = denial.text(case.names);
     let seen = text.strip_prefix(&format!("{path} is ")).map(str::to_string).unwrap_or(text);
-    Evidence::applies(path, seen)
+    Evidence::mended_by(path, seen, mend(case, socket, denial, identity))
+}
+
+/// `apply` gives sockets away where they are ours to give, and mends directories of the accord; no other.
+fn mend(case: &Case<'_>, socket: &PortSocket, denial: &Denial, identity: &Identity) -> String {
+    let of_accord =
+        |item: &Item| matches!(item, Item::Owner(owner) if owner.path == denial.path && owner.mode.is_some());
+    if denial.path != socket.path {
+        return match case.accord.items.iter().any(of_accord) {
+            true => mends::APPLY.to_string(),
+            false => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
+        };
+    }
+    let ours = match socket.kind {
+        PortType::Dpdkvhostuser => is_switch_place(&socket.path),
+        PortType::Dpdkvhostuserclient => socket.path.starts_with(&case.accord.socket_directory),
+    };
+    match case.accord.server_access {
+        Some(ServerAccess::Umask) if ours && socket.kind == PortType::Dpdkvhostuser => {
+            format!("{} --restart", mends::APPLY)
+        }
+        _ if ours => mends::APPLY.to_string(),
+        _ => mends::give_socket(&socket.path, identity.gid),
+    }
 }
 
 fn server_socket(case: &Case<'_>) -> Vec<Evidence> {
@@ -69,7 +94,7 @@ fn server_socket(case: &Case<'_>) -> Vec<Evidence> {
     let mut evidence = Vec::new();
     for socket in of_kind(case, PortType::Dpdkvhostuser).filter(|socket| socket.liveness != Liveness::Stale) {
         if let Some(Verdict::Denied(denial)) = connect(&qemu, &socket.fact) {
-            evidence.push(refused(case, socket, &denial));
+            evidence.push(refused(case, socket, &denial, &qemu));
         }
     }
     evidence
@@ -84,7 +109,7 @@ fn client_socket(case: &Case<'_>) -> Vec<Evidence> {
     let mut evidence = Vec::new();
     for socket in of_kind(case, PortType::Dpdkvhostuserclient) {
         if let Some(Verdict::Denied(denial)) = connect(&identity, &socket.fact) {
-            evidence.push(refused(case, socket, &denial));
+            evidence.push(refused(case, socket, &denial, &identity));
         }
     }
     evidence

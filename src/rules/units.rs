@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Drop-ins and what systemd makes of them.
 
+use std::path::Path;
+
 use super::{Case, Evidence, Level, Rule};
 use crate::accord::item::{File, Item};
 use crate::facts::state::{Observed, State};
-use crate::profile::DROP_IN;
+use crate::facts::surroundings::LaterDropIn;
+use crate::mends::{self, Taken};
+use crate::paths;
+use crate::shell;
 use crate::systemd::UnitFact;
 
 pub const RULES: &[Rule] = &[
@@ -73,11 +78,11 @@ fn files(case: &Case<'_>, wanted: fn(bool) -> bool) -> Vec<Evidence> {
 
 /// The units whose drop-in of ours is right on disk.
 fn right_on_disk<'a>(case: &Case<'a>) -> Vec<(&'a File, &'a UnitFact)> {
-    let Some(live) = case.live else { return Vec::new() };
+    let units = case.live.map_or(&case.surroundings.units, |live| &live.units);
     our_files(case)
         .filter(|(_, change)| change.holds())
         .filter_map(|(file, _)| {
-            let unit = live.units.iter().find(|unit| Some(&unit.name) == file.unit.as_ref())?;
+            let unit = units.iter().find(|unit| Some(&unit.name) == file.unit.as_ref())?;
             Some((file, unit))
         })
         .collect()
@@ -105,37 +110,115 @@ fn without_effect(case: &Case<'_>) -> Vec<Evidence> {
         if unit.need_daemon_reload || !loaded(file, unit) {
             continue;
         }
-        let lost: Vec<&str> = file.content.lines().filter(|line| !has_effect(line, unit)).collect();
+        let later: Vec<&LaterDropIn> =
+            case.surroundings.later.iter().filter(|drop_in| drop_in.unit == unit.name).collect();
+        let lines = file.content.lines().filter(|line| !line.starts_with('#'));
+        let lines = lines.filter_map(|line| line.split_once('='));
+        let lost: Vec<Lost<'_>> = lines.filter_map(|line| lost(case, line, unit, &later)).collect();
         if !lost.is_empty() {
-            let others: Vec<String> = unit
-                .drop_ins
-                .iter()
-                .filter(|path| path.file_name().is_some_and(|name| name > std::ffi::OsStr::new(DROP_IN)))
-                .map(|path| path.display().to_string())
-                .collect();
-            let seen = format!("{} has no effect", lost.join(", "));
-            let mend = format!("systemctl cat {}; remove it from {}", unit.name, others.join(" or "));
-            evidence.push(Evidence::mended_by(unit.name.clone(), seen, mend));
+            let seen: Vec<&str> = lost.iter().map(|lost| lost.seen.as_str()).collect();
+            evidence.push(Evidence::mended_by(unit.name.clone(), seen.join("; "), mend(unit, &lost)));
         }
     }
     evidence
 }
 
+/// A line of ours that is not in force.
+struct Lost<'a> {
+    seen: String,
+    /// The files with the lines that take it back.
+    by: Vec<(&'a Path, Taken<'a>)>,
+}
+
+/// Takes all of it back at once: nothing else of the files is touched.
+fn mend(unit: &UnitFact, lost: &[Lost<'_>]) -> String {
+    let mut steps: Vec<String> = Vec::new();
+    for (path, taken) in lost.iter().flat_map(|lost| &lost.by) {
+        let step = mends::take_out(&unit.name, path, taken);
+        if !steps.contains(&step) {
+            steps.push(step);
+        }
+    }
+    steps.push("systemctl daemon-reload".to_string());
+    steps.join(" && ")
+}
+
+/// Where one line of our drop-in is not what systemd goes by: who takes it back.
+fn lost<'a>(
+    case: &Case<'a>,
+    (key, value): (&'a str, &'a str),
+    unit: &UnitFact,
+    later: &[&'a LaterDropIn],
+) -> Option<Lost<'a>> {
+    let section = if unit.name.ends_with(".mount") { "Mount" } else { "Service" };
+    let values = |drop_in: &LaterDropIn| -> Vec<String> {
+        drop_in.text.values(section, key).into_iter().map(str::to_string).collect()
+    };
+    let variable = (key == "EnvironmentFile").then(|| our_variable(case)).flatten();
+    let overrides = |drop_in: &'a LaterDropIn| {
+        let sets = |name: &str| drop_in.variables.iter().find(|(other, _)| other == name);
+        variable.and_then(|name| sets(name).map(|(_, file)| (file.as_path(), Taken::Variable(name))))
+    };
+    let in_force = match key {
+        // What a mount has that is there is the kernel's, from when it was mounted: the next one goes by the files.
+        "Options" => {
+            later.iter().rev().find_map(|drop_in| values(drop_in).pop()).is_none_or(|now| now == value)
+        }
+        _ => has_effect(key, value, unit) && later.iter().all(|drop_in| overrides(drop_in).is_none()),
+    };
+    if in_force {
+        return None;
+    }
+    // An empty value empties a list; what is added to one later takes nothing from it.
+    let adds = matches!(key, "Environment" | "EnvironmentFile" | "ExecStartPre" | "ExecStartPost");
+    let assigned = (key == "Environment").then(|| value.split_once('=')).flatten().map(|(name, _)| name);
+    let takes_back = |drop_in: &&'a LaterDropIn| {
+        let values = values(drop_in);
+        let assigns = |name: &&str| values.iter().any(|value| value.contains(&format!("{name}=")));
+        let taken = match assigned.filter(assigns) {
+            Some(name) => Taken::Assignment(name),
+            None if adds => Some(Taken::Reset(key)).filter(|_| values.iter().any(String::is_empty))?,
+            None => Some(Taken::Key(key)).filter(|_| !values.is_empty())?,
+        };
+        Some((drop_in.path.as_path(), taken))
+    };
+    let of_key = later.iter().filter_map(takes_back);
+    let by: Vec<_> = of_key.chain(later.iter().filter_map(|drop_in| overrides(drop_in))).collect();
+    let who = match by.last() {
+        Some((path, Taken::Variable(name))) => format!("{} sets {name}", path.display()),
+        Some((path, _)) => {
+            let last = later.iter().rev().find_map(|drop_in| values(drop_in).pop());
+            format!("{} has {key}={}", path.display(), last.unwrap_or_default())
+        }
+        None => "systemd has other settings".to_string(),
+    };
+    Some(Lost { seen: format!("{key}={value} is not in force: {who}"), by })
+}
+
+/// The variable that carries the dataplane's identity.
+fn our_variable<'a>(case: &Case<'a>) -> Option<&'a str> {
+    let (file, _) = our_files(case).find(|(file, _)| file.path == Path::new(paths::DATAPLANE_ENVIRONMENT))?;
+    let line = file.content.lines().find(|line| !line.starts_with('#'))?;
+    line.split_once('=').map(|(name, _)| name)
+}
+
 /// Is one line of our drop-in among the unit's effective properties?
-fn has_effect(line: &str, unit: &UnitFact) -> bool {
-    let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) else { return true };
+fn has_effect(key: &str, value: &str, unit: &UnitFact) -> bool {
     let command = |commands: &[Vec<String>]| {
         let words: Vec<&str> = value.trim_start_matches(['-', '+']).split(' ').collect();
         commands.iter().any(|argv| argv == &words)
     };
     match key {
-        "EnvironmentFile" => unit.environment_files.last().is_some_and(|(path, _)| path.as_os_str() == value),
+        "Environment" => unit.environment.iter().any(|assignment| assignment == value),
+        "EnvironmentFile" => unit.environment_files.iter().any(|(path, _)| path.as_os_str() == value),
         "RuntimeDirectory" => unit.runtime_directory.is_empty(),
         "UMask" => Some(unit.umask) == u32::from_str_radix(value, 8).ok(),
         "Group" => unit.group.as_deref() == Some(value),
+        "SocketUser" => unit.socket_user.as_deref() == Some(value),
+        "SocketGroup" => unit.socket_group.as_deref() == Some(value),
+        "SocketMode" => unit.socket_mode == u32::from_str_radix(value, 8).ok(),
         "ExecStartPre" => command(&unit.exec_start_pre),
         "ExecStartPost" => command(&unit.exec_start_post),
-        // The options of a mount that is there are the kernel's, from when it was mounted.
         _ => true,
     }
 }
@@ -145,7 +228,8 @@ fn masked(case: &Case<'_>) -> Vec<Evidence> {
         .into_iter()
         .filter(|(_, unit)| unit.load_state == "masked")
         .map(|(_, unit)| {
-            Evidence::mended_by(unit.name.clone(), "masked", format!("systemctl unmask {}", unit.name))
+            let mend = format!("systemctl unmask {}", shell::quote(&unit.name));
+            Evidence::mended_by(unit.name.clone(), "masked", mend)
         })
         .collect()
 }

@@ -119,6 +119,7 @@ impl Units for Bus {
         }
         let own = match name.rsplit_once('.') {
             Some((_, "service")) => self.properties(path.as_str(), "Service").with_context(context)?,
+            Some((_, "socket")) => self.properties(path.as_str(), "Socket").with_context(context)?,
             Some((_, "mount")) => self.properties(path.as_str(), "Mount").with_context(context)?,
             _ => Properties::default(),
         };
@@ -201,6 +202,9 @@ fn fact(unit: &Properties, own: &Properties) -> UnitFact {
         exec_start_post: own.arguments("ExecStartPost"),
         mount_options: set(own.text("Options")),
         mount_where: set(own.text("Where")).map(PathBuf::from),
+        socket_user: set(own.text("SocketUser")),
+        socket_group: set(own.text("SocketGroup")),
+        socket_mode: own.get("SocketMode"),
         state_change_timestamp: unit.get("StateChangeTimestamp").filter(|time| *time != 0),
         active_enter_timestamp: unit.get("ActiveEnterTimestamp").filter(|time| *time != 0),
     }

@@ -54,6 +54,12 @@ pub struct UnitFact {
     pub mount_options: Option<String>,
     /// Where a mount is mounted, `Where=`.
     pub mount_where: Option<PathBuf>,
+    /// A socket's `SocketUser=`.
+    pub socket_user: Option<String>,
+    /// `SocketGroup=`.
+    pub socket_group: Option<String>,
+    /// `SocketMode=`.
+    pub socket_mode: Option<u32>,
     /// When its state changed last, a reload included, in microseconds since 1970.
     pub state_change_timestamp: Option<u64>,
     /// When it became active last, in microseconds since 1970.

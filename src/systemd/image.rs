@@ -209,11 +209,15 @@ fn masked(name: String, path: PathBuf) -> UnitFact {
 
 /// What the merged text says; what it takes files to know is left empty.
 fn described(name: &str, unit: &UnitText) -> UnitFact {
-    let section = if name.ends_with(".mount") { "Mount" } else { "Service" };
+    let section = match name.rsplit_once('.') {
+        Some((_, "mount")) => "Mount",
+        Some((_, "socket")) => "Socket",
+        _ => "Service",
+    };
     let value = |key: &str| unit.last(section, key).map(str::to_string);
     let words = |key: &str| unit.list(section, key).into_iter().flat_map(words::split).collect::<Vec<_>>();
     let exec = |key: &str| unit.list(section, key).into_iter().flat_map(words::commands).collect();
-    let umask = value("UMask").and_then(|text| u32::from_str_radix(&text, 8).ok());
+    let octal = |key: &str| value(key).and_then(|text| u32::from_str_radix(&text, 8).ok());
     let preserve = value("RuntimeDirectoryPreserve").map(|text| as_no_yes_restart(&text));
     UnitFact {
         name: name.to_string(),
@@ -225,7 +229,7 @@ fn described(name: &str, unit: &UnitText) -> UnitFact {
         need_daemon_reload: false,
         group: value("Group"),
         user: value("User"),
-        umask: umask.unwrap_or(DEFAULT_UMASK),
+        umask: octal("UMask").unwrap_or(DEFAULT_UMASK),
         environment: merged_environment(words("Environment")),
         environment_files: unit.list(section, "EnvironmentFile").into_iter().map(environment_file).collect(),
         runtime_directory: words("RuntimeDirectory"),
@@ -237,6 +241,9 @@ fn described(name: &str, unit: &UnitText) -> UnitFact {
         exec_start_post: exec("ExecStartPost"),
         mount_options: value("Options"),
         mount_where: value("Where").map(PathBuf::from),
+        socket_user: value("SocketUser"),
+        socket_group: value("SocketGroup"),
+        socket_mode: octal("SocketMode"),
         state_change_timestamp: None,
         active_enter_timestamp: None,
     }

@@ -17,7 +17,7 @@ use crate::program;
 
 const PROPERTIES: &str = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,Group,User,UMask,\
     Environment,EnvironmentFiles,RuntimeDirectory,RuntimeDirectoryPreserve,DefaultDependencies,MainPID,ExecStartPre,\
-    ExecStart,ExecStartPost,Options,Where,ActiveEnterTimestamp,StateChangeTimestamp";
+    ExecStart,ExecStartPost,Options,Where,SocketUser,SocketGroup,SocketMode,ActiveEnterTimestamp,StateChangeTimestamp";
 
 /// The command `systemctl`.
 #[derive(Debug, Clone)]
@@ -139,6 +139,9 @@ pub fn parse_show(text: &str) -> Result<Option<UnitFact>> {
         exec_start_post: exec("ExecStartPost"),
         mount_options: set(value("Options")),
         mount_where: set(value("Where")).map(PathBuf::from),
+        socket_user: set(value("SocketUser")),
+        socket_group: set(value("SocketGroup")),
+        socket_mode: u32::from_str_radix(&value("SocketMode"), 8).ok(),
         state_change_timestamp: time::parse(&value("StateChangeTimestamp")),
         active_enter_timestamp: time::parse(&value("ActiveEnterTimestamp")),
     }))

@@ -311,7 +311,8 @@ pub fn fingerprint(data: &[u8]) {
     assert_eq!(again, there);
     let directory = tempfile::tempdir().expect("a directory");
     let root = Root::open(directory.path()).expect("a root");
-    let mut subject = Subject::of_node(&root, Path::new("/var/lib/vhost_sockets")).expect("a subject");
+    let config = Config::from_raw(&Raw::defaults()).expect("the defaults");
+    let mut subject = Subject::of_node(&root, &config).expect("a subject");
     let look = |vm: &Vm| {
         let (directories, sockets) = Shared::default().places(&root, &vm.domain.endpoints);
         let memory = Known::from(Shared::default().needs(&root, &vm.domain.memory));

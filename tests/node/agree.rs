@@ -2,15 +2,82 @@
 //! From a stock node, where no VM starts, to one where all do, and back.
 
 use super::steps::BOTH;
-use super::support::{Node, on_every_node};
+use super::support::{Node, on_every_node, on_nodes};
 
 on_every_node!(
+    apply_alone_lets_every_vm_start,
     both_port_types_agree_after_apply,
     the_setgid_directory_alone_does_it,
     it_stays_so,
     revert_gives_the_stock_node_back,
     each_breakage_is_named_alone,
 );
+on_nodes!(rhel_4_0 = "rhel-4.0": both_port_types_agree_after_apply it_stays_so);
+
+/// As the packages are installed, with nothing configured: what the hook would refuse is mended by what it prints.
+fn apply_alone_lets_every_vm_start(kind: &'static str) {
+    let node = Node::up(kind);
+    let stock = node.snapshot();
+    let plan = node.accord("plan");
+    let found = "modes = look: dpdkvhostuserclient dpdkvhostuser: port vhuc0 of the switch";
+    assert!(plan.stdout.lines().any(|line| line == found), "{plan}");
+    let config = node.accord("config");
+    assert!(config.stdout.contains("# default; dpdkvhostuserclient dpdkvhostuser: port vhuc0"), "{config}");
+    let json: serde_json::Value = serde_json::from_str(&node.accord("check --json").stdout).unwrap();
+    for finding in json["findings"].as_array().unwrap().iter().filter(|finding| finding["level"] == "broken")
+    {
+        assert_eq!(finding["mend"], "vhost-accord apply", "{finding:#}");
+    }
+    let output = node.apply_anyway("");
+    node.start("vmc", false);
+    node.start("vms", false);
+    assert!(!output.stdout.contains("Nothing to change"), "{output}");
+
+    // OVSDB tells nothing: that takes nothing back, with or without a VM that would tell.
+    let undefine = "virsh dumpxml --inactive vmc > /root/vmc.xml && virsh undefine vmc";
+    for script in ["true", undefine] {
+        node.sh(&format!("{script}; systemctl stop {}", node.switch()));
+        let output = node.apply_anyway("");
+        assert!(output.stdout.contains("Nothing to change"), "{output}");
+        node.sh(&format!("systemctl start {}", node.switch()));
+        node.wait_for("OVS", "ovs-appctl --timeout=5 version && test -S /run/openvswitch/vhuc0");
+    }
+    // It tells that there is no such port, and no VM connects to one: what was made for them goes.
+    node.sh("ovs-vsctl del-port vhuc0");
+    let plan = node.accord("plan");
+    assert!(
+        plan.stdout.contains("modes = look: dpdkvhostuserclient: the switch has no dpdkvhostuser port"),
+        "{plan}"
+    );
+    node.apply_anyway("");
+    node.sh("! grep -r vswitchd-post /etc/systemd/system");
+    node.sh("virsh define /root/vmc.xml");
+    assert!(node.accord("plan").stdout.contains("VM vmc connects to /run/openvswitch/vhuc0"));
+
+    // What the configuration leaves out is named with the line that does so, and the command cures it.
+    node.sh("ovs-vsctl add-port br-int vhuc0 -- set Interface vhuc0 type=dpdkvhostuser; mkdir -p /etc/vhost-accord; \
+             printf '[accord]\n# only\nmodes = dpdkvhostuserclient\n' > /etc/vhost-accord/vhost-accord.conf");
+    node.apply_anyway("");
+    let command = "sed -i '3s/.*/modes = look/' /etc/vhost-accord/vhost-accord.conf && vhost-accord apply";
+    let refused = node.refuses("vmc");
+    assert!(
+        refused.contains("server-socket-refuses-qemu: /run/openvswitch/vhuc0")
+            && refused.contains(&format!("mend: {command}")),
+        "{refused}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&node.accord("check --json").stdout).unwrap();
+    let mend = |finding: &serde_json::Value| {
+        finding["id"] == "server-socket-refuses-qemu" && finding["mend"] == command
+    };
+    assert!(json["findings"].as_array().unwrap().iter().any(mend), "{json:#}");
+    let cured = node.try_sh(command);
+    assert!(cured.code == 0 || cured.code == 2, "{cured}");
+    node.start("vmc", false);
+
+    node.sh("rm -r /etc/vhost-accord");
+    assert_eq!(node.accord("revert --restart").code, 0);
+    node.same_as(&stock, "after revert");
+}
 
 fn both_port_types_agree_after_apply(kind: &'static str) {
     let node = Node::up(kind);
@@ -43,7 +110,7 @@ fn both_port_types_agree_after_apply(kind: &'static str) {
     node.start("vms", true);
     let qemu = node.qemu();
     let dataplane = match kind {
-        "bookworm" | "trixie" => "root:root",
+        _ if !node.is_rhel() => "root:root",
         "rhel-2.9" => "root:hugetlbfs",
         _ => "openvswitch:hugetlbfs",
     };

@@ -12,6 +12,7 @@ mod by_kind {
 
     on_nodes!(bookworm = "bookworm": a_node_is_converted_and_goes_back);
     on_nodes!(trixie = "trixie": a_node_is_converted_and_goes_back);
+    on_nodes!(rhel_3_6 = "rhel-3.6": a_node_is_converted_and_goes_back);
 }
 
 mod once {
@@ -22,6 +23,7 @@ mod once {
         a_definition_follows_what_runs
         without_switch_or_libvirt_a_line_says_so
     );
+    on_nodes!(rhel_3_6 = "rhel-3.6": every_refusal_is_named a_definition_follows_what_runs);
 }
 
 /// Where SeaBIOS clears memory when it starts: what is written there is gone after any reboot.

@@ -176,7 +176,7 @@ fn a_configuration_with_a_mistake_is_refused_with_its_place() {
         ("socket-directory = var/lib/vhost_sockets", "expected an absolute path"),
         ("socket-directory = /var/lib/../etc/x", "expected a clean path"),
         ("group = No Such", "expected an account name"),
-        ("modes = dpdkvhost", "expected dpdkvhostuserclient or dpdkvhostuser"),
+        ("modes = dpdkvhost", "expected look, or dpdkvhostuserclient or dpdkvhostuser"),
         ("qemu-group = nosuch", "group-missing: qemu-group = nosuch: this group does not exist"),
         ("dataplane-user = nosuch", "dataplane-user-missing: dataplane-user names the user 'nosuch'"),
         ("dataplane-user = openvswitch:nosuch", "group-missing: dataplane-user names the group 'nosuch'"),

@@ -240,6 +240,7 @@ macro_rules! on_every_node {
     ($($test:ident),+ $(,)?) => {
         crate::support::on_nodes!(bookworm = "bookworm": $($test)+);
         crate::support::on_nodes!(trixie = "trixie": $($test)+);
+        crate::support::on_nodes!(sid = "sid": $($test)+);
         crate::support::on_nodes!(rhel_2_9 = "rhel-2.9": $($test)+);
         crate::support::on_nodes!(rhel_2_17 = "rhel-2.17": $($test)+);
         crate::support::on_nodes!(rhel_3_6 = "rhel-3.6": $($test)+);

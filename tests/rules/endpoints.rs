@@ -14,9 +14,9 @@ use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::facts::vswitchd::Vswitchd;
 use vhost_accord::rules;
 
-type Breakage = (&'static str, fn(&mut Pair));
+pub type Breakage = (&'static str, fn(&mut Pair));
 
-const BREAKAGES: &[Breakage] = &[
+pub const BREAKAGES: &[Breakage] = &[
     ("dataplane-not-running", |pair| pair.vswitchd(&Vswitchd::NotRunning)),
     ("dpdk-not-initialized", |pair| pair.join(OFF).config.dpdk_initialized = Some(false)),
     ("switch-unknown", |pair| {

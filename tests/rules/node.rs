@@ -274,6 +274,7 @@ fn live(survey: &Survey, image: &Path) -> Live {
             .zip(10..)
             .map(|(name, pid)| process(pid, name, dataplane.uid, dataplane.gid, dataplane.umask))
             .collect(),
+        hidden: false,
         libvirt: Some(process(20, "libvirtd", 0, 0, 0o022)),
         guests: vec![Guest {
             domain: parse_domain(&xml).unwrap(),

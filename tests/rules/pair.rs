@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use vhost_accord::access::Node as PathNode;
-use vhost_accord::config::PortType;
+use vhost_accord::config::{Config, PortType, Raw};
 use vhost_accord::facts::Known;
 use vhost_accord::facts::domains::{Domain, parse_domain};
 use vhost_accord::facts::endpoints::start::{Directory, Facts, Need, Socket};
@@ -200,7 +200,9 @@ impl Pair {
         let used = Link { listener: Some(end(SWITCH)), connections: vec![(end(SWITCH), end(APPLICATION))] };
         let free = FreePort { port: port("vhuf", PortType::Dpdkvhostuser, None), socket, link: used };
         let root = Root::open(node.image.path()).unwrap();
-        let mut subject = Subject::of_node(&root, &node.accord.socket_directory).unwrap();
+        let mut wanted = Config::from_raw(&Raw::defaults()).unwrap();
+        wanted.socket_directory.clone_from(&node.accord.socket_directory);
+        let mut subject = Subject::of_node(&root, &wanted).unwrap();
         // Without root the file is not root's, and does not count when it is read.
         let agreed = fs::read(node.image.path().join("etc/vhost-accord/agreed.json")).unwrap();
         subject.agreed = Some(serde_json::from_slice(&agreed).unwrap());

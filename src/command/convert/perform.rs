@@ -16,7 +16,7 @@ use crate::change::{Change, Undone, conversion};
 use crate::config::PortType;
 use crate::facts::Known;
 use crate::facts::libvirt;
-use crate::facts::live::{port_sockets, read_switch};
+use crate::facts::live::{OVSDB_LIMIT, port_sockets, read_switch};
 use crate::facts::ovsdb::PortState;
 use crate::facts::state::State;
 use crate::journal::Journal;
@@ -139,11 +139,11 @@ fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
     if !survey.config.managed.has("sockets") {
         return Ok(());
     }
-    let ports = match read_switch(root) {
-        Known::Known(switch) => switch.ports,
+    let switch = match read_switch(root, OVSDB_LIMIT) {
+        Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("OVSDB does not answer: {why}"),
     };
-    let grants = grant::plan(&Giving::of(&survey.accord), &port_sockets(root, &ports));
+    let grants = grant::plan(&Giving::of(&survey.accord), &port_sockets(root, &switch));
     grant::make_all(root, &grants).map(drop)
 }
 

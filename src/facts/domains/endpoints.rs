@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use roxmltree::Node;
 use serde::{Deserialize, Serialize};
 
-use super::{child, children, number, text};
+use super::{QEMU, child, children, children_in, is_libvirts, number, text};
 
 /// The device an endpoint belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +61,7 @@ pub struct Endpoint {
 /// All endpoints of a `<domain>`, in document order, those of `<qemu:commandline>` last.
 pub(super) fn read(domain: Node) -> Result<Vec<Endpoint>> {
     let mut found = Vec::new();
-    for device in children(domain, "devices").flat_map(|devices| devices.children()).filter(Node::is_element)
-    {
+    for device in children(domain, "devices").flat_map(|devices| devices.children()).filter(is_libvirts) {
         let name = device.tag_name().name();
         let endpoint = match name {
             "interface" if device.attribute("type") == Some("vhostuser") => interface(device),
@@ -73,7 +72,7 @@ pub(super) fn read(domain: Node) -> Result<Vec<Endpoint>> {
         };
         found.extend(endpoint.with_context(|| format!("reading <{name}>"))?);
     }
-    for commandline in children(domain, "commandline") {
+    for commandline in children_in(domain, Some(QEMU), "commandline") {
         found.extend(from_commandline(commandline));
     }
     Ok(found)
@@ -103,7 +102,8 @@ fn interface(device: Node) -> Result<Option<Endpoint>> {
     let source = source.context("no <source>")?;
     let mode = match source.attribute("mode") {
         Some("server") => SocketMode::Server,
-        Some("client") => SocketMode::Client,
+        // libvirt >= 11.1 takes this for the default; an older one accepts no such domain.
+        Some("client") | None => SocketMode::Client,
         other => bail!("mode='{}' is neither server nor client", other.unwrap_or_default().escape_debug()),
     };
     let path = Some(path.context("no path in <source>")?);
@@ -146,7 +146,8 @@ fn reconnect(source: Node) -> Result<Option<u32>> {
 /// The character devices of `<qemu:arg value=>` that a vhost-user device or netdev of the same command line uses.
 /// Only QEMU's `key=value` form is read, not its JSON.
 fn from_commandline(commandline: Node) -> Vec<Endpoint> {
-    let words: Vec<&str> = children(commandline, "arg").filter_map(|arg| arg.attribute("value")).collect();
+    let arguments = children_in(commandline, Some(QEMU), "arg");
+    let words: Vec<&str> = arguments.filter_map(|arg| arg.attribute("value")).collect();
     let mut chardevs = HashMap::new();
     let mut users = Vec::new();
     for pair in words.windows(2) {

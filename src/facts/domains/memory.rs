@@ -53,10 +53,17 @@ pub struct NumaCell {
 }
 
 impl MemoryBacking {
-    /// Whether another process can map all of it: without that, a vhost-user device gets no memory and stays dead.
+    /// QEMU allocates it with memfd_create(2).
+    pub fn is_memfd(&self) -> bool {
+        self.source.as_deref() == Some("memfd")
+    }
+
+    /// Whether another process can map all of it: without that, a vhost-user device gets no memory and stays dead. QEMU
+    /// shares a memfd unless it is told not to (backends/hostmem-memfd.c), and libvirt before 11.2 tells it nothing where
+    /// the domain has no `<access>`; a newer one refuses such a domain by itself.
     pub fn is_shared(&self) -> bool {
         let shared = |access: &Option<String>| {
-            access.as_ref().or(self.access.as_ref()).is_some_and(|mode| mode == "shared")
+            access.as_ref().or(self.access.as_ref()).map_or(self.is_memfd(), |mode| mode == "shared")
         };
         if self.cells.is_empty() { shared(&None) } else { self.cells.iter().all(|cell| shared(&cell.access)) }
     }

@@ -46,6 +46,30 @@ fn reads_an_interface_with_everything_in_it() {
 }
 
 #[test]
+fn without_a_mode_qemu_is_the_client() {
+    let endpoints = devices("<interface type='vhostuser'><source type='unix' path='/run/x'/></interface>");
+    assert_eq!(endpoints[0].mode, SocketMode::Client);
+    let other = "<interface type='vhostuser'><source path='/run/x' mode=''/></interface>";
+    assert!(domain(&format!("<devices>{other}</devices>")).is_err());
+}
+
+#[test]
+fn elements_of_another_namespace_are_another_tools() {
+    let card = "<x:interface type='vhostuser'><source path='/run/x' mode='client'/></x:interface>";
+    let args = "<x:arg value='-chardev'/><x:arg value='socket,id=c,path=/run/x'/>\
+                <x:arg value='-netdev'/><x:arg value='vhost-user,chardev=c'/>";
+    let found = domain(&format!(
+        "<devices xmlns:x='urn:x'>{card}</devices>\
+         <x:devices xmlns:x='urn:x'><interface type='vhostuser'><source path='/run/x' mode='client'/></interface></x:devices>\
+         <x:memoryBacking xmlns:x='urn:x'><access mode='shared'/></x:memoryBacking>\
+         <x:commandline xmlns:x='urn:x'>{args}</x:commandline>\
+         <qemu:commandline xmlns:x='urn:x'>{args}</qemu:commandline>"
+    ))
+    .unwrap();
+    assert_eq!((found.endpoints, found.memory.access), (vec![], None));
+}
+
+#[test]
 fn finds_every_kind_of_device_and_no_other() {
     let endpoints = devices(
         "<interface type='vhostuser'><source dev='eth0'/><backend type='passt'/></interface>
@@ -214,6 +238,9 @@ fn knows_whether_memory_is_shared() {
         "<memoryBacking><access mode='shared'/></memoryBacking>
          <cpu><numa><cell id='0' memory='1'/><cell id='1' memory='1' memAccess='private'/></numa></cpu>"
     ));
+    let memfd = |more: &str| shared(&format!("<memoryBacking><source type='memfd'/>{more}</memoryBacking>"));
+    assert!(memfd("") && memfd("<hugepages/>"), "QEMU's default for a memfd");
+    assert!(!memfd("<access mode='private'/>"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -50,6 +50,17 @@ pub struct Diag {
     pub path: Option<PathBuf>,
     /// Device and inode of the socket file, the inode cut to 32 bits.
     pub file: Option<(u64, u32)>,
+}
+
+impl Diag {
+    /// Is it bound to the socket file of this device and inode, whose path is given? An overlay may report another device
+    /// for its files than its sockets have.
+    pub fn is_at(&self, (device, inode): (u64, u64), path: &Path) -> bool {
+        let same_name = self.path.as_deref().and_then(Path::file_name) == path.file_name();
+        self.file.is_some_and(|(of, cut)| {
+            u64::from(cut) == inode & u64::from(u32::MAX) && (same_name || of == device)
+        })
+    }
 }
 
 /// All stream sockets of our network namespace.

@@ -74,14 +74,9 @@ impl Links {
 
     pub fn of(&self, socket: &Socket) -> Link {
         let mut link = Link::default();
-        let Some((device, inode)) = socket.id else { return link };
-        for found in self.sockets.get(&cut(inode)).into_iter().flatten() {
-            // An overlay may report another device for its files than its sockets have.
-            let same_name =
-                found.path.as_deref().and_then(|path| path.file_name()) == socket.path.file_name();
-            if !same_name && found.file.is_none_or(|(of_socket, _)| of_socket != device) {
-                continue;
-            }
+        let Some(id) = socket.id else { return link };
+        let candidates = self.sockets.get(&cut(id.1)).into_iter().flatten();
+        for found in candidates.filter(|found| found.is_at(id, &socket.path)) {
             match (found.listening, found.peer) {
                 (true, _) => link.listener = Some(self.end(found.inode)),
                 (false, Some(peer)) => link.connections.push((self.end(found.inode), self.end(peer))),

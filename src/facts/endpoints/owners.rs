@@ -71,7 +71,7 @@ fn among(root: &Root, wanted: &HashSet<u64>, expected: &[Expected<'_>]) -> Vec<(
 }
 
 /// The wanted sockets that this process holds; it is left when all of `own` are found. One that ends meanwhile holds none.
-fn held(root: &Root, pid: u32, wanted: &HashSet<u64>, own: Option<&HashSet<u64>>) -> HashSet<u64> {
+pub fn held(root: &Root, pid: u32, wanted: &HashSet<u64>, own: Option<&HashSet<u64>>) -> HashSet<u64> {
     let mut found = HashSet::new();
     let mut left = own.map(HashSet::len);
     if left == Some(0) {

@@ -10,16 +10,16 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::access::{Acl, Node};
 use crate::facts::Known;
+use crate::facts::database;
 use crate::facts::domains::{Domain, Endpoint, EndpointKind, MemoryBacking, NumaCell};
 use crate::facts::hugepages;
 use crate::facts::live::PortSocket;
 use crate::facts::mounts;
-use crate::facts::ovsdb::{Join, Ovsdb, Question};
+use crate::facts::ovsdb::{Join, Question};
 use crate::facts::paths::{PathFact, chain_of, read_node};
 use crate::facts::processes;
 use crate::facts::sockets::{self, Liveness};
 use crate::facts::vswitchd::Vswitchd;
-use crate::paths;
 use crate::root::{Handle, Kind, Reached, Root};
 
 /// A dataplane younger than this may still be making its sockets.
@@ -62,7 +62,7 @@ pub struct Need {
     pub pages: u64,
     /// The only NUMA nodes they may come from; empty: any.
     pub nodes: Vec<u32>,
-    /// A hugetlbfs of that size is mounted.
+    /// A hugetlbfs of that size is mounted, or none is needed.
     pub mounted: bool,
     /// What there is; `None`: this kernel has no such pages.
     pub pool: Option<hugepages::Pool>,
@@ -168,7 +168,7 @@ fn is_young(since_boot: u64) -> bool {
 }
 
 fn ask<'a>(root: &Root, paths: &[&'a Path], limit: Duration) -> Result<Question<'a>> {
-    Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), limit)?.ask(paths)
+    database::connect(root, limit)?.ask(paths)
 }
 
 /// Where the domain's network cards have their sockets.
@@ -233,7 +233,8 @@ impl Shared {
                 directories.push(directory.clone());
             }
             let seen = self.seen.get(&path).cloned();
-            let Sight { node, id, liveness } = seen.unwrap_or_else(|| look_at(handle.as_ref(), &path));
+            let Sight { node, id, liveness } =
+                seen.unwrap_or_else(|| look_at(directory, handle.as_ref(), &path));
             found.push(Socket { endpoint: endpoint.clone(), path, directory: number, node, id, liveness });
         }
         (directories, found)
@@ -247,7 +248,8 @@ impl Shared {
         let default = self.pages(root)?.default;
         let mut needs = Vec::new();
         for ((page_size, nodes), pages) in wanted(memory, default)? {
-            let mounted = self.pages(root)?.mounted.contains(&page_size);
+            // The kernel has a hugetlbfs of its own for these: `memfd_create(2)`, `MFD_HUGETLB`.
+            let mounted = memory.is_memfd() || self.pages(root)?.mounted.contains(&page_size);
             let pool = self.pool(root, page_size, &nodes)?;
             needs.push(Need { page_size, pages, nodes, mounted, pool });
         }
@@ -294,10 +296,12 @@ fn read_directory(root: &Root, path: PathBuf) -> Held {
     (Directory { path, fact, default_acl }, handle)
 }
 
-fn look_at(directory: Option<&Handle>, path: &Path) -> Sight {
+fn look_at(directory: &Directory, handle: Option<&Handle>, path: &Path) -> Sight {
     let nothing = |liveness| Sight { node: None, id: None, liveness };
-    let (Some(directory), Some(name)) = (directory, path.file_name()) else {
-        return nothing(Liveness::Missing);
+    let (directory, name) = match (&directory.fact, handle, path.file_name()) {
+        (Known::Unknown(why), ..) => return nothing(Liveness::Unknown(why.clone())),
+        (_, Some(directory), Some(name)) => (directory, name),
+        _ => return nothing(Liveness::Missing),
     };
     match directory.entry(name) {
         Ok(Some(entry)) => {

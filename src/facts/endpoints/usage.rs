@@ -46,20 +46,11 @@ impl Usage {
             return Ok(Some(format!("VM {}", machine.name)));
         }
         let Some(file) = root.find_nofollow(path)? else { return Ok(None) };
-        // An overlay may report another device for its files than its sockets have.
-        let (device, inode) = file.id();
-        let is_there = |socket: &Diag| {
-            let same_name = socket.path.as_deref().and_then(Path::file_name) == path.file_name();
-            let same = |(of, cut): (u64, u32)| {
-                u64::from(cut) == inode & u64::from(u32::MAX) && (same_name || of == device)
-            };
-            socket.file.is_some_and(same)
-        };
         // At a `dpdkvhostuser` port the switch itself listens.
         let taken = |socket: &&Diag| {
             socket.peer.is_some() || (socket.listening && port.kind == PortType::Dpdkvhostuserclient)
         };
-        let process = self.sockets.iter().filter(|socket| is_there(socket)).find(taken);
+        let process = self.sockets.iter().filter(|socket| socket.is_at(file.id(), path)).find(taken);
         Ok(process.map(|_| format!("a process at {}", path.display())))
     }
 }

@@ -39,7 +39,8 @@ struct Bounded {
 }
 
 impl Ovsdb {
-    /// Connects to the socket at `path`. `limit` is for the whole conversation, from now on.
+    /// Connects to the socket at `path`, whoever is behind it: the switch's own has its way in `facts::database`. `limit` is
+    /// for the whole conversation, from now on.
     pub fn connect(root: &Root, path: &Path, limit: Duration) -> Result<Ovsdb> {
         let context = || format!("connecting to {}", path.display());
         let handle = root.find(path)?.with_context(|| format!("{} does not exist", path.display()))?;

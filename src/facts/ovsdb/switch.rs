@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::client::select;
+use super::join::plain;
 use super::value::{boolean, map, string, strings};
 use super::{Ovsdb, VhostPort};
 use crate::config::PortType;
@@ -35,13 +36,14 @@ pub struct SwitchConfig {
 }
 
 impl SwitchConfig {
-    /// Where OVS has, or will have, a port's socket.
+    /// Where OVS has, or will have, a port's socket: the one place that says so. OVS tells of a `dpdkvhostuser` socket once
+    /// it made it, and always below `/var/run`; before, it is named after the port. Empty: the port has no path.
     pub fn expected_socket(&self, port: &VhostPort) -> PathBuf {
         match port.kind {
             PortType::Dpdkvhostuserclient => port.server_path.clone().unwrap_or_default(),
             PortType::Dpdkvhostuser => {
-                let made = || self.server_directory().join(&port.name);
-                port.socket.clone().filter(|path| path.is_absolute()).unwrap_or_else(made)
+                let said = port.socket.as_deref().filter(|path| path.is_absolute()).map(plain);
+                said.unwrap_or_else(|| self.server_directory().join(&port.name))
             }
         }
     }

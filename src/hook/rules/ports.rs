@@ -8,7 +8,7 @@ use super::{Case, Evidence, Rule};
 use crate::config::{Family, PortType};
 use crate::facts::domains::SocketMode;
 use crate::facts::endpoints::start::{Socket, is_network_card};
-use crate::facts::ovsdb::{Join, VhostPort, plain};
+use crate::facts::ovsdb::{Join, VhostPort, plain, same_path};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
@@ -72,11 +72,23 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-/// Is this a socket that Open vSwitch is to meet QEMU at, and nothing else? A node may have another dataplane beside.
+/// Is this a socket that Open vSwitch is to meet QEMU at, and nothing else? A node may have another dataplane beside, with
+/// sockets wherever it likes: Open vSwitch's are in its own directory, in the agreed one, and where a port of it says so.
 pub fn is_switch_path(case: &Case<'_>, path: &Path) -> bool {
-    let has_dpdk = |join: &Join| join.config.has_dpdk();
+    let subject = case.subject;
+    let configured =
+        || subject.socket_directory.as_ref().is_some_and(|directory| path.starts_with(directory));
+    let claims = |join: &Join| {
+        let has = |port: &VhostPort| {
+            // os-vif writes into a port which VM it is for, and names it like the socket.
+            let is_for = port.vm_uuid.is_some() && port.vm_uuid == subject.domain.uuid;
+            same_path(&join.expected_socket(port), path)
+                || (is_for && path.file_name() == Some(port.name.as_ref()))
+        };
+        join.config.has_dpdk() && (configured() || join.ports.iter().any(has))
+    };
     let below_run = plain(path).starts_with(paths::OVS_RUN);
-    below_run || case.subject.is_agreed_path(path) || case.facts.switch.known().is_some_and(has_dpdk)
+    below_run || subject.is_agreed_path(path) || case.facts.switch.known().is_some_and(claims)
 }
 
 fn on_switch<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Socket> {

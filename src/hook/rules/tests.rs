@@ -78,6 +78,7 @@ fn healthy(operation: Operation) -> Node0 {
     let domain = parse_domain(&xml).unwrap();
     let mut subject = Subject::read(&root, Operation::Prepare, domain).unwrap();
     subject.operation = operation;
+    subject.socket_directory = Some(PathBuf::from("/var/lib/vhost_sockets"));
     if operation == Operation::Start {
         subject.qemu = Some(Identity::unprivileged(QEMU.0, QEMU.1, vec![]));
         subject.groups_are_known = true;
@@ -240,13 +241,42 @@ fn what_stayed_unknown_is_no_problem() {
 #[test]
 fn another_dataplane_beside_is_left_in_peace() {
     let foreign = |node: &mut Node0| {
-        join(node).config.other_config.clear();
-        join(node).config.dpdk_initialized = None;
-        join(node).ports.clear();
         node.facts.sockets.truncate(1);
         node.facts.sockets[0].path = PathBuf::from("/run/vpp/vhu1");
     };
-    assert_eq!(broken(foreign), [""; 0]);
+    assert_eq!(broken(foreign), [""; 0], "a port of that name has its socket elsewhere");
+    let without_port = |node: &mut Node0| {
+        foreign(node);
+        join(node).ports.clear();
+    };
+    assert_eq!(broken(without_port), [""; 0]);
+    let without_dpdk = |node: &mut Node0| {
+        without_port(node);
+        join(node).config.other_config.clear();
+        join(node).config.dpdk_initialized = None;
+    };
+    assert_eq!(broken(without_dpdk), [""; 0]);
+    let stopped = |node: &mut Node0| {
+        foreign(node);
+        node.facts.vswitchd = Vswitchd::NotRunning;
+    };
+    assert_eq!(broken(stopped), [""; 0]);
+    let by_libvirt = |node: &mut Node0| {
+        foreign(node);
+        node.facts.switch = Known::Unknown("no answer in time".to_string());
+        node.facts.sockets[0].endpoint.target = Some(String::new());
+    };
+    assert_eq!(broken(by_libvirt), [""; 0]);
+}
+
+#[test]
+fn a_port_that_is_for_this_vm_claims_its_socket_wherever_it_is() {
+    let moved = |node: &mut Node0| {
+        node.subject.domain.uuid = Some("f4e3".to_string());
+        join(node).ports[0].vm_uuid = Some("f4e3".to_string());
+        node.facts.sockets[0].path = PathBuf::from("/var/lib/vhost_socket/vhu1");
+    };
+    assert_eq!(broken(moved), ["port-path-differs"]);
 }
 
 #[test]

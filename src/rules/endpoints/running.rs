@@ -2,10 +2,13 @@
 //! What a running VM has lost, and who sits where it should not.
 
 use super::Trouble;
+use crate::access::{Verdict, Wish, may};
 use crate::config::{Family, PortType};
+use crate::facts::Known;
 use crate::facts::domains::SocketMode;
 use crate::facts::endpoints::start::Socket;
 use crate::facts::endpoints::{End, Endpoints, FreePort, Link, Machine, Next};
+use crate::facts::paths::PathFact;
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::{self, Problem, Subject};
@@ -121,6 +124,45 @@ fn connecting(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &
         return Some(Trouble::of("nic-dead-after-restart", socket, seen, again));
     }
     apart(endpoints, machine, socket, link, &again)
+}
+
+/// Whoever tries again each second is kept out by owner and mode: nobody has to start anew for it.
+pub fn refused(
+    subject: &Subject,
+    endpoints: &Endpoints,
+    machine: &Machine,
+    socket: &Socket,
+    link: &Link,
+) -> Option<Trouble> {
+    endpoints.peers.known()?;
+    let (qemu, switch) = (machine.process.as_ref()?, endpoints.vswitchd.process()?);
+    if socket.liveness != Liveness::Listening || is_joined(endpoints, machine, socket, link) {
+        return None;
+    }
+    let tries = socket.endpoint.reconnect.is_some_and(|seconds| seconds > 0);
+    let (id, process, kind, name) = match socket.endpoint.mode {
+        SocketMode::Client if tries => ("server-socket-refuses-qemu", qemu, PortType::Dpdkvhostuser, "QEMU"),
+        SocketMode::Server => {
+            ("client-socket-refuses-dataplane", switch, PortType::Dpdkvhostuserclient, "ovs-vswitchd")
+        }
+        SocketMode::Client => return None,
+    };
+    let Known::Known(PathFact::Present { chain, .. }) =
+        &machine.start.directories.get(socket.directory)?.fact
+    else {
+        return None;
+    };
+    let identity = process.identity();
+    let chain = [chain.as_slice(), std::slice::from_ref(socket.node.as_ref()?)].concat();
+    let Verdict::Denied(denial) = may(&identity, &chain, Wish::Connect) else { return None };
+    let excluded = subject.excluded.as_ref().filter(|(left_out, _)| *left_out == kind);
+    let mend = match excluded {
+        Some((_, mend)) => mend.clone(),
+        None if denial.path == socket.path => mends::give_socket(&socket.path, identity.gid),
+        None => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
+    };
+    let seen = format!("{name} (pid {}) is kept out: {}", process.pid, denial.text(&subject.names));
+    Some(Trouble::of(id, socket, seen, mend))
 }
 
 /// Everything is in its place, and nobody is connected.

@@ -175,11 +175,12 @@ fn a_port_without_a_vm_is_a_leftover_unless_someone_uses_it() {
     };
     let mut free_port = FreePort { port, socket: socket(SocketMode::Server), link: Link::default() };
     let endpoints = running(SocketMode::Server).endpoints;
-    let found = free(&endpoints, &free_port).unwrap();
+    let found = free(&endpoints, &free_port, true).unwrap();
     assert_eq!(found.id, "port-without-vm");
     assert_eq!(found.mend, "ovs-vsctl --if-exists del-port 'vhu$(x)'");
+    assert_eq!(free(&endpoints, &free_port, false), None, "who has it is not to be seen");
     free_port.link.connections.push((end(STRANGER), end(SWITCH)));
-    assert_eq!(free(&endpoints, &free_port), None);
+    assert_eq!(free(&endpoints, &free_port, true), None);
 }
 
 #[test]

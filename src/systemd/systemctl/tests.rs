@@ -60,6 +60,9 @@ fn reads_what_systemctl_shows() {
         exec_start_post: vec![],
         mount_options: None,
         mount_where: None,
+        socket_user: None,
+        socket_group: None,
+        socket_mode: None,
         state_change_timestamp: None,
         active_enter_timestamp: Some(1_795_455_489_271_214),
     };

@@ -5,10 +5,11 @@ build_suite() {
     local image=$2 suite
     suite=$(setting_of "$1" suite)
     local packages
-    packages=$(grep -v '^#' "$here/packages" | paste -sd ,)
+    packages=$(find "$here/packages" "$here/kinds/$1" -name packages -exec grep -hv '^#' {} + | paste -sd ,)
     python3 "$here/lib/apt_sources.py" "$suite" >"$image/sources.list"
     # How this host reaches its archives; taken out of the image again by customize.
     apt-config dump | grep -E '^Acquire::(https?|Retries)' >"$image/apt.conf" || :
+    setting_of "$1" apt | sed 's/$/;/' >>"$image/apt.conf"
     # In a mount namespace of its own: nothing stays mounted if it is killed.
     unshare --mount --propagation private mmdebstrap --quiet --mode=root --variant=minbase --format=directory \
         --aptopt="$image/apt.conf" --include="$packages" \

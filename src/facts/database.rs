@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The way to the switch's database, for every command, entry and the hook. Since OVS 4.0 its socket can be systemd's
+//! (`ovsdb-server.socket`): a connection starts an ovsdb-server that the operator has stopped. So nobody connects unless
+//! an ovsdb-server runs already.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::endpoints::{diag, owners};
+use super::ovsdb::Ovsdb;
+use super::processes;
+use super::vswitchd::Vswitchd;
+use crate::paths;
+use crate::root::Root;
+
+/// Connects to the database's socket. `limit` is for the whole conversation, from now on.
+///
+/// # Errors
+/// No ovsdb-server runs, or it does not take the connection in time.
+pub fn connect(root: &Root, limit: Duration) -> Result<Ovsdb> {
+    let socket = Path::new(paths::OVSDB_SOCKET);
+    if root.is_live() {
+        match Vswitchd::database(root) {
+            Vswitchd::Running(_) => {}
+            Vswitchd::NotRunning => bail!("ovsdb-server does not run"),
+            Vswitchd::Unknown(why) if !is_served(root, socket)? => {
+                bail!("the switch's ovsdb-server does not run: {why}")
+            }
+            Vswitchd::Unknown(_) => {}
+        }
+    }
+    Ovsdb::connect(root, socket, limit)
+}
+
+/// Is it an ovsdb-server that listens there, whatever its pid file is?
+fn is_served(root: &Root, path: &Path) -> Result<bool> {
+    let file = root.find(path)?.with_context(|| format!("there is no {}", path.display()))?;
+    let listens = |found: &diag::Diag| found.listening && found.is_at(file.id(), path);
+    let listeners: HashSet<u64> =
+        diag::sockets()?.into_iter().filter(listens).map(|found| found.inode).collect();
+    let servers = processes::by_name(root, &["ovsdb-server"])?;
+    let holds = |pid| !owners::held(root, pid, &listeners, None).is_empty();
+    Ok(servers.into_iter().any(|server| holds(server.pid)))
+}

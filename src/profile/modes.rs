@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `modes = look`: which port types must work is found on the node.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::config::PortType;
+use crate::facts::Known;
+use crate::facts::domains::{Domain, SocketMode};
+use crate::facts::endpoints::start::is_network_card;
+use crate::facts::live::{Live, Switch, is_switch_place};
+use crate::facts::ovsdb::same_path;
+
+/// What was found, and why it counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Modes {
+    /// The port types that must work.
+    pub types: Vec<PortType>,
+    /// What decided about `dpdkvhostuser`.
+    pub reason: String,
+}
+
+impl Modes {
+    /// Looks. `incoming` is the type that VMs are turned to which come to this node; `before` tells that an earlier `apply`
+    /// made `dpdkvhostuser` ports work. `broken` is the first VM's file that could not be read.
+    pub fn look<'a>(
+        switch: &Known<Switch>,
+        vms: impl IntoIterator<Item = &'a Domain>,
+        broken: Option<&Path>,
+        incoming: Option<PortType>,
+        before: bool,
+    ) -> Modes {
+        let coming = incoming.filter(|kind| *kind == PortType::Dpdkvhostuser);
+        let found = coming
+            .map(|kind| format!("incoming = {kind}"))
+            .or_else(|| port(switch.known()?))
+            .or_else(|| vms.into_iter().find_map(|vm| client(vm, switch.known())));
+        let unknown = match (switch, broken) {
+            (Known::Unknown(why), _) => Some(format!("OVSDB does not tell: {why}")),
+            (_, Some(file)) => Some(format!("{} cannot be read", file.display())),
+            (Known::Known(_), None) => None,
+        };
+        match (found, unknown) {
+            (Some(reason), _) => Modes::both(reason),
+            // What nobody can tell now takes nothing back.
+            (None, Some(why)) if before => Modes::both(format!("as applied before; {why}")),
+            (None, Some(why)) => {
+                Modes::one(format!("no VM is known to connect to a dpdkvhostuser port; {why}"))
+            }
+            (None, None) => {
+                Modes::one("the switch has no dpdkvhostuser port, and no VM connects to one".to_string())
+            }
+        }
+    }
+
+    /// The same of a running node.
+    pub fn of_node(live: &Live, incoming: Option<PortType>, before: bool) -> Modes {
+        let guests = live.guests.iter().map(|guest| &guest.domain);
+        let vms = guests.chain(&live.next).chain(&live.defined.domains);
+        let broken = live.unread.iter().chain(&live.defined.broken).next();
+        Modes::look(&live.switch, vms, broken.map(|file| file.path.as_path()), incoming, before)
+    }
+
+    /// In a line.
+    pub fn text(&self) -> String {
+        let types: Vec<&str> = self.types.iter().map(|kind| kind.as_str()).collect();
+        format!("{}: {}", types.join(" "), self.reason)
+    }
+
+    fn both(reason: String) -> Modes {
+        Modes { types: PortType::ALL.to_vec(), reason }
+    }
+
+    fn one(reason: String) -> Modes {
+        Modes { types: vec![PortType::Dpdkvhostuserclient], reason }
+    }
+}
+
+fn port(switch: &Switch) -> Option<String> {
+    let port = switch.ports.iter().find(|port| port.kind == PortType::Dpdkvhostuser)?;
+    Some(format!("port {} of the switch", port.name))
+}
+
+/// A card whose socket the switch is to make. A card that meets a port of the other type is that port's mistake or its own.
+fn client(vm: &Domain, switch: Option<&Switch>) -> Option<String> {
+    let is_ports_own = |path: &Path| {
+        let ports = switch.map(|switch| switch.ports.as_slice()).unwrap_or_default();
+        ports.iter().any(|port| port.server_path.as_deref().is_some_and(|own| same_path(own, path)))
+    };
+    let cards = vm.endpoints.iter().filter(|endpoint| is_network_card(endpoint));
+    let mut paths =
+        cards.filter(|card| card.mode == SocketMode::Client).filter_map(|card| card.path.as_deref());
+    let path = paths.find(|path| is_switch_place(path) && !is_ports_own(path))?;
+    Some(format!("VM {} connects to {}", vm.name, path.display()))
+}
