@@ -240,8 +240,8 @@ fn parse_groups(text: &str) -> Vec<Group> {
 
 /// The services of a line of nsswitch.conf, without the actions in brackets; `files` where there is none.
 fn services(text: &str, database: &str) -> Vec<String> {
-    let lines = text.lines().filter_map(|line| line.trim().strip_prefix(database));
-    let line = lines.last().unwrap_or("files");
+    let mut lines = text.lines().filter_map(|line| line.trim().strip_prefix(database));
+    let line = lines.next_back().unwrap_or("files");
     let line = line.split('#').next().unwrap_or_default();
     let mut in_action = false;
     let mut services = Vec::new();

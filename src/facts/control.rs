@@ -44,8 +44,9 @@ impl Control {
         let found = (0..2).find_map(answer).unwrap_or_else(silent);
         let is_silent = matches!(found, Control::Silent(_));
         let young = |now: u64| now.saturating_sub(process.started.since_boot) < YOUNG;
+        let is_other = |now: &Process| now.started.since_boot != process.started.since_boot;
         // One that ended meanwhile says nothing either.
-        let gone = || processes::by_pid(root, process.pid).is_none_or(|now| now.started != process.started);
+        let gone = || processes::by_pid(root, process.pid).is_none_or(|now| is_other(&now));
         if is_silent && (processes::since_boot().map_or(true, young) || gone()) {
             return Control::NotAsked;
         }

@@ -48,12 +48,18 @@ fn a_vms_broken_status_file(node: &Node) {
 /// As OVN has one: another user, another socket, the same name.
 fn a_second_database(node: &Node) {
     node.sh("useradd -r ovnx; install -d -o ovnx /run/ovnx; cd /run/ovnx; \
-         ovsdb-tool create ovnx.db /usr/share/openvswitch/vswitch.ovsschema; chown ovnx ovnx.db; \
+         ovsdb-tool create ovnx.db /usr/share/openvswitch/vswitch.ovsschema; chown -R ovnx .; \
          systemd-run -q --unit=ovnx --uid=ovnx ovsdb-server --remote=punix:/run/ovnx/db.sock --no-chdir \
          --unixctl=/run/ovnx/ctl /run/ovnx/ovnx.db");
     node.wait_for("the other database", "test -S /run/ovnx/db.sock");
     node.agrees("beside another ovsdb-server");
     node.sh("systemctl stop ovnx");
+    // By its unit, where there is no pid file.
+    node.sh("mkdir /root/pids; mv /run/openvswitch/*.pid /root/pids");
+    node.agrees("without pid files");
+    let table = node.accord("check").stdout;
+    node.sh("mv /root/pids/*.pid /run/openvswitch");
+    assert!(table.contains("ovs-vswitchd("), "{table}");
 }
 
 /// It is where the accord has nothing, and OVS-DPDK is beside it.
