@@ -52,6 +52,8 @@ mod races;
 mod service;
 #[path = "node/socket_unit.rs"]
 mod socket_unit;
+#[path = "node/silent.rs"]
+mod silent;
 #[path = "node/steps.rs"]
 mod steps;
 #[path = "node/support.rs"]
