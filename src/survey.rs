@@ -79,7 +79,7 @@ impl Survey {
             |item: &Item| Ok(Observed { before: observe(root, &accounts, item)?, item: item.clone() });
         let observed = accord.items.iter().map(observe).collect::<Result<_>>()?;
         let live = root.is_live().then(|| Live::read(root, manager, &profile, &accord)).transpose()?;
-        let surroundings = Surroundings::read(root, &accord, hugetlb)?;
+        let surroundings = Surroundings::read(root, &accord, hugetlb, live.as_ref())?;
         Ok(Survey { config, profile, accord, journal, observed, live, surroundings, accounts })
     }
 

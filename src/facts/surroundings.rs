@@ -2,18 +2,23 @@
 //! What else on the node has a say: security modules, tmpfiles.d, default ACLs, the rest of qemu.conf, huge pages. What
 //! is not there, or may not be read, says nothing.
 
+mod limits;
 mod mac;
 mod tmpfiles;
+mod udev;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
 
+pub use limits::MemoryLimit;
 pub use mac::{SeLinux, parse_label_type};
 pub use tmpfiles::{TmpfilesLine, parse_tmpfiles};
+pub use udev::UdevRule;
 
+use super::live::Live;
 use super::mounts::HugetlbMount;
 use crate::access::Acl;
 use crate::accord::Accord;
@@ -49,11 +54,20 @@ pub struct Surroundings {
     pub hugetlb: Vec<HugetlbMount>,
     /// Huge pages of all sizes, free or not, and those that may be made on demand; `None` in an image.
     pub hugepages: Option<u64>,
+    /// Rules of udev in force that give device nodes to the shared group, where systemd minds its number.
+    pub udev_rules: Vec<UdevRule>,
+    /// Limits of memory above all VMs; `None` where huge pages do not count in them, or nothing runs.
+    pub memory_limits: Option<Vec<MemoryLimit>>,
 }
 
 impl Surroundings {
-    /// Reads them. `hugetlb` are the mounts, which the accord was made by.
-    pub fn read(root: &Root, accord: &Accord, hugetlb: Vec<HugetlbMount>) -> Result<Surroundings> {
+    /// Reads them. `hugetlb` are the mounts, which the accord was made by; `running` is none for an image.
+    pub fn read(
+        root: &Root,
+        accord: &Accord,
+        hugetlb: Vec<HugetlbMount>,
+        running: Option<&Live>,
+    ) -> Result<Surroundings> {
         let directory = root.find_nofollow(&accord.socket_directory)?;
         let acl = directory.as_ref().map(|found| found.xattr(Acl::DEFAULT)).transpose()?.flatten();
         let live = root.is_live();
@@ -65,8 +79,23 @@ impl Surroundings {
             tmpfiles: tmpfiles::read(root, accord)?,
             hugetlb,
             hugepages: if live { hugepages(root)? } else { None },
+            udev_rules: udev::read(root, accord)?,
+            memory_limits: running.map(|running| limits::read(root, running)).transpose()?.flatten(),
         })
     }
+}
+
+/// The files of these directories with this extension; one in an earlier directory hides its namesakes in later ones.
+fn in_force(root: &Root, directories: &[&str], extension: &str) -> Result<Vec<PathBuf>> {
+    let mut files: BTreeMap<_, PathBuf> = BTreeMap::new();
+    for directory in directories.iter().map(Path::new) {
+        for name in root.list(directory)? {
+            if Path::new(&name).extension().is_some_and(|found| found == extension) {
+                files.entry(name.clone()).or_insert_with(|| directory.join(&name));
+            }
+        }
+    }
+    Ok(files.into_values().collect())
 }
 
 fn qemu_conf(root: &Root) -> Result<BTreeMap<String, Value>> {
