@@ -80,9 +80,14 @@ impl Surroundings {
             hugetlb,
             hugepages: if live { hugepages(root)? } else { None },
             udev_rules: udev::read(root, accord)?,
-            memory_limits: running.map(|running| limits::read(root, running)).transpose()?.flatten(),
+            memory_limits: running.map(|running| limits::read(root, a_guest(running))).transpose()?.flatten(),
         })
     }
+}
+
+/// The process of one that runs.
+fn a_guest(live: &Live) -> Option<u32> {
+    live.guests.iter().find_map(|guest| guest.process.as_ref()).map(|process| process.pid)
 }
 
 /// The files of these directories with this extension; one in an earlier directory hides its namesakes in later ones.
