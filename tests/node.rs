@@ -50,10 +50,10 @@ mod probe;
 mod races;
 #[path = "node/service.rs"]
 mod service;
-#[path = "node/socket_unit.rs"]
-mod socket_unit;
 #[path = "node/silent.rs"]
 mod silent;
+#[path = "node/socket_unit.rs"]
+mod socket_unit;
 #[path = "node/steps.rs"]
 mod steps;
 #[path = "node/support.rs"]

@@ -84,7 +84,7 @@ pub fn configured(root: &Root, accounts: &Accounts, daemon_unit: String) -> Resu
     }))
 }
 
-/// Both daemons can be installed (Debian ships virtqemud since libvirt 11): the one that runs counts, else the one whose
+/// Both daemons can be installed (Fedora and RHEL; Debian has libvirtd alone, 12.8 still): the one that runs counts, else the one whose
 /// socket waits for a client, else the one that is enabled. One that is enabled may be dead for good.
 fn daemon(units: &dyn Units) -> Result<Option<String>> {
     let mut found: Option<(u8, String)> = None;
@@ -136,8 +136,8 @@ fn built_in(accounts: &Accounts) -> Option<User> {
     BUILT_IN_USERS.iter().find_map(|name| accounts.user(name))
 }
 
-/// Debian's libvirt-qemu has kvm as primary group, which everyone who may use KVM is in: the group of the user's own name
-/// is the closer one where the user is in it.
+/// Up to Debian 13, libvirt-qemu has kvm as primary group, which everyone who may use KVM is in: the group of the user's
+/// own name is the closer one where the user is in it.
 fn own_group(accounts: &Accounts, user: &User) -> Group {
     let named = accounts.group(&user.name).filter(|group| accounts.groups_of(user).contains(&group.gid));
     named.or_else(|| accounts.group_by_id(user.gid)).unwrap_or_else(|| Group {
