@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::base::root::Root;
 use crate::config::PortType;
 use crate::convert::{self, Decision, Step, Terms};
 use crate::facts::Known;
@@ -14,7 +15,6 @@ use crate::facts::endpoints::usage::Usage;
 use crate::facts::live::Live;
 use crate::facts::ovsdb::PortState;
 use crate::hook::Held;
-use crate::root::Root;
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

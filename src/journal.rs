@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::accord::is_for_server_ports;
 use crate::accord::item::{Group, Item, Subject, Target};
+use crate::base::paths;
+use crate::base::root::{Handle, Root};
 use crate::change::{Change, conversion, write};
 use crate::facts::state::State;
-use crate::paths;
-use crate::root::{Handle, Root};
 
 const VERSION: u32 = 1;
 const NAME: &str = "journal.json";

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod accord;
 pub mod arrivals;
+pub mod base;
 pub mod catalogue;
 pub mod change;
 pub mod cli;
@@ -19,19 +20,12 @@ pub mod facts;
 pub mod fingerprint;
 pub mod hook;
 pub mod journal;
-pub mod lock;
-pub mod logging;
 pub mod mends;
-pub mod paths;
-pub mod privileges;
 #[cfg(feature = "probe")]
 pub mod probe;
 pub mod profile;
-pub mod program;
 pub mod report;
-pub mod root;
 pub mod rules;
-pub mod shell;
 pub mod survey;
 pub mod systemd;
 #[cfg(feature = "probe")]

@@ -4,8 +4,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use vhost_accord::base::logging;
 use vhost_accord::cli::Cli;
-use vhost_accord::{command, hook, logging, report};
+use vhost_accord::{command, hook, report};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();

@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
+use crate::base::paths::{ADMIN_CONFIG, CONFIG_NAME, UNIT_DIRECTORY};
+use crate::base::shell::{is_plain, path as word, quote};
+use crate::base::text::clean;
 use crate::config::{Origin, PortType};
 use crate::facts::domains::{Account, Domain, SocketMode};
 use crate::facts::ovsdb::VhostPort;
-use crate::paths::{ADMIN_CONFIG, CONFIG_NAME, UNIT_DIRECTORY};
-use crate::report::clean;
-use crate::shell::{is_plain, path as word, quote};
 
 /// The kernel's huge pages, wherever they are.
 pub const POOLS: &str = "/sys/kernel/mm/hugepages";

@@ -11,10 +11,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use vhost_accord::base::root::Root;
 use vhost_accord::change::port::{self, PortState};
 use vhost_accord::config::PortType;
 use vhost_accord::facts::ovsdb::Ovsdb;
-use vhost_accord::root::Root;
 
 const LIMIT: Duration = Duration::from_secs(5);
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";

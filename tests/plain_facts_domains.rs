@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use vhost_accord::base::root::Root;
 use vhost_accord::facts::domains::{persistent, running};
-use vhost_accord::root::Root;
 
 #[test]
 fn a_broken_file_does_not_hide_the_others() {

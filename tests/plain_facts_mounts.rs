@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use vhost_accord::base::root::Root;
 use vhost_accord::facts::mounts::{default_page_size, hugetlb, parse_hugetlb};
-use vhost_accord::root::Root;
 
 /// The paths of the mounts found, in a table with `/` and `/dev` above these lines.
 fn paths(lines: &str) -> Vec<PathBuf> {

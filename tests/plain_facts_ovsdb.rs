@@ -7,9 +7,9 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use vhost_accord::base::root::Root;
 use vhost_accord::config::PortType;
 use vhost_accord::facts::ovsdb::Ovsdb;
-use vhost_accord::root::Root;
 
 const LIMIT: Duration = Duration::from_secs(5);
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";

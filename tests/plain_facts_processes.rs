@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use vhost_accord::base::root::Root;
 use vhost_accord::facts::processes::{Ids, by_name, parse_start, parse_status};
-use vhost_accord::root::Root;
 
 const STATUS: &str = "Name:\tovs-vswitchd\nUmask:\t0002\nState:\tS (sleeping)\nTgid:\t281\nPid:\t281\nUid:\t103\t104\t105\t106\n\
 Gid:\t42477\t42478\t42479\t42480\nFDSize:\t128\nGroups:\t36 107 42477 \nNStgid:\t281\nCapInh:\t0000000000000000\n\

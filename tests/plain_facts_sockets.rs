@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
+use vhost_accord::base::root::Root;
 use vhost_accord::facts::sockets::{Liveness, SocketType, list, listeners_at, liveness, liveness_of, parse};
-use vhost_accord::root::Root;
 
 const TABLE: &[u8] = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
 0000000000000000: 00000002 00000000 00010000 0001 01  4711 /var/run/openvswitch/vhu 1\xff \n\

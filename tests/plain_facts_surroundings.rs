@@ -5,9 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use vhost_accord::base::root::Root;
 use vhost_accord::edit::virconf::Value;
 use vhost_accord::facts::surroundings::{Surroundings, parse_label_type, parse_tmpfiles};
-use vhost_accord::root::Root;
 use vhost_accord::survey::{Options, Survey};
 use vhost_accord::systemd;
 

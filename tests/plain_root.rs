@@ -8,8 +8,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use vhost_accord::base::root::{Handle, Root, UnsafePath};
 use vhost_accord::facts::paths::{PathFact, read_chain};
-use vhost_accord::root::{Handle, Root, UnsafePath};
 
 /// A tree with `/run/openvswitch/db.sock` (a file here) and `/var/run -> /run`, as nodes have them.
 fn tree() -> (TempDir, Root) {
@@ -69,7 +69,7 @@ fn a_link_that_climbs_stays_inside_the_root() {
 fn a_link_itself_can_be_asked_for() {
     let (_dir, root) = tree();
     let link = root.find_nofollow(Path::new("/var/run")).unwrap().unwrap();
-    assert_eq!((link.path(), link.kind()), (Path::new("/var/run"), vhost_accord::root::Kind::Symlink));
+    assert_eq!((link.path(), link.kind()), (Path::new("/var/run"), vhost_accord::base::root::Kind::Symlink));
 }
 
 #[test]

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use node::{CLIENT_PORT, Node, SERVER_PORT, file, present};
 use vhost_accord::access::{Acl, AclEntry, Perm, Tag};
 use vhost_accord::accord::Item;
+use vhost_accord::base::root::Kind;
 use vhost_accord::config::PortType;
 use vhost_accord::edit::virconf::Value;
 use vhost_accord::facts::domains::parse_domain;
@@ -27,7 +28,6 @@ use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::facts::state::State;
 use vhost_accord::facts::surroundings::{SeLinux, UdevRule, parse_tmpfiles};
 use vhost_accord::profile::{MainHook, QemuConf};
-use vhost_accord::root::Kind;
 use vhost_accord::rules;
 
 type Breakage = (&'static str, fn(&mut Node));

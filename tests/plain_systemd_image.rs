@@ -5,7 +5,7 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use vhost_accord::root::Root;
+use vhost_accord::base::root::Root;
 use vhost_accord::systemd::{UnitFact, connect};
 
 struct Tree(tempfile::TempDir);

@@ -13,11 +13,11 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 use tempfile::TempDir;
+use vhost_accord::base::root::{Handle, Root};
 use vhost_accord::change::write::{
     FileMeta, Refused, create_directory, remove_empty_directory, remove_file, replace_file, set_owner_mode,
     set_xattrs, temporary_name,
 };
-use vhost_accord::root::{Handle, Root};
 
 /// An empty node: its directory, and the handle of its root.
 fn node() -> (TempDir, Handle) {

@@ -26,8 +26,8 @@ use nix::mount::{MsFlags, mount};
 use random::Random;
 use tree::{GIDS, Leaf, Tree, UIDS};
 use vhost_accord::access::{Denial, Identity, Node, Perm, Verdict, Wish, may, permits};
+use vhost_accord::base::root::Root;
 use vhost_accord::facts::paths::{PathFact, read_chain};
-use vhost_accord::root::Root;
 
 const TREES: usize = 18;
 const IDENTITIES: usize = 24;

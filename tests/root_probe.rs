@@ -10,9 +10,9 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use vhost_accord::access::Numbers;
+use vhost_accord::base::root::Root;
 use vhost_accord::config::PortType;
 use vhost_accord::probe::{Failed, Huge, NAME, Report, Side, Signals, Step, Trial, Who, run, sweep};
-use vhost_accord::root::Root;
 
 const SHARED: u32 = 61010;
 const QEMU: u32 = 61020;

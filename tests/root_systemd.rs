@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use vhost_accord::root::Root;
+use vhost_accord::base::root::Root;
 use vhost_accord::systemd::dbus::Bus;
 use vhost_accord::systemd::image::Image;
 use vhost_accord::systemd::systemctl::Systemctl;

@@ -6,7 +6,7 @@ use std::ops::BitOr;
 
 use serde::{Serialize, Serializer};
 
-use crate::root::Kind;
+use crate::base::root::Kind;
 
 /// A set of read, write and execute, the last of which is *search* on a directory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::verdict::{Denial, Verdict, Why, lacking};
 use super::{Acl, Identity, Perm};
-use crate::root::Kind;
+use crate::base::root::Kind;
 
 /// The sticky bit (`S_ISVTX`).
 const STICKY: u32 = 0o1000;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
-use crate::root::Kind;
+use crate::base::root::Kind;
 
 fn node(path: &str, kind: Kind, (uid, gid): (u32, u32), mode: u32) -> Node {
     Node { path: PathBuf::from(path), kind, uid, gid, mode, acl: None, read_only: false }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{AclEntry, Node, Perm};
-use crate::root::Kind;
+use crate::base::root::Kind;
 
 /// What users and groups are called, for messages.
 pub trait Names {

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::item::{Item, Owner, Subject};
 use super::{Accord, QemuAccord};
+use crate::base::paths;
+use crate::base::root::{Kind, Root};
 use crate::config::{PortType, ServerAccess};
-use crate::paths;
-use crate::root::{Kind, Root};
 
 const VERSION: u32 = 1;
 

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::item::{Absent, File, Item, LogOwner, Owner, Subject, User};
 use super::{Accord, Agreed, Ground, Obstacle, SharedGroup};
+use crate::base::paths;
 use crate::config::{Action, Config, DataplaneUser, PortType, ServerAccess};
 use crate::edit::shell;
-use crate::paths;
 use crate::profile::{DROP_IN, Dataplane, IdentityBy, Profile};
 
 /// uid and gid of a user `openvswitch` that we make: the numbers kolla, TripleO's successor and their images use

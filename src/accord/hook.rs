@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::item::{File, Item, Link};
 use super::{Accord, Agreed, Ground};
-use crate::paths;
+use crate::base::paths;
 use crate::profile::MainHook;
 
 /// A link, not a copy: it is never older than the program, a link that leads nowhere is passed over by libvirt, and

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::item::{Item, Setting, Unpatch};
 use super::{Accord, Ground, Obstacle, SharedGroup};
+use crate::base::paths;
 use crate::config::{Config, PortType, QemuGroup};
 use crate::edit::legacy;
-use crate::paths;
 use crate::profile::{Profile, QemuConf};
 
 /// Whom QEMU runs as, unless a domain has a DAC label of its own.

@@ -8,9 +8,9 @@ use anyhow::{Result, bail};
 
 use super::{Undone, file, tool};
 use crate::accord::item::{self, Item, Member, User};
+use crate::base::root::Root;
 use crate::facts::accounts::{Accounts, Group};
 use crate::facts::state::FileState;
-use crate::root::Root;
 
 pub fn make(root: &Root, item: &Item) -> Result<()> {
     add(root, item)?;

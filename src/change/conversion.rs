@@ -9,14 +9,14 @@ use anyhow::{Context, Result, bail};
 use super::{Change, Undone, port};
 use crate::accord::Item;
 use crate::accord::item::{Card, Conversion, Side};
+use crate::base::program;
+use crate::base::root::Root;
 use crate::convert::interfaces;
 use crate::edit::domain::{Turn, turn};
 use crate::facts::domains::{self, Domain, parse_domain};
 use crate::facts::libvirt::{self, VIRSH};
 use crate::facts::ovsdb::{PortState, same_path};
 use crate::facts::state::State;
-use crate::program;
-use crate::root::Root;
 
 /// libvirt defines in milliseconds.
 const LIMIT: Duration = Duration::from_secs(15);

@@ -1,34 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whole files: ours, and those put back as they were.
 
-use std::ffi::OsStr;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use super::{Undone, write};
 use crate::accord::item::File;
+use crate::base::root::Root;
 use crate::facts::state::FileState;
-use crate::root::{Handle, Root};
-
-/// The directory that holds `path`, and the name in it.
-pub fn place<'a>(root: &Root, path: &'a Path) -> Result<(Handle, &'a OsStr)> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        bail!("{} names nothing in a directory", path.display());
-    };
-    let parent = root.find(directory)?.with_context(|| format!("{} does not exist", directory.display()))?;
-    Ok((parent, name))
-}
 
 pub fn make(root: &Root, item: &File) -> Result<()> {
-    let (parent, name) = place(root, &item.path)?;
+    let (parent, name) = root.place(&item.path)?;
     write::replace_file(&parent, name, item.content.as_bytes(), &write::FileMeta::plain(0, 0, 0o644))
 }
 
 /// Puts new content where `like` was read, with its owner, mode and attributes.
 pub fn rewrite(root: &Root, path: &Path, content: &[u8], like: &FileState) -> Result<()> {
     let meta = write::FileMeta { uid: like.uid, gid: like.gid, mode: like.mode, xattrs: like.raw_xattrs()? };
-    let (parent, name) = place(root, path)?;
+    let (parent, name) = root.place(path)?;
     write::replace_file(&parent, name, content, &meta)
 }
 
@@ -49,7 +39,7 @@ pub fn restore(root: &Root, path: &Path, before: Option<&FileState>) -> Result<(
         (before, now) if before == now.as_ref() => Ok(()),
         (Some(before), _) => rewrite(root, path, &before.content.to_vec()?, before),
         (None, _) => {
-            let (parent, name) = place(root, path)?;
+            let (parent, name) = root.place(path)?;
             let Some(found) = parent.entry(name)? else { return Ok(()) };
             write::remove_file(&parent, name, found.id()).map(drop)
         }

@@ -22,13 +22,12 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 pub use diff::diff;
-pub use file::place;
 
 use crate::accord::Item;
 use crate::accord::item::{Absent, File, Link, LogOwner, Owner, Setting, Unpatch};
+use crate::base::root::Root;
 use crate::facts::accounts::Accounts;
 use crate::facts::state::{self, State};
-use crate::root::Root;
 
 /// An observed item that is to be made, or was. The value is facts' own; making and taking back is only here.
 pub use crate::facts::state::Observed as Change;

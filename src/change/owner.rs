@@ -5,8 +5,8 @@ use anyhow::{Context, Result};
 
 use super::{Undone, write};
 use crate::accord::item::{Absent, Owner};
+use crate::base::root::{Handle, Kind, Root};
 use crate::facts::state::OwnerState;
-use crate::root::{Handle, Kind, Root};
 
 const NEW_DIRECTORY_MODE: u32 = 0o755;
 
@@ -17,7 +17,7 @@ pub fn make(root: &Root, item: &Owner) -> Result<()> {
         }
         Some(found) => write::set_owner_mode(&found, item.uid, item.gid, item.mode).map(drop),
         None if item.absent == Absent::Create => {
-            let (parent, name) = super::file::place(root, &item.path)?;
+            let (parent, name) = root.place(&item.path)?;
             let (uid, gid) = (item.uid.unwrap_or(0), item.gid.unwrap_or(0));
             let mode = item.mode.unwrap_or(NEW_DIRECTORY_MODE);
             write::create_directory(&parent, name, uid, gid, mode).map(drop)
@@ -63,7 +63,7 @@ fn remove(root: &Root, item: &Owner, found: &Handle) -> Result<Undone> {
     if entries > 0 {
         return Ok(Undone::InUse(format!("not empty ({entries} inside)")));
     }
-    let (parent, name) = super::file::place(root, &item.path)?;
+    let (parent, name) = root.place(&item.path)?;
     write::remove_empty_directory(&parent, name).context("removing what apply created")?;
     Ok(Undone::Restored)
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::base::root::Root;
 use crate::config::PortType;
 use crate::facts::database;
 use crate::facts::ovsdb::{Ovsdb, VhostPort};
-use crate::root::Root;
 
 pub use crate::facts::ovsdb::PortState;
 

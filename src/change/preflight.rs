@@ -8,8 +8,8 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::Change;
 use crate::accord::Item;
-use crate::paths;
-use crate::root::Root;
+use crate::base::paths;
+use crate::base::root::Root;
 
 /// Free bytes a filesystem must have before we begin: the largest file that is written, twice, and the journal.
 const ROOM: u64 = 1 << 20;

@@ -8,10 +8,10 @@ use anyhow::{Result, bail};
 
 use super::{Undone, file, tool, write};
 use crate::accord::item::Renumber;
+use crate::base::root::{Kind, Root};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers::{self, CAPABILITIES, SET_ID, Special};
 use crate::facts::state::FileState;
-use crate::root::{Kind, Root};
 
 /// How often the node is searched for files that a running process made meanwhile.
 const ROUNDS: usize = 3;

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{place, write};
-use crate::paths;
-use crate::report::log_line;
-use crate::root::{Kind, Root};
+use super::write;
+use crate::base::paths;
+use crate::base::root::{Kind, Root};
+use crate::base::text::log_line;
 
 /// Removes the empty directories, once nobody runs that would use them. The dataplane may have put anything in their
 /// place: that is said and left, and is no reason to stop half-way.
@@ -24,7 +24,7 @@ pub fn clear(root: &Root) {
 fn clear_one(root: &Root, path: &Path) -> Result<()> {
     let Some(found) = root.find_nofollow(path)? else { return Ok(()) };
     if found.kind() == Kind::Directory && found.names()?.is_empty() {
-        let (parent, name) = place(root, path)?;
+        let (parent, name) = root.place(path)?;
         write::remove_empty_directory(&parent, name)?;
     }
     Ok(())

@@ -11,8 +11,8 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::write;
-use crate::paths;
-use crate::root::{Handle, Kind, Root};
+use crate::base::paths;
+use crate::base::root::{Handle, Kind, Root};
 
 /// Removes them, and what is left of a restored backup, where the process that made them is gone. Those of a database that somebody changes just now stay.
 pub fn clear(root: &Root) -> Result<()> {

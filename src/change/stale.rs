@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{place, write};
+use super::write;
+use crate::base::root::Root;
 use crate::config::PortType;
 use crate::facts::live::{PortSocket, is_switch_place};
 use crate::facts::paths::PathFact;
 use crate::facts::sockets::{self, Liveness};
-use crate::root::Root;
 
 /// Removes a `dpdkvhostuser` socket that is proven stale. It is asked again right before, and only the very inode that
 /// was found stale goes.
@@ -20,7 +20,7 @@ pub fn remove(root: &Root, socket: &PortSocket) -> Result<bool> {
     if !stale || !is_switch_place(&socket.path) || sockets::liveness(root, &socket.path) != Liveness::Stale {
         return Ok(false);
     }
-    let (parent, name) = place(root, &socket.path)?;
+    let (parent, name) = root.place(&socket.path)?;
     write::remove_file(&parent, name, *id)
 }
 
@@ -30,7 +30,7 @@ pub fn remove_below(root: &Root, directory: &Path) -> Result<()> {
         let path = directory.join(&name);
         let Some(handle) = root.find_nofollow(&path)? else { continue };
         if sockets::liveness_of(&handle) == Liveness::Stale {
-            let (parent, name) = place(root, &path)?;
+            let (parent, name) = root.place(&path)?;
             write::remove_file(&parent, name, handle.id())?;
         }
     }

@@ -7,9 +7,9 @@ use anyhow::{Context, Result, bail};
 
 use super::{Undone, file};
 use crate::accord::item::{LogOwner, Setting, Unpatch};
+use crate::base::root::Root;
 use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::state::FileState;
-use crate::root::Root;
 
 fn read(root: &Root, path: &Path) -> Result<(FileState, String)> {
     let state =

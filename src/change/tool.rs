@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::shadow;
-use crate::paths;
-use crate::root::Root;
+use crate::base::paths;
+use crate::base::root::Root;
 
 /// Bytes of its complaints that are read.
 const SAID: u64 = 64 << 10;

@@ -5,10 +5,10 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{Outcome, against, blocked};
+use crate::base::root::Root;
 use crate::cli::CheckArgs;
 use crate::fingerprint::Fingerprint;
 use crate::report::{self, Style, endpoints, prometheus};
-use crate::root::Root;
 use crate::rules::endpoints::{Judged, Row};
 use crate::rules::{Finding, Level};
 use crate::survey::{Options, Survey};

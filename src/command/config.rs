@@ -4,12 +4,12 @@
 use anyhow::{Context, Result};
 
 use super::Outcome;
+use crate::base::root::Root;
 use crate::cli::OutputArgs;
 use crate::config::{Config, Effective, Raw, SECTIONS};
 use crate::journal::Journal;
 use crate::profile::Modes;
 use crate::report;
-use crate::root::Root;
 use crate::survey::{self, Options, Survey};
 use crate::systemd;
 

@@ -7,12 +7,12 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::Outcome;
+use crate::base::root::Root;
 use crate::catalogue::{self, Entry};
 use crate::cli::ExplainArgs;
 use crate::explain::read::{self, Source};
 use crate::explain::{Class, Event, Now, Reading, now};
 use crate::report::{self, Style, one_line};
-use crate::root::Root;
 use crate::rules::Finding;
 use crate::survey::{Options, Survey};
 use crate::systemd;

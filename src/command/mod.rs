@@ -24,8 +24,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
+use crate::base::root::Root;
 use crate::cli::{Cli, Command};
-use crate::root::Root;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

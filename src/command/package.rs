@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::{Outcome, apply, revert};
+use crate::base::lock::Lock;
+use crate::base::root::Root;
 use crate::change::stale;
 use crate::cli::{ApplyArgs, OutputArgs, PlanArgs, RevertArgs};
 use crate::config::Config;
 use crate::journal::Journal;
-use crate::lock::Lock;
 use crate::report;
-use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd;
 

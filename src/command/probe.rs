@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::accord::Agreed;
+use crate::base::root::Root;
 use crate::cli::ProbeArgs;
 use crate::config::PortType;
 use crate::facts::hugepages::pool;
 use crate::facts::mounts;
 use crate::probe::{Failed, Huge, Report, Signals, Trial, plan, sweep};
 use crate::report::{self, Style};
-use crate::root::Root;
 use crate::rules::{Finding, Level};
 use crate::survey::{Options, Survey};
 use crate::systemd;

@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use super::{Outcome, apply, blast, convert};
 use crate::accord::Item;
+use crate::base::lock::Lock;
+use crate::base::paths;
+use crate::base::root::Root;
 use crate::change::{Change, Undone, grant, runtime};
 use crate::cli::RevertArgs;
 use crate::journal::{Entry, Journal};
-use crate::lock::Lock;
-use crate::paths;
 use crate::report;
-use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd::{self, ServiceManager};
 

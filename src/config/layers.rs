@@ -11,8 +11,8 @@ use configparser::ini::{Ini, IniDefault};
 use serde::Serialize;
 
 use super::keys::{Key, SECTIONS, Section, keys};
-use crate::paths;
-use crate::root::Root;
+use crate::base::paths;
+use crate::base::root::Root;
 
 /// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

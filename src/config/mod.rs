@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::root::Root;
+use crate::base::root::Root;
 
 /// The whole configuration, typed and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,12 +7,12 @@ mod tests;
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::base::paths;
 use crate::config::PortType;
 use crate::edit::domain::Turn;
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint, EndpointKind, SocketMode};
 use crate::facts::ovsdb::{Join, PortState, VhostPort, plain, same_path};
-use crate::paths;
 
 /// The longest path of a socket: `sun_path` of unix(7), less its NUL.
 pub const LONGEST_PATH: usize = 107;

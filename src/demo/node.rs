@@ -13,10 +13,10 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 
 use crate::accord::Agreed;
+use crate::base::root::Root;
 use crate::facts::hugepages::pool;
 use crate::facts::mounts::read_default_page_size;
 use crate::probe::{Huge, Trial, plan};
-use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd::Units;
 use crate::systemd::image::Image;

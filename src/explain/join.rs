@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::{Actor, Class, Event};
 use crate::access::{Identity, Node, Verdict, Wish, may};
+use crate::base::root::Root;
 use crate::catalogue;
 use crate::facts::ovsdb::plain;
 use crate::facts::paths::{PathFact, read_chain};
-use crate::root::Root;
 use crate::rules::Finding;
 use crate::survey::Survey;
 

@@ -15,7 +15,7 @@ mod time;
 use serde::Serialize;
 
 use crate::access::Wish;
-use crate::report::cut;
+use crate::base::text::cut;
 
 pub use audit::audit_ids;
 pub use join::{Now, now};

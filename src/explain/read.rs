@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Reading, time};
-use crate::root::{Kind, Root};
+use crate::base::root::{Kind, Root};
 
 /// Of a file, its end.
 const MOST_OF_A_FILE: u64 = 16 << 20;
@@ -184,7 +184,7 @@ fn journal(reading: &mut Reading) -> Option<Source> {
         .args(["-o", "json", "--no-pager", "-q", "--since=-1day", "-n", JOURNAL_ENTRIES])
         .args(IDENTIFIERS.iter().flat_map(|name| ["-t", name]))
         .env_clear()
-        .env("PATH", crate::paths::SEARCH)
+        .env("PATH", crate::base::paths::SEARCH)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use users::os::unix::GroupExt;
 
 use crate::access::Names;
-use crate::program;
-use crate::root::Root;
+use crate::base::program;
+use crate::base::root::Root;
 
 /// nss-altfiles: image-based systems keep packaged accounts in files of their own.
 const ALTFILES: &str = "altfiles";

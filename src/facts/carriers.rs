@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::processes::parse_status;
-use crate::root::{Handle, Kind, Root};
+use crate::base::root::{Handle, Kind, Root};
 
 /// Filesystems whose files keep their group: on disk, in memory, and hugetlbfs. Others are the kernel's own views, or
 /// belong to other machines, where the number means something else.

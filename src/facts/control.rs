@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::ovsdb::Ovsdb;
 use super::processes::{self, Process};
 use super::vswitchd::Vswitchd;
-use crate::paths;
-use crate::root::Root;
+use crate::base::paths;
+use crate::base::root::Root;
 
 /// It answers in milliseconds, unless it is at a long work: huge pages to clear, many ports to make.
 const LIMIT: Duration = Duration::from_secs(5);

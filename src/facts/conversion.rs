@@ -11,9 +11,9 @@ use super::libvirt;
 use super::live::OVSDB_LIMIT;
 use super::ovsdb::{PortState, same_path};
 use crate::accord::item::{Conversion, Side};
+use crate::base::paths;
+use crate::base::root::Root;
 use crate::config::PortType;
-use crate::paths;
-use crate::root::Root;
 
 /// The definition, none where libvirt has no such VM, and those of the ports that are there.
 pub fn read(root: &Root, item: &Conversion) -> Result<(Option<String>, Vec<PortState>)> {

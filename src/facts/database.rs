@@ -13,8 +13,8 @@ use super::endpoints::{diag, owners};
 use super::ovsdb::Ovsdb;
 use super::processes;
 use super::vswitchd::Vswitchd;
-use crate::paths;
-use crate::root::Root;
+use crate::base::paths;
+use crate::base::root::Root;
 
 /// Connects to the database's socket. `limit` is for the whole conversation, from now on.
 ///

@@ -24,8 +24,8 @@ use super::ovsdb::{Join, SwitchConfig, VhostPort, plain};
 use super::processes::Process;
 use super::vswitchd::Vswitchd;
 use super::{Known, database};
+use crate::base::root::Root;
 use crate::config::PortType;
-use crate::root::Root;
 use links::Links;
 use start::{Facts, Shared, Socket, switch_paths};
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::paths;
-use crate::root::{Handle, Kind, Root};
+use crate::base::paths;
+use crate::base::root::{Handle, Kind, Root};
 
 /// Anybody's right to execute.
 const EXECUTE_ANY: u32 = 0o111;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::root::Root;
+use crate::base::root::Root;
 
 /// Pages of one size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::program;
+use crate::base::program;
 
 /// Where every distribution has it.
 pub const PROGRAM: &str = "/usr/bin/virsh";

@@ -19,10 +19,10 @@ use super::sockets::{self, Liveness};
 use super::vswitchd::Vswitchd;
 use super::{Known, database};
 use crate::accord::{Accord, Item};
+use crate::base::paths;
+use crate::base::root::{Kind, Root};
 use crate::config::PortType;
-use crate::paths;
 use crate::profile::Profile;
-use crate::root::{Kind, Root};
 use crate::systemd::{UnitFact, Units};
 
 /// OVSDB answers in milliseconds; a node that takes longer is reported as unknown.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::root::Root;
+use crate::base::root::Root;
 
 /// A mounted hugetlbfs that its path really leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

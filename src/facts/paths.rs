@@ -9,7 +9,7 @@ use nix::sys::statvfs::{self, FsFlags};
 use serde::Serialize;
 
 use crate::access::{Acl, Node};
-use crate::root::{Handle, Kind, Reached, Root};
+use crate::base::root::{Handle, Kind, Reached, Root};
 
 /// What was found at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,7 +41,7 @@ impl PathFact {
     }
 }
 
-/// Reads what stands along `path`. An error is a component that could not be examined, or [`crate::root::UnsafePath`].
+/// Reads what stands along `path`. An error is a component that could not be examined, or [`crate::base::root::UnsafePath`].
 pub fn read_chain(root: &Root, path: &Path) -> Result<PathFact> {
     chain_of(&root.reach(path)?, path)
 }

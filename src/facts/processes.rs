@@ -10,7 +10,7 @@ use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Identity;
-use crate::root::Root;
+use crate::base::root::Root;
 
 /// Clock ticks per second in `/proc/PID/stat`: a constant of the kernel's interface, whatever `CONFIG_HZ` says.
 const USER_HZ: u64 = 100;

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use serde::{Deserialize, Serialize};
 
-use crate::root::{Handle, Kind, Root};
+use crate::base::root::{Handle, Kind, Root};
 
 /// `__SO_ACCEPTCON`, the bit of a listening socket in the column `Flags` (include/linux/net.h).
 const ACCEPTS_CONNECTIONS: u32 = 1 << 16;

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use crate::accord::item::{
     Absent, File, Group, Item, Link, LogOwner, Member, Owner, Renumber, Setting, Subject, Unpatch, User,
 };
+use crate::base::paths;
+use crate::base::root::{Handle, Kind, Root};
 use crate::edit::{legacy, logrotate, virconf};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers::{self, Carrier, Special};
 use crate::facts::conversion;
 use crate::facts::ovsdb::PortState;
-use crate::paths;
-use crate::root::{Handle, Kind, Root};
 
 /// Bytes in a journal that people can read: text as text, anything else in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

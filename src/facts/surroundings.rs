@@ -24,9 +24,9 @@ use super::live::{Live, our_units};
 use super::mounts::HugetlbMount;
 use crate::access::Acl;
 use crate::accord::Accord;
+use crate::base::paths;
+use crate::base::root::Root;
 use crate::edit::virconf::{Value, VirConf};
-use crate::paths;
-use crate::root::Root;
 use crate::systemd::{UnitFact, Units};
 
 /// Keys of qemu.conf that rules look at; `group` is an item of the accord (libvirt, src/qemu/qemu.conf.in).

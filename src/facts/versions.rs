@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use roxmltree::Document;
 
-use crate::root::Root;
+use crate::base::root::Root;
 
 /// Where libvirt keeps them. Only root reads it.
 const CACHE: &str = "/var/cache/libvirt/qemu/capabilities";

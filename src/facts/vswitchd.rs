@@ -10,8 +10,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 
 use super::processes::{self, Process};
-use crate::paths;
-use crate::root::{Handle, Kind, Root};
+use crate::base::paths;
+use crate::base::root::{Handle, Kind, Root};
 
 const VSWITCHD: &str = "ovs-vswitchd";
 const OVSDB_SERVER: &str = "ovsdb-server";

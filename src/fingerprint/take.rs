@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::{Account, Fingerprint, Identity, Pages, VERSION, Versions, Vm};
 use crate::accord::{Accord, DataplaneAccord, QemuAccord};
+use crate::base::root::Root;
 use crate::config::PortType;
 use crate::facts::accounts::Accounts;
 use crate::facts::domains::Domain;
@@ -14,7 +15,6 @@ use crate::facts::hugepages;
 use crate::facts::live::Live;
 use crate::facts::mounts::HugetlbMount;
 use crate::facts::versions;
-use crate::root::Root;
 
 impl Fingerprint {
     /// Of the running node.

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::paths;
+use crate::base::paths;
 
 /// The moment in a guest's life at which the hook may have a say. All others, future ones included, are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

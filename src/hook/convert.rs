@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::ledger::Ledger;
-use super::notice::{self, CONVERTED, Priority, log};
 use super::subject::Subject;
 use super::{Decision, Operation};
+use crate::base::journald::{self, CONVERTED, Priority, log};
+use crate::base::root::Root;
 use crate::change::port::describe;
 use crate::config::PortType;
 use crate::convert::{self, Step, Terms};
@@ -22,7 +23,6 @@ use crate::facts::domains::parse_domain;
 use crate::facts::endpoints::start::switch_paths;
 use crate::facts::endpoints::usage::Usage;
 use crate::facts::ovsdb::Join;
-use crate::root::Root;
 
 /// libvirt takes a new domain from the hook at these moments only (libvirt: docs/hooks.rst).
 pub fn may_convert(operation: Operation) -> bool {
@@ -163,7 +163,7 @@ impl Conversion {
             // The watchdog was faster: it has put the ports back, and is about to end the process with a code of its own.
             std::thread::park();
         }
-        let handed = if self.xml.is_empty() { Ok(()) } else { notice::hand_over(&self.xml) };
+        let handed = if self.xml.is_empty() { Ok(()) } else { journald::hand_over(&self.xml) };
         if let Err(error) = handed.map_err(anyhow::Error::from).and_then(|()| ledger.finish()) {
             ledger.put_back();
             return Decision::Refuse(unfinished(&subject.domain.name, &format!("{error:#}")));

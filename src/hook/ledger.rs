@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::notice::{Priority, log};
+use crate::base::journald::{Priority, log};
+use crate::base::root::Root;
 use crate::change::port::{self, PortState};
-use crate::root::Root;
 
 /// For putting back one port; the watchdog has as much to get hold of the ledger.
 const PATIENCE: Duration = Duration::from_millis(400);

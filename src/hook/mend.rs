@@ -4,12 +4,13 @@
 
 use anyhow::Result;
 
-use super::notice::{Priority, log};
 use super::subject::Subject;
 use crate::access::{Wish, may};
 use crate::accord::{Agreed, Item};
+use crate::base::journald::{Priority, log};
+use crate::base::root::{Kind, Root};
 use crate::change::grant::{self, Grant};
-use crate::change::{Change, place, write};
+use crate::change::{Change, write};
 use crate::config::PortType;
 use crate::facts::domains::SocketMode;
 use crate::facts::endpoints::start::{Facts, Socket, is_network_card};
@@ -18,7 +19,6 @@ use crate::facts::ovsdb::same_path;
 use crate::facts::sockets::{self, Liveness};
 use crate::facts::state;
 use crate::facts::vswitchd::Vswitchd;
-use crate::root::{Kind, Root};
 
 /// True when something was changed. What cannot be mended is left to the rules: they say why it matters.
 pub fn mend(root: &Root, subject: &Subject, facts: &Facts) -> bool {
@@ -98,7 +98,7 @@ fn stale(root: &Root, agreed: &Agreed, facts: &Facts, socket: &Socket) -> Result
     if !may_remove(agreed, facts, socket) || sockets::liveness(root, &socket.path) != Liveness::Stale {
         return Ok(None);
     }
-    let (parent, name) = place(root, &socket.path)?;
+    let (parent, name) = root.place(&socket.path)?;
     let removed = write::remove_file(&parent, name, id)?;
     Ok(removed.then(|| format!("removed the stale socket {}", socket.path.display())))
 }

@@ -5,18 +5,15 @@
 //! kills a running guest when the hook fails at `started` or `reconnect`. It starts no process, asks no bus and no name
 //! service, and prints nothing to standard output but a domain that it converted, as the last thing it does.
 
-mod abort;
 mod call;
 mod convert;
 pub mod input;
 mod ledger;
 mod mend;
-pub(crate) mod notice;
 mod predict;
 mod release;
 mod rules;
 mod subject;
-pub(crate) mod watchdog;
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -33,16 +30,16 @@ pub use mend::will_mend;
 pub use rules::{Case, Problem, RULES, Rule, cause, is_switch_path};
 pub use subject::Subject;
 
+use crate::base::abort::Abort;
+use crate::base::journald::{self, Priority, log};
+use crate::base::privileges;
+use crate::base::root::Root;
+use crate::base::watchdog::Watchdog;
 use crate::config::{Action, Config, HookConfig, PortType};
 use crate::facts::Known;
 use crate::facts::domains::{Domain, parse_domain};
 use crate::mends;
-use crate::privileges;
-use crate::root::Root;
-use abort::Abort;
 use ledger::{Ledger, Phase, PutBack};
-use notice::{Priority, log};
-use watchdog::Watchdog;
 
 /// Before the configuration is read.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
@@ -81,7 +78,7 @@ pub fn run(arguments: &[OsString]) -> i32 {
     match decision {
         Decision::Start => 0,
         Decision::Refuse(line) => {
-            notice::refuse(&line);
+            journald::refuse(&line);
             REFUSED
         }
     }
@@ -100,7 +97,7 @@ fn guard(work: impl FnOnce() -> Result<Decision>) -> Result<Decision> {
 fn failed(error: &anyhow::Error, operation: Operation, name: &str, config: &HookConfig) -> Decision {
     let what = format!("check-failed: {name}: {error:#}");
     let fields = [
-        ("MESSAGE_ID", notice::CHECK_FAILED),
+        ("MESSAGE_ID", journald::CHECK_FAILED),
         ("VA_FINDING", "check-failed"),
         ("VA_DOMAIN", name),
         ("VA_OPERATION", operation.name()),
@@ -201,7 +198,7 @@ fn too_late(operation: Operation, name: &str, config: &HookConfig, ledger: &Ledg
     match decision {
         Decision::Start => 0,
         Decision::Refuse(line) => {
-            notice::refuse(&line);
+            journald::refuse(&line);
             REFUSED
         }
     }
@@ -244,7 +241,7 @@ fn decide(subject: &Subject, facts: &Facts, problems: Vec<Problem>, config: &Hoo
     let refused: Vec<&Problem> = problems.iter().filter(|problem| refuses(problem)).collect();
     for problem in &problems {
         let (priority, id) =
-            if refuses(problem) { (Priority::Error, notice::REFUSAL) } else { (Priority::Warning, "") };
+            if refuses(problem) { (Priority::Error, journald::REFUSAL) } else { (Priority::Warning, "") };
         let fields = [
             ("MESSAGE_ID", id),
             ("VA_FINDING", problem.id),

@@ -2,7 +2,7 @@
 //! The socket that QEMU is about to make, before it is there.
 
 use crate::access::{Acl, AclEntry, Identity, Node, Perm, Tag};
-use crate::root::Kind;
+use crate::base::root::Kind;
 
 /// libvirt starts QEMU with umask 002 (src/qemu/qemu_process.c), and `bind` makes a socket 0777 less the umask.
 const MODE: u32 = 0o775;

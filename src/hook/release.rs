@@ -8,14 +8,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::notice::{self, Priority, log};
-use super::watchdog::Watchdog;
 use super::{DEFAULT_DEADLINE, parse, read_text};
 use crate::accord::Agreed;
-use crate::change::{place, write};
+use crate::base::journald::{self, Priority, log};
+use crate::base::root::Root;
+use crate::base::watchdog::Watchdog;
+use crate::change::write;
 use crate::facts::domains::{Domain, SocketMode};
 use crate::facts::sockets::{self, Liveness};
-use crate::root::Root;
 
 /// The operation's name. `stopped` comes before it each time, and needs nothing of us.
 pub fn is_release(arguments: &[OsString]) -> bool {
@@ -42,7 +42,7 @@ pub fn release(begun: Instant) -> Result<()> {
     };
     let (uuid, sockets) = (domain.uuid.as_deref().unwrap_or_default(), join(&gone));
     let fields = [
-        ("MESSAGE_ID", notice::RELEASED),
+        ("MESSAGE_ID", journald::RELEASED),
         ("VA_DOMAIN", domain.name.as_str()),
         ("VA_UUID", uuid),
         ("VA_OPERATION", "release"),
@@ -71,7 +71,7 @@ fn clear(root: &Root, domain: &Domain, path: &Path) -> bool {
         if sockets::liveness_of(&found) != Liveness::Stale {
             return Ok(false);
         }
-        let (parent, name) = place(root, path)?;
+        let (parent, name) = root.place(path)?;
         write::remove_file(&parent, name, found.id()).with_context(|| format!("removing {}", path.display()))
     };
     remove().unwrap_or_else(|error| {

@@ -7,15 +7,15 @@ use anyhow::Result;
 
 use super::call::Operation;
 use super::convert::Held;
-use super::notice::{Priority, log};
 use crate::access::Identity;
 use crate::accord::Agreed;
+use crate::base::journald::{Priority, log};
+use crate::base::root::Root;
 use crate::config::{Config, PortType};
 use crate::facts::accounts::{Accounts, User};
 use crate::facts::domains::{Account, Domain, parse_domain};
 use crate::mends;
 use crate::profile;
-use crate::root::Root;
 
 /// A start.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::order::{Answer, Order};
 use super::{Signals, Who};
-use crate::root::Root;
+use crate::base::root::Root;
 
 /// One answer takes no longer; on a machine that is busy to the limit it takes a tenth of it.
 const LIMIT: Duration = Duration::from_secs(5);

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use super::who::other_mounts;
 use super::{Huge, NAME, Trial, Who};
 use crate::accord::Item;
+use crate::base::paths;
 use crate::config::{PortType, ServerAccess};
 use crate::facts::live::Live;
 use crate::facts::mounts::HugetlbMount;
 use crate::facts::processes::Process;
 use crate::facts::sockets::Liveness;
-use crate::paths;
 use crate::survey::Survey;
 
 /// libvirt's, for QEMU (src/qemu/qemu_process.c).

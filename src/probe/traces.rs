@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::base::root::{Kind, Root};
 use crate::change::write;
 use crate::facts::sockets::{Liveness, liveness_of};
-use crate::root::{Kind, Root};
 
 /// What everything that a trial makes begins with; our process id follows.
 pub const NAME: &str = "vhost-accord-probe-";
@@ -31,7 +31,7 @@ impl Drop for Traces {
     fn drop(&mut self) {
         while let Some(trace) = self.left.pop() {
             if let Err(error) = self.remove(&trace) {
-                tracing::warn!("{}", crate::report::log_line(&format!("{error:#}")));
+                tracing::warn!("{}", crate::base::text::log_line(&format!("{error:#}")));
             }
         }
     }

@@ -8,11 +8,11 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::declared;
+use crate::base::paths;
+use crate::base::root::{Kind, Root};
 use crate::edit::shell::EnvFile;
 use crate::edit::unit::UnitText;
 use crate::facts::ovsdb::plain;
-use crate::paths;
-use crate::root::{Kind, Root};
 use crate::systemd::{UnitFact, Units};
 
 /// Units that run ovs-vswitchd; the second is of OVS 2.5 (RHEL).

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::paths;
-use crate::root::{Kind, Root};
+use crate::base::paths;
+use crate::base::root::{Kind, Root};
 
 /// The first libvirt that reads `qemu.d` (docs/hooks.rst: since 6.5.0), as its library counts.
 const FIRST_WITH_DIRECTORY: u32 = 6005;

@@ -7,10 +7,10 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::hooks::{self, Hooks};
+use crate::base::paths;
+use crate::base::root::Root;
 use crate::edit::virconf::{Value, VirConf};
 use crate::facts::accounts::{Accounts, Group, User};
-use crate::paths;
-use crate::root::Root;
 use crate::systemd::{UnitFact, Units};
 
 /// Accounts libvirt is built to run QEMU as (meson.build: RHEL, Fedora, SUSE, Gentoo; Debian, Ubuntu, Arch).

@@ -23,10 +23,10 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::base::root::Root;
 use crate::config::{Config, DataplaneUser, QemuGroup};
 use crate::edit::unit::UnitText;
 use crate::facts::accounts::{Accounts, Group, Source, User};
-use crate::root::Root;
 use crate::systemd::{UnitFact, Units};
 
 /// The base name of every drop-in this program writes.

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::declared;
-use crate::root::Root;
+use crate::base::root::Root;
 use crate::systemd::Units;
 
 /// systemd's own hugetlbfs mount.
@@ -30,7 +30,7 @@ pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Vec<DeclaredMount>>
     let fstab = root.read_text(Path::new("/etc/fstab"))?.unwrap_or_default();
     let mut candidates = vec![(PathBuf::from(DEFAULT_MOUNT), None)];
     candidates.extend(fstab_mounts(&fstab).map(|(path, options)| (path, Some(options))));
-    for name in root.list(Path::new(crate::paths::UNIT_DIRECTORY))? {
+    for name in root.list(Path::new(crate::base::paths::UNIT_DIRECTORY))? {
         if let Some(path) = name.to_str().and_then(unescape_mount) {
             candidates.push((path, None));
         }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What people and scripts read. The only place that prints.
 
+mod colour;
 pub mod endpoints;
 pub mod prometheus;
 mod table;
-mod text;
 
+pub use crate::base::text::{clean, cut, log_line, one_line};
+pub use colour::{Style, colour};
 pub use table::table;
-pub use text::{Style, clean, colour, cut, log_line, one_line};
 
 use std::io::Write as _;
 
@@ -34,7 +35,7 @@ pub fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)?;
     let mut escaped = String::with_capacity(text.len() + 1);
     for character in text.chars() {
-        if character != '\n' && text::is_hidden(character) {
+        if character != '\n' && crate::base::text::is_hidden(character) {
             let mut units = [0; 2];
             escaped.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {

@@ -78,8 +78,8 @@ fn shadowed(case: &Case<'_>) -> Vec<Evidence> {
     if hypervisor.hooks.reads_directory || hypervisor.hooks.main != MainHook::Foreign {
         return Vec::new();
     }
-    let path = format!("{}/qemu", crate::paths::HOOKS);
-    let mend = format!("end {path} with: exec {} hook \"$@\"", crate::paths::PROGRAM);
+    let path = format!("{}/qemu", crate::base::paths::HOOKS);
+    let mend = format!("end {path} with: exec {} hook \"$@\"", crate::base::paths::PROGRAM);
     vec![Evidence::mended_by(path, "a hook of another program", mend)]
 }
 
@@ -98,6 +98,6 @@ fn not_picked_up(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let seen = format!("newer than the start of {} (pid {})", daemon.status.name, daemon.pid);
-    let mend = format!("systemctl reload {}", crate::shell::quote(&hypervisor.daemon_unit));
+    let mend = format!("systemctl reload {}", crate::base::shell::quote(&hypervisor.daemon_unit));
     vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
 }

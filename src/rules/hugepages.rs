@@ -2,8 +2,8 @@
 //! Huge pages: that there are any, and mounts that can be written.
 
 use super::{Case, Evidence, Level, Rule};
+use crate::base::shell;
 use crate::edit::virconf::Value;
-use crate::shell;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -78,6 +78,6 @@ fn disabled(case: &Case<'_>) -> Vec<Evidence> {
         Some(Value::Integer(_)) | None => false,
     };
     let mend = "remove the line hugetlbfs_mount from qemu.conf, then restart libvirt's daemon";
-    let evidence = || Evidence::mended_by(crate::paths::QEMU_CONF, "hugetlbfs_mount is empty", mend);
+    let evidence = || Evidence::mended_by(crate::base::paths::QEMU_CONF, "hugetlbfs_mount is empty", mend);
     empty.then(evidence).into_iter().collect()
 }

@@ -2,10 +2,10 @@
 //! What newer systemds do to groups and huge pages that older ones left alone.
 
 use super::{Case, Evidence, Level, Rule};
+use crate::base::shell;
 use crate::facts::domains::Domain;
 use crate::facts::surroundings::UdevRule;
 use crate::mends;
-use crate::shell;
 
 pub const RULES: &[Rule] = &[
     Rule {

@@ -20,13 +20,13 @@ mod units;
 use serde::Serialize;
 
 use crate::accord::Accord;
+use crate::base::shell;
 use crate::facts::accounts::Accounts;
 use crate::facts::live::Live;
 use crate::facts::state::Observed;
 use crate::facts::surroundings::Surroundings;
 use crate::mends;
 use crate::profile::Profile;
-use crate::shell;
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

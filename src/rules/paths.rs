@@ -4,9 +4,9 @@
 use super::{Case, Evidence, Level, Rule};
 use crate::access::owner_text;
 use crate::accord::item::{Absent, Item, Owner, Subject};
+use crate::base::root::Kind;
 use crate::facts::state::{OwnerState, State};
 use crate::mends;
-use crate::root::Kind;
 
 pub const RULES: &[Rule] = &[
     Rule {

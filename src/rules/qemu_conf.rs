@@ -34,9 +34,9 @@ fn invalid(case: &Case<'_>) -> Vec<Evidence> {
         QemuConf::Invalid(why) => {
             let mend = format!(
                 "correct the line, then systemctl restart {}",
-                crate::shell::quote(&hypervisor.daemon_unit)
+                crate::base::shell::quote(&hypervisor.daemon_unit)
             );
-            vec![Evidence::mended_by(crate::paths::QEMU_CONF, why.clone(), mend)]
+            vec![Evidence::mended_by(crate::base::paths::QEMU_CONF, why.clone(), mend)]
         }
         QemuConf::Missing | QemuConf::Valid(_) => Vec::new(),
     }

@@ -5,11 +5,11 @@ use super::sockets::qemu_identity;
 use super::{Case, Evidence, Level, Rule};
 use crate::access::{Wish, may, owner_text};
 use crate::accord::Item;
+use crate::base::root::Kind;
+use crate::base::shell;
 use crate::config::ServerAccess;
 use crate::facts::live::{Guarded, Live};
 use crate::facts::paths::PathFact;
-use crate::root::Kind;
-use crate::shell;
 
 pub const RULES: &[Rule] = &[
     Rule {

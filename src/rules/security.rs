@@ -5,10 +5,10 @@
 use super::{Case, Evidence, Level, Rule};
 use crate::access::{Perm, Tag};
 use crate::accord::item::Item;
+use crate::base::paths::{PROGRAM, QEMU_CONF};
 use crate::config::PortType;
 use crate::edit::virconf::Value;
 use crate::facts::surroundings::{SeLinux, TmpfilesLine};
-use crate::paths::{PROGRAM, QEMU_CONF};
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -157,7 +157,7 @@ fn line(case: &Case<'_>, seen: impl Into<String>, key: &str) -> Vec<Evidence> {
     let unit = case.profile.hypervisor.as_ref().map_or("libvirtd", |found| found.daemon_unit.as_str());
     let mend = format!(
         "remove the line {key} from {QEMU_CONF}, then systemctl restart {}",
-        crate::shell::quote(unit)
+        crate::base::shell::quote(unit)
     );
     vec![Evidence::mended_by(QEMU_CONF, seen, mend)]
 }

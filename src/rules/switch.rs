@@ -2,10 +2,10 @@
 //! Settings of the switch that the field's recipes leave behind.
 
 use super::{Case, Evidence, Level, Rule};
+use crate::base::paths;
 use crate::config::PortType;
 use crate::facts::live::Switch;
 use crate::facts::ovsdb::plain;
-use crate::paths;
 
 pub const RULES: &[Rule] = &[
     Rule {

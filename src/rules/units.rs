@@ -5,11 +5,11 @@ use std::path::Path;
 
 use super::{Case, Evidence, Level, Rule};
 use crate::accord::item::{File, Item};
+use crate::base::paths;
+use crate::base::shell;
 use crate::facts::state::{Observed, State};
 use crate::facts::surroundings::LaterDropIn;
 use crate::mends::{self, Taken};
-use crate::paths;
-use crate::shell;
 use crate::systemd::UnitFact;
 
 pub const RULES: &[Rule] = &[

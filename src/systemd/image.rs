@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 
 use super::fact::{DEFAULT_UMASK, UnitFact};
 use super::{ServiceManager, Units, words};
+use crate::base::root::{Handle, Kind, Root};
 use crate::edit::unit::UnitText;
-use crate::root::{Handle, Kind, Root};
 
 /// Highest precedence first. What lies in `/run` is gone before an image boots. On a merged `/usr`, the last is the one
 /// before it again, under another name.

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::fact::UnitFact;
+use crate::base::root::{Kind, Root};
 use crate::edit::unit::UnitText;
-use crate::root::{Kind, Root};
 
 const UNIT_PATH: [&str; 5] = [
     "/etc/systemd/system",

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::root::Root;
+use crate::base::root::Root;
 pub use fact::UnitFact;
 
 /// One question to systemd takes no longer.

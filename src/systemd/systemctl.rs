@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 
 use super::fact::{DEFAULT_UMASK, UnitFact, set};
 use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live, words};
+use crate::base::program;
 use crate::edit::unit::UnitText;
-use crate::program;
 
 const PROPERTIES: &str = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,Group,User,UMask,\
     Environment,EnvironmentFiles,RuntimeDirectory,RuntimeDirectoryPreserve,DefaultDependencies,MainPID,ExecStartPre,\

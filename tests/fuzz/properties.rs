@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use vhost_accord::accord::Agreed;
 use vhost_accord::arrivals::Arrival;
+use vhost_accord::base::root::Root;
 use vhost_accord::config::{Config, PortType, Raw};
 use vhost_accord::convert;
 use vhost_accord::edit::domain::{Turn, turn};
@@ -26,7 +27,6 @@ use vhost_accord::hook::Subject;
 use vhost_accord::hook::input::may_speak_vhost_user;
 use vhost_accord::journal::Journal;
 use vhost_accord::report;
-use vhost_accord::root::Root;
 use vhost_accord::rules::peer;
 
 /// What it is called, and what has to hold.
@@ -153,7 +153,7 @@ pub fn environment(data: &[u8]) {
         let again = shell::EnvFile::parse(&format!("{key}={quoted}\n"));
         assert_eq!(again.get(key).as_deref(), Some(value), "{quoted}");
     }
-    let word = vhost_accord::shell::quote(file);
+    let word = vhost_accord::base::shell::quote(file);
     assert!(!word.chars().any(char::is_control), "{word:?}");
     // The shell drops newlines at the very end: the word is then of something that cannot be there.
     let slash: &[u8] = if data.ends_with(b"\n") { b"/" } else { b"" };

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use vhost_accord::access::Node as PathNode;
+use vhost_accord::base::root::{Kind, Root};
 use vhost_accord::config::{Config, PortType, Raw};
 use vhost_accord::facts::Known;
 use vhost_accord::facts::control::Control;
@@ -19,7 +20,6 @@ use vhost_accord::facts::paths::PathFact;
 use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::facts::vswitchd::Vswitchd;
 use vhost_accord::hook::Subject;
-use vhost_accord::root::{Kind, Root};
 use vhost_accord::rules::endpoints::{Judged, Matter, judge};
 
 use super::node::{Node, present, process};

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::refused;
 use crate::access::Acl;
-use crate::root::{Handle, Kind};
+use crate::base::root::{Handle, Kind};
 
 /// Hashes and signatures of the content and the attributes. The kernel keeps them, and old ones do not fit a new content.
 const KEPT_BY_KERNEL: [&str; 2] = ["security.ima", "security.evm"];

@@ -11,7 +11,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, symlinkat, unlinkat};
 
 use super::{refused, remove_temporary, set_owner_mode, temporary_name};
-use crate::root::{Handle, Kind};
+use crate::base::root::{Handle, Kind};
 
 /// Makes the directory `name` with this owner and mode, and returns it. One that is there is given them; anything else
 /// under that name is [`super::Refused`]. A new one gets its name when it has its owner and mode, so that whatever kills

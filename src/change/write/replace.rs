@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::attributes::set_through;
 use super::entries::unlink;
 use super::refused;
-use crate::root::{Handle, Kind};
+use crate::base::root::{Handle, Kind};
 
 /// `NAME_MAX` (linux/limits.h): the most bytes that a file name has.
 const NAME_MAX: usize = 255;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::inventory::{Ground, PortRow, Row, SAVED, Verdict};
 use crate::accord::item::{Card, Side};
+use crate::base::shell;
 use crate::change::port::describe;
 use crate::config::PortType;
 use crate::convert::{self, Decision, Step};
@@ -12,7 +13,6 @@ use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint, SocketMode};
 use crate::facts::ovsdb::{PortState, VhostPort};
 use crate::mends;
-use crate::shell;
 
 /// What is known of the VM that a card is of.
 #[derive(Debug, Clone, Copy)]

@@ -11,11 +11,11 @@ mod tests;
 use anyhow::{Result, bail};
 
 use super::Outcome;
+use crate::base::lock::Lock;
+use crate::base::root::Root;
 use crate::cli::ConvertArgs;
 use crate::config::PortType;
 use crate::journal::Journal;
-use crate::lock::Lock;
-use crate::root::Root;
 use crate::survey::{Options, Survey};
 use crate::systemd;
 use inventory::{Inventory, Machine, Verdict};

@@ -11,6 +11,7 @@ use super::inventory::{Machine, SAVED, Verdict};
 use super::tell::Done;
 use crate::accord::Item;
 use crate::accord::item::{Card, Conversion};
+use crate::base::root::Root;
 use crate::change::grant::{self, Giving};
 use crate::change::{Change, Undone, conversion};
 use crate::config::PortType;
@@ -20,7 +21,6 @@ use crate::facts::live::{OVSDB_LIMIT, port_sockets, read_switch};
 use crate::facts::ovsdb::PortState;
 use crate::facts::state::State;
 use crate::journal::Journal;
-use crate::root::Root;
 use crate::survey::Survey;
 
 /// What saving or restoring takes at least, and how much memory a slow disk takes in a second.

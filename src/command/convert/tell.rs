@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use super::inventory::{Inventory, Machine, Row, Verdict};
 use crate::accord::item::{Item, Side};
+use crate::base::root::Root;
 use crate::cli::ConvertArgs;
 use crate::command::{Outcome, check, plan};
 use crate::config::PortType;
 use crate::journal::Journal;
 use crate::report::{self, Style};
-use crate::root::Root;
 use crate::rules::{Finding, Level};
 use crate::survey::Survey;
 

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Domain, parse_domain};
-use crate::root::{Handle, Kind, Root};
+use crate::base::root::{Handle, Kind, Root};
 
 /// Status files of the domains that run.
 pub const RUNNING: &str = "/run/libvirt/qemu";

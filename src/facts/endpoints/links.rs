@@ -10,9 +10,9 @@ use super::diag::Diag;
 use super::owners::{self, Expected};
 use super::start::Socket;
 use super::{FreePort, Machine};
+use crate::base::root::Root;
 use crate::facts::domains::SocketMode;
 use crate::facts::vswitchd::Vswitchd;
-use crate::root::Root;
 
 /// A process that holds a socket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]

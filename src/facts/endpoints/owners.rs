@@ -8,7 +8,7 @@ use nix::dir::Dir;
 use nix::fcntl::{OFlag, readlinkat};
 
 use super::links::Owner;
-use crate::root::Root;
+use crate::base::root::Root;
 
 /// Who should hold what.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 
 use crate::access::{Acl, Node};
+use crate::base::root::{Handle, Kind, Reached, Root};
 use crate::facts::Known;
 use crate::facts::database;
 use crate::facts::domains::{Domain, Endpoint, EndpointKind, MemoryBacking, NumaCell};
@@ -20,7 +21,6 @@ use crate::facts::paths::{PathFact, chain_of, read_node};
 use crate::facts::processes;
 use crate::facts::sockets::{self, Liveness};
 use crate::facts::vswitchd::Vswitchd;
-use crate::root::{Handle, Kind, Reached, Root};
 
 /// A dataplane younger than this may still be making its sockets.
 const YOUNG: Duration = Duration::from_secs(30);

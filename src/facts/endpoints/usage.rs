@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use super::diag::{self, Diag};
+use crate::base::root::Root;
 use crate::config::PortType;
 use crate::facts::domains::{self, Domain};
 use crate::facts::ovsdb::{VhostPort, same_path};
-use crate::root::Root;
 
 /// VMs that run, and sockets of the kernel.
 #[derive(Debug)]

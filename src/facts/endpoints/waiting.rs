@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::diag::Diag;
 use super::{Index, Machine, all_paths, owners};
+use crate::base::root::Root;
 use crate::facts::domains::RUNNING;
 use crate::facts::live::{Guest, Live};
 use crate::facts::ovsdb::plain;
-use crate::root::Root;
 
 /// A socket of a VM's QEMU that is in no definition and no port's.
 #[derive(Debug, Clone, PartialEq, Eq)]

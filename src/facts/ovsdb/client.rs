@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::value::readable;
-use crate::root::{Kind, Root};
+use crate::base::root::{Kind, Root};
 
 /// All that may be received in one conversation. 2,000 ports with a long status each are about 2 MiB.
 const MAX_RECEIVED: usize = 32 << 20;

@@ -12,8 +12,8 @@ use super::client::select;
 use super::join::plain;
 use super::value::{boolean, map, string, strings};
 use super::{Ovsdb, VhostPort};
+use crate::base::paths;
 use crate::config::PortType;
-use crate::paths;
 
 const TABLE: &str = "Open_vSwitch";
 /// There since OVS 2.5, and what older schemas do not know.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::base::root::Root;
 use crate::facts::mounts;
-use crate::root::Root;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// Where systemd puts VMs for libvirt.

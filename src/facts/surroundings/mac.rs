@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::paths::PROGRAM;
-use crate::root::{Handle, Root};
+use crate::base::paths::PROGRAM;
+use crate::base::root::{Handle, Root};
 
 const ENFORCE: &str = "/sys/fs/selinux/enforce";
 /// Booleans are "current pending", each 0 or 1 (security/selinux/selinuxfs.c).

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::accord::Accord;
 use crate::accord::item::Item;
+use crate::base::root::Root;
 use crate::edit::shell::EnvFile;
 use crate::edit::unit::UnitText;
-use crate::root::Root;
 use crate::systemd::UnitFact;
 
 /// A drop-in of someone else that counts after ours.

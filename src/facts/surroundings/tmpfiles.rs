@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::in_force;
 use crate::accord::Accord;
 use crate::accord::item::{Item, Subject};
-use crate::paths;
-use crate::root::Root;
+use crate::base::paths;
+use crate::base::root::Root;
 
 /// A file in an earlier one of these hides its namesake in a later one.
 const DIRECTORIES: [&str; 3] = ["/etc/tmpfiles.d", "/run/tmpfiles.d", "/usr/lib/tmpfiles.d"];

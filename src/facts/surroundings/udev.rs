@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::in_force;
 use crate::accord::Accord;
-use crate::root::Root;
+use crate::base::root::Root;
 
 /// A file in an earlier one of these hides its namesake in a later one.
 const DIRECTORIES: [&str; 4] =

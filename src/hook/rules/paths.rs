@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 
 use super::{Case, Evidence, Rule};
 use crate::access::{Identity, Verdict, Wish, may};
+use crate::base::root::Kind;
 use crate::config::Family;
 use crate::facts::Known;
 use crate::facts::domains::{LabelKind, SocketMode};
@@ -13,7 +14,6 @@ use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::paths::PathFact;
 use crate::facts::vswitchd::Vswitchd;
 use crate::mends;
-use crate::root::Kind;
 
 /// `sun_path` of unix(7) less its NUL. QEMU would take 108 bytes; DPDK cuts at 107 and looks for another name.
 const LONGEST: usize = 107;
@@ -124,7 +124,7 @@ fn own_label(case: &Case<'_>) -> Option<String> {
 fn own_directory(case: &Case<'_>, path: &Path) -> String {
     let owner = case.subject.qemu.as_ref().map(|qemu| format!(" -o {}", qemu.uid)).unwrap_or_default();
     let group = case.subject.agreed.as_ref().map(|agreed| format!(" -g {}", agreed.gid)).unwrap_or_default();
-    format!("install -d -m 2775{owner}{group} {}", crate::shell::path(path))
+    format!("install -d -m 2775{owner}{group} {}", crate::base::shell::path(path))
 }
 
 fn servers<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Socket> {

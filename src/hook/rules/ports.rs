@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::{Case, Evidence, Rule};
+use crate::base::paths;
 use crate::config::{Family, PortType};
 use crate::facts::domains::SocketMode;
 use crate::facts::endpoints::start::{Socket, is_network_card};
@@ -13,7 +14,6 @@ use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
 use crate::mends;
-use crate::paths;
 
 pub const RULES: &[Rule] = &[
     Rule {

@@ -5,6 +5,7 @@ use super::paths::{dataplane, who};
 use super::ports::{is_switch_path, switch_unit};
 use super::{Case, Evidence, Rule};
 use crate::access::{Verdict, Wish, may};
+use crate::base::shell;
 use crate::config::Family;
 use crate::facts::domains::SocketMode;
 use crate::facts::endpoints::start::{Socket, is_network_card};
@@ -13,7 +14,6 @@ use crate::facts::sockets::Liveness;
 use crate::hook::call::Operation;
 use crate::hook::predict;
 use crate::mends;
-use crate::shell;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -117,8 +117,8 @@ fn move_away(path: &std::path::Path) -> String {
 fn not_a_socket(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
         let kind = socket.node.as_ref().map_or("something else", |node| match node.kind {
-            crate::root::Kind::Directory => "a directory",
-            crate::root::Kind::File => "a file",
+            crate::base::root::Kind::Directory => "a directory",
+            crate::base::root::Kind::File => "a file",
             _ => "neither file nor socket",
         });
         Evidence::of(socket, kind, move_away(&socket.path))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::access::Identity;
+use crate::base::root::{Kind, Root};
 use crate::config::PortType;
 use crate::facts::domains::{SocketMode, parse_domain};
 use crate::facts::endpoints::start::{Directory, Need};
@@ -15,7 +16,6 @@ use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
 use crate::hook::convert::Held;
-use crate::root::{Kind, Root};
 
 const QEMU: (u32, u32) = (64055, 42477);
 const DATAPLANE: (u32, u32) = (990, 42477);

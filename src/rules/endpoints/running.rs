@@ -3,6 +3,7 @@
 
 use super::Trouble;
 use crate::access::{Verdict, Wish, may};
+use crate::base::shell;
 use crate::config::{Family, PortType};
 use crate::facts::Known;
 use crate::facts::domains::SocketMode;
@@ -14,7 +15,6 @@ use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
 use crate::hook::{self, Problem, Subject};
 use crate::mends;
-use crate::shell;
 
 /// QEMU and DPDK try each second: who is younger than this, in nanoseconds, may still be at it.
 const YOUNG: u64 = 5_000_000_000;

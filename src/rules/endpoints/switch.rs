@@ -28,7 +28,7 @@ pub fn general(judged: &mut Judged, case: &Case<'_>, endpoints: &Endpoints) {
     }
     for file in &endpoints.unread {
         let subject = file.path.display().to_string();
-        let mend = format!("xmllint --noout {}", crate::shell::path(&file.path));
+        let mend = format!("xmllint --noout {}", crate::base::shell::path(&file.path));
         judged.add(Trouble { id: "domain-unreadable", subject, seen: file.error.clone(), mend });
     }
 }
@@ -50,7 +50,7 @@ pub fn hung(node: &Case<'_>, endpoints: &Endpoints) -> Option<Trouble> {
             let state = state.map(|state| format!(" (state {state})")).unwrap_or_default();
             let seen = format!("does not answer on its control socket{state}");
             let unit = &node.accord.dataplane.as_ref()?.switch_unit;
-            (seen, format!("systemctl restart {}", crate::shell::quote(unit)))
+            (seen, format!("systemctl restart {}", crate::base::shell::quote(unit)))
         }
     };
     Some(Trouble { id: "dataplane-hung", subject, seen, mend })
@@ -62,7 +62,7 @@ pub fn not_running(node: &Case<'_>, subject: &Subject) -> Trouble {
     }
     let unit = subject.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
     let unit = unit.map_or("openvswitch-switch", |dataplane| dataplane.unit.as_str());
-    let mend = format!("systemctl start {}", crate::shell::quote(unit));
+    let mend = format!("systemctl start {}", crate::base::shell::quote(unit));
     let (subject, seen) = ("ovs-vswitchd".to_string(), "is not running".to_string());
     Trouble { id: "dataplane-not-running", subject, seen, mend }
 }

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use super::{Finding, Ground, Level, Row, Trouble, names};
 use crate::arrivals::Arrival;
+use crate::base::shell;
 use crate::facts::domains::{Domain, SocketMode};
 use crate::facts::endpoints::start::Facts;
 use crate::facts::hugepages;
 use crate::fingerprint::Vm;
 use crate::hook::{self, Problem};
-use crate::{mends, shell};
+use crate::mends;
 
 /// What was found of the VMs.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 use std::fs;
 
 use super::{SeLinux, selinux};
-use crate::root::Root;
+use crate::base::root::Root;
 
 fn node(files: &[(&str, &str)]) -> Option<SeLinux> {
     let node = tempfile::tempdir().unwrap();

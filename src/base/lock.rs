@@ -13,8 +13,8 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::paths;
-use crate::root::{Handle, Root};
+use crate::base::paths;
+use crate::base::root::{Handle, Root};
 
 /// What the holder writes behind its number when it restarts services.
 const RESTARTS: &str = "restarts";
@@ -131,7 +131,7 @@ impl Lock {
     /// Takes the lock or says who has it. Never waits.
     pub fn take(root: &Root) -> Result<Lock> {
         let path = Path::new(paths::LOCK);
-        let (parent, name) = crate::change::place(root, path)?;
+        let (parent, name) = root.place(path)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let context = || format!("opening {}", path.display());
         let open = || openat(parent.fd(), name, flags, Mode::from_bits_truncate(0o600));

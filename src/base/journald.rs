@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixDatagram;
 
-use crate::report::log_line;
+use crate::base::text::log_line;
 
 /// journald's socket (systemd's "Native Journal Protocol").
 const JOURNAL: &str = "/run/systemd/journal/socket";

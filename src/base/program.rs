@@ -22,7 +22,7 @@ pub fn run_with(program: &Path, arguments: &[&str], input: &str, limit: Duration
     let child = Command::new(program)
         .args(arguments)
         .env_clear()
-        .env("PATH", crate::paths::SEARCH)
+        .env("PATH", crate::base::paths::SEARCH)
         .env("LC_ALL", "C")
         .env("TZ", "UTC")
         .env("SYSTEMD_PAGER", "")

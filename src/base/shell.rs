@@ -27,7 +27,7 @@ fn quote_bytes(bytes: &[u8]) -> String {
         return text.to_string();
     }
     // What a terminal would act on, or show as something else, is written as its bytes.
-    if crate::report::clean(text) != text || text.contains(['\n', '\t']) {
+    if crate::base::text::clean(text) != text || text.contains(['\n', '\t']) {
         return printed(bytes);
     }
     format!("'{}'", text.replace('\'', "'\\''"))

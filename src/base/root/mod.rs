@@ -77,6 +77,16 @@ impl Root {
         }
     }
 
+    /// The directory that holds `path`, and the name in it.
+    pub fn place<'a>(&self, path: &'a Path) -> Result<(Handle, &'a OsStr)> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            bail!("{} names nothing in a directory", path.display());
+        };
+        let parent =
+            self.find(directory)?.with_context(|| format!("{} does not exist", directory.display()))?;
+        Ok((parent, name))
+    }
+
     /// Finds `path` itself: a symlink at its end is the result, not followed.
     pub fn find_nofollow(&self, path: &Path) -> Result<Option<Handle>> {
         match self.straight(path)? {

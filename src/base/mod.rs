@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The ground floor: what every layer needs, and what knows nothing of this program's business.
+
+pub mod abort;
+pub mod journald;
+pub mod lock;
+pub mod logging;
+pub mod paths;
+pub mod privileges;
+pub mod program;
+pub mod root;
+pub mod shell;
+pub mod text;
+pub mod watchdog;
