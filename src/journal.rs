@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What was changed and what was there before. Written before each change, so that whatever is interrupted can be
-//! finished by the next `apply` or taken back by `revert`. Only root may read it: it can hold copies of account files.
+//! finished by the next `apply` or taken back by `revert`. Only root may read it: a definition of a VM in it can
+//! hold passwords.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,12 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::accord::is_for_server_ports;
-use crate::accord::item::{Group, Item, Subject, Target};
 use crate::base::paths;
 use crate::base::root::{Handle, Root};
-use crate::change::{Change, conversion, write};
-use crate::facts::state::State;
+use crate::items::{Change, Group, Held, Subject, Target};
+use crate::write;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const NAME: &str = "journal.json";
 
 /// One change that stands.
@@ -64,13 +64,13 @@ impl Journal {
 
     /// Did an `apply` make `dpdkvhostuser` ports work?
     pub fn serves(&self) -> bool {
-        self.entries.iter().any(|entry| is_for_server_ports(&entry.change.item))
+        self.entries.iter().any(|entry| is_for_server_ports(&entry.change.item()))
     }
 
     /// Directories for QEMU's sockets that an `apply` made.
     pub fn socket_directories(&self) -> Vec<PathBuf> {
-        let made = self.entries.iter().filter_map(|entry| match (&entry.change.item, &entry.change.before) {
-            (Item::Owner(owner), State::Owner { found: None }) => Some(owner),
+        let made = self.entries.iter().filter_map(|entry| match &entry.change {
+            Change::Owner(Held { item, before: None }) => Some(item),
             _ => None,
         });
         made.filter(|owner| owner.subject == Subject::SocketDirectory)
@@ -80,15 +80,15 @@ impl Journal {
 
     /// Notes a change that is about to be made. What was there before the first one on the same target stays.
     pub fn begin(&mut self, root: &Root, change: &Change) -> Result<()> {
-        let target = change.item.target();
-        let pending = matches!(change.item, Item::Renumber(_)).then(|| change.clone());
-        match self.entries.iter_mut().find(|entry| entry.change.item.target() == target) {
-            Some(entry) if matches!(change.item, Item::Conversion(_)) => {
-                conversion::merge(&mut entry.change, change);
-            }
+        let target = change.target();
+        let pending = matches!(change, Change::Renumber(_)).then(|| change.clone());
+        match self.entries.iter_mut().find(|entry| entry.change.target() == target) {
             Some(entry) => {
-                entry.change.item = change.item.clone();
-                entry.pending = pending;
+                entry.change.supersede(change);
+                // The pending one of a conversion is its VM's that is to be started again.
+                if !matches!(change, Change::Conversion(_)) {
+                    entry.pending = pending;
+                }
             }
             None => self.entries.push(Entry { change: change.clone(), pending }),
         }
@@ -97,8 +97,8 @@ impl Journal {
 
     /// Notes that the VM of a conversion was running and is stopped for it: it is to be started again, whatever comes.
     pub fn stopped(&mut self, root: &Root, change: &Change) -> Result<()> {
-        let target = change.item.target();
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.change.item.target() == target) {
+        let target = change.target();
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.change.target() == target) {
             entry.pending = Some(change.clone());
         }
         self.save(root)
@@ -107,11 +107,13 @@ impl Journal {
     /// Notes how libvirt gives out the definition that it was given, and forgets a conversion after which all is as it
     /// was before the first one.
     pub fn settle(&mut self, root: &Root, change: &Change) -> Result<()> {
-        let target = change.item.target();
-        let Some(entry) = self.entries.iter_mut().find(|entry| entry.change.item.target() == target) else {
+        let target = change.target();
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.change.target() == target) else {
             return Ok(());
         };
-        if conversion::settle(root, &mut entry.change)? {
+        if let Change::Conversion(standing) = &mut entry.change
+            && standing.settle(root)?
+        {
             return self.forget(root, &target);
         }
         self.save(root)
@@ -119,7 +121,7 @@ impl Journal {
 
     /// Notes that a change was made.
     pub fn made(&mut self, root: &Root, target: &Target) -> Result<()> {
-        let begun = self.entries.iter_mut().find(|entry| entry.change.item.target() == *target);
+        let begun = self.entries.iter_mut().find(|entry| entry.change.target() == *target);
         match begun.and_then(|entry| entry.pending.take()) {
             Some(_) => self.save(root),
             None => Ok(()),
@@ -130,7 +132,7 @@ impl Journal {
     pub fn take_back(&mut self, root: &Root, target: &Target) -> Result<()> {
         let entries = self.entries.iter_mut();
         let renumbering = |entry: &&mut Entry| {
-            entry.change.item.target() == *target && matches!(entry.change.item, Item::Renumber(_))
+            entry.change.target() == *target && matches!(entry.change, Change::Renumber(_))
         };
         match entries.into_iter().find(renumbering) {
             Some(entry) if entry.pending.is_none() => {
@@ -143,7 +145,7 @@ impl Journal {
 
     /// Forgets a change that was taken back.
     pub fn forget(&mut self, root: &Root, target: &Target) -> Result<()> {
-        self.entries.retain(|entry| entry.change.item.target() != *target);
+        self.entries.retain(|entry| entry.change.target() != *target);
         self.save(root)
     }
 
@@ -207,15 +209,15 @@ mod tests {
     use super::*;
 
     /// As an earlier version wrote it: what stands on a node must stay revertible after an update.
-    const WRITTEN: &str = r#"{"version": 1, "group": {"name": "hugetlbfs", "gid": 42477}, "entries": [{"change": {
-        "item": {"item": "owner", "path": "/dev/hugepages", "subject": "hugepages", "uid": null, "gid": 42477,
+    const WRITTEN: &str = r#"{"version": 2, "group": {"name": "hugetlbfs", "gid": 42477}, "entries": [{"change": {
+        "kind": "owner", "item": {"path": "/dev/hugepages", "subject": "hugepages", "uid": null, "gid": 42477,
                  "mode": 509, "absent": "fine"},
-        "before": {"state": "owner", "found": {"kind": "directory", "uid": 0, "gid": 0, "mode": 493}}}}]}"#;
+        "before": {"kind": "directory", "uid": 0, "gid": 0, "mode": 493}}}]}"#;
 
     #[test]
     fn what_an_earlier_version_wrote_is_read() {
         let journal: Journal = serde_json::from_str(WRITTEN).unwrap();
-        assert_eq!(journal.entries[0].change.item.target().0, "owner of /dev/hugepages");
+        assert_eq!(journal.entries[0].change.target().0, "owner of /dev/hugepages");
         let again = serde_json::to_value(&journal).unwrap();
         let written: serde_json::Value = serde_json::from_str(WRITTEN).unwrap();
         assert_eq!(again, written);

@@ -7,7 +7,6 @@ pub mod accord;
 pub mod arrivals;
 pub mod base;
 pub mod catalogue;
-pub mod change;
 pub mod cli;
 pub mod command;
 pub mod config;
@@ -19,6 +18,7 @@ pub mod explain;
 pub mod facts;
 pub mod fingerprint;
 pub mod hook;
+pub mod items;
 pub mod journal;
 pub mod mends;
 #[cfg(feature = "probe")]
@@ -26,7 +26,9 @@ pub mod probe;
 pub mod profile;
 pub mod report;
 pub mod rules;
+pub mod sockets;
 pub mod survey;
 pub mod systemd;
 #[cfg(feature = "probe")]
 pub mod vhost_user;
+pub mod write;

@@ -3,24 +3,22 @@
 
 use anyhow::{Context, Result};
 
-use crate::accord::item::{Group, User};
-use crate::accord::{self, Accord, Item};
+use crate::accord::{self, Accord};
 use crate::arrivals;
 use crate::base::paths;
 use crate::base::root::Root;
-use crate::change::Change;
 use crate::config::{Config, GidMismatch, PortType};
 use crate::convert::Terms;
 use crate::facts::Known;
 use crate::facts::accounts::Accounts;
 use crate::facts::domains::{self, Domain, Domains};
 use crate::facts::endpoints::Endpoints;
-use crate::facts::live::Live;
+use crate::facts::live::{Asked, Live};
 use crate::facts::mounts;
-use crate::facts::state::{Observed, observe};
 use crate::facts::surroundings::Surroundings;
 use crate::fingerprint::Fingerprint;
-use crate::hook::Subject;
+use crate::hook;
+use crate::items::Change;
 use crate::journal::{Entry, Journal};
 use crate::profile::{Modes, Profile};
 use crate::rules::endpoints::{Judged, Matter, follows, judge};
@@ -42,7 +40,7 @@ pub struct Survey {
     /// What an earlier `apply` left.
     pub journal: Journal,
     /// Every item of the accord with what is there.
-    pub observed: Vec<Observed>,
+    pub observed: Vec<Change>,
     /// What runs; none in an image.
     pub live: Option<Live>,
     /// What else has a say.
@@ -76,7 +74,9 @@ impl Survey {
         let ground = accord::Ground { profile: &profile, mounted: &mounted, program: &program };
         let read = |config: &Config| -> Result<(Accord, Option<Live>)> {
             let accord = Accord::new(config, &ground)?;
-            let live = root.is_live().then(|| Live::read(root, manager, &profile, &accord)).transpose()?;
+            let libvirt = profile.hypervisor.as_ref().map(|found| found.daemon_unit.as_str());
+            let asked = Asked { libvirt, units: accord.units() };
+            let live = root.is_live().then(|| Live::read(root, manager, &asked)).transpose()?;
             Ok((accord, live))
         };
         if config.looks && journal.serves() {
@@ -90,22 +90,23 @@ impl Survey {
             (accord, live) = read(&config)?;
         }
         accounts.announce(&accord.group.name, accord.group.gid);
-        let observe =
-            |item: &Item| Ok(Observed { before: observe(root, &accounts, item)?, item: item.clone() });
-        let observed = accord.items.iter().map(observe).collect::<Result<_>>()?;
-        let surroundings = Surroundings::read(root, manager, &accord, hugetlb, live.as_ref())?;
+        let observed =
+            accord.items.iter().map(|item| item.observe(root, &accounts)).collect::<Result<_>>()?;
+        let asked = Asked { libvirt: None, units: accord.units() };
+        let units = if live.is_none() { asked.units(manager)? } else { Vec::new() };
+        let surroundings = Surroundings::read(root, &accord.concern(), units, hugetlb, live.as_ref())?;
         Ok(Survey { config, modes, profile, accord, journal, observed, live, surroundings, accounts })
     }
 
     /// What does not hold and is ours to make now.
     pub fn changes(&self) -> Vec<Change> {
-        let due = |change: &&Change| !change.holds() && !self.waits_for_stop(&change.item);
+        let due = |change: &&Change| !change.holds() && !self.waits_for_stop(change);
         self.observed.iter().filter(due).cloned().collect()
     }
 
     /// Does it wait until the dataplane that runs now has stopped?
-    fn waits_for_stop(&self, item: &Item) -> bool {
-        let Some(live) = self.live.as_ref().filter(|live| live.keeps_its_state(&self.accord)) else {
+    fn waits_for_stop(&self, change: &Change) -> bool {
+        let Some(live) = self.live.as_ref().filter(|live| self.accord.waits_for_stop(live)) else {
             return false;
         };
         let runs_as = |name: &str| {
@@ -114,9 +115,10 @@ impl Survey {
                 live.dataplane.iter().any(|process| process.status.uid.effective == user.uid)
             })
         };
-        match item {
-            Item::Owner(owner) => owner.is_state(),
-            Item::User(User { name, .. }) | Item::Group(Group { name, .. }) => runs_as(name),
+        match change {
+            Change::Owner(owner) => owner.item.is_state(),
+            Change::User(user) => runs_as(&user.item.name),
+            Change::Group(group) => runs_as(&group.item.name),
             _ => false,
         }
     }
@@ -124,11 +126,11 @@ impl Survey {
     /// What an earlier `apply` made and the accord no longer asks for, last made first.
     pub fn outdated(&self) -> Vec<Entry> {
         let wanted = |entry: &&Entry| {
-            let item = &entry.change.item;
-            let asked_for = self.accord.items.iter().any(|other| other.target() == item.target());
+            let change = &entry.change;
+            let asked_for = self.accord.items.iter().any(|item| item.target() == change.target());
             // What `convert` was told to do is no part of the accord: only `revert` takes it back.
-            let by_convert = matches!(item, Item::Conversion(_));
-            !asked_for && !by_convert && !self.waits_for_stop(item)
+            let by_convert = matches!(change, Change::Conversion(_));
+            !asked_for && !by_convert && !self.waits_for_stop(change)
         };
         self.journal.entries.iter().rev().filter(wanted).cloned().collect()
     }
@@ -148,7 +150,7 @@ impl Survey {
         let mut findings = self.findings();
         let Some(live) = &self.live else { return Ok(Judged::of(findings)) };
         let endpoints = Endpoints::read(root, live, &self.config.socket_directory)?;
-        let mut subject = Subject::of_node(root, &self.config)?;
+        let mut subject = hook::Subject::of_node(root, &self.config)?;
         let configured = subject.configured(root);
         let ground = Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };
         let mut judged = judge(&self.case(), ground);
@@ -173,7 +175,7 @@ impl Survey {
         let guests = live.guests.iter().map(|guest| &guest.domain);
         let domains: Vec<&Domain> = guests.chain(&live.defined.domains).collect();
         let coming: Vec<&Domain> = there.vms.iter().map(|vm| &vm.domain).collect();
-        let mut subject = Subject::of_node(root, &self.config)?;
+        let mut subject = hook::Subject::of_node(root, &self.config)?;
         let socket_directory = subject.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
         let terms = self.config.hook.incoming.map(|wanted| Terms { wanted, socket_directory });
         let arrivals = arrivals::look(root, live, terms.as_ref(), &coming);

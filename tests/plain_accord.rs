@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
-use vhost_accord::accord::Item;
 use vhost_accord::base::root::Root;
+use vhost_accord::items::Item;
 use vhost_accord::survey::{Options, Survey};
 use vhost_accord::systemd;
 

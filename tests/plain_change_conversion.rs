@@ -5,13 +5,10 @@
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use vhost_accord::accord::Item;
-use vhost_accord::accord::item::{Card, Conversion, Side};
-use vhost_accord::change::Change;
-use vhost_accord::change::conversion::{merge, turned};
 use vhost_accord::config::PortType::{self, Dpdkvhostuser, Dpdkvhostuserclient};
 use vhost_accord::facts::ovsdb::PortState;
-use vhost_accord::facts::state::State;
+use vhost_accord::items::conversion::turned;
+use vhost_accord::items::{Card, Change, Conversion, Held, Kind as _, Side, VmState};
 use vhost_accord::journal::Journal;
 
 fn side(port: &str, kind: PortType) -> Side {
@@ -36,28 +33,25 @@ fn definition(cards: &[(&str, PortType)], memory: u32) -> String {
 }
 
 /// These ports of a VM whose definition is `now`, to `kind`.
-fn change(now: &str, ports: &[&str], from: PortType, kind: PortType) -> Change {
+fn change(now: &str, ports: &[&str], from: PortType, kind: PortType) -> Held<Conversion> {
     let card = |port: &&str| Card { port: port.to_string(), from: side(port, from), to: side(port, kind) };
     let cards: Vec<Card> = ports.iter().map(card).collect();
     let after = turned(now, cards.iter().map(|card| (&card.from, &card.to))).unwrap();
     let states = |kind| ports.iter().map(|port| state(port, kind)).collect();
-    Change {
-        item: Item::Conversion(Conversion {
+    Held {
+        item: Conversion {
             uuid: "1".to_string(),
             name: "vm".to_string(),
             definition: after,
             cards,
             ports: states(kind),
-        }),
-        before: State::Conversion { definition: Some(now.to_string()), ports: states(from) },
+        },
+        before: VmState { definition: Some(now.to_string()), ports: states(from) },
     }
 }
 
-fn parts(change: &Change) -> (&Conversion, &str, &[PortState]) {
-    match (&change.item, &change.before) {
-        (Item::Conversion(item), State::Conversion { definition: Some(text), ports }) => (item, text, ports),
-        other => panic!("{other:?}"),
-    }
+fn parts(held: &Held<Conversion>) -> (&Conversion, &str, &[PortState]) {
+    (&held.item, held.before.definition.as_deref().unwrap(), &held.before.ports)
 }
 
 #[test]
@@ -65,7 +59,7 @@ fn a_second_card_keeps_what_was_before_the_first() {
     let stock = definition(&[("a", Dpdkvhostuser), ("b", Dpdkvhostuser)], 1);
     let mut standing = change(&stock, &["a"], Dpdkvhostuser, Dpdkvhostuserclient);
     let after = parts(&standing).0.definition.clone();
-    merge(&mut standing, &change(&after, &["b"], Dpdkvhostuser, Dpdkvhostuserclient));
+    Conversion::supersede(&mut standing, &change(&after, &["b"], Dpdkvhostuser, Dpdkvhostuserclient));
     let (item, before, ports) = parts(&standing);
     assert_eq!(before, stock);
     assert_eq!(ports, [state("a", Dpdkvhostuser), state("b", Dpdkvhostuser)]);
@@ -80,7 +74,7 @@ fn what_others_changed_in_between_stays() {
     let stock = definition(&[("a", Dpdkvhostuser), ("b", Dpdkvhostuser)], 1);
     let mut standing = change(&stock, &["a"], Dpdkvhostuser, Dpdkvhostuserclient);
     let edited = parts(&standing).0.definition.replace("<memory>1<", "<memory>2<");
-    merge(&mut standing, &change(&edited, &["b"], Dpdkvhostuser, Dpdkvhostuserclient));
+    Conversion::supersede(&mut standing, &change(&edited, &["b"], Dpdkvhostuser, Dpdkvhostuserclient));
     assert_eq!(parts(&standing).1, definition(&[("a", Dpdkvhostuser), ("b", Dpdkvhostuser)], 2));
 }
 
@@ -90,7 +84,7 @@ fn what_was_begun_twice_is_begun_once() {
     let stock = definition(&[("a", Dpdkvhostuser)], 1);
     let begun = change(&stock, &["a"], Dpdkvhostuser, Dpdkvhostuserclient);
     let mut standing = begun.clone();
-    merge(&mut standing, &begun);
+    Conversion::supersede(&mut standing, &begun);
     assert_eq!(standing, begun);
 }
 
@@ -99,7 +93,7 @@ fn the_way_back_is_to_what_was_before_the_first() {
     let stock = definition(&[("a", Dpdkvhostuser)], 1);
     let mut standing = change(&stock, &["a"], Dpdkvhostuser, Dpdkvhostuserclient);
     let after = parts(&standing).0.definition.clone();
-    merge(&mut standing, &change(&after, &["a"], Dpdkvhostuserclient, Dpdkvhostuser));
+    Conversion::supersede(&mut standing, &change(&after, &["a"], Dpdkvhostuserclient, Dpdkvhostuser));
     let (item, before, ports) = parts(&standing);
     assert_eq!((item.definition.as_str(), before), (stock.as_str(), stock.as_str()));
     assert_eq!(item.ports, ports);
@@ -109,13 +103,13 @@ fn the_way_back_is_to_what_was_before_the_first() {
 #[test]
 fn a_journal_with_a_conversion_is_read_again() {
     let stock = definition(&[("a", Dpdkvhostuser)], 1);
-    let change = change(&stock, &["a"], Dpdkvhostuser, Dpdkvhostuserclient);
+    let change = Change::from(change(&stock, &["a"], Dpdkvhostuser, Dpdkvhostuserclient));
     let text =
-        serde_json::json!({"version": 1, "group": null, "entries": [{"change": change, "pending": change}]});
+        serde_json::json!({"version": 2, "group": null, "entries": [{"change": change, "pending": change}]});
     let journal: Journal = serde_json::from_value(text.clone()).unwrap();
     assert_eq!(journal.entries[0].change, change);
     assert_eq!(serde_json::to_value(&journal).unwrap(), text);
-    assert_eq!(change.item.target().0, "ports of VM vm (1)");
+    assert_eq!(change.target().0, "ports of VM vm (1)");
 }
 
 proptest! {

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vhost_accord::base::root::Root;
-use vhost_accord::change::port::{self, PortState};
 use vhost_accord::config::PortType;
 use vhost_accord::facts::ovsdb::Ovsdb;
+use vhost_accord::items::port::{self, PortState};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";

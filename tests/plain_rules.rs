@@ -19,13 +19,11 @@ use std::path::PathBuf;
 
 use node::{CLIENT_PORT, Node, SERVER_PORT, file, present};
 use vhost_accord::access::{Acl, AclEntry, Perm, Tag};
-use vhost_accord::accord::Item;
 use vhost_accord::base::root::Kind;
 use vhost_accord::config::PortType;
 use vhost_accord::edit::virconf::Value;
 use vhost_accord::facts::domains::parse_domain;
 use vhost_accord::facts::sockets::Liveness;
-use vhost_accord::facts::state::State;
 use vhost_accord::facts::surroundings::{SeLinux, UdevRule, parse_tmpfiles};
 use vhost_accord::profile::{MainHook, QemuConf};
 use vhost_accord::rules;
@@ -44,24 +42,14 @@ const BREAKAGES: &[Breakage] = &[
         node.profile.hypervisor = None;
         node.accord.qemu = None;
     }),
-    ("account-missing", |node| match node.observed(|item| matches!(item, Item::Member(_))) {
-        State::Account { number, .. } => *number = None,
-        other => panic!("{other:?}"),
-    }),
-    ("group-renumbered", |node| match node.observed(|item| matches!(item, Item::Renumber(_))) {
-        State::Number { gid, .. } => *gid = Some(995),
-        other => panic!("{other:?}"),
-    }),
+    ("account-missing", |node| held!(node, Member).before = None),
+    ("group-renumbered", |node| held!(node, Renumber).before.gid = Some(995)),
     ("group-not-the-contract", |node| node.accord.group.contract = Some(1)),
     ("group-sources-disagree", |node| {
         let source = |name: &str, gid| vhost_accord::facts::accounts::Source { name: name.to_string(), gid };
         node.profile.accounts.sources = vec![source("files", 42477), source("altfiles", 800)];
     }),
-    ("socket-directory-missing", |node| {
-        let at =
-            |item: &Item| matches!(item, Item::Owner(owner) if owner.path == std::path::Path::new(SOCKETS));
-        *node.observed(at) = State::Owner { found: None };
-    }),
+    ("socket-directory-missing", |node| *node.found_at(SOCKETS) = None),
     ("socket-directory-owner", |node| node.owner(SOCKETS).gid = 0),
     ("socket-directory-mode", |node| node.owner(SOCKETS).mode = 0o755),
     ("hugepages-owner", |node| hugepages(node, 0, 0o775)),
@@ -82,19 +70,16 @@ const BREAKAGES: &[Breakage] = &[
     ("drop-in-without-effect", |node| unit(node).exec_start_post.clear()),
     ("unit-masked", |node| unit(node).load_state = "masked".to_string()),
     ("rotated-logs-owner", |node| {
-        *node.observed(|item| matches!(item, Item::LogOwner(_))) =
-            State::File { found: Some(file("x {\n create 640 root adm\n}\n")) };
+        held!(node, LogOwner).before = Some(file("x {\n create 640 root adm\n}\n"));
     }),
     ("packaged-file-patched", |node| {
-        *node.observed(|item| matches!(item, Item::Unpatch(_))) =
-            State::File { found: Some(file("[Service]\nType=simple\nGroup=qemu\nUMask=0002\n")) };
+        held!(node, Patch).before = Some(file("[Service]\nType=simple\nGroup=qemu\nUMask=0002\n"));
     }),
     ("qemu-conf-invalid", |node| {
         node.profile.hypervisor.as_mut().unwrap().conf = QemuConf::Invalid("line 1: no".to_string());
     }),
     ("qemu-conf-group", |node| {
-        *node.observed(|item| matches!(item, Item::Setting(_))) =
-            State::File { found: Some(file("group = \"kvm\"\n")) };
+        held!(node, Setting).before = Some(file("group = \"kvm\"\n"));
     }),
     ("libvirt-older-than-qemu-conf", |node| node.live().qemu_conf_modified = Some(5000)),
     ("dataplane-identity", |node| node.live().dataplane[1].status.uid.effective = 0),
@@ -123,9 +108,7 @@ const BREAKAGES: &[Breakage] = &[
         let guarded = &mut node.live().guarded[1];
         guarded.fact = present(Vec::new(), "/var/lib/openvswitch/conf.db", Kind::File, (0, 0, 0o644));
     }),
-    ("hook-missing", |node| {
-        *node.observed(|item| matches!(item, Item::Link(_))) = State::Link { found: None };
-    }),
+    ("hook-missing", |node| held!(node, Link).before = None),
     ("hook-not-executable", |node| node.live().hooks[0].executable = false),
     ("hook-shadowed", |node| {
         let hooks = &mut node.profile.hypervisor.as_mut().unwrap().hooks;
@@ -181,10 +164,7 @@ const BREAKAGES: &[Breakage] = &[
 const SOUND: &[Breakage] = &[
     // It is in a container, and its numbers are in the configuration.
     ("no-libvirt", |node| node.profile.hypervisor = None),
-    ("group-renumbered", |node| match node.observed(|item| matches!(item, Item::Renumber(_))) {
-        State::Number { gid, .. } => *gid = None,
-        other => panic!("{other:?}"),
-    }),
+    ("group-renumbered", |node| held!(node, Renumber).before.gid = None),
     ("hook-not-picked-up", |node| {
         node.live().hooks[0].modified = 5000;
         node.live().libvirt_reloaded = Some(6000);
@@ -255,8 +235,8 @@ const SOUND: &[Breakage] = &[
 ];
 
 fn hugepages(node: &mut Node, gid: u32, mode: u32) {
-    use vhost_accord::accord::item::{Absent, Owner, Subject};
-    let owner = Owner {
+    use vhost_accord::items::{Absent, Held, Owner, OwnerState, Subject};
+    let item = Owner {
         path: PathBuf::from("/dev/hugepages"),
         subject: Subject::Hugepages,
         uid: None,
@@ -264,9 +244,8 @@ fn hugepages(node: &mut Node, gid: u32, mode: u32) {
         mode: Some(0o775),
         absent: Absent::Fine,
     };
-    let found = vhost_accord::facts::state::OwnerState { kind: Kind::Directory, uid: 0, gid, mode };
-    let before = State::Owner { found: Some(found) };
-    node.observed.push(vhost_accord::facts::state::Observed { item: Item::Owner(owner), before });
+    let found = OwnerState { kind: Kind::Directory, uid: 0, gid, mode };
+    node.observed.push(Held { item, before: Some(found) }.into());
 }
 
 fn udev(node: &mut Node, systemd: u32) {

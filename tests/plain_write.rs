@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 use tempfile::TempDir;
 use vhost_accord::base::root::{Handle, Root};
-use vhost_accord::change::write::{
+use vhost_accord::write::{
     FileMeta, Refused, create_directory, remove_empty_directory, remove_file, replace_file, set_owner_mode,
     set_xattrs, temporary_name,
 };

@@ -128,7 +128,8 @@ impl Image {
         text
     }
 
-    /// Every path of image and surroundings with type, mode, owner, attributes and content.
+    /// Every path of image and surroundings with type, mode, owner, attributes and content; without the backups that
+    /// shadow's tools keep of the account databases.
     fn tree(&self) -> BTreeMap<PathBuf, String> {
         let mut tree = BTreeMap::new();
         let mut todo = vec![self.base.path().to_path_buf()];
@@ -147,7 +148,9 @@ impl Image {
                 .map(|name| (name.clone(), xattr::get(&path, &name).unwrap()))
                 .collect();
             let line = format!("{:o} {}:{} {attributes:?} {content}", state.mode(), state.uid(), state.gid());
-            tree.insert(path, line);
+            if !path.to_string_lossy().ends_with('-') {
+                tree.insert(path, line);
+            }
         }
         tree
     }

@@ -18,7 +18,7 @@ use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use vhost_accord::accord::item::{Absent, Owner, Subject};
+use vhost_accord::items::{Absent, Owner, Subject};
 
 const QEMU: u32 = 61020;
 const SHARED: u32 = 61010;

@@ -12,10 +12,8 @@ use std::process::Command;
 use tempfile::TempDir;
 use vhost_accord::access::{Acl, AclEntry, Perm, Tag};
 use vhost_accord::base::root::{Handle, Root, UnsafePath};
-use vhost_accord::change::write::{
-    FileMeta, Refused, create_directory, replace_file, set_owner_mode, set_xattrs,
-};
 use vhost_accord::facts::paths::{PathFact, read_chain};
+use vhost_accord::write::{FileMeta, Refused, create_directory, replace_file, set_owner_mode, set_xattrs};
 
 const QEMU: u32 = 107;
 const HUGETLBFS: u32 = 42477;

@@ -3,10 +3,10 @@
 
 use serde::Serialize;
 
-use super::item::{Group, Item, Member, Renumber, User};
 use super::{Accord, Ground, Obstacle};
 use crate::config::{Config, GidMismatch};
 use crate::facts::accounts::Source;
+use crate::items::{Group, Item, Member, Renumber, User};
 use crate::profile::Profile;
 
 /// The group dataplane and QEMU share.

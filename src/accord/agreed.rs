@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::item::{Item, Owner, Subject};
 use super::{Accord, QemuAccord};
 use crate::base::paths;
 use crate::base::root::{Kind, Root};
 use crate::config::{PortType, ServerAccess};
+use crate::items::{Item, Owner, Subject};
 
 const VERSION: u32 = 1;
 

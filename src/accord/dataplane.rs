@@ -7,16 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::item::{Absent, File, Item, LogOwner, Owner, Subject, User};
 use super::{Accord, Agreed, Ground, Obstacle, SharedGroup};
 use crate::base::paths;
 use crate::config::{Action, Config, DataplaneUser, PortType, ServerAccess};
 use crate::edit::shell;
-use crate::profile::{DROP_IN, Dataplane, IdentityBy, Profile};
-
-/// uid and gid of a user `openvswitch` that we make: the numbers kolla, TripleO's successor and their images use
-/// (openstack/kolla kolla/common/users.py, edpm-ansible roles/edpm_ovs).
-const OPENVSWITCH_ID: u32 = 42476;
+use crate::items::{Absent, File, Item, LogOwner, Owner, Subject, User};
+use crate::profile::{DROP_IN, Dataplane, IdentityBy, OPENVSWITCH_ID, Profile};
 
 /// The dataplane's identity and units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -155,11 +151,6 @@ fn group_number(profile: &Profile, shared: &SharedGroup, group: &str) -> Result<
             mend: format!("create it (groupadd --system {group}), or set dataplane-user=keep"),
         }),
     }
-}
-
-/// uid and gid of the user we would make are free to take: asked when the profile is read.
-pub fn openvswitch_id() -> u32 {
-    OPENVSWITCH_ID
 }
 
 pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {

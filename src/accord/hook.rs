@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::item::{File, Item, Link};
 use super::{Accord, Agreed, Ground};
 use crate::base::paths;
+use crate::items::{File, Item, Link};
 use crate::profile::MainHook;
 
 /// A link, not a copy: it is never older than the program, a link that leads nowhere is passed over by libvirt, and

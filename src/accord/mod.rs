@@ -5,14 +5,12 @@ mod accounts;
 mod agreed;
 mod dataplane;
 mod hook;
-pub mod item;
 mod paths;
 mod settings;
 
 pub use accounts::SharedGroup;
 pub use agreed::{Agreed, AgreedDataplane, AgreedQemu};
-pub use dataplane::{DataplaneAccord, is_for_server_ports, openvswitch_id};
-pub use item::{Item, Target};
+pub use dataplane::{DataplaneAccord, is_for_server_ports};
 pub use settings::QemuAccord;
 
 use std::fmt;
@@ -21,6 +19,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::{Config, PortType, ServerAccess};
+use crate::facts::live::Live;
+use crate::facts::surroundings::Concern;
+use crate::items::{File, Item, Owner, Subject};
 use crate::profile::Profile;
 
 /// The accord of this node.
@@ -108,6 +109,51 @@ impl Accord {
         }
         accord.items = paths::with_directories(items);
         Ok(accord)
+    }
+
+    /// The units that it has drop-ins for.
+    pub fn units(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for item in &self.items {
+            if let Item::File(file) = item
+                && let Some(unit) = &file.unit
+                && !names.contains(&unit.as_str())
+            {
+                names.push(unit);
+            }
+        }
+        names
+    }
+
+    /// What else on the node may have a say in it.
+    pub fn concern(&self) -> Concern<'_> {
+        let mut concern = Concern {
+            socket_directory: &self.socket_directory,
+            directories: Vec::new(),
+            drop_ins: Vec::new(),
+            group: (&self.group.name, self.group.gid),
+        };
+        for item in &self.items {
+            match item {
+                Item::Owner(Owner {
+                    path, subject: Subject::SocketDirectory | Subject::Hugepages, ..
+                }) => {
+                    concern.directories.push(path);
+                }
+                Item::File(File { path, unit: Some(unit), .. }) => concern.drop_ins.push((unit, path)),
+                _ => {}
+            }
+        }
+        concern
+    }
+
+    /// True while the dataplane runs with other ids than the accord's and without root's capabilities: it could not go on
+    /// with a database, logs or a run directory that are already its successor's.
+    pub fn waits_for_stop(&self, live: &Live) -> bool {
+        let Some(wanted) = &self.dataplane else { return false };
+        live.dataplane.iter().any(|process| {
+            process.status.uid.effective != wanted.uid && !process.identity().has_dac_override()
+        })
     }
 
     /// True when ports of this type must work.

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use super::dataplane::drop_in;
-use super::item::{Absent, Item, Owner, Subject};
 use super::{Accord, Ground};
 use crate::config::PortType;
+use crate::items::{Absent, Item, Owner, Subject};
 
 /// setgid, so that a socket has the shared group whatever group QEMU runs with.
 const SOCKET_DIRECTORY_MODE: u32 = 0o2775;

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::item::{Item, Setting, Unpatch};
 use super::{Accord, Ground, Obstacle, SharedGroup};
 use crate::base::paths;
 use crate::config::{Config, PortType, QemuGroup};
 use crate::edit::legacy;
+use crate::items::{Item, Patch, Setting};
 use crate::profile::{Profile, QemuConf};
 
 /// Whom QEMU runs as, unless a domain has a DAC label of its own.
@@ -114,11 +114,9 @@ const PACKAGED_UNITS: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/syst
 pub(super) fn legacy(_accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     let Some(dataplane) = &ground.profile.dataplane else { return Vec::new() };
     let packaged = |path: &&PathBuf| PACKAGED_UNITS.iter().any(|directory| path.starts_with(directory));
-    let unit = |path: &PathBuf| Item::Unpatch(Unpatch { path: path.clone(), kind: legacy::Kind::Unit });
+    let unit = |path: &PathBuf| Item::Patch(Patch { path: path.clone(), of: legacy::Kind::Unit });
     let mut items: Vec<Item> = dataplane.fragments.iter().filter(packaged).map(unit).collect();
-    items.push(Item::Unpatch(Unpatch {
-        path: Path::new(paths::OVS_CTL).to_path_buf(),
-        kind: legacy::Kind::OvsCtl,
-    }));
+    items
+        .push(Item::Patch(Patch { path: Path::new(paths::OVS_CTL).to_path_buf(), of: legacy::Kind::OvsCtl }));
     items
 }

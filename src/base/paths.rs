@@ -43,21 +43,5 @@ pub const OVS_CTL: &str = "/usr/share/openvswitch/scripts/ovs-ctl";
 
 /// libvirt's configuration of the QEMU driver.
 pub const QEMU_CONF: &str = "/etc/libvirt/qemu.conf";
-/// Account databases and the backups that shadow's tools leave beside them.
-pub const ACCOUNT_FILES: [&str; 12] = [
-    "/etc/group",
-    "/etc/group-",
-    "/etc/gshadow",
-    "/etc/gshadow-",
-    "/etc/passwd",
-    "/etc/passwd-",
-    "/etc/shadow",
-    "/etc/shadow-",
-    "/etc/subuid",
-    "/etc/subuid-",
-    "/etc/subgid",
-    "/etc/subgid-",
-];
-
 /// Where programs that are run are looked for, whatever our own environment says.
 pub const SEARCH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";

@@ -6,15 +6,16 @@ use serde::Serialize;
 
 use super::plan::{Plan, Step};
 use super::{Outcome, blast};
-use crate::accord::item::Group;
-use crate::accord::{DataplaneAccord, Item};
+use crate::accord::DataplaneAccord;
 use crate::base::lock::Lock;
 use crate::base::root::Root;
-use crate::change::{Change, Undone, grant, preflight, runtime};
 use crate::cli::ApplyArgs;
+use crate::items::Group;
+use crate::items::{Change, Undone, preflight};
 use crate::journal::{Entry, Journal};
 use crate::report::{self, Style};
 use crate::rules::{Finding, Level};
+use crate::sockets::{grant, runtime};
 use crate::survey::{Options, Survey};
 use crate::systemd::{self, ServiceManager};
 
@@ -90,9 +91,9 @@ fn round(
         report::out(&plan.text(&survey));
     }
     output.notes.extend(execute(root, &mut survey, &plan)?);
-    let units = |item: &Item| matches!(item, Item::File(_) | Item::Unpatch(_));
-    let outdated = plan.outdated.iter().map(|entry| &entry.change.item);
-    if root.is_live() && plan.changes.iter().map(|change| &change.item).chain(outdated).any(units) {
+    let units = |change: &Change| matches!(change, Change::File(_) | Change::Patch(_));
+    let outdated = plan.outdated.iter().map(|entry| &entry.change);
+    if root.is_live() && plan.changes.iter().chain(outdated).any(units) {
         manager.reload()?;
     }
     grant::make_all(root, &plan.grants)?;
@@ -124,15 +125,15 @@ fn resume(root: &Root) -> Result<()> {
     for Entry { change, .. } in &journal.entries {
         change
             .resume(root)
-            .with_context(|| format!("clearing up after an earlier run: {}", change.item.target()))?;
+            .with_context(|| format!("clearing up after an earlier run: {}", change.target()))?;
     }
-    let renumbering = |change: &&Change| matches!(change.item, Item::Renumber(_));
+    let renumbering = |change: &&Change| matches!(change, Change::Renumber(_));
     let pending = journal.entries.iter().filter_map(|entry| entry.pending.as_ref()).filter(renumbering);
     let pending: Vec<_> = pending.cloned().collect();
     for change in pending {
-        change.make(root).with_context(|| format!("finishing: {}", change.item.target()))?;
+        change.make(root).with_context(|| format!("finishing: {}", change.target()))?;
         if !change.lingers(root)? {
-            journal.made(root, &change.item.target())?;
+            journal.made(root, &change.target())?;
         }
     }
     Ok(())
@@ -144,7 +145,7 @@ pub fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<Stri
     let journal = &mut survey.journal;
     journal.group = Some(Group { name: group.name.clone(), gid: group.gid });
     for change in &plan.changes {
-        let target = change.item.target();
+        let target = change.target();
         let context =
             || format!("{target}; the changes before it are in the journal: run apply again, or revert");
         journal.begin(root, change).with_context(context)?;
@@ -156,7 +157,7 @@ pub fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<Stri
     }
     let mut notes = Vec::new();
     for entry in &plan.outdated {
-        let target = entry.change.item.target();
+        let target = entry.change.target();
         journal.take_back(root, &target)?;
         match entry.change.undo(root).with_context(|| format!("undoing {target}"))? {
             Undone::InUse(why) => {

@@ -8,11 +8,11 @@ use anyhow::Result;
 
 use super::plan::Plan;
 use super::{Outcome, apply};
-use crate::accord::item::{Owner, Subject};
-use crate::accord::{Agreed, Item};
+use crate::accord::Agreed;
 use crate::base::lock::Lock;
 use crate::base::root::Root;
-use crate::change::preflight;
+use crate::items::preflight;
+use crate::items::{Change, Owner, Subject};
 use crate::journal::Journal;
 use crate::survey::{Options, Survey};
 use crate::systemd::ServiceManager;
@@ -42,11 +42,11 @@ pub fn run() -> Result<Outcome> {
     let mut survey = Survey::take(&root, &Image::new(&root), Options::default())?;
     let mut plan = Plan::of(&survey)?;
     let directories = Agreed::read(&root)?.map(|agreed| agreed.directories).unwrap_or_default();
-    plan.changes.retain(|change| is_agreed(&change.item, &survey.journal, &directories));
+    plan.changes.retain(|change| is_agreed(change, &survey.journal, &directories));
     plan.outdated.clear();
     preflight::check(&root, &plan.changes)?;
     apply::execute(&root, &mut survey, &plan)?;
-    if plan.changes.iter().any(|change| matches!(change.item, Item::File(_) | Item::Unpatch(_))) {
+    if plan.changes.iter().any(|change| matches!(change, Change::File(_) | Change::Patch(_))) {
         Systemctl::new().reload()?;
     }
     Ok(Outcome::Fine)
@@ -54,12 +54,12 @@ pub fn run() -> Result<Outcome> {
 
 /// Word for word what an `apply` made, or a directory it found as it should be. Numbers of groups are not changed while
 /// the node boots.
-fn is_agreed(item: &Item, journal: &Journal, directories: &[Owner]) -> bool {
-    match item {
-        Item::Renumber(_) => false,
+fn is_agreed(change: &Change, journal: &Journal, directories: &[Owner]) -> bool {
+    match change {
+        Change::Renumber(_) => false,
         // Its owner depends on who mounts it, and it is new at each boot.
-        Item::Owner(owner) if owner.subject == Subject::Hugepages => true,
-        Item::Owner(owner) if directories.contains(owner) => true,
-        _ => journal.entries.iter().any(|entry| entry.change.item == *item),
+        Change::Owner(owner) if owner.item.subject == Subject::Hugepages => true,
+        Change::Owner(owner) if directories.contains(&owner.item) => true,
+        _ => journal.entries.iter().any(|entry| entry.change.item() == change.item()),
     }
 }

@@ -9,11 +9,11 @@ use anyhow::{Result, bail};
 use super::{Outcome, apply, revert};
 use crate::base::lock::Lock;
 use crate::base::root::Root;
-use crate::change::stale;
 use crate::cli::{ApplyArgs, OutputArgs, PlanArgs, RevertArgs};
 use crate::config::Config;
 use crate::journal::Journal;
 use crate::report;
+use crate::sockets::stale;
 use crate::survey::{Options, Survey};
 use crate::systemd;
 

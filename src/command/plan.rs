@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::Outcome;
 use crate::access::owner_text;
 use crate::accord::Obstacle;
-use crate::change::grant::{self, Giving, Grant};
-use crate::change::{Change, diff};
 use crate::cli::PlanArgs;
+use crate::items::Change;
 use crate::journal::Entry;
 use crate::profile::{Modes, QemuConf};
 use crate::report::{self, Style};
 use crate::rules::Finding;
+use crate::sockets::grant::{self, Giving, Grant};
 use crate::survey::{Options, Survey};
 use crate::systemd;
 
@@ -65,9 +65,9 @@ impl Plan {
     /// Every step for programs.
     pub fn steps(&self, survey: &Survey) -> Vec<Step> {
         let names = &survey.accounts;
-        let change = |change: &Change| Step::new(change.item.target().0, diff(change, names));
+        let change = |change: &Change| Step::new(change.target().0, change.show(names));
         let outdated = |entry: &Entry| {
-            let target = entry.change.item.target();
+            let target = entry.change.target();
             let diff = format!("- {target}  (no longer configured: its previous state is restored)\n");
             Step::new(target.0, diff)
         };

@@ -7,14 +7,14 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::{Outcome, apply, blast, convert};
-use crate::accord::Item;
 use crate::base::lock::Lock;
 use crate::base::paths;
 use crate::base::root::Root;
-use crate::change::{Change, Undone, grant, runtime};
 use crate::cli::RevertArgs;
+use crate::items::{Change, Held, Undone};
 use crate::journal::{Entry, Journal};
 use crate::report;
+use crate::sockets::{grant, runtime};
 use crate::survey::{Options, Survey};
 use crate::systemd::{self, ServiceManager};
 
@@ -63,7 +63,7 @@ pub fn under(
         may_go_on(survey, &units, args)?;
     }
     // VMs and ports are turned back while switch and libvirt can still be talked to.
-    let is_conversion = |entry: &Entry| matches!(entry.change.item, Item::Conversion(_));
+    let is_conversion = |entry: &Entry| matches!(entry.change, Change::Conversion(_));
     take_back(root, &mut journal, &mut output, is_conversion)?;
     if let Some(survey) = &survey {
         stop_switch(manager, survey, &units, args)?;
@@ -142,16 +142,16 @@ fn take_back(
     let entries: Vec<Entry> = journal.entries.iter().rev().filter(|entry| which(entry)).cloned().collect();
     let mut in_use = Vec::new();
     for entry in entries {
-        let target = entry.change.item.target();
-        if let Item::Group(group) = &entry.change.item
-            && in_use.contains(&group.gid)
+        let target = entry.change.target();
+        if let Change::Group(group) = &entry.change
+            && in_use.contains(&group.item.gid)
         {
             let outcome = Undone::InUse("it is the group of a user that still exists".to_string());
             output.undone.push(Line { target: target.0.clone(), outcome });
             continue;
         }
         // A file that could not be put back may name it: libvirt does not start with a group that is gone.
-        let account = matches!(entry.change.item, Item::Group(_) | Item::User(_) | Item::Member(_));
+        let account = matches!(entry.change, Change::Group(_) | Change::User(_) | Change::Member(_));
         if account && !output.failed.is_empty() {
             output.failed.push(format!("{target}: kept until the rest is restored"));
             continue;
@@ -159,8 +159,8 @@ fn take_back(
         journal.take_back(root, &target)?;
         match undo(root, &entry) {
             Ok(outcome @ Undone::InUse(_)) => {
-                if let Item::User(user) = &entry.change.item {
-                    in_use.push(user.gid);
+                if let Change::User(user) = &entry.change {
+                    in_use.push(user.item.gid);
                 }
                 output.undone.push(Line { target: target.0.clone(), outcome });
             }
@@ -177,15 +177,15 @@ fn take_back(
 
 fn undo(root: &Root, entry: &Entry) -> Result<Undone> {
     let undone = entry.change.undo(root)?;
-    if let Some(change) = entry.pending.as_ref().filter(|change| matches!(change.item, Item::Conversion(_))) {
-        convert::start_again(change)?;
+    if let Some(Change::Conversion(stopped)) = &entry.pending {
+        convert::start_again(&stopped.item)?;
     }
     Ok(undone)
 }
 
 fn renumberings(journal: &Journal) -> Vec<Change> {
     let changes = journal.entries.iter().map(|entry| &entry.change);
-    changes.filter(|change| matches!(change.item, Item::Renumber(_))).cloned().collect()
+    changes.filter(|change| matches!(change, Change::Renumber(_))).cloned().collect()
 }
 
 /// Files that processes with the number of the accord made before they were restarted.
@@ -206,28 +206,28 @@ fn withdraw_grants(root: &Root, survey: &Survey) -> Result<()> {
 /// Services that were started with what goes away now.
 fn touched_services(survey: &Survey, journal: &Journal) -> Vec<String> {
     let identity = ["EnvironmentFile=", "UMask=", "Group=", "RuntimeDirectory="];
-    let changes_identity = |item: &Item| match item {
-        Item::File(file) => {
+    let changes_identity = |change: &Change| match change {
+        Change::File(Held { item: file, .. }) => {
             let environment = file.path == Path::new(paths::DATAPLANE_ENVIRONMENT);
             let says = |key: &&str| file.content.lines().any(|line| line.starts_with(key));
             let drop_in = file.unit.is_some() && identity.iter().any(says);
             environment || drop_in
         }
-        Item::Unpatch(_) | Item::Renumber(_) => true,
+        Change::Patch(_) | Change::Renumber(_) => true,
         _ => false,
     };
-    let items = || journal.entries.iter().map(|entry| &entry.change.item);
+    let changes = || journal.entries.iter().map(|entry| &entry.change);
     let running = survey.live.as_ref();
     let mut units = Vec::new();
     if let Some(dataplane) = &survey.accord.dataplane
         && running.is_some_and(|live| live.vswitchd().is_some())
-        && items().any(changes_identity)
+        && changes().any(changes_identity)
     {
         units.push(dataplane.switch_unit.clone());
     }
     if let Some(qemu) = &survey.accord.qemu
         && running.is_some_and(|live| live.libvirt.is_some())
-        && items().any(|item| matches!(item, Item::Setting(_)))
+        && changes().any(|change| matches!(change, Change::Setting(_)))
     {
         units.extend(qemu.daemon_unit.clone());
     }

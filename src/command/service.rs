@@ -12,22 +12,22 @@ use nix::unistd::Pid;
 
 use super::plan::Plan;
 use super::{Outcome, apply, boot};
-use crate::accord::{Agreed, Item};
+use crate::accord::Agreed;
 use crate::base::journald::{CHECK_FAILED, Priority, log};
 use crate::base::lock::Lock;
 use crate::base::privileges;
 use crate::base::root::Root;
 use crate::base::watchdog::Watchdog;
-use crate::change::grant::{self, Giving};
-use crate::change::stale;
 use crate::config::{Config, HookConfig};
 use crate::facts::Known;
 use crate::facts::accounts::Accounts;
 use crate::facts::live::{PortSocket, Switch, port_sockets, read_switch};
 use crate::facts::sockets::Liveness;
-use crate::facts::state;
+use crate::items::{Change, Kind as _};
 use crate::journal::Journal;
 use crate::report::log_line;
+use crate::sockets::grant::{self, Giving};
+use crate::sockets::stale;
 use crate::survey::{Options, Survey};
 use crate::systemd::image::Image;
 
@@ -106,13 +106,13 @@ fn before_dataplane(root: &Root, limit: Duration) -> Result<()> {
     }
     let mut survey = Survey::take(root, &Image::new(root), Options::default())?;
     let mut plan = Plan::of(&survey)?;
-    plan.changes.retain(|change| is_state(&change.item));
-    plan.outdated.retain(|entry| is_state(&entry.change.item));
+    plan.changes.retain(is_state);
+    plan.outdated.retain(|entry| is_state(&entry.change));
     apply::execute(root, &mut survey, &plan).map(drop)
 }
 
-fn is_state(item: &Item) -> bool {
-    matches!(item, Item::Owner(owner) if owner.is_state())
+fn is_state(change: &Change) -> bool {
+    matches!(change, Change::Owner(owner) if owner.item.is_state())
 }
 
 /// All is the dataplane's own as agreed, and nothing goes back to an earlier one: so it is at each start but the first.
@@ -120,15 +120,13 @@ fn is_handed_over(root: &Root, agreed: &Agreed) -> Result<bool> {
     let Some(wanted) = &agreed.state else { return Ok(false) };
     let names = Accounts::read_files(root)?;
     for owner in wanted {
-        let item = Item::Owner(owner.clone());
-        if !state::observe(root, &names, &item)?.satisfies(&item) {
+        if !owner.holds(&owner.observe(root, &names)?) {
             return Ok(false);
         }
     }
     let entries = Journal::read(root)?.entries;
-    let is_wanted =
-        |item: &Item| wanted.iter().any(|owner| Item::Owner(owner.clone()).target() == item.target());
-    Ok(entries.iter().all(|entry| !is_state(&entry.change.item) || is_wanted(&entry.change.item)))
+    let is_wanted = |change: &Change| wanted.iter().any(|owner| owner.target() == change.target());
+    Ok(entries.iter().all(|entry| !is_state(&entry.change) || is_wanted(&entry.change)))
 }
 
 /// A `dpdkvhostuser` socket that a killed ovs-vswitchd left keeps the next one from binding: DPDK never removes one

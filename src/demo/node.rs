@@ -162,7 +162,10 @@ impl Node {
                 String::from_utf8_lossy(&fs::read(&path)?).into_owned()
             };
             let line = format!("{:o} {}:{} {content}", state.mode(), state.uid(), state.gid());
-            listed.insert(path, line);
+            // The backups that shadow's tools keep of the account databases are theirs.
+            if !path.to_string_lossy().ends_with('-') {
+                listed.insert(path, line);
+            }
         }
         Ok(listed)
     }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::processes::parse_status;
-use crate::base::root::{Handle, Kind, Root};
+use crate::base::root::{CAPABILITIES, Handle, Kind, Root};
 
 /// Filesystems whose files keep their group: on disk, in memory, and hugetlbfs. Others are the kernel's own views, or
 /// belong to other machines, where the number means something else.
@@ -31,8 +31,6 @@ const OTHERS_NUMBERS: [&str; 9] = [
 
 /// setuid and setgid.
 pub const SET_ID: u32 = 0o6000;
-/// A file's capabilities (capabilities(7)).
-pub const CAPABILITIES: &str = "security.capability";
 
 /// A running process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

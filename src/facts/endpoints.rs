@@ -19,8 +19,8 @@ pub use waiting::Waiting;
 
 use super::control::Control;
 use super::domains::{BrokenFile, Domain, Endpoint, EndpointKind, SocketMode};
-use super::live::{self, Live, OVSDB_LIMIT, Switch};
-use super::ovsdb::{Join, SwitchConfig, VhostPort, plain};
+use super::live::{self, Live, Switch};
+use super::ovsdb::{Join, OVSDB_LIMIT, SwitchConfig, VhostPort, plain};
 use super::processes::Process;
 use super::vswitchd::Vswitchd;
 use super::{Known, database};

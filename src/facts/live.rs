@@ -12,21 +12,16 @@ use serde::Serialize;
 
 use super::domains::{self, BrokenFile, Domain, Domains};
 use super::hooks::{self, Hook};
-use super::ovsdb::{SwitchConfig, VhostPort, plain};
+use super::ovsdb::{OVSDB_LIMIT, SwitchConfig, VhostPort, plain};
 use super::paths::{Neighbours, PathFact, read_chain};
 use super::processes::{self, Process};
 use super::sockets::{self, Liveness};
 use super::vswitchd::Vswitchd;
 use super::{Known, database};
-use crate::accord::{Accord, Item};
 use crate::base::paths;
 use crate::base::root::{Kind, Root};
 use crate::config::PortType;
-use crate::profile::Profile;
 use crate::systemd::{UnitFact, Units};
-
-/// OVSDB answers in milliseconds; a node that takes longer is reported as unknown.
-pub const OVSDB_LIMIT: Duration = Duration::from_secs(2);
 
 /// The switch as OVSDB tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,9 +102,26 @@ pub struct Guarded {
     pub fact: PathFact,
 }
 
+/// The units that are to be looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Asked<'a> {
+    /// libvirt's, where it is here.
+    pub libvirt: Option<&'a str>,
+    /// Others, by name.
+    pub units: Vec<&'a str>,
+}
+
+impl Asked<'_> {
+    /// Looks at the others.
+    pub fn units(&self, units: &dyn Units) -> Result<Vec<UnitFact>> {
+        let facts: Result<Vec<Option<UnitFact>>> = self.units.iter().map(|name| units.unit(name)).collect();
+        Ok(facts?.into_iter().flatten().collect())
+    }
+}
+
 impl Live {
-    /// Reads what runs.
-    pub fn read(root: &Root, units: &dyn Units, profile: &Profile, accord: &Accord) -> Result<Live> {
+    /// Reads what runs. `asked` are the units to look at.
+    pub fn read(root: &Root, units: &dyn Units, asked: &Asked<'_>) -> Result<Live> {
         // The database takes longest to answer, and most of that is its own work.
         let (switch, vms) = std::thread::scope(|scope| {
             let asked = scope.spawn(|| read_switch(root, OVSDB_LIMIT));
@@ -120,13 +132,13 @@ impl Live {
         let sockets = switch.known().map(|switch| port_sockets(root, switch)).unwrap_or_default();
         let daemons = [Vswitchd::read(root), Vswitchd::database(root)];
         let conf = root.find(Path::new(paths::QEMU_CONF))?;
-        let daemon = profile.hypervisor.as_ref().map(|found| units.unit(&found.daemon_unit)).transpose()?;
+        let daemon = asked.libvirt.map(|unit| units.unit(unit)).transpose()?;
         let daemon = daemon.flatten();
         let changed = daemon.as_ref().and_then(|unit| unit.state_change_timestamp);
         Ok(Live {
             hooks: hooks::read(root)?,
             libvirt_reloaded: changed.map(|microseconds| i128::from(microseconds) * 1000),
-            units: our_units(units, accord)?,
+            units: asked.units(units)?,
             dataplane: daemons.iter().filter_map(Vswitchd::process).cloned().collect(),
             hidden: daemons.iter().any(Vswitchd::is_hidden),
             // A session's libvirtd has the same name.
@@ -139,15 +151,6 @@ impl Live {
             sockets,
             switch,
             qemu_conf_modified: conf.map(|conf| conf.modified()),
-        })
-    }
-
-    /// True while the dataplane runs with other ids than the accord's and without root's capabilities: it could not go on
-    /// with a database, logs or a run directory that are already its successor's.
-    pub fn keeps_its_state(&self, accord: &Accord) -> bool {
-        let Some(wanted) = &accord.dataplane else { return false };
-        self.dataplane.iter().any(|process| {
-            process.status.uid.effective != wanted.uid && !process.identity().has_dac_override()
         })
     }
 
@@ -203,21 +206,6 @@ fn is_kept(below: &Path) -> bool {
     let Some(name) = below.file_name() else { return true };
     let ends = |end: &&str| name.as_bytes().ends_with(end.as_bytes());
     name == "db.sock" || below.starts_with("dpdk") || ["_db.sock", ".ctl", ".mgmt", ".snoop"].iter().any(ends)
-}
-
-/// The units that the accord has drop-ins for.
-pub fn our_units(units: &dyn Units, accord: &Accord) -> Result<Vec<UnitFact>> {
-    let mut names: Vec<&str> = Vec::new();
-    for item in &accord.items {
-        if let Item::File(file) = item
-            && let Some(unit) = &file.unit
-            && !names.contains(&unit.as_str())
-        {
-            names.push(unit);
-        }
-    }
-    let facts: Result<Vec<Option<UnitFact>>> = names.into_iter().map(|name| units.unit(name)).collect();
-    Ok(facts?.into_iter().flatten().collect())
 }
 
 /// libvirt's part of [`Live`].

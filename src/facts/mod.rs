@@ -4,7 +4,6 @@
 pub mod accounts;
 pub mod carriers;
 pub mod control;
-pub mod conversion;
 pub mod database;
 pub mod domains;
 pub mod endpoints;
@@ -18,7 +17,6 @@ pub mod ovsdb;
 pub mod paths;
 pub mod processes;
 pub mod sockets;
-pub mod state;
 pub mod surroundings;
 pub mod versions;
 pub mod vswitchd;

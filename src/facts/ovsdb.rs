@@ -17,5 +17,10 @@ pub use join::{Join, Question, plain, same_path};
 pub use ports::{PortState, VhostPort};
 pub use switch::SwitchConfig;
 
+use std::time::Duration;
+
+/// OVSDB answers in milliseconds; a node that takes longer is reported as unknown.
+pub const OVSDB_LIMIT: Duration = Duration::from_secs(2);
+
 /// Where OVS keeps its database's socket, unless `OVS_RUNDIR` or `--remote` say otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/openvswitch/db.sock";

@@ -20,14 +20,13 @@ pub use overrides::LaterDropIn;
 pub use tmpfiles::{TmpfilesLine, parse_tmpfiles};
 pub use udev::UdevRule;
 
-use super::live::{Live, our_units};
+use super::live::Live;
 use super::mounts::HugetlbMount;
 use crate::access::Acl;
-use crate::accord::Accord;
 use crate::base::paths;
 use crate::base::root::Root;
 use crate::edit::virconf::{Value, VirConf};
-use crate::systemd::{UnitFact, Units};
+use crate::systemd::UnitFact;
 
 /// Keys of qemu.conf that rules look at; `group` is an item of the accord (libvirt, src/qemu/qemu.conf.in).
 const KEYS: [&str; 6] = [
@@ -67,18 +66,30 @@ pub struct Surroundings {
     pub memory_limits: Option<Vec<MemoryLimit>>,
 }
 
+/// What they are looked at for.
+#[derive(Debug, Clone)]
+pub struct Concern<'a> {
+    /// Where QEMU creates its sockets.
+    pub socket_directory: &'a Path,
+    /// Directories whose lines of tmpfiles.d count.
+    pub directories: Vec<&'a Path>,
+    /// Our drop-ins, each with its unit.
+    pub drop_ins: Vec<(&'a str, &'a Path)>,
+    /// The shared group's name and number.
+    pub group: (&'a str, u32),
+}
+
 impl Surroundings {
-    /// Reads them. `hugetlb` are the mounts, which the accord was made by, and `live` is what runs.
+    /// Reads them. `units` are those that we have drop-ins for, in an image; `live` is what runs.
     pub fn read(
         root: &Root,
-        units: &dyn Units,
-        accord: &Accord,
+        concern: &Concern<'_>,
+        units: Vec<UnitFact>,
         hugetlb: Vec<HugetlbMount>,
         live: Option<&Live>,
     ) -> Result<Surroundings> {
-        let units = if live.is_none() { our_units(units, accord)? } else { Vec::new() };
-        let later = overrides::read(root, accord, live.map_or(&units, |live| &live.units))?;
-        let directory = root.find_nofollow(&accord.socket_directory)?;
+        let later = overrides::read(root, &concern.drop_ins, live.map_or(&units, |live| &live.units))?;
+        let directory = root.find_nofollow(concern.socket_directory)?;
         let acl = directory.as_ref().map(|found| found.xattr(Acl::DEFAULT)).transpose()?.flatten();
         let runs = root.is_live();
         Ok(Surroundings {
@@ -86,12 +97,12 @@ impl Surroundings {
             socket_directory_default_acl: acl.and_then(|bytes| Acl::parse(&bytes).ok()),
             selinux: if runs { mac::selinux(root, directory.as_ref())? } else { None },
             apparmor_disabled: if runs { mac::apparmor_disabled(root)? } else { Vec::new() },
-            tmpfiles: tmpfiles::read(root, accord)?,
+            tmpfiles: tmpfiles::read(root, &concern.directories)?,
             units,
             later,
             hugetlb,
             hugepages: if runs { hugepages(root)? } else { None },
-            udev_rules: udev::read(root, accord)?,
+            udev_rules: udev::read(root, concern.group)?,
             memory_limits: live.map(|running| limits::read(root, a_guest(running))).transpose()?.flatten(),
         })
     }

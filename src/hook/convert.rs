@@ -13,7 +13,6 @@ use super::subject::Subject;
 use super::{Decision, Operation};
 use crate::base::journald::{self, CONVERTED, Priority, log};
 use crate::base::root::Root;
-use crate::change::port::describe;
 use crate::config::PortType;
 use crate::convert::{self, Step, Terms};
 use crate::edit;
@@ -23,6 +22,7 @@ use crate::facts::domains::parse_domain;
 use crate::facts::endpoints::start::switch_paths;
 use crate::facts::endpoints::usage::Usage;
 use crate::facts::ovsdb::Join;
+use crate::items::port::describe;
 
 /// libvirt takes a new domain from the hook at these moments only (libvirt: docs/hooks.rst).
 pub fn may_convert(operation: Operation) -> bool {

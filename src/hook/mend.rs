@@ -6,19 +6,19 @@ use anyhow::Result;
 
 use super::subject::Subject;
 use crate::access::{Wish, may};
-use crate::accord::{Agreed, Item};
+use crate::accord::Agreed;
 use crate::base::journald::{Priority, log};
 use crate::base::root::{Kind, Root};
-use crate::change::grant::{self, Grant};
-use crate::change::{Change, write};
 use crate::config::PortType;
 use crate::facts::domains::SocketMode;
 use crate::facts::endpoints::start::{Facts, Socket, is_network_card};
 use crate::facts::live::is_switch_place;
 use crate::facts::ovsdb::same_path;
 use crate::facts::sockets::{self, Liveness};
-use crate::facts::state;
 use crate::facts::vswitchd::Vswitchd;
+use crate::items::{Change, Held, Kind as _};
+use crate::sockets::grant::{self, Grant};
+use crate::write;
 
 /// True when something was changed. What cannot be mended is left to the rules: they say why it matters.
 pub fn mend(root: &Root, subject: &Subject, facts: &Facts) -> bool {
@@ -58,10 +58,9 @@ fn directory(root: &Root, subject: &Subject, agreed: &Agreed, facts: &Facts) -> 
     }
     let mut changed = false;
     for owner in &agreed.directories {
-        let item = Item::Owner(owner.clone());
-        let before = state::observe(root, &subject.names, &item)?;
-        if !before.satisfies(&item) {
-            Change { item, before }.make(root)?;
+        let found = owner.observe(root, &subject.names)?;
+        if !owner.holds(&found) {
+            Change::Owner(Held { item: owner.clone(), before: found }).make(root)?;
             changed = true;
         }
     }

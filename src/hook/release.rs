@@ -13,9 +13,9 @@ use crate::accord::Agreed;
 use crate::base::journald::{self, Priority, log};
 use crate::base::root::Root;
 use crate::base::watchdog::Watchdog;
-use crate::change::write;
 use crate::facts::domains::{Domain, SocketMode};
 use crate::facts::sockets::{self, Liveness};
+use crate::write;
 
 /// The operation's name. `stopped` comes before it each time, and needs nothing of us.
 pub fn is_release(arguments: &[OsString]) -> bool {

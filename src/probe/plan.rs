@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use super::who::other_mounts;
 use super::{Huge, NAME, Trial, Who};
-use crate::accord::Item;
 use crate::base::paths;
 use crate::config::{PortType, ServerAccess};
 use crate::facts::live::Live;
 use crate::facts::mounts::HugetlbMount;
 use crate::facts::processes::Process;
 use crate::facts::sockets::Liveness;
+use crate::items::{Change, Item};
 use crate::survey::Survey;
 
 /// libvirt's, for QEMU (src/qemu/qemu_process.c).
@@ -101,13 +101,13 @@ fn directory(survey: &Survey, kind: PortType) -> PathBuf {
 
 /// Is somebody there who gives sockets away: the hook, or what the unit of ovs-vswitchd calls?
 fn grants(survey: &Survey) -> bool {
-    let gives = |item: &Item| match item {
-        Item::Link(_) => true,
-        Item::File(file) => file.content.contains("service vswitchd-post"),
+    let gives = |change: &Change| match change {
+        Change::Link(_) => true,
+        Change::File(file) => file.item.content.contains("service vswitchd-post"),
         _ => false,
     };
     survey.accord.server_access == Some(ServerAccess::Grant)
-        && survey.observed.iter().any(|change| gives(&change.item) && change.holds())
+        && survey.observed.iter().any(|change| gives(change) && change.holds())
 }
 
 /// Those that are there. One that OVS left and nobody listens on is no socket any more.

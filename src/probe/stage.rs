@@ -11,9 +11,9 @@ use super::party::Party;
 use super::traces::{NAME, Traces};
 use super::{Done, Failed, Huge, Report, Side, Signals, Step, Trial, Who};
 use crate::access::{Names, Wish, may};
-use crate::change::grant;
 use crate::config::PortType;
 use crate::facts::paths::{PathFact, read_chain};
+use crate::sockets::grant;
 
 /// Either the trial goes on, or it ended at a step.
 type Going<T> = std::result::Result<T, Box<End>>;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::base::root::{Kind, Root};
-use crate::change::write;
 use crate::facts::sockets::{Liveness, liveness_of};
+use crate::write;
 
 /// What everything that a trial makes begins with; our process id follows.
 pub const NAME: &str = "vhost-accord-probe-";

@@ -29,6 +29,10 @@ use crate::edit::unit::UnitText;
 use crate::facts::accounts::{Accounts, Group, Source, User};
 use crate::systemd::{UnitFact, Units};
 
+/// uid and gid of a user `openvswitch` that we make: the numbers kolla, TripleO's successor and their images use
+/// (openstack/kolla kolla/common/users.py, edpm-ansible roles/edpm_ovs).
+pub const OPENVSWITCH_ID: u32 = 42476;
+
 /// The base name of every drop-in this program writes.
 pub const DROP_IN: &str = "50-vhost-accord.conf";
 
@@ -99,7 +103,7 @@ impl Profile {
             DataplaneUser::Root => None,
         };
         named.dataplane_user = user.and_then(|user| accounts.user(&user));
-        let id = crate::accord::openvswitch_id();
+        let id = OPENVSWITCH_ID;
         // A group of that name without the user is ours, from an apply that was killed between the two.
         let others = |group: Group| group.name != "openvswitch";
         named.openvswitch_id_taken =

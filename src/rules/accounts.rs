@@ -2,8 +2,7 @@
 //! Groups and their numbers.
 
 use super::{Case, Evidence, Level, Rule};
-use crate::accord::item::{Item, Renumber};
-use crate::facts::state::{Observed, State};
+use crate::items::{Change, Renumber};
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -33,24 +32,24 @@ pub const RULES: &[Rule] = &[
 ];
 
 fn missing(case: &Case<'_>) -> Vec<Evidence> {
-    let is_account = |item: &Item| matches!(item, Item::Group(_) | Item::User(_) | Item::Member(_));
+    let is_account =
+        |change: &Change| matches!(change, Change::Group(_) | Change::User(_) | Change::Member(_));
     case.observed
         .iter()
-        .filter(|change| is_account(&change.item) && !change.holds())
-        .map(|change| Evidence::applies(change.item.target().0, "missing"))
+        .filter(|change| is_account(change) && !change.holds())
+        .map(|change| Evidence::applies(change.target().0, "missing"))
         .collect()
 }
 
 fn renumbered(case: &Case<'_>) -> Vec<Evidence> {
-    let number = |change: &Observed| match (&change.item, &change.before) {
-        (Item::Renumber(Renumber { group, gid }), State::Number { gid: Some(now), .. }) if now != gid => {
-            Some((group.clone(), *gid, *now))
-        }
+    let number = |change: &Change| match change {
+        Change::Renumber(held) if !change.holds() => Some((held.item.clone(), held.before.gid?)),
         _ => None,
     };
     let found = case.observed.iter().find_map(number);
-    let evidence =
-        |(group, gid, now)| Evidence::applies(format!("group {group}"), format!("gid {now}, expected {gid}"));
+    let evidence = |(Renumber { group, gid }, now)| {
+        Evidence::applies(format!("group {group}"), format!("gid {now}, expected {gid}"))
+    };
     found.map(evidence).into_iter().collect()
 }
 

@@ -2,9 +2,8 @@
 //! Whether libvirt calls the hook at all.
 
 use super::{Case, Evidence, Level, Rule};
-use crate::accord::item::{Item, Link};
 use crate::facts::hooks::Hook;
-use crate::facts::state::{LinkState, State};
+use crate::items::{Change, Link, LinkState};
 use crate::profile::MainHook;
 
 pub const RULES: &[Rule] = &[
@@ -35,8 +34,8 @@ pub const RULES: &[Rule] = &[
 ];
 
 fn links<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Link, &'a Option<LinkState>, bool)> {
-    case.observed.iter().filter_map(|change| match (&change.item, &change.before) {
-        (Item::Link(link), State::Link { found }) => Some((link, found, change.holds())),
+    case.observed.iter().filter_map(|change| match change {
+        Change::Link(held) => Some((&held.item, &held.before, change.holds())),
         _ => None,
     })
 }

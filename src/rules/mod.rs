@@ -23,8 +23,8 @@ use crate::accord::Accord;
 use crate::base::shell;
 use crate::facts::accounts::Accounts;
 use crate::facts::live::Live;
-use crate::facts::state::Observed;
 use crate::facts::surroundings::Surroundings;
+use crate::items::Change;
 use crate::mends;
 use crate::profile::Profile;
 
@@ -74,7 +74,7 @@ pub struct Case<'a> {
     /// The node by looking.
     pub profile: &'a Profile,
     /// The accord's items with what is there.
-    pub observed: &'a [Observed],
+    pub observed: &'a [Change],
     /// What runs; none in an image.
     pub live: Option<&'a Live>,
     /// What else has a say.

@@ -3,9 +3,8 @@
 
 use super::{Case, Evidence, Level, Rule};
 use crate::access::owner_text;
-use crate::accord::item::{Absent, Item, Owner, Subject};
 use crate::base::root::Kind;
-use crate::facts::state::{OwnerState, State};
+use crate::items::{Absent, Change, Held, Owner, OwnerState, Subject};
 use crate::mends;
 
 pub const RULES: &[Rule] = &[
@@ -70,13 +69,13 @@ enum Aspect {
 fn deviations(case: &Case<'_>, subject: Subject, aspect: Aspect) -> Vec<Evidence> {
     let of_dataplane =
         matches!(subject, Subject::DataplaneState | Subject::RunDirectory | Subject::DatabaseSocket);
-    if of_dataplane && case.live.is_some_and(|live| live.hidden || live.keeps_its_state(case.accord)) {
+    if of_dataplane && case.live.is_some_and(|live| live.hidden || case.accord.waits_for_stop(live)) {
         // Its identity is the finding, where it is known; these follow when it stops.
         return Vec::new();
     }
     let mut evidence = Vec::new();
     for change in case.observed {
-        let (Item::Owner(item), State::Owner { found }) = (&change.item, &change.before) else { continue };
+        let Change::Owner(Held { item, before: found }) = change else { continue };
         // A missing parent is one cause with the missing directory below it: named once, there.
         if item.subject != subject || change.holds() {
             continue;

@@ -2,9 +2,8 @@
 //! qemu.conf and the daemon that read it.
 
 use super::{Case, Evidence, Level, Rule};
-use crate::accord::item::{Item, Setting};
 use crate::edit::virconf::{Value, VirConf};
-use crate::facts::state::State;
+use crate::items::{Change, FileState, Held, Setting};
 use crate::profile::QemuConf;
 
 pub const RULES: &[Rule] = &[
@@ -48,10 +47,8 @@ fn group(case: &Case<'_>) -> Vec<Evidence> {
     }
     let mut evidence = Vec::new();
     for change in case.observed.iter().filter(|change| !change.holds()) {
-        let Item::Setting(Setting { path, key, value }) = &change.item else { continue };
-        let State::File { found } = &change.before else { continue };
-        let text = found.as_ref().map_or("", |file| file.content.text());
-        let now = VirConf::parse(text).ok().and_then(|conf| conf.get(key));
+        let Change::Setting(Held { item: Setting { path, key, value }, before }) = change else { continue };
+        let now = VirConf::parse(FileState::text_of(before.as_ref())).ok().and_then(|conf| conf.get(key));
         let now = match now {
             Some(Value::Text(now)) => format!("{key} = \"{now}\""),
             Some(Value::Integer(now)) => format!("{key} = {now}"),

@@ -4,12 +4,12 @@
 use super::sockets::qemu_identity;
 use super::{Case, Evidence, Level, Rule};
 use crate::access::{Wish, may, owner_text};
-use crate::accord::Item;
 use crate::base::root::Kind;
 use crate::base::shell;
 use crate::config::ServerAccess;
 use crate::facts::live::{Guarded, Live};
 use crate::facts::paths::PathFact;
+use crate::items::Change;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -36,8 +36,9 @@ fn reached(case: &Case<'_>, kind: Kind, wish: Wish) -> Vec<Evidence> {
     let mut evidence = Vec::new();
     // What `apply` is going to close has a finding of its own.
     let is_named = |guarded: &Guarded| {
-        let is_it = |item: &Item| matches!(item, Item::Owner(owner) if owner.path == guarded.path);
-        case.observed.iter().any(|change| is_it(&change.item) && !change.holds())
+        let is_it =
+            |change: &Change| matches!(change, Change::Owner(owner) if owner.item.path == guarded.path);
+        case.observed.iter().any(|change| is_it(change) && !change.holds())
     };
     for guarded in live.guarded.iter().filter(|guarded| guarded.kind == kind && !is_named(guarded)) {
         let PathFact::Present { chain, .. } = &guarded.fact else { continue };

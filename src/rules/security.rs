@@ -4,11 +4,11 @@
 
 use super::{Case, Evidence, Level, Rule};
 use crate::access::{Perm, Tag};
-use crate::accord::item::Item;
 use crate::base::paths::{PROGRAM, QEMU_CONF};
 use crate::config::PortType;
 use crate::edit::virconf::Value;
 use crate::facts::surroundings::{SeLinux, TmpfilesLine};
+use crate::items::Item;
 
 pub const RULES: &[Rule] = &[
     Rule {

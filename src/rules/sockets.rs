@@ -3,12 +3,12 @@
 
 use super::{Case, Evidence, Level, Rule};
 use crate::access::{Denial, Identity, Verdict, Wish, may};
-use crate::accord::Item;
 use crate::base::shell;
 use crate::config::{PortType, ServerAccess};
 use crate::facts::live::{PortSocket, is_switch_place};
 use crate::facts::paths::PathFact;
 use crate::facts::sockets::Liveness;
+use crate::items::Item;
 use crate::mends;
 
 pub const RULES: &[Rule] = &[

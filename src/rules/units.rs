@@ -4,11 +4,10 @@
 use std::path::Path;
 
 use super::{Case, Evidence, Level, Rule};
-use crate::accord::item::{File, Item};
 use crate::base::paths;
 use crate::base::shell;
-use crate::facts::state::{Observed, State};
 use crate::facts::surroundings::LaterDropIn;
+use crate::items::{Change, File, Held, Kind as _};
 use crate::mends::{self, Taken};
 use crate::systemd::UnitFact;
 
@@ -57,21 +56,21 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-fn our_files<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a File, &'a Observed)> {
-    case.observed.iter().filter_map(|change| match &change.item {
-        Item::File(file) => Some((file, change)),
+fn our_files<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Held<File>> {
+    case.observed.iter().filter_map(|change| match change {
+        Change::File(held) => Some(held),
         _ => None,
     })
 }
 
 fn files(case: &Case<'_>, wanted: fn(bool) -> bool) -> Vec<Evidence> {
-    let broken = our_files(case).filter(|(_, change)| !change.holds());
-    let there = |change: &Observed| matches!(&change.before, State::File { found: Some(_) });
+    let broken = our_files(case).filter(|held| !held.item.holds(&held.before));
     broken
-        .filter(|(_, change)| wanted(there(change)))
-        .map(|(file, change)| {
-            let seen = if there(change) { "not what apply wrote, or not root:root 0644" } else { "missing" };
-            Evidence::applies(file.path.display().to_string(), seen)
+        .filter(|held| wanted(held.before.is_some()))
+        .map(|Held { item, before }| {
+            let there = before.is_some();
+            let seen = if there { "not what apply wrote, or not root:root 0644" } else { "missing" };
+            Evidence::applies(item.path.display().to_string(), seen)
         })
         .collect()
 }
@@ -80,10 +79,10 @@ fn files(case: &Case<'_>, wanted: fn(bool) -> bool) -> Vec<Evidence> {
 fn right_on_disk<'a>(case: &Case<'a>) -> Vec<(&'a File, &'a UnitFact)> {
     let units = case.live.map_or(&case.surroundings.units, |live| &live.units);
     our_files(case)
-        .filter(|(_, change)| change.holds())
-        .filter_map(|(file, _)| {
-            let unit = units.iter().find(|unit| Some(&unit.name) == file.unit.as_ref())?;
-            Some((file, unit))
+        .filter(|held| held.item.holds(&held.before))
+        .filter_map(|Held { item, .. }| {
+            let unit = units.iter().find(|unit| Some(&unit.name) == item.unit.as_ref())?;
+            Some((item, unit))
         })
         .collect()
 }
@@ -197,7 +196,8 @@ fn lost<'a>(
 
 /// The variable that carries the dataplane's identity.
 fn our_variable<'a>(case: &Case<'a>) -> Option<&'a str> {
-    let (file, _) = our_files(case).find(|(file, _)| file.path == Path::new(paths::DATAPLANE_ENVIRONMENT))?;
+    let environment = Path::new(paths::DATAPLANE_ENVIRONMENT);
+    let Held { item: file, .. } = our_files(case).find(|held| held.item.path == environment)?;
     let line = file.content.lines().find(|line| !line.starts_with('#'))?;
     line.split_once('=').map(|(name, _)| name)
 }
@@ -235,9 +235,9 @@ fn masked(case: &Case<'_>) -> Vec<Evidence> {
 }
 
 fn rotated_logs(case: &Case<'_>) -> Vec<Evidence> {
-    let broken = |change: &&Observed| !change.holds();
-    let evidence = |change: &Observed| match &change.item {
-        Item::LogOwner(logs) => {
+    let broken = |change: &&Change| !change.holds();
+    let evidence = |change: &Change| match change {
+        Change::LogOwner(Held { item: logs, .. }) => {
             let seen = format!("new logs do not belong to {}", logs.user);
             Some(Evidence::applies(logs.path.display().to_string(), seen))
         }
@@ -247,14 +247,12 @@ fn rotated_logs(case: &Case<'_>) -> Vec<Evidence> {
 }
 
 fn patched(case: &Case<'_>) -> Vec<Evidence> {
-    let broken = |change: &&Observed| matches!(change.item, Item::Unpatch(_)) && !change.holds();
-    let evidence = |change: &Observed| {
-        let Item::Unpatch(unpatch) = &change.item else { return None };
-        let State::File { found: Some(file) } = &change.before else { return None };
-        let patches = crate::edit::legacy::find(unpatch.kind, file.content.text());
+    let evidence = |change: &Change| {
+        let Change::Patch(Held { item, before: Some(file) }) = change else { return None };
+        let patches = crate::edit::legacy::find(item.of, file.content.text());
         let seen: Vec<String> =
             patches.iter().map(|patch| format!("line {}: {}", patch.line, patch.text)).collect();
-        Some(Evidence::applies(unpatch.path.display().to_string(), seen.join("; ")))
+        Some(Evidence::applies(item.path.display().to_string(), seen.join("; ")))
     };
-    case.observed.iter().filter(broken).filter_map(evidence).collect()
+    case.observed.iter().filter(|change| !change.holds()).filter_map(evidence).collect()
 }

@@ -102,7 +102,7 @@ impl Inside {
         let applied = State::now(&paths);
         expect("revert").unwrap();
         assert_ne!(stock, applied);
-        stock.same(&State::now(&paths), |_| false).unwrap();
+        stock.same(&State::now(&paths), state::is_backup).unwrap();
         Inside { command, paths, stock, applied, known: BTreeSet::new() }
     }
 
@@ -174,7 +174,7 @@ impl Inside {
     fn is_taken_back(&self, by: &str) -> Result<(), String> {
         expect("revert")?;
         let now = State::now(&self.paths);
-        self.stock.same(&now, |_| false).map_err(|why| format!("not stock after {by}: {why}"))
+        self.stock.same(&now, state::is_backup).map_err(|why| format!("not stock after {by}: {why}"))
     }
 
     fn converges(&self) -> Result<(), String> {
@@ -212,7 +212,7 @@ impl Inside {
     fn recover(&self) {
         let _ = (expect("apply"), expect("revert"));
         let now = State::now(&self.paths);
-        self.stock.same(&now, |_| false).expect("the node cannot be used any more");
+        self.stock.same(&now, state::is_backup).expect("the node cannot be used any more");
     }
 }
 

@@ -62,7 +62,7 @@ pub fn is_ours(path: &str) -> bool {
     path.starts_with("/var/lib/vhost-accord") || path == "/run/vhost-accord.lock"
 }
 
-/// shadow's tools write them in place; `revert` puts them back.
+/// The backups that shadow's tools keep of the databases, for themselves.
 pub fn is_backup(path: &str) -> bool {
     ["/etc/group-", "/etc/gshadow-"].contains(&path)
 }

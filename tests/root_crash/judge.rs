@@ -68,7 +68,8 @@ impl Judge<'_> {
 
     fn is_stock(&self, place: &str, when: &str) -> Verdict {
         let now = tree(&self.scene.path(place));
-        same(&self.scene.stock, &now, is_libcs_lock).map_err(|why| format!("not stock after {when}: {why}"))
+        same(&self.scene.stock, &now, |path| is_libcs_lock(path) || is_backup(path))
+            .map_err(|why| format!("not stock after {when}: {why}"))
     }
 
     /// The journal tells what was there before, and that may be the outcome already.

@@ -235,7 +235,7 @@ fn without_set_id(line: &str) -> String {
     format!("{:o} {rest}", u32::from_str_radix(mode, 8).unwrap() & !0o6000)
 }
 
-/// shadow's tools write the backups in place. Nothing reads them, and `revert` puts them back.
+/// The backups that shadow's tools keep of the databases, for themselves.
 pub fn is_backup(path: &Path) -> bool {
     let text = path.to_string_lossy();
     text.strip_suffix('-').is_some_and(|path| is_account(Path::new(path)))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use vhost_accord::access::Node as PathNode;
-use vhost_accord::accord::{Accord, Item};
+use vhost_accord::accord::Accord;
 use vhost_accord::base::root::{Kind, Root};
 use vhost_accord::config::PortType;
 use vhost_accord::facts::Known;
@@ -19,8 +19,8 @@ use vhost_accord::facts::ovsdb::SwitchConfig;
 use vhost_accord::facts::paths::PathFact;
 use vhost_accord::facts::processes::{Ids, Process, Started, Status};
 use vhost_accord::facts::sockets::Liveness;
-use vhost_accord::facts::state::{Bytes, FileState, LinkState, Observed, OwnerState, State};
 use vhost_accord::facts::surroundings::{MemoryLimit, Surroundings};
+use vhost_accord::items::{Bytes, Change, FileState, Held, Item, LinkState, Number, OwnerState, VmState};
 use vhost_accord::profile::Profile;
 use vhost_accord::rules::{self, Case, Finding};
 use vhost_accord::survey::{Options, Survey};
@@ -31,13 +31,30 @@ pub const SERVER_PORT: &str = "/run/openvswitch/vhuc0";
 const CONFIG: &str = "[accord]\nmodes = dpdkvhostuserclient dpdkvhostuser\ndataplane-user = openvswitch\n";
 
 const SOCKET_UNIT: &str = "[Socket]\nListenStream=/run/openvswitch/db.sock\nSocketMode=0770\n";
+/// The first change of a kind, or the first whose item is so.
+#[macro_export]
+macro_rules! held {
+    ($node:expr, $kind:ident) => {
+        held!($node, $kind, |_| true)
+    };
+    ($node:expr, $kind:ident, |$item:pat_param| $wanted:expr) => {{
+        let held = $node.observed.iter_mut().find_map(|change| match change {
+            vhost_accord::items::Change::$kind(held) => {
+                let $item = &held.item;
+                $wanted.then_some(held)
+            }
+            _ => None,
+        });
+        held.expect("the accord has such an item")
+    }};
+}
 
 /// All that rules look at.
 #[derive(Debug)]
 pub struct Node {
     pub accord: Accord,
     pub profile: Profile,
-    pub observed: Vec<Observed>,
+    pub observed: Vec<Change>,
     pub live: Option<Live>,
     pub surroundings: Surroundings,
     pub names: Accounts,
@@ -91,7 +108,7 @@ impl Node {
         };
         let observed = survey.accord.items.iter();
         Node {
-            observed: observed.map(|item| Observed { before: holds(item), item: item.clone() }).collect(),
+            observed: observed.map(holds).collect(),
             live: Some(live),
             surroundings: Surroundings {
                 hugetlb: vec![hugetlb],
@@ -141,25 +158,16 @@ impl Node {
         }
     }
 
-    /// What was observed of the first item that `wanted` picks.
-    pub fn observed(&mut self, wanted: impl Fn(&Item) -> bool) -> &mut State {
-        let found = self.observed.iter_mut().find(|observed| wanted(&observed.item));
-        &mut found.expect("the accord has such an item").before
+    pub fn found_at(&mut self, path: &str) -> &mut Option<OwnerState> {
+        &mut held!(self, Owner, |owner| owner.path == Path::new(path)).before
     }
 
     pub fn owner(&mut self, path: &str) -> &mut OwnerState {
-        let at = |item: &Item| matches!(item, Item::Owner(owner) if owner.path == Path::new(path));
-        match self.observed(at) {
-            State::Owner { found: Some(found) } => found,
-            other => panic!("{other:?}"),
-        }
+        self.found_at(path).as_mut().expect("something is there")
     }
 
     pub fn file(&mut self, end: &str) -> &mut Option<FileState> {
-        match self.observed(|item| matches!(item, Item::File(file) if file.path.ends_with(end))) {
-            State::File { found } => found,
-            other => panic!("{other:?}"),
-        }
+        &mut held!(self, File, |file| file.path.ends_with(end)).before
     }
 
     pub fn socket(&mut self, kind: PortType) -> &mut PortSocket {
@@ -172,36 +180,39 @@ pub fn file(text: &str) -> FileState {
     FileState { content, uid: 0, gid: 0, mode: 0o644, xattrs: Vec::new() }
 }
 
-/// The state in which an item holds.
-fn holds(item: &Item) -> State {
-    match item {
-        Item::Group(_) | Item::User(_) | Item::Member(_) => {
-            State::Account { number: Some(1), backups: Default::default() }
+/// The change with whose state its item holds.
+fn holds(item: &Item) -> Change {
+    match item.clone() {
+        Item::Group(item) => Held { item, before: Some(1) }.into(),
+        Item::User(item) => Held { item, before: Some(1) }.into(),
+        Item::Member(item) => Held { item, before: Some(1) }.into(),
+        Item::Renumber(item) => {
+            let before = Number { gid: Some(item.gid), ..Number::default() };
+            Held { item, before }.into()
         }
-        Item::Renumber(item) => State::Number {
-            gid: Some(item.gid),
-            files: Vec::new(),
-            special: Vec::new(),
-            others: Vec::new(),
-            processes: Vec::new(),
-            backups: Default::default(),
-        },
-        Item::Owner(owner) => State::Owner {
-            found: Some(OwnerState {
+        Item::Owner(item) => {
+            let before = OwnerState {
                 kind: Kind::Directory,
-                uid: owner.uid.unwrap_or(0),
-                gid: owner.gid.unwrap_or(0),
-                mode: owner.mode.unwrap_or(0o755),
-            }),
-        },
-        Item::File(item) => State::File { found: Some(file(&item.content)) },
-        Item::Setting(item) => {
-            State::File { found: Some(file(&format!("{} = \"{}\"\n", item.key, item.value))) }
+                uid: item.uid.unwrap_or(0),
+                gid: item.gid.unwrap_or(0),
+                mode: item.mode.unwrap_or(0o755),
+            };
+            Held { item, before: Some(before) }.into()
         }
-        Item::LogOwner(_) | Item::Unpatch(_) => State::File { found: None },
-        Item::Link(link) => State::Link { found: Some(LinkState { target: Some(link.target.clone()) }) },
+        Item::File(item) => Held { before: Some(file(&item.content)), item }.into(),
+        Item::Setting(item) => {
+            let before = file(&format!("{} = \"{}\"\n", item.key, item.value));
+            Held { item, before: Some(before) }.into()
+        }
+        Item::LogOwner(item) => Held { item, before: None }.into(),
+        Item::Patch(item) => Held { item, before: None }.into(),
+        Item::Link(item) => {
+            let before = LinkState { target: Some(item.target.clone()) };
+            Held { item, before: Some(before) }.into()
+        }
         Item::Conversion(item) => {
-            State::Conversion { definition: Some(item.definition.clone()), ports: item.ports.clone() }
+            let before = VmState { definition: Some(item.definition.clone()), ports: item.ports.clone() };
+            Held { item, before }.into()
         }
     }
 }

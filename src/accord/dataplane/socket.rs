@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 
 use super::{DataplaneAccord, drop_in, group_number};
-use crate::accord::item::{Absent, Item, Owner, Subject};
 use crate::accord::{Accord, Ground};
 use crate::base::paths;
+use crate::items::{Absent, Item, Owner, Subject};
 use crate::profile::IdentityBy;
 
 /// Its drop-in, and its owner and mode now: systemd gives them to a new socket only, and this one stays open while the

@@ -24,6 +24,9 @@ use nix::sys::stat::Mode;
 /// As the kernel's own limit for one path (`MAXSYMLINKS`, include/linux/namei.h).
 const MAX_SYMLINKS: usize = 40;
 
+/// The extended attribute that holds a file's capabilities (capabilities(7)).
+pub const CAPABILITIES: &str = "security.capability";
+
 /// The path is not one that root may act on: someone else could redirect it. An attack or a mistake, not an I/O error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsafePath {

@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use super::inventory::{Ground, PortRow, Row, SAVED, Verdict};
-use crate::accord::item::{Card, Side};
 use crate::base::shell;
-use crate::change::port::describe;
 use crate::config::PortType;
 use crate::convert::{self, Decision, Step};
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint, SocketMode};
 use crate::facts::ovsdb::{PortState, VhostPort};
+use crate::items::port::describe;
+use crate::items::{Card, Side};
 use crate::mends;
 
 /// What is known of the VM that a card is of.

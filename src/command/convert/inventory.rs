@@ -11,7 +11,6 @@ use serde::Serialize;
 use super::card::{self, Of};
 
 use crate::accord::Agreed;
-use crate::accord::item::{Card, Side};
 use crate::base::root::Root;
 use crate::config::PortType;
 use crate::convert::{self, Terms};
@@ -20,6 +19,7 @@ use crate::facts::domains::{Domain, Endpoint};
 use crate::facts::endpoints::usage::Usage;
 use crate::facts::live::{Live, Switch};
 use crate::facts::ovsdb::{Join, PortState, VhostPort, plain};
+use crate::items::{Card, Side};
 use crate::survey::Survey;
 
 /// Where libvirt keeps the memory of VMs that were saved (libvirt: src/qemu/qemu_conf.c, `saveDir`).

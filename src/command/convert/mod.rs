@@ -76,7 +76,7 @@ fn may_begin(survey: &Survey, to: PortType, pause: bool) -> Result<()> {
         );
     }
     if let Some(first) = survey.changes().first() {
-        let first = first.item.target();
+        let first = first.target();
         bail!("{first} and other changes are pending: run 'vhost-accord apply' first; nothing was converted");
     }
     Ok(())

@@ -9,18 +9,15 @@ use nix::sys::statvfs::fstatvfs;
 
 use super::inventory::{Machine, SAVED, Verdict};
 use super::tell::Done;
-use crate::accord::Item;
-use crate::accord::item::{Card, Conversion};
 use crate::base::root::Root;
-use crate::change::grant::{self, Giving};
-use crate::change::{Change, Undone, conversion};
 use crate::config::PortType;
 use crate::facts::Known;
 use crate::facts::libvirt;
-use crate::facts::live::{OVSDB_LIMIT, port_sockets, read_switch};
-use crate::facts::ovsdb::PortState;
-use crate::facts::state::State;
+use crate::facts::live::{port_sockets, read_switch};
+use crate::facts::ovsdb::{OVSDB_LIMIT, PortState};
+use crate::items::{Card, Change, Conversion, Held, Undone, VmState, conversion, vm};
 use crate::journal::Journal;
+use crate::sockets::grant::{self, Giving};
 use crate::survey::Survey;
 
 /// What saving or restoring takes at least, and how much memory a slow disk takes in a second.
@@ -66,9 +63,10 @@ impl Turning<'_> {
     /// A VM that is off, or that runs so already.
     fn at_rest(&mut self, machine: &Machine) -> Result<()> {
         let change = change(self.root, machine)?;
-        if machine.verdict() == Verdict::Ready && !libvirt::info(uuid(&change))?.is_off() {
+        if machine.verdict() == Verdict::Ready && !libvirt::info(&change.item.uuid)?.is_off() {
             bail!("the VM was started in the meantime; nothing was changed");
         }
+        let change = change.into();
         let earlier = self.journal.clone();
         self.journal.begin(self.root, &change)?;
         if let Err(error) = self.make(&change) {
@@ -80,7 +78,9 @@ impl Turning<'_> {
     /// A VM that runs on its port: how long it stood still.
     fn paused(&mut self, machine: &Machine) -> Result<Duration> {
         let change = change(self.root, machine)?;
-        let (uuid, limit) = (uuid(&change), BASE + Duration::from_secs(machine.memory / SLOW));
+        let uuid = &change.item.uuid.clone();
+        let change = change.into();
+        let limit = BASE + Duration::from_secs(machine.memory / SLOW);
         has_room(self.root, machine.memory)?;
         if libvirt::info(uuid)?.saved {
             bail!("libvirt has a saved state although the VM runs; run 'virsh managedsave-remove' first");
@@ -89,14 +89,14 @@ impl Turning<'_> {
         self.journal.begin(self.root, &change)?;
         self.journal.stopped(self.root, &change)?;
         let begun = Instant::now();
-        let saved = conversion::save(uuid, limit).context("libvirt cannot save the VM");
-        let done = saved.and_then(|()| self.make(&change)).and_then(|()| conversion::start(uuid, limit));
+        let saved = vm::save(uuid, limit).context("libvirt cannot save the VM");
+        let done = saved.and_then(|()| self.make(&change)).and_then(|()| vm::start(uuid, limit));
         if let Err(error) = done {
-            let off = conversion::stop_starting(uuid);
-            return Err(self.put_back(earlier, &change, error, || off.and_then(|()| go_on(&change, limit))));
+            let off = vm::stop_starting(uuid);
+            return Err(self.put_back(earlier, &change, error, || off.and_then(|()| go_on(uuid, limit))));
         }
         let stood_still = begun.elapsed();
-        self.journal.made(self.root, &change.item.target())?;
+        self.journal.made(self.root, &change.target())?;
         self.journal.settle(self.root, &change)?;
         Ok(stood_still)
     }
@@ -148,7 +148,7 @@ fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
 }
 
 /// What is to be changed, with what libvirt and OVSDB say now.
-pub fn change(root: &Root, machine: &Machine) -> Result<Change> {
+pub fn change(root: &Root, machine: &Machine) -> Result<Held<Conversion>> {
     let uuid = machine.uuid.clone().context("the definition has no UUID")?;
     let turns = || machine.rows.iter().filter_map(|row| row.turn.as_ref());
     let cards: Vec<Card> = turns().map(|(card, _)| card.clone()).collect();
@@ -157,18 +157,8 @@ pub fn change(root: &Root, machine: &Machine) -> Result<Change> {
     let sides = cards.iter().map(|card| (&card.from, &card.to));
     let turned = conversion::turned(&definition, sides)?;
     let item = Conversion { uuid, name: machine.name.clone(), definition: turned, cards, ports: wanted };
-    let (_, ports) = crate::facts::conversion::read(root, &item)?;
-    Ok(Change {
-        item: Item::Conversion(item),
-        before: State::Conversion { definition: Some(definition), ports },
-    })
-}
-
-fn uuid(change: &Change) -> &str {
-    match &change.item {
-        Item::Conversion(item) => &item.uuid,
-        _ => "",
-    }
+    let ports = conversion::read(root, &item)?.ports;
+    Ok(Held { item, before: VmState { definition: Some(definition), ports } })
 }
 
 /// Saving needs room for all of the memory: found out before the VM stands still for it.
@@ -187,40 +177,39 @@ fn has_room(root: &Root, memory: u64) -> Result<()> {
 }
 
 /// Starts a VM again that was stopped with its memory saved; one that runs is left alone.
-fn go_on(change: &Change, limit: Duration) -> Result<()> {
-    let info = libvirt::info(uuid(change))?;
-    if info.is_off() && info.saved { conversion::start(uuid(change), limit) } else { Ok(()) }
+fn go_on(uuid: &str, limit: Duration) -> Result<()> {
+    let info = libvirt::info(uuid)?;
+    if info.is_off() && info.saved { vm::start(uuid, limit) } else { Ok(()) }
 }
 
 /// VMs that a killed run stopped are turned to the end, or back, and started.
 pub fn finish(root: &Root, look: impl Fn() -> Result<Survey>) -> Result<Vec<Done>> {
     let mut journal = Journal::read(root)?;
-    let pending = journal.entries.iter().filter_map(|entry| entry.pending.clone());
-    let pending: Vec<Change> = pending.filter(|change| matches!(change.item, Item::Conversion(_))).collect();
     let mut done = Vec::new();
-    for change in pending {
-        let Item::Conversion(item) = &change.item else { continue };
-        conversion::wait_until_saved(&item.uuid)?;
+    for change in journal.entries.clone().into_iter().filter_map(|entry| entry.pending) {
+        let Change::Conversion(Held { item, .. }) = &change else { continue };
+        vm::wait_until_saved(&item.uuid)?;
         let info = libvirt::info(&item.uuid).with_context(|| format!("finishing VM {}", item.name))?;
         if info.is_off() && info.saved {
-            finish_one(root, &change, &look()?).with_context(|| format!("finishing VM {}", item.name))?;
+            finish_one(root, &change, &item.uuid, &look()?)
+                .with_context(|| format!("finishing VM {}", item.name))?;
             done.push(Done::finished(&item.name));
         }
-        journal.made(root, &change.item.target())?;
+        journal.made(root, &change.target())?;
         journal.settle(root, &change)?;
     }
     Ok(done)
 }
 
-fn finish_one(root: &Root, change: &Change, survey: &Survey) -> Result<()> {
-    let start = || give_sockets(root, survey).and_then(|()| go_on(change, BASE));
+fn finish_one(root: &Root, change: &Change, uuid: &str, survey: &Survey) -> Result<()> {
+    let start = || give_sockets(root, survey).and_then(|()| go_on(uuid, BASE));
     let Err(error) = change.make(root).and_then(|()| start()) else { return Ok(()) };
-    conversion::stop_starting(uuid(change))?;
+    vm::stop_starting(uuid)?;
     change.undo(root).with_context(|| format!("{error:#}; undoing the conversion"))?;
     start().with_context(|| format!("{error:#}; starting the VM as it was"))
 }
 
 /// After a conversion was taken back whose VM a killed run had stopped.
-pub fn start_again(change: &Change) -> Result<()> {
-    go_on(change, BASE)
+pub fn start_again(item: &Conversion) -> Result<()> {
+    go_on(&item.uuid, BASE)
 }

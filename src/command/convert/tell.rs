@@ -7,11 +7,12 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::inventory::{Inventory, Machine, Row, Verdict};
-use crate::accord::item::{Item, Side};
 use crate::base::root::Root;
 use crate::cli::ConvertArgs;
 use crate::command::{Outcome, check, plan};
 use crate::config::PortType;
+use crate::items::Change;
+use crate::items::Side;
 use crate::journal::Journal;
 use crate::report::{self, Style};
 use crate::rules::{Finding, Level};
@@ -98,8 +99,8 @@ impl Output {
         (self.version, self.to) = (1, Some(inventory.to));
         let pending = journal.entries.iter().filter_map(|entry| entry.pending.as_ref());
         self.interrupted = pending
-            .filter_map(|change| match &change.item {
-                Item::Conversion(item) => Some(item.name.clone()),
+            .filter_map(|change| match change {
+                Change::Conversion(stopped) => Some(stopped.item.name.clone()),
                 _ => None,
             })
             .collect();
@@ -135,8 +136,8 @@ pub fn listed(
     }
     if args.dry_run {
         for machine in chosen.iter().filter(|machine| machine.verdict() > Verdict::Blocked) {
-            let change = super::perform::change(root, machine)?;
-            let diff = crate::change::diff(&change, &survey.accounts);
+            let change = Change::from(super::perform::change(root, machine)?);
+            let diff = change.show(&survey.accounts);
             report::out(&plan::coloured(&report::clean(&diff)));
         }
     }

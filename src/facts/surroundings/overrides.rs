@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::accord::Accord;
-use crate::accord::item::Item;
 use crate::base::root::Root;
 use crate::edit::shell::EnvFile;
 use crate::edit::unit::UnitText;
@@ -26,12 +24,12 @@ pub struct LaterDropIn {
     pub variables: Vec<(String, PathBuf)>,
 }
 
-pub(super) fn read(root: &Root, accord: &Accord, units: &[UnitFact]) -> Result<Vec<LaterDropIn>> {
+/// `ours` are our drop-ins, each with its unit.
+pub(super) fn read(root: &Root, ours: &[(&str, &Path)], units: &[UnitFact]) -> Result<Vec<LaterDropIn>> {
     let mut found = Vec::new();
-    for item in &accord.items {
-        let Item::File(file) = item else { continue };
-        let Some(unit) = units.iter().find(|unit| Some(&unit.name) == file.unit.as_ref()) else { continue };
-        let later = unit.drop_ins.iter().skip_while(|path| **path != file.path).skip(1);
+    for (name, ours) in ours {
+        let Some(unit) = units.iter().find(|unit| unit.name == *name) else { continue };
+        let later = unit.drop_ins.iter().skip_while(|path| path != ours).skip(1);
         for path in later {
             // What is no text, or a link that is not to be followed, is systemd's matter.
             let Ok(Some(text)) = root.read_text(path) else { continue };

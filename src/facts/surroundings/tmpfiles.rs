@@ -7,8 +7,6 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::in_force;
-use crate::accord::Accord;
-use crate::accord::item::{Item, Subject};
 use crate::base::paths;
 use crate::base::root::Root;
 
@@ -32,25 +30,16 @@ pub struct TmpfilesLine {
     pub group: Option<String>,
 }
 
-pub(super) fn read(root: &Root, accord: &Accord) -> Result<Vec<TmpfilesLine>> {
+pub(super) fn read(root: &Root, directories: &[&Path]) -> Result<Vec<TmpfilesLine>> {
     let ours = Path::new(paths::TMPFILES).file_name();
     let mut found = Vec::new();
     for file in in_force(root, &DIRECTORIES, "conf")?.into_iter().filter(|file| file.file_name() != ours) {
         // What is no text, or a link that is not to be followed, is systemd's matter.
         let Ok(Some(text)) = root.read_text(&file) else { continue };
         let lines = parse_tmpfiles(&file, &text);
-        found.extend(lines.into_iter().filter(|line| concerns(accord, &line.path)));
+        found.extend(lines.into_iter().filter(|line| directories.contains(&line.path.as_path())));
     }
     Ok(found)
-}
-
-fn concerns(accord: &Accord, path: &Path) -> bool {
-    accord.items.iter().any(|item| match item {
-        Item::Owner(owner) => {
-            owner.path == path && matches!(owner.subject, Subject::SocketDirectory | Subject::Hugepages)
-        }
-        _ => false,
-    })
 }
 
 /// Lines that set owner or mode of a directory.

@@ -7,7 +7,6 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::in_force;
-use crate::accord::Accord;
 use crate::base::root::Root;
 
 /// A file in an earlier one of these hides its namesake in a later one.
@@ -30,15 +29,15 @@ pub struct UdevRule {
 }
 
 /// The shared group's rules, where it has another number than system groups have and systemd (since 258) minds.
-pub(super) fn read(root: &Root, accord: &Accord) -> Result<Vec<UdevRule>> {
+pub(super) fn read(root: &Root, (group, gid): (&str, u32)) -> Result<Vec<UdevRule>> {
     let Some(systemd) = systemd_version(root)?.filter(|version| *version >= 258) else {
         return Ok(Vec::new());
     };
     let login = root.read_text(Path::new("/etc/login.defs"))?.unwrap_or_default();
-    if accord.group.gid <= system_gids_end(&login) {
+    if gid <= system_gids_end(&login) {
         return Ok(Vec::new());
     }
-    let names = [accord.group.name.clone(), accord.group.gid.to_string()];
+    let names = [group.to_string(), gid.to_string()];
     let mut found: Vec<UdevRule> = Vec::new();
     for file in in_force(root, &DIRECTORIES, "rules")? {
         let Ok(Some(text)) = root.read_text(&file) else { continue };

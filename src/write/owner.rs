@@ -8,8 +8,7 @@ use nix::unistd::{Gid, Uid, fchownat};
 
 use super::attributes::set_one;
 use super::refused;
-use crate::base::root::{Handle, Kind};
-use crate::facts::carriers::CAPABILITIES;
+use crate::base::root::{CAPABILITIES, Handle, Kind};
 
 /// Gives what is held the owner, group and mode that are `Some`, and reads them back. True when something had to change.
 ///

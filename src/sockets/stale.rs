@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::write;
 use crate::base::root::Root;
 use crate::config::PortType;
 use crate::facts::live::{PortSocket, is_switch_place};
 use crate::facts::paths::PathFact;
 use crate::facts::sockets::{self, Liveness};
+use crate::write;
 
 /// Removes a `dpdkvhostuser` socket that is proven stale. It is asked again right before, and only the very inode that
 /// was found stale goes.

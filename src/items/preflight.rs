@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What would stop a plan half-way is found before its first step.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::Change;
-use crate::accord::Item;
 use crate::base::paths;
 use crate::base::root::Root;
 
@@ -19,26 +18,11 @@ const FILES: u64 = 64;
 
 /// Fails when a filesystem that `changes` would write is read-only or full.
 pub fn check(root: &Root, changes: &[Change]) -> Result<()> {
-    let targets = changes.iter().flat_map(|change| written(&change.item));
+    let targets = changes.iter().flat_map(Change::writes);
     for target in targets.chain([Path::new(paths::STATE).join("journal")]) {
         writable(root, &target)?;
     }
     Ok(())
-}
-
-fn written(item: &Item) -> Vec<PathBuf> {
-    match item {
-        Item::Group(_) | Item::User(_) | Item::Member(_) | Item::Renumber(_) => {
-            vec![PathBuf::from("/etc/group")]
-        }
-        Item::Owner(owner) => vec![owner.path.clone()],
-        Item::File(file) => vec![file.path.clone()],
-        Item::Setting(setting) => vec![setting.path.clone()],
-        Item::LogOwner(logs) => vec![logs.path.clone()],
-        Item::Unpatch(unpatch) => vec![unpatch.path.clone()],
-        Item::Link(link) => vec![link.path.clone()],
-        Item::Conversion(_) => ["/etc/libvirt/qemu/x", "/etc/openvswitch/x"].map(PathBuf::from).to_vec(),
-    }
 }
 
 fn writable(root: &Root, target: &Path) -> Result<()> {

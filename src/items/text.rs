@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whole files: ours, and those put back as they were.
+//! What the kinds that change a file have in common.
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use similar::TextDiff;
 
-use super::{Undone, write};
-use crate::accord::item::File;
+use super::FileState;
 use crate::base::root::Root;
-use crate::facts::state::FileState;
+use crate::write;
 
-pub fn make(root: &Root, item: &File) -> Result<()> {
-    let (parent, name) = root.place(&item.path)?;
-    write::replace_file(&parent, name, item.content.as_bytes(), &write::FileMeta::plain(0, 0, 0o644))
+/// A foreign file that is there, and its text.
+pub fn read(root: &Root, path: &Path) -> Result<(FileState, String)> {
+    let state =
+        FileState::read(root, path)?.with_context(|| format!("{} no longer exists", path.display()))?;
+    let bytes = state.content.to_vec()?;
+    let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))?;
+    Ok((state, text))
 }
 
 /// Puts new content where `like` was read, with its owner, mode and attributes.
@@ -46,23 +50,16 @@ pub fn restore(root: &Root, path: &Path, before: Option<&FileState>) -> Result<(
     }
 }
 
-/// `ours` is what we left there.
-pub fn undo(
-    root: &Root,
-    path: &Path,
-    before: Option<&FileState>,
-    now: Option<&FileState>,
-    ours: &str,
-) -> Result<Undone> {
-    if before == now {
-        return Ok(Undone::AlreadyBack);
-    }
-    let drifted = now.is_none_or(|now| now.content.text() != ours);
-    restore(root, path, before)?;
-    Ok(match (drifted, now) {
-        (true, Some(now)) => {
-            Undone::RestoredOver(format!("an edited file of {} bytes", now.content.to_vec()?.len()))
+/// A unified diff of the file as it was found and as it shall be.
+pub fn unified(path: &Path, old: Option<&FileState>, new: &str) -> String {
+    let path = path.display().to_string();
+    let before = if old.is_some() { path.as_str() } else { "/dev/null" };
+    let texts = TextDiff::from_lines(FileState::text_of(old), new);
+    let body = texts.unified_diff().context_radius(2).header(before, &path).to_string();
+    match old {
+        Some(file) if body.is_empty() => {
+            format!("- {path}  {}:{} {:04o}\n+ {path}  0:0 0644\n", file.uid, file.gid, file.mode)
         }
-        _ => Undone::Restored,
-    })
+        _ => body,
+    }
 }

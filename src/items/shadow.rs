@@ -10,20 +10,17 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use super::write;
-use crate::base::paths;
 use crate::base::root::{Handle, Kind, Root};
+use crate::write;
 
-/// Removes them, and what is left of a restored backup, where the process that made them is gone. Those of a database that somebody changes just now stay.
+/// The account databases, in /etc.
+const DATABASES: [&str; 6] = ["group", "gshadow", "passwd", "shadow", "subuid", "subgid"];
+
+/// Removes them where the process that made them is gone. Those of a database that somebody changes just now stay.
 pub fn clear(root: &Root) -> Result<()> {
     let Some(etc) = root.find(Path::new("/etc"))? else { return Ok(()) };
     let names = etc.names()?;
-    for database in paths::ACCOUNT_FILES.iter().filter_map(|path| path.strip_prefix("/etc/")) {
-        if database.ends_with('-') {
-            // A backup, which is put back here.
-            write::remove_temporary(&etc, OsStr::new(database))?;
-            continue;
-        }
+    for database in DATABASES {
         let new = OsString::from(format!("{database}+"));
         if unlock(&etc, &names, database)?
             && let Some(found) = etc.entry(&new)?

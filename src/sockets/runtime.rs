@@ -5,10 +5,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::write;
 use crate::base::paths;
 use crate::base::root::{Kind, Root};
 use crate::base::text::log_line;
+use crate::write;
 
 /// Removes the empty directories, once nobody runs that would use them. The dataplane may have put anything in their
 /// place: that is said and left, and is no reason to stop half-way.

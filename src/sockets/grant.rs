@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::write::{self, Refused};
 use crate::accord::{Accord, Agreed};
 use crate::base::root::{Kind, Root, UnsafePath};
 use crate::base::text::log_line;
 use crate::config::{PortType, ServerAccess};
 use crate::facts::live::{PortSocket, is_switch_place};
 use crate::facts::sockets::Liveness;
+use crate::write::{self, Refused};
 
 /// What connecting needs: write for the group (unix(7)).
 pub const GROUP_READ_WRITE: u32 = 0o060;

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What groups, users and memberships have in common: shadow's tools create and remove them, in two databases.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use super::{Item, Kind, Target, Undone, shadow};
+use crate::base::root::Root;
+use crate::facts::accounts::Accounts;
+
+/// An entry of the account databases.
+pub trait Account: Clone + Into<Item> {
+    /// As [`Kind::target`].
+    fn name(&self) -> Target;
+
+    /// Its number in the open database; the group's where it is a membership.
+    fn number(&self, accounts: &Accounts) -> Option<u32>;
+
+    /// The change in a line.
+    fn line(&self) -> String;
+
+    /// Is it in the open database, and does nobody use it? A group that has members is used.
+    fn is_unused(&self, accounts: &Accounts) -> bool;
+
+    /// The closed database, and the name of the entry in it.
+    fn closed(&self) -> (&'static str, &str);
+
+    /// Does that entry, the text behind its name, have what was asked for?
+    fn is_in(&self, _entry: &str) -> bool {
+        true
+    }
+
+    /// Has a tool create it.
+    fn add(&self, root: &Root) -> Result<()>;
+
+    /// Has a tool remove it.
+    fn remove(&self, root: &Root) -> Result<()>;
+}
+
+impl<A: Account> Kind for A {
+    type Found = Option<u32>;
+
+    fn target(&self) -> Target {
+        self.name()
+    }
+
+    fn observe(&self, _root: &Root, accounts: &Accounts) -> Result<Option<u32>> {
+        Ok(self.number(accounts))
+    }
+
+    fn holds(&self, found: &Option<u32>) -> bool {
+        found.is_some()
+    }
+
+    fn show(&self, _before: &Option<u32>, _accounts: &Accounts) -> String {
+        format!("+ {}\n", self.line())
+    }
+
+    fn writes(&self) -> Vec<PathBuf> {
+        vec![PathBuf::from("/etc/group")]
+    }
+
+    fn make(&self, root: &Root, _before: &Option<u32>) -> Result<()> {
+        create(self, root)
+    }
+
+    /// The databases go back through the tools.
+    fn undo(&self, root: &Root, before: &Option<u32>, now: &Option<u32>) -> Result<Undone> {
+        if before.is_some() {
+            return Ok(Undone::AlreadyBack);
+        }
+        if now.is_some()
+            && let Err(why) = self.remove(root)
+        {
+            return Ok(Undone::InUse(format!("{why:#}")));
+        }
+        if is_in_closed(self, root)? {
+            // The tools take out only what is in both, and take the other for absent where they cannot see it.
+            create(self, root)?;
+            self.remove(root)?;
+            if is_in_closed(self, root)? {
+                bail!("{}: is still in one of the two account files", self.name());
+            }
+        }
+        Ok(if now.is_some() { Undone::Restored } else { Undone::AlreadyBack })
+    }
+
+    fn clear(&self, root: &Root) -> Result<()> {
+        shadow::clear(root)
+    }
+
+    /// Takes out what a tool left in the open database alone when it was killed, so that it is created anew, whole.
+    fn resume(&self, root: &Root, before: &Option<u32>) -> Result<()> {
+        self.clear(root)?;
+        if before.is_none()
+            && is_half(self, root)?
+            && let Err(why) = self.remove(root)
+        {
+            // In use by now: it works without that line.
+            tracing::warn!("{}: not changed: {why:#}", self.name());
+        }
+        Ok(())
+    }
+}
+
+fn create(account: &impl Account, root: &Root) -> Result<()> {
+    account.add(root)?;
+    if is_half(account, root)? {
+        bail!("{}: is in one of the two account files only", account.name());
+    }
+    Ok(())
+}
+
+/// In the open database, and not in the other. Never one that is used.
+fn is_half(account: &impl Account, root: &Root) -> Result<bool> {
+    let (closed, _) = account.closed();
+    Ok(account.is_unused(&Accounts::read_files(root)?)
+        && root.find(Path::new(closed))?.is_some()
+        && !is_in_closed(account, root)?)
+}
+
+/// The tools write the open database first: killed between, they leave the other one's entry behind.
+fn is_in_closed(account: &impl Account, root: &Root) -> Result<bool> {
+    let (file, name) = account.closed();
+    let text = root.read_text(Path::new(file))?.unwrap_or_default();
+    let entry = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    Ok(entry.is_some_and(|entry| account.is_in(entry)))
+}

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Everything that can be changed on a node. One file for each kind of change says what it is, how it is observed, shown,
+//! made and undone. A new kind is a file here and a line in the list of kinds below.
+
+mod account;
+pub mod conversion;
+mod file;
+mod group;
+mod link;
+mod log_owner;
+mod member;
+mod owner;
+mod patch;
+pub mod port;
+pub mod preflight;
+mod renumber;
+mod setting;
+mod shadow;
+mod state;
+mod text;
+mod tool;
+mod user;
+pub mod vm;
+
+pub use conversion::{Card, Conversion, Side, VmState};
+pub use file::File;
+pub use group::Group;
+pub use link::{Link, LinkState};
+pub use log_owner::LogOwner;
+pub use member::Member;
+pub use owner::{Absent, Owner, OwnerState, Subject};
+pub use patch::Patch;
+pub use renumber::{Number, Renumber};
+pub use setting::Setting;
+pub use state::{Bytes, FileState};
+
+/// A user without login, as an item.
+pub use crate::facts::accounts::User;
+
+use std::fmt::{self, Debug};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::base::root::Root;
+use crate::facts::accounts::Accounts;
+
+/// A kind of change: the value says what is wanted.
+pub trait Kind: Clone + Into<Item> {
+    /// What can be at the target.
+    type Found: Clone + Debug;
+
+    /// What it is about. Two items with the same target never stand in one accord.
+    fn target(&self) -> Target;
+
+    /// Reads what is there now.
+    fn observe(&self, root: &Root, accounts: &Accounts) -> Result<Self::Found>;
+
+    /// Is what was found what is wanted?
+    fn holds(&self, found: &Self::Found) -> bool;
+
+    /// The change as lines for people: a unified diff for text, before and after for all else.
+    fn show(&self, before: &Self::Found, accounts: &Accounts) -> String;
+
+    /// Files and directories that it writes.
+    fn writes(&self) -> Vec<PathBuf>;
+
+    /// Does it, idempotently.
+    fn make(&self, root: &Root, before: &Self::Found) -> Result<()>;
+
+    /// Takes it back. `now` is what is there.
+    fn undo(&self, root: &Root, before: &Self::Found, now: &Self::Found) -> Result<Undone>;
+
+    /// Removes what a killed run left beside the target.
+    fn clear(&self, _root: &Root) -> Result<()> {
+        Ok(())
+    }
+
+    /// The same before a new plan; what was made by half goes, too.
+    fn resume(&self, root: &Root, _before: &Self::Found) -> Result<()> {
+        self.clear(root)
+    }
+
+    /// Has it to be made again later?
+    fn lingers(&self, _root: &Root, _before: &Self::Found) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// What keeps it from being taken back at all.
+    fn obstacle(&self, _root: &Root) -> Result<Option<Undone>> {
+        Ok(None)
+    }
+
+    /// Asks for what `further` asks for. What was there before the first change stays known.
+    fn supersede(standing: &mut Held<Self>, further: &Held<Self>) {
+        standing.item = further.item.clone();
+    }
+}
+
+/// What is wanted, and what is there instead, or already. Where it was changed: what goes back there at `revert`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "K: Serialize, K::Found: Serialize",
+    deserialize = "K: Deserialize<'de>, K::Found: Deserialize<'de>"
+))]
+pub struct Held<K: Kind> {
+    /// What is wanted.
+    pub item: K,
+    /// What was found.
+    pub before: K::Found,
+}
+
+/// What every change can do, whatever its kind.
+trait Step {
+    fn target(&self) -> Target;
+    fn item(&self) -> Item;
+    fn holds(&self) -> bool;
+    fn show(&self, accounts: &Accounts) -> String;
+    fn writes(&self) -> Vec<PathBuf>;
+    fn make(&self, root: &Root) -> Result<()>;
+    fn resume(&self, root: &Root) -> Result<()>;
+    fn lingers(&self, root: &Root) -> Result<bool>;
+    fn undo(&self, root: &Root) -> Result<Undone>;
+}
+
+impl<K: Kind> Step for Held<K> {
+    fn target(&self) -> Target {
+        self.item.target()
+    }
+
+    fn item(&self) -> Item {
+        self.item.clone().into()
+    }
+
+    fn holds(&self) -> bool {
+        self.item.holds(&self.before)
+    }
+
+    fn show(&self, accounts: &Accounts) -> String {
+        self.item.show(&self.before, accounts)
+    }
+
+    fn writes(&self) -> Vec<PathBuf> {
+        self.item.writes()
+    }
+
+    fn make(&self, root: &Root) -> Result<()> {
+        self.item.make(root, &self.before)?;
+        if !self.item.holds(&self.item.observe(root, &Accounts::read(root)?)?) {
+            bail!("{} is not as requested after the change", self.item.target());
+        }
+        Ok(())
+    }
+
+    fn resume(&self, root: &Root) -> Result<()> {
+        self.item.resume(root, &self.before)
+    }
+
+    fn lingers(&self, root: &Root) -> Result<bool> {
+        self.item.lingers(root, &self.before)
+    }
+
+    fn undo(&self, root: &Root) -> Result<Undone> {
+        self.item.clear(root)?;
+        if let Some(obstacle) = self.item.obstacle(root)? {
+            return Ok(obstacle);
+        }
+        let now = self.item.observe(root, &Accounts::read(root)?)?;
+        self.item.undo(root, &self.before, &now)
+    }
+}
+
+/// The list of kinds: the enumerations of wanted things and of changes, and the way from one to the other.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// One thing that must hold.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "kind", rename_all = "kebab-case")]
+        pub enum Item {
+            $($(#[$doc])* $name($name)),+
+        }
+
+        /// An item with what was found at its target. The journal keeps it.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "kind", rename_all = "kebab-case")]
+        pub enum Change {
+            $($(#[$doc])* $name(Held<$name>)),+
+        }
+
+        $(impl From<$name> for Item {
+            fn from(item: $name) -> Item {
+                Item::$name(item)
+            }
+        })+
+
+        $(impl From<Held<$name>> for Change {
+            fn from(held: Held<$name>) -> Change {
+                Change::$name(held)
+            }
+        })+
+
+        impl Item {
+            /// What it is about. Two items with the same target never stand in one accord.
+            pub fn target(&self) -> Target {
+                match self {
+                    $(Item::$name(item) => item.target()),+
+                }
+            }
+
+            /// Reads what is at its target.
+            pub fn observe(&self, root: &Root, accounts: &Accounts) -> Result<Change> {
+                match self {
+                    $(Item::$name(item) => {
+                        Ok(Change::$name(Held { item: item.clone(), before: item.observe(root, accounts)? }))
+                    }),+
+                }
+            }
+        }
+
+        impl Change {
+            fn step(&self) -> &dyn Step {
+                match self {
+                    $(Change::$name(held) => held),+
+                }
+            }
+
+            /// Asks for what `further` asks for at the same target. What was there before the first change stays known.
+            pub fn supersede(&mut self, further: &Change) {
+                match (self, further) {
+                    $((Change::$name(standing), Change::$name(further)) => Kind::supersede(standing, further),)+
+                    (standing, further) => *standing = further.clone(),
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A group with a number.
+    Group,
+    /// A system user without login.
+    User,
+    /// A user listed in a group.
+    Member,
+    /// A group's number, and the group of all files that carry its old one.
+    Renumber,
+    /// Owner, group and mode of a directory, mount root or file.
+    Owner,
+    /// A file of our own: a drop-in, an environment file, a tmpfiles.d line.
+    File,
+    /// A key in a file of someone else's.
+    Setting,
+    /// Who owns the logs that logrotate creates.
+    LogOwner,
+    /// A packaged file that was patched in place and shall be as packaged again.
+    Patch,
+    /// A symlink of our own.
+    Link,
+    /// A VM's network cards with their ports, turned to another port type. Asked for by `convert`, never by the accord.
+    Conversion,
+}
+
+impl Change {
+    /// What it is about.
+    pub fn target(&self) -> Target {
+        self.step().target()
+    }
+
+    /// What is wanted.
+    pub fn item(&self) -> Item {
+        self.step().item()
+    }
+
+    /// Is what was found what is wanted?
+    pub fn holds(&self) -> bool {
+        self.step().holds()
+    }
+
+    /// The change as lines for people.
+    pub fn show(&self, accounts: &Accounts) -> String {
+        self.step().show(accounts)
+    }
+
+    /// Files and directories that it writes.
+    pub fn writes(&self) -> Vec<PathBuf> {
+        self.step().writes()
+    }
+
+    /// Does it, idempotently, and proves it by reading again.
+    pub fn make(&self, root: &Root) -> Result<()> {
+        self.step().make(root)
+    }
+
+    /// Whether it has to be made again later: a renumbering is not over while processes run with the old number.
+    pub fn lingers(&self, root: &Root) -> Result<bool> {
+        self.step().lingers(root)
+    }
+
+    /// Removes what a killed run left beside its target, and an account that was created by half, so that the next plan
+    /// creates it anew.
+    pub fn resume(&self, root: &Root) -> Result<()> {
+        self.step().resume(root)
+    }
+
+    /// Takes it back.
+    pub fn undo(&self, root: &Root) -> Result<Undone> {
+        self.step().undo(root)
+    }
+}
+
+/// How taking a change back ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Undone {
+    /// As it was before.
+    Restored,
+    /// As it was before, though someone had changed it since: what was there instead is gone.
+    RestoredOver(String),
+    /// Someone put it back already.
+    AlreadyBack,
+    /// Left as it is for good, and why.
+    Left(String),
+    /// Cannot go back as long as someone uses it; it stays in the journal.
+    InUse(String),
+}
+
+/// The name of what an item is about; also how the journal finds it again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Target(pub String);
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

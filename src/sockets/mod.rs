@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is done to sockets and directories of a switch that runs. They live as long as the process that created them, so
+//! none of it stands in the journal.
+
+pub mod grant;
+pub mod runtime;
+pub mod stale;
