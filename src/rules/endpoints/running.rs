@@ -161,7 +161,7 @@ pub fn refused(
         None if denial.path == socket.path => mends::give_socket(&socket.path, identity.gid),
         None => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
     };
-    let seen = format!("{name} (pid {}) is kept out: {}", process.pid, denial.text(&subject.names));
+    let seen = format!("{name} (pid {}) has no access: {}", process.pid, denial.text(&subject.names));
     Some(Trouble::of(id, socket, seen, mend))
 }
 
