@@ -147,7 +147,7 @@ impl Survey {
     pub fn judged(&self, root: &Root) -> Result<Judged> {
         let mut findings = self.findings();
         let Some(live) = &self.live else { return Ok(Judged::of(findings)) };
-        let endpoints = Endpoints::read(root, live)?;
+        let endpoints = Endpoints::read(root, live, &self.config.socket_directory)?;
         let mut subject = Subject::of_node(root, &self.config)?;
         let configured = subject.configured(root);
         let ground = Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };

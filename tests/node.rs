@@ -50,6 +50,8 @@ mod probe;
 mod races;
 #[path = "node/service.rs"]
 mod service;
+#[path = "node/silent.rs"]
+mod silent;
 #[path = "node/socket_unit.rs"]
 mod socket_unit;
 #[path = "node/steps.rs"]

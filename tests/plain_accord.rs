@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The accord that each shape of node gets: made from images with the units of Debian and of three generations of RHEL's
+//! The accord that each shape of node gets: made from images with the units of Debian and of four generations of RHEL's
 //! packages, without root and without running anything.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -80,6 +80,13 @@ fn vswitchd(survey: &Survey) -> Option<String> {
     content(survey, "/etc/systemd/system/ovs-vswitchd.service.d/50-vhost-accord.conf")
 }
 
+const SOCKET: &str = "/run/openvswitch/db.sock";
+
+/// What the unit of the database's socket is told, as OVS 4.0 has it.
+fn socket(survey: &Survey) -> Option<String> {
+    content(survey, "/etc/systemd/system/ovsdb-server.socket.d/50-vhost-accord.conf")
+}
+
 /// `uid:gid mode` asked for at a path.
 fn owner(survey: &Survey, path: &str) -> Option<(Option<u32>, Option<u32>, Option<u32>)> {
     survey.accord.items.iter().find_map(|item| match item {
@@ -138,7 +145,7 @@ fn debian_as_openvswitch_gets_account_options_and_state() {
 
 #[test]
 fn a_dataplane_in_the_shared_group_stays_and_its_database_is_closed_to_qemu() {
-    for kind in ["rhel-2.17", "rhel-3.6"] {
+    for kind in ["rhel-2.17", "rhel-3.6", "rhel-4.0"] {
         let survey = Node::rhel(kind).survey(BOTH).unwrap();
         let dataplane = survey.accord.dataplane.as_ref().unwrap();
         assert_eq!(
@@ -152,6 +159,37 @@ fn a_dataplane_in_the_shared_group_stays_and_its_database_is_closed_to_qemu() {
         assert_eq!(owner(&survey, "/var/lib/openvswitch"), Some((Some(999), None, Some(0o700))), "{kind}");
         let apart = Node::rhel(kind).survey(&format!("{BOTH}qemu-group = keep\n")).unwrap();
         assert_eq!(owner(&apart, "/var/lib/openvswitch"), Some((Some(999), None, None)), "{kind}");
+    }
+}
+
+#[test]
+fn systemds_socket_is_the_dataplanes_and_not_qemus() {
+    let node = Node::debian();
+    let unit = "[Socket]\nListenStream=/var/run/openvswitch/db.sock\nSocketMode=0770\n";
+    node.write("usr/lib/systemd/system/ovsdb-server.socket", unit);
+    let root = node.survey(BOTH).unwrap();
+    assert_eq!((socket(&root), owner(&root, SOCKET)), (None, None), "root's own is left alone");
+    let own = node.survey("[accord]\ndataplane-user = openvswitch\n").unwrap();
+    let lines = "[Socket]\nSocketUser=openvswitch\nSocketGroup=root\nSocketMode=0770";
+    assert_eq!(socket(&own).as_deref(), Some(lines));
+    assert_eq!(owner(&own, SOCKET), Some((Some(42476), Some(0), Some(0o770))));
+    let tmpfiles = content(&own, "/etc/tmpfiles.d/vhost-accord.conf").unwrap();
+    assert_eq!(tmpfiles, "d /run/openvswitch 0755 openvswitch hugetlbfs -");
+    // Nobody said a mode: systemd's own is 0666.
+    node.write("usr/lib/systemd/system/ovsdb-server.socket", &unit.replace("SocketMode=0770\n", ""));
+    assert_eq!(owner(&node.survey(BOTH).unwrap(), SOCKET), Some((None, Some(0), Some(0o664))));
+}
+
+#[test]
+fn rhels_socket_of_the_shared_group_is_closed_to_it() {
+    let node = Node::rhel("rhel-4.0");
+    for (config, user, uid) in [("", "openvswitch", Some(999)), ("dataplane-user = root\n", "root", None)] {
+        let survey = node.survey(&format!("{BOTH}{config}")).unwrap();
+        let lines = format!("[Socket]\nSocketUser={user}\nSocketGroup=hugetlbfs\nSocketMode=0750");
+        assert_eq!(socket(&survey).as_deref(), Some(lines.as_str()), "{config}");
+        assert_eq!(owner(&survey, SOCKET), Some((uid, Some(995), Some(0o750))), "{config}");
+        let waits = vswitchd(&survey).unwrap().starts_with("[Unit]\nAfter=ovsdb-server.service\n");
+        assert_eq!(waits, config.is_empty(), "only one that has a user to be told waits");
     }
 }
 

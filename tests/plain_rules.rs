@@ -22,9 +22,10 @@ use vhost_accord::access::{Acl, AclEntry, Perm, Tag};
 use vhost_accord::accord::Item;
 use vhost_accord::config::PortType;
 use vhost_accord::edit::virconf::Value;
+use vhost_accord::facts::domains::parse_domain;
 use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::facts::state::State;
-use vhost_accord::facts::surroundings::{SeLinux, parse_tmpfiles};
+use vhost_accord::facts::surroundings::{SeLinux, UdevRule, parse_tmpfiles};
 use vhost_accord::profile::{MainHook, QemuConf};
 use vhost_accord::root::Kind;
 use vhost_accord::rules;
@@ -67,6 +68,12 @@ const BREAKAGES: &[Breakage] = &[
     ("hugepages-mode", |node| hugepages(node, 42477, 0o700)),
     ("run-directory-owner", |node| node.owner("/run/openvswitch").uid = 0),
     ("dataplane-state-owner", |node| node.owner("/var/lib/openvswitch").uid = 0),
+    ("database-socket-owner", |node| {
+        node.owner("/run/openvswitch/db.sock").mode = 0o777;
+        // Named once, and not by what follows from it.
+        let guarded = &mut node.live().guarded[0];
+        guarded.fact = present(Vec::new(), "/run/openvswitch/db.sock", Kind::Socket, (0, 42477, 0o777));
+    }),
     ("file-missing", |node| *node.file("ovs-vswitchd.service.d/50-vhost-accord.conf") = None),
     ("file-differs", |node| {
         *node.file("ovs-vswitchd.service.d/50-vhost-accord.conf") = Some(file("[Service]\n"));
@@ -139,6 +146,13 @@ const BREAKAGES: &[Breakage] = &[
     ("hugepages-disabled-in-qemu-conf", |node| {
         conf(node, "hugetlbfs_mount", Value::Text(String::new()));
     }),
+    ("udev-group-ignored", |node| udev(node, 258)),
+    ("udev-group-deprecated", |node| udev(node, 262)),
+    ("memory-limit-below-hugepages", |node| limited(node, "")),
+    ("memory-limit-below-hugepages", |node| {
+        limited(node, "<memtune><hard_limit unit='GiB'>1</hard_limit></memtune>");
+        node.surroundings.memory_limits = Some(Vec::new());
+    }),
     ("selinux-label", |node| selinux(node, "var_lib_t", None)),
     ("selinux-hook-confined", |node| selinux(node, "virt_cache_t", Some(false))),
     // The boolean is about other hooks.
@@ -191,6 +205,24 @@ const SOUND: &[Breakage] = &[
     ("hugepages-disabled-in-qemu-conf", |node| {
         conf(node, "hugetlbfs_mount", Value::Text("/dev/hugepages".to_string()));
     }),
+    // A root switch opens what it likes.
+    ("udev-group-ignored", |node| {
+        udev(node, 258);
+        let config = "[accord]\ndataplane-user = root\n";
+        std::fs::write(node.image.path().join("etc/vhost-accord/vhost-accord.conf"), config).unwrap();
+        node.accord = node.survey().accord;
+    }),
+    ("memory-limit-below-hugepages", |node| {
+        limited(node, "");
+        node.surroundings.memory_limits = None;
+    }),
+    ("memory-limit-below-hugepages", |node| {
+        limited(node, "<resource><partition>/other</partition></resource>");
+    }),
+    ("memory-limit-below-hugepages", |node| {
+        limited(node, "<memtune><hard_limit unit='GiB'>4</hard_limit></memtune>");
+        node.surroundings.memory_limits.as_mut().unwrap()[0].bytes = 2 << 30;
+    }),
     ("selinux-label", |node| selinux(node, "virt_cache_t", None)),
     ("selinux-label", |node| {
         selinux(node, "var_lib_t", None);
@@ -235,6 +267,19 @@ fn hugepages(node: &mut Node, gid: u32, mode: u32) {
     let found = vhost_accord::facts::state::OwnerState { kind: Kind::Directory, uid: 0, gid, mode };
     let before = State::Owner { found: Some(found) };
     node.observed.push(vhost_accord::facts::state::Observed { item: Item::Owner(owner), before });
+}
+
+fn udev(node: &mut Node, systemd: u32) {
+    let file = PathBuf::from("/usr/lib/udev/rules.d/91-vfio.rules");
+    node.surroundings.udev_rules = vec![UdevRule { file, group: "hugetlbfs".to_string(), systemd }];
+}
+
+/// A VM with 2 GiB of huge pages, below a limit of 1 GiB.
+fn limited(node: &mut Node, more: &str) {
+    let xml = format!(
+        "<domain><name>big</name><memory unit='GiB'>2</memory><memoryBacking><hugepages/></memoryBacking>{more}</domain>"
+    );
+    node.live().defined.domains.push(parse_domain(&xml).unwrap());
 }
 
 fn unit(node: &mut Node) -> &mut vhost_accord::systemd::UnitFact {

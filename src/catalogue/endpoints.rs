@@ -12,6 +12,27 @@ pub(super) const PAGES: &[Page] = &[
         "ovsdb-server(7): while it compacts the database, or waits for its disk, it does not answer for seconds",
     ),
     page(
+        "dataplane-hung",
+        "no VM starts: QEMU waits for ever, or libvirt's own call of ovs-vsctl does",
+        "ovs-appctl --timeout=5 version; ps -o pid,stat,wchan,comm -C ovs-vswitchd",
+        "kill -CONT where it is stopped by a signal; else restart the switch, which cuts its network for a moment",
+        "ovs-appctl(8); a stopped ovs-vswitchd still has its pid file and OVSDB still says what it wrote last (seen with OVS 3.1)",
+    ),
+    page(
+        "port-not-in-datapath",
+        "the guest runs and its network card is dead; OVSDB has ofport, status=connected and no error",
+        "ovs-appctl dpif/show lacks the port; ovs-vsctl get Interface PORT link_state is down",
+        "grep ERR /var/log/openvswitch/ovs-vswitchd.log names the cause, mostly memory for its mbufs or a DPDK library that is not installed; then make the port over again",
+        "'Failed to create memory pool', 'Failed to set interface ... new configuration' in its log; seen with OVS 3.1 and 4.0 without DPDK's mempool_ring",
+    ),
+    page(
+        "hot-plug-waits",
+        "virsh attach-device hangs, and with it each command of libvirt that asks this VM's monitor",
+        "ss -xlp shows QEMU's socket; virsh dumpxml does not name it",
+        "add the port: QEMU goes on as soon as OVS is connected. Add ports before cards from now on",
+        "QEMU's netdev_add waits for a vhost-user server's peer in the monitor; seen with QEMU 7.2 and libvirt 9.0",
+    ),
+    page(
         "domain-unreadable",
         "the endpoints of this VM are missing in the table of check",
         "virsh dumpxml VM; the file that the finding names",

@@ -9,7 +9,7 @@ pub(super) const PAGES: &[Page] = &[
         "nothing yet; apply configures what does not depend on the dataplane",
         "systemctl cat ovs-vswitchd",
         "install Open vSwitch with DPDK, then vhost-accord apply",
-        "units of OVS 2.5 to 3.6",
+        "units of OVS 2.5 to 4.0",
     ),
     page(
         "no-libvirt",
@@ -94,6 +94,13 @@ pub(super) const PAGES: &[Page] = &[
         "ls -la /var/lib/openvswitch /etc/openvswitch /var/log/openvswitch",
         "vhost-accord apply --restart",
         "okd-machine-os 328; seen with OVS 3.1",
+    ),
+    page(
+        "database-socket-owner",
+        "ovs-vswitchd does not come up and its unit waits for five minutes; or a process of QEMU's can change the switch with ovs-vsctl",
+        "ls -l /run/openvswitch/db.sock; systemctl cat ovsdb-server.socket",
+        "vhost-accord apply",
+        "OVS 4.0, ovsdb-server.socket: root:root 0770 on Debian, the group of OVS_USER_ID on RHEL",
     ),
     page(
         "file-missing",

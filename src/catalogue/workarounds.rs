@@ -33,6 +33,27 @@ pub(super) const PAGES: &[Page] = &[
         "libvirt src/qemu/qemu.conf.in",
     ),
     page(
+        "udev-group-ignored",
+        "ports on physical devices fail after an upgrade to systemd 258: DPDK cannot open /dev/vfio/N",
+        "ls -l /dev/vfio; journalctl -b -u systemd-udevd | grep 'not a system group'",
+        "change the rule so that udev runs chgrp, which takes any group; the finding has the command",
+        "systemd NEWS 258; OVS 91-vfio.rules; gid 42477 is above SYS_GID_MAX",
+    ),
+    page(
+        "udev-group-deprecated",
+        "nothing on systemd 260 to 262; ports on physical devices fail with a 259 without the later correction, or after an upgrade",
+        "udevadm test --action=add /sys/class/vfio/vfio 2>&1 | grep 'not a system group'",
+        "change the rule so that udev runs chgrp, which takes any group; the finding has the command",
+        "systemd NEWS 258 and 260; the warning seen with systemd 262",
+    ),
+    page(
+        "memory-limit-below-hugepages",
+        "a VM that started before an upgrade to systemd 259 is killed when it starts, or slowed down so far that it hangs",
+        "grep memory_hugetlb_accounting /proc/self/mountinfo; systemctl show machine.slice -p MemoryMax; virsh memtune VM",
+        "raise the limit by the VMs' huge pages, which it did not have to hold before",
+        "systemd NEWS 259; Linux Documentation/admin-guide/cgroup-v2.rst, memory_hugetlb_accounting",
+    ),
+    page(
         "selinux-label",
         "the VM does not start: 'Permission denied' although owner and mode are right; 'avc: denied { create }'",
         "ls -Zd /var/lib/vhost_sockets; ausearch -m avc -ts recent",

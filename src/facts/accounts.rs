@@ -3,14 +3,20 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use users::os::unix::GroupExt;
 
 use crate::access::Names;
+use crate::program;
 use crate::root::Root;
+
+/// nss-altfiles: image-based systems keep packaged accounts in files of their own.
+const ALTFILES: &str = "altfiles";
+/// A name service on the network may be away.
+const SOURCE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +55,9 @@ pub struct Accounts {
     live: bool,
     users: Vec<User>,
     groups: Vec<Group>,
+    extra_users: Vec<User>,
     extra_groups: Vec<Group>,
+    user_services: Vec<String>,
     services: Vec<String>,
     announced: Vec<(u32, String)>,
 }
@@ -58,13 +66,21 @@ impl Accounts {
     /// Reads the account files beneath `root`.
     pub fn read(root: &Root) -> Result<Accounts> {
         let text = |path: &str| Ok::<_, anyhow::Error>(root.read_text(Path::new(path))?.unwrap_or_default());
+        let nsswitch = text("/etc/nsswitch.conf")?;
+        let (user_services, services) = (services(&nsswitch, "passwd:"), services(&nsswitch, "group:"));
+        // NSS reads them only where it is told to.
+        let extra = |services: &[String], path: &str| match services.iter().any(|name| name == ALTFILES) {
+            true => text(path),
+            false => Ok(String::new()),
+        };
         Ok(Accounts {
             live: root.is_live(),
             users: parse_users(&text("/etc/passwd")?),
             groups: parse_groups(&text("/etc/group")?),
-            // Image-based systems keep packaged groups here (nss-altfiles).
-            extra_groups: parse_groups(&text("/usr/lib/group")?),
-            services: group_services(&text("/etc/nsswitch.conf")?),
+            extra_users: parse_users(&extra(&user_services, "/usr/lib/passwd")?),
+            extra_groups: parse_groups(&extra(&services, "/usr/lib/group")?),
+            user_services,
+            services,
             announced: Vec::new(),
         })
     }
@@ -76,44 +92,52 @@ impl Accounts {
 
     /// True where NSS asks nobody but the files, so that what is not in them is not there at all.
     pub fn files_are_all(&self) -> bool {
-        let local = ["files", "compat", "altfiles", "systemd"];
-        self.services.iter().all(|service| local.contains(&service.as_str()))
+        let local = ["files", "compat", ALTFILES, "systemd"];
+        self.services.iter().chain(&self.user_services).all(|service| local.contains(&service.as_str()))
+    }
+
+    fn all_users(&self) -> impl Iterator<Item = &User> {
+        self.users.iter().chain(&self.extra_users)
+    }
+
+    fn all_groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().chain(&self.extra_groups)
     }
 
     /// The user of this name.
     pub fn user(&self, name: &str) -> Option<User> {
-        let own = self.users.iter().find(|user| user.name == name).cloned();
+        let own = self.all_users().find(|user| user.name == name).cloned();
         own.or_else(|| self.live.then(|| users::get_user_by_name(name).as_ref().map(convert_user))?)
     }
 
     /// The user of this number.
     pub fn user_by_id(&self, uid: u32) -> Option<User> {
-        let own = self.users.iter().find(|user| user.uid == uid).cloned();
+        let own = self.all_users().find(|user| user.uid == uid).cloned();
         own.or_else(|| self.live.then(|| users::get_user_by_uid(uid).as_ref().map(convert_user))?)
     }
 
     /// The group of this name.
     pub fn group(&self, name: &str) -> Option<Group> {
-        let own = self.groups.iter().chain(&self.extra_groups).find(|group| group.name == name).cloned();
+        let own = self.all_groups().find(|group| group.name == name).cloned();
         own.or_else(|| self.live.then(|| users::get_group_by_name(name).as_ref().map(convert_group))?)
     }
 
     /// The group of this number.
     pub fn group_by_id(&self, gid: u32) -> Option<Group> {
-        let own = self.groups.iter().chain(&self.extra_groups).find(|group| group.gid == gid).cloned();
+        let own = self.all_groups().find(|group| group.gid == gid).cloned();
         own.or_else(|| self.live.then(|| users::get_group_by_gid(gid).as_ref().map(convert_group))?)
     }
 
     /// The users of the account files with this primary group.
     pub fn users_of(&self, gid: u32) -> Vec<User> {
-        self.users.iter().filter(|user| user.gid == gid).cloned().collect()
+        self.all_users().filter(|user| user.gid == gid).cloned().collect()
     }
 
     /// Every group a process gets that is started as this user: the primary one first.
     pub fn groups_of(&self, user: &User) -> Vec<u32> {
-        let listed = self.groups.iter().filter(|group| group.members.contains(&user.name));
+        let listed = self.all_groups().filter(|group| group.members.contains(&user.name));
         let mut gids: Vec<u32> = std::iter::once(user.gid).chain(listed.map(|group| group.gid)).collect();
-        if self.live && !self.users.iter().any(|own| own.name == user.name) {
+        if self.live && !self.all_users().any(|own| own.name == user.name) {
             let known = users::get_user_groups(&user.name, user.gid).unwrap_or_default();
             gids.extend(known.iter().map(users::Group::gid));
         }
@@ -157,8 +181,7 @@ impl Accounts {
         }
         let mut sources = Vec::new();
         for service in &self.services {
-            let line = ask_source(service, name)?;
-            let groups = parse_groups(&line);
+            let groups = parse_groups(&ask_source(service, name));
             sources.extend(groups.first().map(|group| Source { name: service.clone(), gid: group.gid }));
         }
         Ok(sources)
@@ -175,15 +198,10 @@ impl Names for Accounts {
     }
 }
 
-/// NSS has no call that asks one source alone; getent does it by a private configuration of its own process.
-fn ask_source(service: &str, group: &str) -> Result<String> {
-    let output = Command::new("getent")
-        .args(["-s", service, "group", group])
-        .env_clear()
-        .env("PATH", crate::paths::SEARCH)
-        .output()
-        .with_context(|| format!("asking getent for group {group} in {service}"))?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+/// NSS has no call that asks one source alone; getent does it by a private configuration of its own process. A source that
+/// does not know the group, or does not answer in time, says nothing.
+fn ask_source(service: &str, group: &str) -> String {
+    program::run(Path::new("getent"), &["-s", service, "group", group], SOURCE_LIMIT).unwrap_or_default()
 }
 
 fn convert_user(user: &users::User) -> User {
@@ -220,10 +238,10 @@ fn parse_groups(text: &str) -> Vec<Group> {
     text.lines().filter_map(group).collect()
 }
 
-/// The services of nsswitch.conf's `group:` line, without the actions in brackets; `files` where there is none.
-fn group_services(text: &str) -> Vec<String> {
-    let line =
-        text.lines().filter_map(|line| line.trim().strip_prefix("group:")).next_back().unwrap_or("files");
+/// The services of a line of nsswitch.conf, without the actions in brackets; `files` where there is none.
+fn services(text: &str, database: &str) -> Vec<String> {
+    let mut lines = text.lines().filter_map(|line| line.trim().strip_prefix(database));
+    let line = lines.next_back().unwrap_or("files");
     let line = line.split('#').next().unwrap_or_default();
     let mut in_action = false;
     let mut services = Vec::new();
@@ -248,10 +266,25 @@ mod tests {
         let write = |path: &str, text: &str| std::fs::write(image.path().join(path), text).unwrap();
         write("etc/passwd", "root:x:0:0::/root:/bin/sh\nqemu:x:107:107::/:/sbin/nologin\nbroken\n");
         write("etc/group", "root:x:0:\nkvm:x:36:qemu\nqemu:x:107:\nhugetlbfs:x:801:openvswitch,qemu\n");
-        write("usr/lib/group", "hugetlbfs:x:800:\n");
+        write("usr/lib/group", "hugetlbfs:x:800:\nopenvswitch:x:995:qemu\n");
+        write("usr/lib/passwd", "openvswitch:x:994:995::/:/sbin/nologin\nqemu:x:1:1::/:/sbin/nologin\n");
+        let accounts = || Accounts::read(&Root::open(image.path()).unwrap()).unwrap();
+        let found = accounts();
+        assert_eq!(
+            (found.user("openvswitch"), found.group("openvswitch")),
+            (None, None),
+            "nobody reads them"
+        );
+        write("etc/nsswitch.conf", "passwd: files altfiles\ngroup: files [SUCCESS=merge] altfiles\n");
+        let found = accounts();
+        assert_eq!(found.user("openvswitch").map(|user| user.uid), Some(994));
+        assert_eq!(found.groups_of(&found.user("qemu").unwrap()), [107, 36, 801, 995]);
+        assert!(found.files_are_all());
+        write("etc/nsswitch.conf", "passwd: files sss\ngroup: files altfiles\n");
         let accounts = Accounts::read(&Root::open(image.path()).unwrap()).unwrap();
         let qemu = accounts.user("qemu").unwrap();
-        assert_eq!(accounts.groups_of(&qemu), [107, 36, 801]);
+        assert_eq!(accounts.groups_of(&qemu), [107, 36, 801, 995]);
+        assert!(!accounts.files_are_all(), "a user may be elsewhere");
         assert_eq!(accounts.user("nobody"), None, "the host's accounts are not the image's");
         assert_eq!(accounts.group_name(36), "kvm");
         assert_eq!(accounts.group_name(5), "5");
@@ -261,10 +294,11 @@ mod tests {
 
     #[test]
     fn actions_in_nsswitch_are_no_services() {
-        assert_eq!(group_services("group: files [SUCCESS=merge] sss # x\n"), ["files", "sss"]);
-        assert_eq!(group_services("passwd: sss\n"), ["files"]);
+        let of_groups = |text| services(text, "group:");
+        assert_eq!(of_groups("group: files [SUCCESS=merge] sss # x\n"), ["files", "sss"]);
+        assert_eq!(of_groups("passwd: sss\n"), ["files"]);
         assert_eq!(
-            group_services("group: files [!UNAVAIL=return NOTFOUND=continue] altfiles\n"),
+            of_groups("group: files [!UNAVAIL=return NOTFOUND=continue] altfiles\n"),
             ["files", "altfiles"]
         );
     }

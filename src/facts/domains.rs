@@ -13,7 +13,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 use serde::{Deserialize, Serialize};
 
 pub use endpoints::{Endpoint, EndpointKind, SocketMode};
-pub use files::{BrokenFile, Domains, persistent, running};
+pub use files::{BrokenFile, Domains, RUNNING, persistent, running};
 pub use label::{Account, DacLabel, LabelKind};
 pub use memory::{MemoryBacking, NumaCell, PageSize};
 

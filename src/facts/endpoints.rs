@@ -7,6 +7,7 @@ mod links;
 pub(super) mod owners;
 pub mod start;
 pub mod usage;
+mod waiting;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,9 +15,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 pub use links::{End, Link, Owner};
+pub use waiting::Waiting;
 
+use super::control::Control;
 use super::domains::{BrokenFile, Domain, Endpoint, EndpointKind, SocketMode};
-use super::live::{Live, OVSDB_LIMIT, Switch};
+use super::live::{self, Live, OVSDB_LIMIT, Switch};
 use super::ovsdb::{Join, SwitchConfig, VhostPort, plain};
 use super::processes::Process;
 use super::vswitchd::Vswitchd;
@@ -72,6 +75,12 @@ pub struct Endpoints {
     pub switch: Known<SwitchConfig>,
     /// The switch's daemon.
     pub vswitchd: Vswitchd,
+    /// What that daemon itself says.
+    pub control: Control,
+    /// Ports that OVSDB has as made, and the datapath has not.
+    pub unmade: Vec<VhostPort>,
+    /// Sockets of cards that were plugged into running VMs, and that nothing else knows.
+    pub waiting: Vec<Waiting>,
     /// Whether the kernel told who is connected.
     pub peers: Known<()>,
     /// Domain files that could not be read.
@@ -81,8 +90,8 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Looks, with what is known already of domains and switch.
-    pub fn read(root: &Root, live: &Live) -> Result<Endpoints> {
+    /// Looks, with what is known already of domains and switch. `directory` is where sockets are to be.
+    pub fn read(root: &Root, live: &Live, directory: &Path) -> Result<Endpoints> {
         let mut shared = Shared::with(&live.sockets);
         let vswitchd = Vswitchd::read(root);
         let mut found = machines(live);
@@ -96,7 +105,10 @@ impl Endpoints {
         let free = index.free(&found);
         let mut free: Vec<FreePort> =
             free.into_iter().filter_map(|port| free_port(root, &mut shared, &index, port)).collect();
-        let links = diag::sockets().map(|sockets| Links::new(root, sockets, &found, &free, &vswitchd));
+        let sockets = diag::sockets();
+        let waiting = sockets.as_deref().unwrap_or_default();
+        let waiting = waiting::find(root, live, (&index, &found), waiting, directory);
+        let links = sockets.map(|sockets| Links::new(root, sockets, &found, &free, &vswitchd));
         if let Ok(links) = &links {
             for machine in &mut found {
                 machine.links = machine.start.sockets.iter().map(|socket| links.of(socket)).collect();
@@ -111,7 +123,11 @@ impl Endpoints {
         };
         let unread = live.unread.iter().chain(&live.defined.broken).cloned().collect();
         let now = super::processes::since_boot()?;
+        let control = Control::ask(root, &vswitchd);
         Ok(Endpoints {
+            unmade: unmade(root, live, &vswitchd, &control),
+            control,
+            waiting,
             machines: found,
             free,
             switch,
@@ -121,6 +137,24 @@ impl Endpoints {
             now,
         })
     }
+}
+
+/// Ports that OVSDB has as made and the datapath has not. What OVSDB said is older than what the datapath says, so both are
+/// asked once more where they differ.
+fn unmade(root: &Root, live: &Live, vswitchd: &Vswitchd, control: &Control) -> Vec<VhostPort> {
+    let lack = |switch: &Known<Switch>, control: &Control| -> Vec<VhostPort> {
+        let (Known::Known(switch), Control::Ports(made)) = (switch, control) else { return Vec::new() };
+        let is_made =
+            |port: &&VhostPort| port.ofport.is_some_and(|number| number > 0) && port.error.is_none();
+        let lacks = |port: &&VhostPort| is_made(port) && !made.contains(&port.name);
+        switch.ports.iter().filter(lacks).cloned().collect()
+    };
+    let mut found = lack(&live.switch, control);
+    if !found.is_empty() {
+        let still = lack(&live::read_switch(root, OVSDB_LIMIT), &Control::ask(root, vswitchd));
+        found.retain(|port| still.iter().any(|other| other.uuid == port.uuid));
+    }
+    found
 }
 
 /// What the start of these domains, which are not of this node, would depend on here; in their order.

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod carriers;
+pub mod control;
 pub mod conversion;
 pub mod database;
 pub mod domains;

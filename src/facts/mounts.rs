@@ -152,6 +152,13 @@ fn describe(mount: &Mount, default_page_size: Option<u64>) -> Result<HugetlbMoun
     Ok(HugetlbMount { path: mount.path.clone(), page_size, options, read_only })
 }
 
+/// Do huge pages count in limits of memory, by the text of a mountinfo?
+pub fn counts_hugepages(text: &[u8]) -> bool {
+    let mounts = text.split(|byte| *byte == b'\n').filter_map(|line| parse_line(line).ok());
+    let mut options = mounts.filter(|mount| mount.kind == "cgroup2").map(|mount| mount.super_options);
+    options.any(|options| options.split(',').any(|option| option == "memory_hugetlb_accounting"))
+}
+
 /// `2M`, `1024M`, `1G`, `64K` or plain bytes.
 fn parse_size(text: &str) -> Result<u64> {
     let digits = text.trim_end_matches(['K', 'M', 'G']);

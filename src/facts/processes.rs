@@ -134,6 +134,13 @@ pub fn by_pid(root: &Root, pid: u32) -> Option<Process> {
     if root.is_live() { read(root, pid, boot_time().ok()?).ok()? } else { None }
 }
 
+/// The state of this process by `/proc/PID/stat`: `S`, `R`, `T`, `D`... ; none when it ended.
+pub fn state(root: &Root, pid: u32) -> Option<char> {
+    let stat = file(root, pid, "stat").ok()??;
+    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+    stat[end_of_name + 1..].trim_ascii_start().first().map(|byte| char::from(*byte))
+}
+
 impl Process {
     /// Who the kernel takes it for when it opens or connects.
     pub fn identity(&self) -> Identity {

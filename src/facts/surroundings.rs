@@ -2,19 +2,23 @@
 //! What else on the node has a say: security modules, tmpfiles.d, default ACLs, the rest of qemu.conf, huge pages. What
 //! is not there, or may not be read, says nothing.
 
+mod limits;
 mod mac;
 mod overrides;
 mod tmpfiles;
+mod udev;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
 
+pub use limits::MemoryLimit;
 pub use mac::{SeLinux, parse_label_type};
 pub use overrides::LaterDropIn;
 pub use tmpfiles::{TmpfilesLine, parse_tmpfiles};
+pub use udev::UdevRule;
 
 use super::live::{Live, our_units};
 use super::mounts::HugetlbMount;
@@ -57,6 +61,10 @@ pub struct Surroundings {
     pub hugetlb: Vec<HugetlbMount>,
     /// Huge pages of all sizes, free or not, and those that may be made on demand; `None` in an image.
     pub hugepages: Option<u64>,
+    /// Rules of udev in force that give device nodes to the shared group, where systemd minds its number.
+    pub udev_rules: Vec<UdevRule>,
+    /// Limits of memory above all VMs; `None` where huge pages do not count in them, or nothing runs.
+    pub memory_limits: Option<Vec<MemoryLimit>>,
 }
 
 impl Surroundings {
@@ -72,19 +80,39 @@ impl Surroundings {
         let later = overrides::read(root, accord, live.map_or(&units, |live| &live.units))?;
         let directory = root.find_nofollow(&accord.socket_directory)?;
         let acl = directory.as_ref().map(|found| found.xattr(Acl::DEFAULT)).transpose()?.flatten();
-        let live = root.is_live();
+        let runs = root.is_live();
         Ok(Surroundings {
             qemu_conf: qemu_conf(root)?,
             socket_directory_default_acl: acl.and_then(|bytes| Acl::parse(&bytes).ok()),
-            selinux: if live { mac::selinux(root, directory.as_ref())? } else { None },
-            apparmor_disabled: if live { mac::apparmor_disabled(root)? } else { Vec::new() },
+            selinux: if runs { mac::selinux(root, directory.as_ref())? } else { None },
+            apparmor_disabled: if runs { mac::apparmor_disabled(root)? } else { Vec::new() },
             tmpfiles: tmpfiles::read(root, accord)?,
             units,
             later,
             hugetlb,
-            hugepages: if live { hugepages(root)? } else { None },
+            hugepages: if runs { hugepages(root)? } else { None },
+            udev_rules: udev::read(root, accord)?,
+            memory_limits: live.map(|running| limits::read(root, a_guest(running))).transpose()?.flatten(),
         })
     }
+}
+
+/// The process of one that runs.
+fn a_guest(live: &Live) -> Option<u32> {
+    live.guests.iter().find_map(|guest| guest.process.as_ref()).map(|process| process.pid)
+}
+
+/// The files of these directories with this extension; one in an earlier directory hides its namesakes in later ones.
+fn in_force(root: &Root, directories: &[&str], extension: &str) -> Result<Vec<PathBuf>> {
+    let mut files: BTreeMap<_, PathBuf> = BTreeMap::new();
+    for directory in directories.iter().map(Path::new) {
+        for name in root.list(directory)? {
+            if Path::new(&name).extension().is_some_and(|found| found == extension) {
+                files.entry(name.clone()).or_insert_with(|| directory.join(&name));
+            }
+        }
+    }
+    Ok(files.into_values().collect())
 }
 
 fn qemu_conf(root: &Root) -> Result<BTreeMap<String, Value>> {

@@ -3,7 +3,7 @@
 //! (lib/daemon-unix.c, `make_pidfile`). The lock is seen from another pid namespace too. A name alone says nothing: OVN has
 //! an ovsdb-server of its own, and so may any container.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -64,11 +64,24 @@ fn look(root: &Root, name: &str) -> Result<Vswitchd> {
             return Ok(Vswitchd::Running(None));
         }
     }
-    // It removes the file when it stops. One that was started without a pid file may be the switch's all the same.
-    if let Some(other) = processes::by_name(root, &[name])?.first() {
+    // It removes the file when it stops. One that was started without a pid file is the switch's where it is in its unit,
+    // and may be so elsewhere: in a container.
+    let others = processes::by_name(root, &[name])?;
+    if let Some(process) = others.iter().find(|process| is_in_unit(root, process.pid, name)) {
+        return Ok(Vswitchd::Running(Some(Box::new(process.clone()))));
+    }
+    if let Some(other) = others.first() {
         bail!("{name} (pid {}) does not hold {}", other.pid, pid_file.display());
     }
     Ok(Vswitchd::NotRunning)
+}
+
+/// By its control group (cgroups(7)), which has the unit's name; older packages start both daemons in one unit.
+fn is_in_unit(root: &Root, pid: u32, name: &str) -> bool {
+    let text = root.read_text(&PathBuf::from(format!("/proc/{pid}/cgroup"))).ok().flatten();
+    let units = [name, "openvswitch-switch", "openvswitch-nonetwork", "openvswitch"];
+    let unit = |part: &str| part.strip_suffix(".service").is_some_and(|unit| units.contains(&unit));
+    text.is_some_and(|text| text.lines().any(|line| line.split('/').skip(1).any(unit)))
 }
 
 fn is_locked(file: &Handle) -> Result<bool> {

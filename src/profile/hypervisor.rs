@@ -11,7 +11,7 @@ use crate::edit::virconf::{Value, VirConf};
 use crate::facts::accounts::{Accounts, Group, User};
 use crate::paths;
 use crate::root::Root;
-use crate::systemd::Units;
+use crate::systemd::{UnitFact, Units};
 
 /// Accounts libvirt is built to run QEMU as (meson.build: RHEL, Fedora, SUSE, Gentoo; Debian, Ubuntu, Arch).
 const BUILT_IN_USERS: [&str; 2] = ["qemu", "libvirt-qemu"];
@@ -84,22 +84,25 @@ pub fn configured(root: &Root, accounts: &Accounts, daemon_unit: String) -> Resu
     }))
 }
 
-/// Both daemons can be installed (Debian ships virtqemud since libvirt 11); the one that is running or enabled counts.
+/// Both daemons can be installed (Fedora and RHEL; Debian has libvirtd alone, 12.8 still): the one that runs counts, else the one whose
+/// socket waits for a client, else the one that is enabled. One that is enabled may be dead for good.
 fn daemon(units: &dyn Units) -> Result<Option<String>> {
-    let mut installed = None;
+    let mut found: Option<(u8, String)> = None;
     for name in ["libvirtd", "virtqemud"] {
         let Some(service) = units.unit(&format!("{name}.service"))? else { continue };
         let socket = units.unit(&format!("{name}.socket"))?;
-        let in_use = [Some(&service), socket.as_ref()]
-            .into_iter()
-            .flatten()
-            .any(|unit| unit.active_state == "active" || unit.unit_file_state == "enabled");
-        if in_use {
-            return Ok(Some(service.name));
+        let any = |is: fn(&UnitFact) -> bool| is(&service) || socket.as_ref().is_some_and(is);
+        let rank = match () {
+            () if service.is_active() => 3,
+            () if any(UnitFact::is_active) => 2,
+            () if any(|unit| unit.unit_file_state == "enabled") => 1,
+            () => 0,
+        };
+        if found.as_ref().is_none_or(|(other, _)| rank > *other) {
+            found = Some((rank, service.name));
         }
-        installed = installed.or(Some(service.name));
     }
-    Ok(installed)
+    Ok(found.map(|(_, name)| name))
 }
 
 /// The value of an account setting, else the default that the distribution's build shows as a commented-out line.
@@ -133,8 +136,8 @@ fn built_in(accounts: &Accounts) -> Option<User> {
     BUILT_IN_USERS.iter().find_map(|name| accounts.user(name))
 }
 
-/// Debian's libvirt-qemu has kvm as primary group, which everyone who may use KVM is in: the group of the user's own name
-/// is the closer one where the user is in it.
+/// Up to Debian 13, libvirt-qemu has kvm as primary group, which everyone who may use KVM is in: the group of the user's
+/// own name is the closer one where the user is in it.
 fn own_group(accounts: &Accounts, user: &User) -> Group {
     let named = accounts.group(&user.name).filter(|group| accounts.groups_of(user).contains(&group.gid));
     named.or_else(|| accounts.group_by_id(user.gid)).unwrap_or_else(|| Group {
@@ -164,5 +167,63 @@ fn judge(conf: &VirConf, accounts: &Accounts) -> QemuConf {
             QemuConf::Invalid(format!("{}: group = \"{name}\": there is no such group", paths::QEMU_CONF))
         }
         Some((_, Some(_))) | None => QemuConf::Valid(group),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A unit's name, its state, and whether it is enabled.
+    #[derive(Debug)]
+    struct Booted(&'static [(&'static str, &'static str, &'static str)]);
+
+    impl Units for Booted {
+        fn unit(&self, name: &str) -> Result<Option<UnitFact>> {
+            let found = self.0.iter().find(|(unit, ..)| *unit == name);
+            Ok(found.map(|(name, active_state, unit_file_state)| UnitFact {
+                name: (*name).to_string(),
+                load_state: "loaded".to_string(),
+                active_state: (*active_state).to_string(),
+                unit_file_state: (*unit_file_state).to_string(),
+                fragment: None,
+                drop_ins: Vec::new(),
+                need_daemon_reload: false,
+                group: None,
+                user: None,
+                umask: 0o022,
+                environment: Vec::new(),
+                environment_files: Vec::new(),
+                runtime_directory: Vec::new(),
+                runtime_directory_preserve: "no".to_string(),
+                default_dependencies: true,
+                main_pid: None,
+                exec_start_pre: Vec::new(),
+                exec_start: Vec::new(),
+                exec_start_post: Vec::new(),
+                mount_options: None,
+                mount_where: None,
+                state_change_timestamp: None,
+                active_enter_timestamp: None,
+                socket_user: None,
+                socket_group: None,
+                socket_mode: None,
+            }))
+        }
+    }
+
+    #[test]
+    fn the_daemon_that_runs_is_the_one() {
+        let found = |units| daemon(&Booted(units)).unwrap();
+        let is = |name: &str| Some(name.to_string());
+        const DEAD: (&str, &str, &str) = ("libvirtd.service", "failed", "enabled");
+        assert_eq!(found(&[DEAD, ("virtqemud.service", "active", "disabled")]), is("virtqemud.service"));
+        let idle = &[DEAD, ("virtqemud.service", "inactive", ""), ("virtqemud.socket", "active", "enabled")];
+        assert_eq!(found(idle), is("virtqemud.service"));
+        assert_eq!(found(&[DEAD, ("virtqemud.service", "inactive", "disabled")]), is("libvirtd.service"));
+        let stock = &[("libvirtd.service", "active", "enabled"), ("virtqemud.service", "active", "enabled")];
+        assert_eq!(found(stock), is("libvirtd.service"));
+        assert_eq!(found(&[("virtqemud.service", "inactive", "disabled")]), is("virtqemud.service"));
+        assert_eq!(found(&[]), None);
     }
 }

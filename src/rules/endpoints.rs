@@ -4,6 +4,7 @@
 
 mod row;
 mod running;
+mod switch;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,6 @@ use std::path::Path;
 pub use row::{PortRow, ProcessRow, Row, SocketRow};
 
 use super::{Case, Evidence, Finding, Level, Rule, catalogue};
-use crate::facts::Known;
 use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::endpoints::{Endpoints, FreePort, Link, Machine};
 use crate::facts::vswitchd::Vswitchd;
@@ -42,6 +42,11 @@ pub const RULES: &[Rule] = &[
         Broken,
         "without ovs-vswitchd no VM has network, and a VM that starts hangs or fails to connect"
     ),
+    rule!(
+        "dataplane-hung",
+        Broken,
+        "ovs-vswitchd answers nobody: no VM can start or connect again, and the network of running VMs may stand still"
+    ),
     rule!("dpdk-not-initialized", Broken),
     rule!("switch-unknown", Advice, "OVSDB did not answer, so the state of ports is unknown"),
     rule!(
@@ -67,6 +72,16 @@ pub const RULES: &[Rule] = &[
         "no port of OVS uses this socket: QEMU waits forever, and nothing logs an error"
     ),
     rule!("port-failed", Broken),
+    rule!(
+        "port-not-in-datapath",
+        Broken,
+        "OVSDB says that the port is connected, and ovs-vswitchd could not configure it: the VM has no network"
+    ),
+    rule!(
+        "hot-plug-waits",
+        Broken,
+        "a network card was plugged in without a port: the VM's monitor is blocked until OVS connects, and so is libvirt"
+    ),
     rule!(
         "port-without-vm",
         Advice,
@@ -112,8 +127,8 @@ pub const RULES: &[Rule] = &[
 ];
 
 /// Nothing else about a VM's network can be told while one of these holds.
-const FIRST_OF_ALL: [&str; 4] =
-    ["no-libvirt", "no-dataplane", "dataplane-not-running", "dpdk-not-initialized"];
+const FIRST_OF_ALL: [&str; 5] =
+    ["no-libvirt", "no-dataplane", "dataplane-not-running", "dataplane-hung", "dpdk-not-initialized"];
 
 /// What came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -166,7 +181,7 @@ pub fn judge(case: &Case<'_>, ground: Matter<'_>) -> Judged {
     let named =
         &named.iter().rev().map(|finding| (finding.subject.as_str(), finding.id)).collect::<Named<'_>>();
     let mut judged = Judged::default();
-    general(&mut judged, case, endpoints);
+    switch::general(&mut judged, case, endpoints);
     for machine in &endpoints.machines {
         subject.turn_to(machine.domain.clone(), configured);
         let troubles = troubles(case, subject, endpoints, machine);
@@ -249,28 +264,10 @@ pub fn follows(rows: &[Row], finding: &Finding) -> bool {
     finding.id == "server-socket-refuses-qemu" && rows.iter().filter(clashes).any(named)
 }
 
-/// What is about no VM in particular.
-fn general(judged: &mut Judged, case: &Case<'_>, endpoints: &Endpoints) {
-    if let (Known::Unknown(why), true) = (&endpoints.switch, case.accord.dataplane.is_some()) {
-        let running = endpoints.vswitchd != Vswitchd::NotRunning;
-        let asked = endpoints.machines.iter().any(|machine| machine.start.asks_switch);
-        if running && asked {
-            let mend = "ovs-vsctl --timeout=5 show".to_string();
-            let subject = "Open vSwitch".to_string();
-            judged.add(Trouble { id: "switch-unknown", subject, seen: why.clone(), mend });
-        }
-    }
-    for file in &endpoints.unread {
-        let subject = file.path.display().to_string();
-        let mend = format!("xmllint --noout {}", crate::shell::path(&file.path));
-        judged.add(Trouble { id: "domain-unreadable", subject, seen: file.error.clone(), mend });
-    }
-}
-
 /// All that is wrong with a VM, the first cause first.
 fn troubles(node: &Case<'_>, subject: &Subject, endpoints: &Endpoints, machine: &Machine) -> Vec<Trouble> {
     if node.lacks_libvirt() && !machine.domain.running {
-        return vec![absent("no-libvirt", "libvirt")];
+        return vec![switch::absent("no-libvirt", "libvirt")];
     }
     let case = hook::Case { subject, facts: &machine.start };
     let problems = hook::problems(&case).into_iter().filter(|problem| problem.sure);
@@ -289,30 +286,16 @@ fn troubles(node: &Case<'_>, subject: &Subject, endpoints: &Endpoints, machine: 
             found.extend(refused.or_else(|| running::trouble(endpoints, machine, socket, link)));
         }
     }
-    if endpoints.vswitchd == Vswitchd::NotRunning && machine.start.sockets.iter().any(meets_switch) {
-        found.insert(0, not_running(node, subject));
+    if machine.start.sockets.iter().any(meets_switch) {
+        let is_off = endpoints.vswitchd == Vswitchd::NotRunning;
+        let stopped = is_off.then(|| switch::not_running(node, subject));
+        found.splice(..0, stopped.or_else(|| switch::hung(node, endpoints)));
     }
     if let Some(first) = found.iter().find(|trouble| FIRST_OF_ALL.contains(&trouble.id)).cloned() {
         found.retain(|trouble| is_of_domain(trouble, machine));
         found.insert(0, first);
     }
     found
-}
-
-/// What no VM can be judged without; the rule of that id names it, once for the node.
-fn absent(id: &'static str, subject: &str) -> Trouble {
-    Trouble { id, subject: subject.to_string(), seen: String::new(), mend: String::new() }
-}
-
-fn not_running(node: &Case<'_>, subject: &Subject) -> Trouble {
-    if node.profile.dataplane.is_none() {
-        return absent("no-dataplane", "openvswitch");
-    }
-    let unit = subject.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
-    let unit = unit.map_or("openvswitch-switch", |dataplane| dataplane.unit.as_str());
-    let mend = format!("systemctl start {}", crate::shell::quote(unit));
-    let (subject, seen) = ("ovs-vswitchd".to_string(), "is not running".to_string());
-    Trouble { id: "dataplane-not-running", subject, seen, mend }
 }
 
 /// About the VM's memory, not about a socket.
@@ -370,6 +353,9 @@ fn free(endpoints: &Endpoints, port: &FreePort, sees_vms: bool) -> Option<Troubl
         return Some(trouble);
     }
     let used = !port.link.connections.is_empty();
+    if let Some(trouble) = running::unmade(endpoints, &port.socket).filter(|_| used) {
+        return Some(trouble);
+    }
     // A VM that cannot be read may have it, or one of a libvirt that is in a container.
     let all_known = endpoints.peers.known().is_some() && endpoints.unread.is_empty() && sees_vms;
     if used || !all_known {

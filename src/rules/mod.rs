@@ -5,6 +5,7 @@ mod accounts;
 pub mod endpoints;
 mod hook;
 mod hugepages;
+mod limits;
 mod paths;
 pub mod peer;
 mod presence;
@@ -140,7 +141,7 @@ pub struct Finding {
 }
 
 /// Every family with its rules. A new rule is a line in its family's list; a new family a file and a line here.
-pub const FAMILIES: [(&str, &[Rule]); 14] = [
+pub const FAMILIES: [(&str, &[Rule]); 15] = [
     ("presence", presence::RULES),
     ("accounts", accounts::RULES),
     ("paths", paths::RULES),
@@ -153,6 +154,7 @@ pub const FAMILIES: [(&str, &[Rule]); 14] = [
     ("hook", hook::RULES),
     ("switch", switch::RULES),
     ("hugepages", hugepages::RULES),
+    ("limits", limits::RULES),
     ("security", security::RULES),
     ("peer", peer::RULES),
 ];

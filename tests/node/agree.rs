@@ -297,7 +297,7 @@ fn old_identity(node: &Node) {
         ("OVS_USER_ID", "root:root")
     } else {
         node.sh("groupadd -r openvswitch; useradd -r -g openvswitch -d / openvswitch");
-        node.sh("chown openvswitch /run/openvswitch; chmod 0777 /etc/openvswitch /var/lib/openvswitch; chown openvswitch /var/lib/openvswitch/*conf.db* /var/lib/openvswitch/.conf.db*; printf '[Service]\\nRuntimeDirectory=\\n' > /run/systemd/system/ovsdb-server.service.d/x.conf || { mkdir -p /run/systemd/system/ovsdb-server.service.d; printf '[Service]\\nRuntimeDirectory=\\n' > /run/systemd/system/ovsdb-server.service.d/x.conf; }");
+        node.sh("chown openvswitch /run/openvswitch /run/openvswitch/db.sock; chmod 0777 /etc/openvswitch /var/lib/openvswitch; chown openvswitch /var/lib/openvswitch/*conf.db* /var/lib/openvswitch/.conf.db*; printf '[Service]\\nRuntimeDirectory=\\n' > /run/systemd/system/ovsdb-server.service.d/x.conf || { mkdir -p /run/systemd/system/ovsdb-server.service.d; printf '[Service]\\nRuntimeDirectory=\\n' > /run/systemd/system/ovsdb-server.service.d/x.conf; }");
         ("OVS_CTL_OPTS", "--ovs-user=openvswitch:openvswitch")
     };
     for unit in ["ovsdb-server", "ovs-vswitchd"] {

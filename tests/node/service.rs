@@ -45,6 +45,13 @@ fn entries_end_in_time(kind: &'static str) {
         assert_eq!(entry(&node, name), 1, "{name}");
     }
     node.sh(HEARING);
+    // One that is late, within the deadline.
+    node.configure(&format!("{BOTH}service-deadline = 20\\n"));
+    let late = "p=$(cat /run/openvswitch/ovsdb-server.pid); kill -STOP $p; (sleep 4; kill -CONT $p) & vhost-accord service";
+    for name in ["vswitchd-pre", "vswitchd-post"] {
+        node.sh(&format!("{late} {name}"));
+    }
+    node.configure(&format!("{BOTH}{DEADLINE}"));
 
     // A file system that answers late, as systemd sees it: the dataplane comes up all the same.
     push_slow_library(&node);

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use super::pair::{self, OFF, ON, OVS_MAKES, Pair, QEMU_MAKES, STRANGER, end};
 use vhost_accord::config::PortType;
 use vhost_accord::facts::Known;
+use vhost_accord::facts::control::Control;
 use vhost_accord::facts::domains::{BrokenFile, SocketMode};
-use vhost_accord::facts::endpoints::{Link, Next};
+use vhost_accord::facts::endpoints::{Link, Next, Waiting};
 use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::facts::vswitchd::Vswitchd;
 use vhost_accord::rules;
@@ -18,6 +19,7 @@ pub type Breakage = (&'static str, fn(&mut Pair));
 
 pub const BREAKAGES: &[Breakage] = &[
     ("dataplane-not-running", |pair| pair.vswitchd(&Vswitchd::NotRunning)),
+    ("dataplane-hung", |pair| pair.endpoints.control = Control::Silent(Some('T'))),
     ("dpdk-not-initialized", |pair| pair.join(OFF).config.dpdk_initialized = Some(false)),
     ("switch-unknown", |pair| {
         pair.endpoints.switch = Known::Unknown("no answer in 5 s".to_string());
@@ -60,6 +62,14 @@ pub const BREAKAGES: &[Breakage] = &[
     }),
     ("port-missing", |pair| drop(pair.join(OFF).ports.remove(0))),
     ("port-failed", |pair| pair.join(OFF).ports[0].ofport = Some(-1)),
+    ("port-not-in-datapath", |pair| {
+        let port = pair.join(ON).ports[0].clone();
+        pair.endpoints.unmade = vec![port];
+    }),
+    ("hot-plug-waits", |pair| {
+        let path = PathBuf::from("/var/lib/vhost_sockets/vhus9");
+        pair.endpoints.waiting = vec![Waiting { path, domain: "on".to_string(), pid: pair::QEMU }];
+    }),
     ("port-without-vm", |pair| pair.endpoints.free[0].link.connections.clear()),
     ("server-socket-missing", |pair| {
         let socket = pair.socket(OFF, OVS_MAKES);

@@ -19,7 +19,7 @@ use vhost_accord::facts::paths::PathFact;
 use vhost_accord::facts::processes::{Ids, Process, Started, Status};
 use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::facts::state::{Bytes, FileState, LinkState, Observed, OwnerState, State};
-use vhost_accord::facts::surroundings::Surroundings;
+use vhost_accord::facts::surroundings::{MemoryLimit, Surroundings};
 use vhost_accord::profile::Profile;
 use vhost_accord::root::{Kind, Root};
 use vhost_accord::rules::{self, Case, Finding};
@@ -29,6 +29,8 @@ use vhost_accord::systemd;
 pub const CLIENT_PORT: &str = "/var/lib/vhost_sockets/vhus0";
 pub const SERVER_PORT: &str = "/run/openvswitch/vhuc0";
 const CONFIG: &str = "[accord]\nmodes = dpdkvhostuserclient dpdkvhostuser\ndataplane-user = openvswitch\n";
+
+const SOCKET_UNIT: &str = "[Socket]\nListenStream=/run/openvswitch/db.sock\nSocketMode=0770\n";
 
 /// All that rules look at.
 #[derive(Debug)]
@@ -73,6 +75,7 @@ impl Node {
             "/etc/logrotate.d/openvswitch-switch",
             "/x.log {\n    create 640 openvswitch adm\n}\n",
         );
+        write(image.path(), "/usr/lib/systemd/system/ovsdb-server.socket", SOCKET_UNIT);
         for item in &survey(image.path()).accord.items {
             if let Item::File(file) = item {
                 write(image.path(), file.path.to_str().unwrap(), &file.content);
@@ -93,6 +96,11 @@ impl Node {
             surroundings: Surroundings {
                 hugetlb: vec![hugetlb],
                 hugepages: Some(512),
+                memory_limits: Some(vec![MemoryLimit {
+                    unit: "machine.slice".to_string(),
+                    key: "MemoryMax",
+                    bytes: 1 << 30,
+                }]),
                 ..Surroundings::default()
             },
             accord: survey.accord,
@@ -111,6 +119,11 @@ impl Node {
             surroundings: &self.surroundings,
             names: &self.names,
         }
+    }
+
+    /// Another look at the image.
+    pub fn survey(&self) -> Survey {
+        survey(self.image.path())
     }
 
     pub fn findings(&self) -> Vec<Finding> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use vhost_accord::access::Node as PathNode;
 use vhost_accord::config::{Config, PortType, Raw};
 use vhost_accord::facts::Known;
+use vhost_accord::facts::control::Control;
 use vhost_accord::facts::domains::{Domain, parse_domain};
 use vhost_accord::facts::endpoints::start::{Directory, Facts, Need, Socket};
 use vhost_accord::facts::endpoints::{End, Endpoints, FreePort, Link, Machine, Owner};
@@ -213,6 +214,9 @@ impl Pair {
                 free: vec![free],
                 switch: Known::Known(config()),
                 vswitchd,
+                control: Control::NotAsked,
+                unmade: Vec::new(),
+                waiting: Vec::new(),
                 peers: Known::Known(()),
                 unread: Vec::new(),
                 now: 10 * MINUTE,

@@ -121,12 +121,13 @@ fn accused(before: &[Finding], after: Vec<Finding>) -> Vec<Finding> {
 fn no_rule_about_the_node_accuses_by_silence() {
     let sound: super::Breakage = ("sound", |_| {});
     for (what, change) in BREAKAGES.iter().chain(SOUND).chain([&sound]) {
+        let mut node = Node::sound();
+        change(&mut node);
+        let (before, live) = (node.findings(), node.live.clone());
         for (silent, silence) in OF_NODE {
-            let mut node = Node::sound();
-            change(&mut node);
-            let before = node.findings();
             silence(&mut node);
             assert_eq!(accused(&before, node.findings()), [], "{what}, {silent} is silent");
+            node.live.clone_from(&live);
         }
     }
 }
@@ -135,12 +136,15 @@ fn no_rule_about_the_node_accuses_by_silence() {
 fn no_rule_about_both_ends_accuses_by_silence() {
     let sound: endpoints::Breakage = ("sound", |_| {});
     for (what, change) in endpoints::BREAKAGES.iter().chain([&sound]) {
+        let mut pair = Pair::sound();
+        change(&mut pair);
+        let (before, live) = (pair.judged().findings, pair.node.live.clone());
+        let endpoints = pair.endpoints.clone();
         for (silent, silence) in OF_PAIR {
-            let mut pair = Pair::sound();
-            change(&mut pair);
-            let before = pair.judged().findings;
             silence(&mut pair);
             assert_eq!(accused(&before, pair.judged().findings), [], "{what}, {silent} is silent");
+            pair.node.live.clone_from(&live);
+            pair.endpoints.clone_from(&endpoints);
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{Domain, parse_domain};
 use crate::root::{Handle, Kind, Root};
 
 /// Status files of the domains that run.
-const RUNNING: &str = "/run/libvirt/qemu";
+pub const RUNNING: &str = "/run/libvirt/qemu";
 /// The defined domains. Its subdirectories `networks` and `autostart` hold something else.
 const PERSISTENT: &str = "/etc/libvirt/qemu";
 

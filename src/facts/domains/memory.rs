@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use roxmltree::Node;
 use serde::{Deserialize, Serialize};
 
-use super::{child, children, number, text};
+use super::{child, child_text, children, number, text};
 
 /// What the domain says about its memory. Sizes in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,12 @@ pub struct MemoryBacking {
     pub host_nodes: Option<String>,
     /// `<numatune><memory mode=>`: `strict`, `preferred`, `interleave` or `restrictive`.
     pub placement: Option<String>,
+    /// `<memtune><hard_limit>`.
+    #[serde(default)]
+    pub hard_limit: Option<u64>,
+    /// `<resource><partition>`: the cgroup it is put below.
+    #[serde(default)]
+    pub partition: Option<String>,
 }
 
 /// Huge pages of one size.
@@ -67,6 +73,24 @@ impl MemoryBacking {
         };
         if self.cells.is_empty() { shared(&None) } else { self.cells.iter().all(|cell| shared(&cell.access)) }
     }
+
+    /// How much of it is on huge pages for sure, in bytes.
+    pub fn on_hugepages(&self) -> u64 {
+        let all = self.hugepages && self.pages.iter().all(|page| page.cells.is_none());
+        let cells = self.cells.iter().fold(0, |sum: u64, cell| sum.saturating_add(cell.size));
+        if !all {
+            0
+        } else if self.cells.is_empty() {
+            self.size
+        } else {
+            cells
+        }
+    }
+
+    /// Is the VM put where libvirt puts all that say nothing else?
+    pub fn is_in_default_partition(&self) -> bool {
+        self.partition.as_deref().is_none_or(|partition| partition == "/machine")
+    }
 }
 
 pub(super) fn read(domain: Node) -> Result<MemoryBacking> {
@@ -75,6 +99,8 @@ pub(super) fn read(domain: Node) -> Result<MemoryBacking> {
     let hugepages = part("hugepages");
     let tune = child(domain, "numatune");
     let tune_memory = tune.and_then(|tune| child(tune, "memory"));
+    let hard_limit = child(domain, "memtune").and_then(|tune| child(tune, "hard_limit"));
+    let resource = child(domain, "resource");
     let pages = hugepages.into_iter().flat_map(|hugepages| children(hugepages, "page")).map(page);
     Ok(MemoryBacking {
         size: child(domain, "memory").map(content_size).transpose()?.unwrap_or(0),
@@ -85,6 +111,8 @@ pub(super) fn read(domain: Node) -> Result<MemoryBacking> {
         cells: cells(domain, tune).context("reading <numa>")?,
         host_nodes: tune_memory.and_then(|memory| text(memory, "nodeset")),
         placement: tune_memory.and_then(|memory| text(memory, "mode")),
+        hard_limit: hard_limit.and_then(|limit| content_size(limit).ok()),
+        partition: resource.and_then(|resource| child_text(resource, "partition")),
     })
 }
 

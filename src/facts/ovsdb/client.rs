@@ -91,6 +91,15 @@ impl Ovsdb {
         Ok(results)
     }
 
+    /// Calls a method without arguments that answers with text: a daemon's control socket speaks JSON-RPC as well.
+    pub fn call(&mut self, method: &str) -> Result<String> {
+        self.request(method, json!([]))?;
+        match self.response()? {
+            Value::String(text) => Ok(text),
+            other => bail!("{method} answers {}", readable(&other)),
+        }
+    }
+
     /// Selects the given columns of the rows that meet all conditions.
     pub(super) fn select(&mut self, table: &str, conditions: Value, columns: &[&str]) -> Result<Vec<Value>> {
         let mut results = self.transact(&[select(table, conditions, columns)])?;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! tmpfiles.d(5): who else sets owner and mode of a path at boot.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
 
+use super::in_force;
 use crate::accord::Accord;
 use crate::accord::item::{Item, Subject};
 use crate::paths;
@@ -34,16 +34,8 @@ pub struct TmpfilesLine {
 
 pub(super) fn read(root: &Root, accord: &Accord) -> Result<Vec<TmpfilesLine>> {
     let ours = Path::new(paths::TMPFILES).file_name();
-    let mut files: BTreeMap<_, PathBuf> = BTreeMap::new();
-    for directory in DIRECTORIES.map(Path::new) {
-        for name in root.list(directory)?.into_iter().filter(|name| Some(name.as_os_str()) != ours) {
-            if Path::new(&name).extension().is_some_and(|extension| extension == "conf") {
-                files.entry(name.clone()).or_insert_with(|| directory.join(&name));
-            }
-        }
-    }
     let mut found = Vec::new();
-    for file in files.into_values() {
+    for file in in_force(root, &DIRECTORIES, "conf")?.into_iter().filter(|file| file.file_name() != ours) {
         // What is no text, or a link that is not to be followed, is systemd's matter.
         let Ok(Some(text)) = root.read_text(&file) else { continue };
         let lines = parse_tmpfiles(&file, &text);

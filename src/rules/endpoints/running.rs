@@ -7,7 +7,8 @@ use crate::config::{Family, PortType};
 use crate::facts::Known;
 use crate::facts::domains::SocketMode;
 use crate::facts::endpoints::start::Socket;
-use crate::facts::endpoints::{End, Endpoints, FreePort, Link, Machine, Next};
+use crate::facts::endpoints::{End, Endpoints, FreePort, Link, Machine, Next, Waiting};
+use crate::facts::ovsdb::{VhostPort, same_path};
 use crate::facts::paths::PathFact;
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
@@ -174,8 +175,11 @@ fn apart(
     again: &str,
 ) -> Option<Trouble> {
     let running = matches!(endpoints.vswitchd, Vswitchd::Running(Some(_)));
-    if !running || is_joined(endpoints, machine, socket, link) || is_young(endpoints, machine) {
+    if !running || is_young(endpoints, machine) {
         return None;
+    }
+    if is_joined(endpoints, machine, socket, link) {
+        return unmade(endpoints, socket);
     }
     let others: Vec<String> = link.connections.iter().map(|connection| name(&connection.1)).collect();
     let seen = match (others.first(), socket.endpoint.mode) {
@@ -191,6 +195,33 @@ fn apart(
         _ => again.to_string(),
     };
     Some(Trouble::of("not-connected", socket, seen, mend))
+}
+
+/// The port of a connected socket, which the datapath does not have.
+pub fn unmade(endpoints: &Endpoints, socket: &Socket) -> Option<Trouble> {
+    let switch = endpoints.switch.known()?;
+    let is_at = |port: &&VhostPort| same_path(&switch.expected_socket(port), &socket.path);
+    let port = endpoints.unmade.iter().find(is_at)?;
+    let link = port.link_state.as_deref().unwrap_or("unknown");
+    let seen =
+        format!("OVSDB has port {} with ofport and link {link}, 'ovs-appctl dpif/show' has not", port.name);
+    let log = "grep ERR /var/log/openvswitch/ovs-vswitchd.log";
+    let mend = format!("mend what '{log}' says of the port, then {}", mends::remake(port));
+    Some(Trouble::of("port-not-in-datapath", socket, seen, mend))
+}
+
+/// A card that was plugged in and waits for its port.
+pub fn waits(waiting: &Waiting) -> Trouble {
+    let name = waiting.path.file_name().and_then(|name| name.to_str()).unwrap_or("PORT");
+    Trouble {
+        id: "hot-plug-waits",
+        subject: waiting.path.display().to_string(),
+        seen: format!(
+            "QEMU of VM {} (pid {}) listens on it, no port and no definition has it, and nobody is connected",
+            waiting.domain, waiting.pid
+        ),
+        mend: mends::add_port(name, SocketMode::Server, &waiting.path),
+    }
 }
 
 /// A definition that the VM does not run with, and whose cards do not meet their ports.

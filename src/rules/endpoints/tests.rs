@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::config::PortType;
+use crate::facts::Known;
+use crate::facts::control::Control;
 use crate::facts::domains::{Endpoint, EndpointKind, SocketMode, parse_domain};
 use crate::facts::endpoints::start::Facts;
 use crate::facts::endpoints::{End, Owner};
@@ -69,6 +71,9 @@ fn running(mode: SocketMode) -> Running {
             free: Vec::new(),
             switch: Known::Unknown(String::new()),
             vswitchd,
+            control: Control::NotAsked,
+            unmade: Vec::new(),
+            waiting: Vec::new(),
             peers: Known::Known(()),
             unread: Vec::new(),
             now: 10 * MINUTE,

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What ovs-vswitchd says on its control socket (ovs-appctl(8)): JSON-RPC, as OVSDB speaks it. Root alone may ask. OVSDB
+//! tells what the daemon wrote when it last could; only the daemon itself tells that it is well, and what its datapath has.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::ovsdb::Ovsdb;
+use super::processes::{self, Process};
+use super::vswitchd::Vswitchd;
+use crate::paths;
+use crate::root::Root;
+
+/// It answers in milliseconds, unless it is at a long work: huge pages to clear, many ports to make.
+const LIMIT: Duration = Duration::from_secs(5);
+/// It does not answer before its first configuration is done; that may take as long, in nanoseconds.
+const YOUNG: u64 = 30_000_000_000;
+
+/// ovs-vswitchd's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// It does not run where we see it, or its socket is not ours to ask: nothing is known.
+    NotAsked,
+    /// It takes no questions, and is not just starting. The state of its process by proc(5): `T` is stopped.
+    Silent(Option<char>),
+    /// The ports that its datapath has, by name.
+    Ports(HashSet<String>),
+}
+
+impl Control {
+    /// Asks, twice before silence counts.
+    pub fn ask(root: &Root, vswitchd: &Vswitchd) -> Control {
+        let Some(process) = vswitchd.process() else { return Control::NotAsked };
+        let answer = |_| match ports(root, process) {
+            Answer::Ports(ports) => Some(Control::Ports(ports)),
+            Answer::Refused => Some(Control::NotAsked),
+            Answer::None if is_stopped(processes::state(root, process.pid)) => {
+                Some(Control::Silent(processes::state(root, process.pid)))
+            }
+            Answer::None => None,
+        };
+        let silent = || Control::Silent(processes::state(root, process.pid));
+        let found = (0..2).find_map(answer).unwrap_or_else(silent);
+        let is_silent = matches!(found, Control::Silent(_));
+        let young = |now: u64| now.saturating_sub(process.started.since_boot) < YOUNG;
+        let is_other = |now: &Process| now.started.since_boot != process.started.since_boot;
+        // One that ended meanwhile says nothing either.
+        let gone = || processes::by_pid(root, process.pid).is_none_or(|now| is_other(&now));
+        if is_silent && (processes::since_boot().map_or(true, young) || gone()) {
+            return Control::NotAsked;
+        }
+        found
+    }
+}
+
+/// By a signal, as on `SIGSTOP`.
+pub fn is_stopped(state: Option<char>) -> bool {
+    state == Some('T')
+}
+
+enum Answer {
+    Ports(HashSet<String>),
+    Refused,
+    None,
+}
+
+fn ports(root: &Root, process: &Process) -> Answer {
+    let socket = Path::new(paths::OVS_RUN).join(format!("ovs-vswitchd.{}.ctl", process.pid));
+    let begun = Instant::now();
+    let ask = || Ovsdb::connect(root, &socket, LIMIT)?.call("dpif/show");
+    match ask() {
+        Ok(text) => Answer::Ports(parse(&text)),
+        // The last attempt to connect ends a little early.
+        Err(_) if begun.elapsed() + LIMIT / 50 >= LIMIT => Answer::None,
+        Err(_) => Answer::Refused,
+    }
+}
+
+/// `dpif/show` (ofproto/ofproto-dpif.c, `dpif_show_backer`): a line of two blanks for a bridge, of four for a port, `NAME
+/// OFPORT/DATAPATH: (TYPE...)`. The number is `none` for one that the datapath does not have.
+pub fn parse(text: &str) -> HashSet<String> {
+    let port = |line: &str| {
+        let (name, rest) = line.strip_prefix("    ")?.split_once(' ')?;
+        let number = rest.split_once('/')?.1.split(':').next()?;
+        number.parse::<u32>().is_ok().then(|| name.to_string())
+    };
+    text.lines().filter_map(port).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_of_the_datapath_are_read() {
+        let text = "netdev@ovs-netdev: hit:5 missed:4\n  br-int:\n    br-int 65534/1: (tap)\n    vhuc0 2/3: \
+            (dpdkvhostuser: configured_rx_queues=1, mtu=0)\n    vhus0 1/none: (dpdkvhostuserclient)\n    \
+            a/b 4/5: (x)\n  br-2:\n\n    odd\n";
+        let ports = parse(text);
+        let mut ports: Vec<&str> = ports.iter().map(String::as_str).collect();
+        ports.sort_unstable();
+        assert_eq!(ports, ["a/b", "br-int", "vhuc0"]);
+    }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What newer systemds do to groups and huge pages that older ones left alone.
+
+use super::{Case, Evidence, Level, Rule};
+use crate::facts::domains::Domain;
+use crate::facts::surroundings::UdevRule;
+use crate::mends;
+use crate::shell;
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "udev-group-ignored",
+        level: Level::Broken,
+        cause: "systemd 258 ignores a udev rule's group unless it is a system group: OVS without root cannot open its VFIO devices",
+        check: |case| udev(case, |version| version == 258),
+    },
+    Rule {
+        id: "udev-group-deprecated",
+        level: Level::Advice,
+        cause: "systemd 259 can ignore a udev rule's group unless it is a system group; later versions warn, and will ignore it",
+        check: |case| udev(case, |version| version > 258),
+    },
+    Rule {
+        id: "memory-limit-below-hugepages",
+        level: Level::Broken,
+        cause: "huge pages count in limits of memory (systemd 259 and later): the VM is killed when it touches its memory",
+        check: memory_limits,
+    },
+];
+
+fn udev(case: &Case<'_>, concerns: fn(u32) -> bool) -> Vec<Evidence> {
+    let evidence = |rule: &UdevRule| {
+        let group = &rule.group;
+        let edit = format!("'s|(^|[, \\t])GROUP:?=\"{group}\"|\\1RUN+=\"/usr/bin/chgrp {group} $devnode\"|'");
+        let file = shell::path(&rule.file);
+        let edited = match (rule.file.starts_with("/etc"), rule.file.file_name()) {
+            (false, Some(name)) => {
+                let own = shell::path(&std::path::Path::new("/etc/udev/rules.d").join(name));
+                format!("mkdir -p /etc/udev/rules.d && sed -E {edit} {file} > {own}")
+            }
+            _ => format!("sed -E -i {edit} {file}"),
+        };
+        let mend = format!(
+            "{edited} && udevadm control --reload && udevadm trigger --action=add --subsystem-match='vfio*'"
+        );
+        let seen = format!(
+            "GROUP=\"{group}\", and the number of {} is {}, no system group's (systemd {})",
+            case.accord.group.name, case.accord.group.gid, rule.systemd
+        );
+        Evidence::mended_by(rule.file.display().to_string(), seen, mend)
+    };
+    let confined = case.accord.dataplane.as_ref().is_some_and(|dataplane| dataplane.is_confined());
+    let rules = case.surroundings.udev_rules.iter().filter(|rule| confined && concerns(rule.systemd));
+    rules.map(evidence).collect()
+}
+
+/// A limit that was fine when huge pages did not count means the same again with the VMs' pages added to it.
+fn memory_limits(case: &Case<'_>) -> Vec<Evidence> {
+    let (Some(live), Some(above)) = (case.live, &case.surroundings.memory_limits) else { return Vec::new() };
+    let pages = |vm: &Domain| vm.memory.on_hugepages();
+    let vms = || live.next.iter().chain(&live.defined.domains);
+    let mut evidence = Vec::new();
+    for limit in above {
+        let below = |vm: &&Domain| vm.memory.is_in_default_partition() && pages(vm) > limit.bytes;
+        if let Some(vm) = vms().filter(below).max_by_key(|vm| pages(vm)) {
+            let wanted = vms().map(pages).fold(limit.bytes, u64::saturating_add);
+            let seen = format!(
+                "{}={}, and VM {} has huge pages of {} bytes",
+                limit.key,
+                limit.bytes,
+                vm.name,
+                pages(vm)
+            );
+            let mend = format!("systemctl set-property {} {}={wanted}", shell::quote(&limit.unit), limit.key);
+            evidence.push(Evidence::mended_by(limit.unit.clone(), seen, mend));
+        }
+    }
+    for vm in vms() {
+        let Some(limit) = vm.memory.hard_limit.filter(|limit| *limit < pages(vm)) else { continue };
+        let seen = format!("<hard_limit> is {limit} bytes, and it has huge pages of {}", pages(vm));
+        let kib = limit.saturating_add(pages(vm)).div_ceil(1024);
+        let mend = format!("virsh memtune {} --config --hard-limit {kib}", mends::domain(vm));
+        evidence.push(Evidence::mended_by(format!("VM {}", vm.name), seen, mend));
+    }
+    evidence
+}
