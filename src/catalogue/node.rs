@@ -97,7 +97,7 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "database-socket-owner",
-        "ovs-vswitchd does not come up and its unit waits for five minutes; or a process of QEMU's can change the switch with ovs-vsctl",
+        "ovs-vswitchd does not start and its unit waits for five minutes; or QEMU can change the dataplane with ovs-vsctl",
         "ls -l /run/openvswitch/db.sock; systemctl cat ovsdb-server.socket",
         "vhost-accord apply",
         "OVS 4.0, ovsdb-server.socket: root:root 0770 on Debian, the group of OVS_USER_ID on RHEL",

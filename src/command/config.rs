@@ -48,5 +48,5 @@ fn found(root: &Root, config: &Config) -> String {
         survey.modes.context("modes is listed")
     };
     let modes: Result<Modes> = look();
-    modes.map_or_else(|_| "what it finds is shown to root".to_string(), |modes| modes.text())
+    modes.map_or_else(|_| "run as root to see what look finds".to_string(), |modes| modes.text())
 }

@@ -40,7 +40,7 @@ const ACCORD: &[Key] = &[
     Key {
         name: "modes",
         default: "look",
-        meaning: "port types that must work: dpdkvhostuserclient, dpdkvhostuser, both, or look (dpdkvhostuserclient, and dpdkvhostuser where the switch has such a port or a VM connects to one)",
+        meaning: "port types that must work: dpdkvhostuserclient, dpdkvhostuser, both, or look (dpdkvhostuserclient, and dpdkvhostuser if OVS has such a port or a VM connects to one)",
     },
     Key {
         name: "group",

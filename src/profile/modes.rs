@@ -37,19 +37,17 @@ impl Modes {
             .or_else(|| port(switch.known()?))
             .or_else(|| vms.into_iter().find_map(|vm| client(vm, switch.known())));
         let unknown = match (switch, broken) {
-            (Known::Unknown(why), _) => Some(format!("OVSDB does not tell: {why}")),
+            (Known::Unknown(why), _) => Some(format!("OVSDB does not answer: {why}")),
             (_, Some(file)) => Some(format!("{} cannot be read", file.display())),
             (Known::Known(_), None) => None,
         };
         match (found, unknown) {
             (Some(reason), _) => Modes::both(reason),
             // What nobody can tell now takes nothing back.
-            (None, Some(why)) if before => Modes::both(format!("as applied before; {why}")),
-            (None, Some(why)) => {
-                Modes::one(format!("no VM is known to connect to a dpdkvhostuser port; {why}"))
-            }
+            (None, Some(why)) if before => Modes::both(format!("as in the last apply; {why}")),
+            (None, Some(why)) => Modes::one(format!("no known VM connects to a dpdkvhostuser port; {why}")),
             (None, None) => {
-                Modes::one("the switch has no dpdkvhostuser port, and no VM connects to one".to_string())
+                Modes::one("OVS has no dpdkvhostuser port, and no VM connects to one".to_string())
             }
         }
     }
@@ -79,7 +77,7 @@ impl Modes {
 
 fn port(switch: &Switch) -> Option<String> {
     let port = switch.ports.iter().find(|port| port.kind == PortType::Dpdkvhostuser)?;
-    Some(format!("port {} of the switch", port.name))
+    Some(format!("OVS has the dpdkvhostuser port {}", port.name))
 }
 
 /// A card whose socket the switch is to make. A card that meets a port of the other type is that port's mistake or its own.

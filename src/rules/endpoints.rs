@@ -45,7 +45,7 @@ pub const RULES: &[Rule] = &[
     rule!(
         "dataplane-hung",
         Broken,
-        "ovs-vswitchd answers nobody: no VM can start or connect again, and the network of running VMs may stand still"
+        "ovs-vswitchd does not answer: no VM can start or reconnect, and running VMs may have no network"
     ),
     rule!("dpdk-not-initialized", Broken),
     rule!("switch-unknown", Advice, "OVSDB did not answer, so the state of ports is unknown"),
@@ -75,12 +75,12 @@ pub const RULES: &[Rule] = &[
     rule!(
         "port-not-in-datapath",
         Broken,
-        "OVSDB says that the port is connected, and ovs-vswitchd could not configure it: the VM has no network"
+        "OVSDB reports the port as connected, but ovs-vswitchd could not configure it: the VM has no network"
     ),
     rule!(
         "hot-plug-waits",
         Broken,
-        "a network card was plugged in without a port: the VM's monitor is blocked until OVS connects, and so is libvirt"
+        "a network card was plugged in without a port: the VM's monitor and libvirt are blocked until OVS connects"
     ),
     rule!(
         "port-without-vm",

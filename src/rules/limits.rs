@@ -11,19 +11,19 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "udev-group-ignored",
         level: Level::Broken,
-        cause: "systemd 258 ignores a udev rule's group unless it is a system group: OVS without root cannot open its VFIO devices",
+        cause: "systemd 258 ignores the group in a udev rule unless it is a system group: OVS cannot open VFIO devices unless it is root",
         check: |case| udev(case, |version| version == 258),
     },
     Rule {
         id: "udev-group-deprecated",
         level: Level::Advice,
-        cause: "systemd 259 can ignore a udev rule's group unless it is a system group; later versions warn, and will ignore it",
+        cause: "systemd 259 can ignore the group in a udev rule unless it is a system group; later versions warn and will ignore it",
         check: |case| udev(case, |version| version > 258),
     },
     Rule {
         id: "memory-limit-below-hugepages",
         level: Level::Broken,
-        cause: "huge pages count in limits of memory (systemd 259 and later): the VM is killed when it touches its memory",
+        cause: "with systemd 259 and later, memory limits include huge pages: the VM is killed when it uses its memory",
         check: memory_limits,
     },
 ];
@@ -44,7 +44,7 @@ fn udev(case: &Case<'_>, concerns: fn(u32) -> bool) -> Vec<Evidence> {
             "{edited} && udevadm control --reload && udevadm trigger --action=add --subsystem-match='vfio*'"
         );
         let seen = format!(
-            "GROUP=\"{group}\", and the number of {} is {}, no system group's (systemd {})",
+            "GROUP=\"{group}\", but the number of {} is {}, not that of a system group (systemd {})",
             case.accord.group.name, case.accord.group.gid, rule.systemd
         );
         Evidence::mended_by(rule.file.display().to_string(), seen, mend)
@@ -65,7 +65,7 @@ fn memory_limits(case: &Case<'_>) -> Vec<Evidence> {
         if let Some(vm) = vms().filter(below).max_by_key(|vm| pages(vm)) {
             let wanted = vms().map(pages).fold(limit.bytes, u64::saturating_add);
             let seen = format!(
-                "{}={}, and VM {} has huge pages of {} bytes",
+                "{}={}, but VM {} has {} bytes of huge pages",
                 limit.key,
                 limit.bytes,
                 vm.name,
@@ -77,7 +77,7 @@ fn memory_limits(case: &Case<'_>) -> Vec<Evidence> {
     }
     for vm in vms() {
         let Some(limit) = vm.memory.hard_limit.filter(|limit| *limit < pages(vm)) else { continue };
-        let seen = format!("<hard_limit> is {limit} bytes, and it has huge pages of {}", pages(vm));
+        let seen = format!("<hard_limit> is {limit} bytes, but the VM has {} bytes of huge pages", pages(vm));
         let kib = limit.saturating_add(pages(vm)).div_ceil(1024);
         let mend = format!("virsh memtune {} --config --hard-limit {kib}", mends::domain(vm));
         evidence.push(Evidence::mended_by(format!("VM {}", vm.name), seen, mend));

@@ -53,7 +53,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "database-socket-owner",
         level: Level::Broken,
-        cause: "systemd creates it (OVS 4.0) for root or for the shared group: the dataplane's user cannot connect, or QEMU can",
+        cause: "systemd creates this socket (OVS 4.0) for root or the shared group, so the dataplane's user cannot connect, or QEMU can",
         check: |case| deviations(case, Subject::DatabaseSocket, Aspect::Any),
     },
 ];

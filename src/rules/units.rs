@@ -191,7 +191,7 @@ fn lost<'a>(
         }
         None => "systemd has other settings".to_string(),
     };
-    Some(Lost { seen: format!("{key}={value} is not in force: {who}"), by })
+    Some(Lost { seen: format!("{key}={value} has no effect: {who}"), by })
 }
 
 /// The variable that carries the dataplane's identity.

@@ -19,7 +19,7 @@ fn apply_alone_lets_every_vm_start(kind: &'static str) {
     let node = Node::up(kind);
     let stock = node.snapshot();
     let plan = node.accord("plan");
-    let found = "modes = look: dpdkvhostuserclient dpdkvhostuser: port vhuc0 of the switch";
+    let found = "modes = look: dpdkvhostuserclient dpdkvhostuser: OVS has the dpdkvhostuser port vhuc0";
     assert!(plan.stdout.lines().any(|line| line == found), "{plan}");
     let config = node.accord("config");
     assert!(config.stdout.contains("# default; dpdkvhostuserclient dpdkvhostuser: port vhuc0"), "{config}");
@@ -46,7 +46,7 @@ fn apply_alone_lets_every_vm_start(kind: &'static str) {
     node.sh("ovs-vsctl del-port vhuc0");
     let plan = node.accord("plan");
     assert!(
-        plan.stdout.contains("modes = look: dpdkvhostuserclient: the switch has no dpdkvhostuser port"),
+        plan.stdout.contains("modes = look: dpdkvhostuserclient: OVS has no dpdkvhostuser port"),
         "{plan}"
     );
     node.apply_anyway("");

@@ -162,7 +162,7 @@ pub fn refused(
         None if denial.path == socket.path => mends::give_socket(&socket.path, identity.gid),
         None => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
     };
-    let seen = format!("{name} (pid {}) is kept out: {}", process.pid, denial.text(&subject.names));
+    let seen = format!("{name} (pid {}) has no access: {}", process.pid, denial.text(&subject.names));
     Some(Trouble::of(id, socket, seen, mend))
 }
 
@@ -203,10 +203,12 @@ pub fn unmade(endpoints: &Endpoints, socket: &Socket) -> Option<Trouble> {
     let is_at = |port: &&VhostPort| same_path(&switch.expected_socket(port), &socket.path);
     let port = endpoints.unmade.iter().find(is_at)?;
     let link = port.link_state.as_deref().unwrap_or("unknown");
-    let seen =
-        format!("OVSDB has port {} with ofport and link {link}, 'ovs-appctl dpif/show' has not", port.name);
+    let seen = format!(
+        "OVSDB has port {} with ofport and link {link}, but 'ovs-appctl dpif/show' does not list it",
+        port.name
+    );
     let log = "grep ERR /var/log/openvswitch/ovs-vswitchd.log";
-    let mend = format!("mend what '{log}' says of the port, then {}", mends::remake(port));
+    let mend = format!("fix the error that '{log}' shows for the port, then {}", mends::remake(port));
     Some(Trouble::of("port-not-in-datapath", socket, seen, mend))
 }
 
@@ -217,7 +219,7 @@ pub fn waits(waiting: &Waiting) -> Trouble {
         id: "hot-plug-waits",
         subject: waiting.path.display().to_string(),
         seen: format!(
-            "QEMU of VM {} (pid {}) listens on it, no port and no definition has it, and nobody is connected",
+            "QEMU of VM {} (pid {}) listens on it, but no port and no definition has it, and nothing is connected",
             waiting.domain, waiting.pid
         ),
         mend: mends::add_port(name, SocketMode::Server, &waiting.path),
