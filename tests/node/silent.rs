@@ -185,6 +185,15 @@ fn a_stopped_switch(node: &Node) {
     assert_eq!(node.check(), (2, vec![format!("dataplane-hung ovs-vswitchd (pid {pid})")]));
     node.sh(&mend(node, "dataplane-hung"));
     node.agrees("after SIGCONT");
+    // It runs, and its main loop takes no questions.
+    let listens = "import socket,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(999)";
+    let ctl = format!("/run/openvswitch/ovs-vswitchd.{pid}.ctl");
+    node.sh(&format!("rm {ctl}; systemd-run -q --unit=deaf python3 -c '{listens}' {ctl}"));
+    node.wait_for("the deaf socket", &format!("test -S {ctl}"));
+    assert_eq!(node.check(), (2, vec![format!("dataplane-hung ovs-vswitchd (pid {pid})")]));
+    node.sh(&mend(node, "dataplane-hung"));
+    node.wait_for("agreement", "vhost-accord check");
+    node.sh("systemctl stop deaf");
 }
 
 /// Without its library DPDK makes no pool of buffers.

@@ -213,8 +213,13 @@ pub fn unmade(endpoints: &Endpoints, socket: &Socket) -> Option<Trouble> {
 }
 
 /// A card that was plugged in and waits for its port.
-pub fn waits(waiting: &Waiting) -> Trouble {
+pub fn waits(endpoints: &Endpoints, waiting: &Waiting) -> Trouble {
     let name = waiting.path.file_name().and_then(|name| name.to_str()).unwrap_or("PORT");
+    // One that no VM has was meant for it, most likely, with another path.
+    let mend = match endpoints.free.iter().any(|free| free.port.name == name) {
+        true => mends::convert_port(name, SocketMode::Server, &waiting.path),
+        false => mends::add_port(name, SocketMode::Server, &waiting.path),
+    };
     Trouble {
         id: "hot-plug-waits",
         subject: waiting.path.display().to_string(),
@@ -222,7 +227,7 @@ pub fn waits(waiting: &Waiting) -> Trouble {
             "QEMU of VM {} (pid {}) listens on it, but no port and no definition has it, and nothing is connected",
             waiting.domain, waiting.pid
         ),
-        mend: mends::add_port(name, SocketMode::Server, &waiting.path),
+        mend,
     }
 }
 

@@ -24,7 +24,7 @@ pub fn general(judged: &mut Judged, case: &Case<'_>, endpoints: &Endpoints) {
         judged.add(trouble);
     }
     for waiting in &endpoints.waiting {
-        judged.add(running::waits(waiting));
+        judged.add(running::waits(endpoints, waiting));
     }
     for file in &endpoints.unread {
         let subject = file.path.display().to_string();

@@ -8,7 +8,7 @@ use crate::facts::Known;
 use crate::facts::control::Control;
 use crate::facts::domains::{Endpoint, EndpointKind, SocketMode, parse_domain};
 use crate::facts::endpoints::start::Facts;
-use crate::facts::endpoints::{End, Owner};
+use crate::facts::endpoints::{End, Owner, Waiting};
 use crate::facts::ovsdb::VhostPort;
 use crate::facts::processes::{Ids, Process, Started, Status};
 use crate::facts::sockets::Liveness;
@@ -179,9 +179,13 @@ fn a_port_without_a_vm_is_a_leftover_unless_someone_uses_it() {
         vm_uuid: None,
     };
     let mut free_port = FreePort { port, socket: socket(SocketMode::Server), link: Link::default() };
-    let endpoints = running(SocketMode::Server).endpoints;
+    let mut endpoints = running(SocketMode::Server).endpoints;
     let found = free(&endpoints, &free_port, true).unwrap();
     assert_eq!(found.id, "port-without-vm");
+    let waiting = Waiting { path: PathBuf::from("/s/vhu$(x)"), domain: "a b".to_string(), pid: QEMU };
+    assert!(running::waits(&endpoints, &waiting).mend.contains("ovs-vsctl add-port "));
+    endpoints.free.push(free_port.clone());
+    assert!(running::waits(&endpoints, &waiting).mend.starts_with("ovs-vsctl set Interface 'vhu$(x)' type="));
     assert_eq!(found.mend, "ovs-vsctl --if-exists del-port 'vhu$(x)'");
     assert_eq!(free(&endpoints, &free_port, false), None, "who has it is not to be seen");
     free_port.link.connections.push((end(STRANGER), end(SWITCH)));
