@@ -5,7 +5,9 @@ use super::{Case, Evidence, Level, Rule};
 use crate::accord::item::{Item, Link};
 use crate::facts::hooks::Hook;
 use crate::facts::state::{LinkState, State};
+use crate::mends;
 use crate::profile::MainHook;
+use crate::shell;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -51,7 +53,7 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
                 Some(Evidence::applies(path, format!("leads to {}", target.display())))
             }
             Some(LinkState { target: None }) => {
-                let mend = format!("mv {path} {path}.other && vhost-accord apply");
+                let mend = format!("{} && {}", mends::move_away(&link.path), mends::APPLY);
                 Some(Evidence::mended_by(path, "no symlink of ours", mend))
             }
         }
@@ -68,7 +70,7 @@ fn ours<'a>(case: &Case<'a>) -> Option<(&'a Link, &'a Hook)> {
 
 fn not_executable(case: &Case<'_>) -> Vec<Evidence> {
     let Some((link, _)) = ours(case).filter(|(_, hook)| !hook.executable) else { return Vec::new() };
-    let mend = format!("chmod 0755 {}", link.target.display());
+    let mend = format!("chmod 0755 {}", shell::path(&link.target));
     let seen = format!("{} cannot be executed, or is not there", link.target.display());
     vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
 }
@@ -97,6 +99,6 @@ fn not_picked_up(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let seen = format!("newer than the start of {} (pid {})", daemon.status.name, daemon.pid);
-    let mend = format!("systemctl reload {}", crate::shell::quote(&hypervisor.daemon_unit));
+    let mend = format!("systemctl reload {}", shell::quote(&hypervisor.daemon_unit));
     vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
 }

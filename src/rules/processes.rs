@@ -84,10 +84,7 @@ fn guest_identity(case: &Case<'_>) -> Vec<Evidence> {
                 case.names.group_name(process.status.gid.effective),
             );
             let seen = format!("runs as {user}:{group}, a new start gives {}:{}", wanted.user, wanted.group);
-            let mend = format!(
-                "virsh shutdown {0}, then virsh start {0}, when it suits",
-                crate::mends::domain(&guest.domain)
-            );
+            let mend = crate::mends::shut_off_and_start(&guest.domain);
             evidence.push(Evidence::mended_by(format!("VM {}", guest.domain.name), seen, mend));
         }
     }

@@ -7,6 +7,7 @@ use crate::access::{Wish, may, owner_text};
 use crate::config::ServerAccess;
 use crate::facts::live::Live;
 use crate::facts::paths::PathFact;
+use crate::mends;
 use crate::root::Kind;
 use crate::shell;
 
@@ -39,7 +40,7 @@ fn reached(case: &Case<'_>, kind: Kind, wish: Wish) -> Vec<Evidence> {
         let seen = owner_text(case.names, node.uid, node.gid, node.mode);
         let mend = match case.accord.server_access {
             Some(ServerAccess::Umask) => {
-                "set server-access=grant, then vhost-accord apply --restart".to_string()
+                format!("{} && vhost-accord apply --restart", mends::set_key("server-access", "grant"))
             }
             _ if opens_all(live) => "vhost-accord apply --restart".to_string(),
             // Opened by hand: the next start would close it, and nothing has to wait for that.
