@@ -156,13 +156,22 @@ pub fn share_group(machine: &Domain, user: &Account, group: &Account, gid: u32) 
 
 /// Lets the node look for the port types that must work, in the line that left one out, or over a vendor's.
 pub fn look_for_modes(set_in: &Origin) -> String {
-    let look = match set_in {
+    in_place(set_in, "s/.*/modes = look/").unwrap_or_else(|| set_key("modes", "look"))
+}
+
+/// Lets `apply` touch sockets and their directory, as the other parts that the line names.
+pub fn manage_sockets(set_in: &Origin) -> String {
+    in_place(set_in, "s/=[[:blank:]]*/&sockets /").unwrap_or_else(|| set_key("manage", "all"))
+}
+
+/// Edits the line of the administrator's own configuration that set a key.
+fn in_place(set_in: &Origin, edit: &str) -> Option<String> {
+    match set_in {
         Origin::File(path, line) if path.starts_with("/etc") => {
-            format!("sed -i '{line}s/.*/modes = look/' {}", word(path))
+            Some(format!("sed -i '{line}{edit}' {}", word(path)))
         }
-        Origin::File(..) | Origin::Default => set_key("modes", "look"),
-    };
-    format!("{look} && {APPLY}")
+        Origin::File(..) | Origin::Default => None,
+    }
 }
 
 /// Sets a key of our own, in a file that is read after the others.
@@ -279,6 +288,11 @@ mod tests {
         let command = look_for_modes(&Origin::File(place.into(), 2));
         assert_eq!(edited(&command, place, "[accord]\nmodes = x\n"), "[accord]\nmodes = look\n");
         let vendor = look_for_modes(&Origin::File("/usr/lib/vhost-accord/vhost-accord.conf".into(), 2));
-        assert!(vendor.contains("> /etc/vhost-accord/vhost-accord.conf.d/zz-modes.conf && "), "{vendor}");
+        assert!(vendor.ends_with("> /etc/vhost-accord/vhost-accord.conf.d/zz-modes.conf"), "{vendor}");
+        let command = manage_sockets(&Origin::File(place.into(), 2));
+        assert_eq!(
+            edited(&command, place, "[accord]\nmanage = hook  # y\n"),
+            "[accord]\nmanage = sockets hook  # y\n"
+        );
     }
 }

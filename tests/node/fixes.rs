@@ -146,6 +146,18 @@ fn what_is_in_the_way_is_moved(kind: &'static str) {
     cured(&node, "a symlink", link, "socket-directory-missing /var/lib/vhost_sockets");
     assert_eq!(node.owner("/var/lib/vhost_sockets"), format!("{}:hugetlbfs 2775", node.qemu()));
     node.start("vms", false);
+
+    // Sockets are a part that apply may not touch.
+    node.configure(&format!("{BOTH}manage = hook\\n"));
+    node.apply_anyway("");
+    node.sh("chgrp root /run/openvswitch/vhuc0");
+    let command =
+        "sed -i '3s/=[[:blank:]]*/&sockets /' /etc/vhost-accord/vhost-accord.conf && vhost-accord apply";
+    let refused = node.refuses("vmc");
+    assert!(refused.contains(&format!("mend: {command}")), "{refused}");
+    let cured = node.try_sh(command);
+    assert!(cured.code == 0 || cured.code == 2, "{cured}");
+    node.start("vmc", false);
 }
 
 /// `vhost-sock-dir`: apply, the units' entries, the hook and check look there.
