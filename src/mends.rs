@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::base::paths::{ADMIN_CONFIG, CONFIG_NAME, UNIT_DIRECTORY};
+use crate::base::paths::{ADMIN_CONFIG, CONFIG_NAME, QEMU_CONF, UNIT_DIRECTORY};
 use crate::base::shell::{is_plain, path as word, quote};
 use crate::base::text::clean;
 use crate::config::{Origin, PortType};
@@ -20,11 +20,14 @@ pub fn more_pages(directory: &str, page_size: u64, more: u64) -> String {
     format!("echo $(($(cat {file}) + {more})) > {file}")
 }
 
+/// Whichever daemon there is: a pattern is no error where nothing has that name.
+pub const RESTART_LIBVIRT: &str = "systemctl try-restart 'libvirtd*.service' 'virtqemud*.service'";
+
 /// A hugetlbfs of this page size, in bytes. libvirt finds it when it starts.
 pub fn mount_pages(page_size: u64) -> String {
     let mib = page_size >> 20;
     format!(
-        "mkdir -p /dev/hugepages{mib}M && mount -t hugetlbfs -o pagesize={mib}M hugetlbfs /dev/hugepages{mib}M && systemctl try-restart libvirtd virtqemud"
+        "mkdir -p /dev/hugepages{mib}M && mount -t hugetlbfs -o pagesize={mib}M hugetlbfs /dev/hugepages{mib}M && {RESTART_LIBVIRT}"
     )
 }
 
@@ -38,6 +41,13 @@ pub fn domain(domain: &Domain) -> String {
 pub fn start_again(machine: &Domain) -> String {
     let name = domain(machine);
     format!("virsh destroy --graceful {name} && virsh start {name}")
+}
+
+/// The same where nothing presses: the guest shuts itself down.
+pub fn shut_off_and_start(machine: &Domain) -> String {
+    let name = domain(machine);
+    let wait = format!("until virsh domstate {name} | grep -q 'shut off'; do sleep 1; done");
+    format!("virsh shutdown {name} && {wait} && virsh start {name}  # when it suits")
 }
 
 /// How ovs-vsctl finds the interface.
@@ -146,16 +156,45 @@ pub fn share_group(machine: &Domain, user: &Account, group: &Account, gid: u32) 
 
 /// Lets the node look for the port types that must work, in the line that left one out, or over a vendor's.
 pub fn look_for_modes(set_in: &Origin) -> String {
-    let look = match set_in {
+    in_place(set_in, "s/.*/modes = look/").unwrap_or_else(|| set_key("modes", "look"))
+}
+
+/// Lets `apply` touch sockets and their directory, as the other parts that the line names.
+pub fn manage_sockets(set_in: &Origin) -> String {
+    in_place(set_in, "s/=[[:blank:]]*/&sockets /").unwrap_or_else(|| set_key("manage", "all"))
+}
+
+/// Edits the line of the administrator's own configuration that set a key.
+fn in_place(set_in: &Origin, edit: &str) -> Option<String> {
+    match set_in {
         Origin::File(path, line) if path.starts_with("/etc") => {
-            format!("sed -i '{line}s/.*/modes = look/' {}", word(path))
+            Some(format!("sed -i '{line}{edit}' {}", word(path)))
         }
-        Origin::File(..) | Origin::Default => {
-            let directory = format!("{ADMIN_CONFIG}/{CONFIG_NAME}.d");
-            format!("mkdir -p {directory} && printf '[accord]\\nmodes = look\\n' > {directory}/zz-modes.conf")
-        }
-    };
-    format!("{look} && {APPLY}")
+        Origin::File(..) | Origin::Default => None,
+    }
+}
+
+/// Sets a key of our own, in a file that is read after the others.
+pub fn set_key(key: &str, value: &str) -> String {
+    let directory = format!("{ADMIN_CONFIG}/{CONFIG_NAME}.d");
+    format!("mkdir -p {directory} && printf '[accord]\\n{key} = {value}\\n' > {directory}/zz-{key}.conf")
+}
+
+/// Comments a setting of qemu.conf out, a list over several lines too, and lets libvirt read it again.
+pub fn take_from_qemu_conf(key: &str, daemon_unit: &str) -> String {
+    let script = format!("/^[[:blank:]]*{key}[[:blank:]]*=/{{:a;/\\[[^]]*$/{{N;ba;}};s/^/#/;s/\\n/\\n#/g}}");
+    format!("sed -i '{script}' {QEMU_CONF} && systemctl restart {}", quote(daemon_unit))
+}
+
+/// Comments the line about a path out of a file of tmpfiles.d; of a package's there is then a copy that hides it.
+pub fn take_from_tmpfiles(file: &Path, path: &Path) -> Option<String> {
+    let (text, name) = (path.to_str().filter(|text| is_plain(text))?, file.file_name()?);
+    let line = format!("^[^[:blank:]]*[[:blank:]]*\"*\\(/var\\)*{text}\"*\\([[:blank:]]\\|$\\)");
+    let script = format!("'\\#{line}#s/^/#/'");
+    Some(match file.starts_with("/etc") {
+        true => format!("sed -i {script} {}", word(file)),
+        false => format!("sed {script} {} > {}", word(file), word(&Path::new("/etc/tmpfiles.d").join(name))),
+    })
 }
 
 /// What makes the accord hold.
@@ -206,4 +245,54 @@ pub fn move_away(path: &Path) -> String {
 /// Removes a socket file.
 pub fn remove(path: &Path) -> String {
     format!("rm -f {}", word(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the command makes of a file, with the file's place put into it.
+    fn edited(command: &str, place: &str, text: &str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, text).unwrap();
+        let edit = command.split(" && ").next().unwrap().replace(place, file.to_str().unwrap());
+        assert!(std::process::Command::new("sh").args(["-c", &edit]).status().unwrap().success(), "{edit}");
+        std::fs::read_to_string(&file).unwrap()
+    }
+
+    #[test]
+    fn a_setting_of_qemu_conf_goes_with_all_its_lines_and_nothing_else_does() {
+        let command = take_from_qemu_conf("namespaces", "libvirtd.service");
+        let before = "#namespaces = [ 1 ]\nuser = \"[\"\n namespaces = [\n  \"mount\",\n]\ngroup = \"x\"\n";
+        let after = "#namespaces = [ 1 ]\nuser = \"[\"\n# namespaces = [\n#  \"mount\",\n#]\ngroup = \"x\"\n";
+        assert_eq!(edited(&command, QEMU_CONF, before), after);
+        let one = "namespaces = [ ]\nnamespaces_x = 1\n";
+        assert_eq!(edited(&command, QEMU_CONF, one), "#namespaces = [ ]\nnamespaces_x = 1\n");
+    }
+
+    #[test]
+    fn a_line_of_tmpfiles_goes_alone() {
+        let place = "/etc/tmpfiles.d/x.conf";
+        let command = take_from_tmpfiles(Path::new(place), Path::new("/run/a")).unwrap();
+        let before = "d /run/a/b 0755\nd /var/run/a 0755 - -\nz \"/run/a\" 0700\nd\t/run/a\nd /run/ab 0755\n";
+        let after =
+            "d /run/a/b 0755\n#d /var/run/a 0755 - -\n#z \"/run/a\" 0700\n#d\t/run/a\nd /run/ab 0755\n";
+        assert_eq!(edited(&command, place, before), after);
+        assert_eq!(take_from_tmpfiles(Path::new(place), Path::new("/run/a b")), None);
+    }
+
+    #[test]
+    fn the_line_that_leaves_a_type_out_is_the_one_that_changes() {
+        let place = "/etc/vhost-accord/vhost-accord.conf";
+        let command = look_for_modes(&Origin::File(place.into(), 2));
+        assert_eq!(edited(&command, place, "[accord]\nmodes = x\n"), "[accord]\nmodes = look\n");
+        let vendor = look_for_modes(&Origin::File("/usr/lib/vhost-accord/vhost-accord.conf".into(), 2));
+        assert!(vendor.ends_with("> /etc/vhost-accord/vhost-accord.conf.d/zz-modes.conf"), "{vendor}");
+        let command = manage_sockets(&Origin::File(place.into(), 2));
+        assert_eq!(
+            edited(&command, place, "[accord]\nmanage = hook  # y\n"),
+            "[accord]\nmanage = sockets hook  # y\n"
+        );
+    }
 }

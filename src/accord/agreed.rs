@@ -67,8 +67,7 @@ pub struct Agreed {
 }
 
 impl Agreed {
-    /// `gives`: sockets of the switch are ours to give away.
-    pub(super) fn of(accord: &Accord, items: &[Item], gives: bool) -> Agreed {
+    pub(super) fn of(accord: &Accord, items: &[Item]) -> Agreed {
         let is_ours = |owner: &Owner| {
             accord.socket_directory.starts_with(&owner.path)
                 && matches!(owner.subject, Subject::Parent | Subject::SocketDirectory)
@@ -77,6 +76,7 @@ impl Agreed {
             let owner = |item: &Item| if let Item::Owner(owner) = item { Some(owner.clone()) } else { None };
             items.iter().filter_map(owner)
         };
+        let gives = accord.gives;
         let grants =
             gives && accord.has(PortType::Dpdkvhostuser) && accord.server_access == Some(ServerAccess::Grant);
         let qemu = |qemu: &QemuAccord| AgreedQemu {

@@ -23,8 +23,8 @@ pub(super) fn items(_accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
 }
 
 /// The rest of the accord, for the hook.
-pub(super) fn agreed(accord: &Accord, items: &[Item], gives: bool) -> Option<Item> {
+pub(super) fn agreed(accord: &Accord, items: &[Item]) -> Option<Item> {
     accord.qemu.as_ref()?;
-    let content = Agreed::of(accord, items, gives).text();
+    let content = Agreed::of(accord, items).text();
     Some(Item::File(File { path: PathBuf::from(paths::AGREED), content, unit: None }))
 }

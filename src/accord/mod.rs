@@ -39,6 +39,8 @@ pub struct Accord {
     pub qemu: Option<QemuAccord>,
     /// How QEMU is let in to `dpdkvhostuser` sockets; none where no such port must work.
     pub server_access: Option<ServerAccess>,
+    /// Sockets of the switch's ports are ours to give.
+    pub gives: bool,
     /// Everything that must hold, in the order it is made. `None` of it is about processes or sockets.
     pub items: Vec<Item>,
 }
@@ -90,6 +92,7 @@ impl Accord {
             dataplane,
             qemu,
             server_access: server.then_some(config.server_access),
+            gives: config.managed.has("sockets"),
             items: Vec::new(),
         };
         let parts: [(&str, Part); 7] = [
@@ -105,7 +108,7 @@ impl Accord {
         let mut items: Vec<Item> = managed.flat_map(|(_, items)| items(&accord, ground)).collect();
         // The units' entries go by it as well.
         if config.managed.has("hook") || config.managed.has("dataplane") {
-            items.extend(hook::agreed(&accord, &items, config.managed.has("sockets")));
+            items.extend(hook::agreed(&accord, &items));
         }
         accord.items = paths::with_directories(items);
         Ok(accord)

@@ -10,7 +10,7 @@ use crate::base::paths;
 use crate::config::{Config, PortType, QemuGroup};
 use crate::edit::legacy;
 use crate::items::{Item, Patch, Setting};
-use crate::profile::{Profile, QemuConf};
+use crate::profile::{PACKAGED_UNITS, Profile, QemuConf};
 
 /// Whom QEMU runs as, unless a domain has a DAC label of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,9 +107,6 @@ pub(super) fn items(accord: &Accord, _ground: &Ground<'_>) -> Vec<Item> {
     let setting = |value| Setting { path: PathBuf::from(paths::QEMU_CONF), key: "group".to_string(), value };
     wanted.map(|value| Item::Setting(setting(value))).into_iter().collect()
 }
-
-/// Where packages put their units.
-const PACKAGED_UNITS: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 
 pub(super) fn legacy(_accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     let Some(dataplane) = &ground.profile.dataplane else { return Vec::new() };

@@ -39,8 +39,7 @@ impl Plan {
             return Err(Obstacle { id: "qemu-conf-invalid", what: why.clone(), mend }.into());
         }
         let sockets = survey.live.as_ref().map(|live| live.sockets.as_slice()).unwrap_or_default();
-        let managed = survey.config.managed.has("sockets");
-        let grants = if managed { grant::plan(&Giving::of(&survey.accord), sockets) } else { Vec::new() };
+        let grants = grant::plan(&Giving::of(&survey.accord), sockets);
         Ok(Plan { changes, outdated: survey.outdated(), grants })
     }
 

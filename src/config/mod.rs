@@ -32,6 +32,8 @@ pub struct Config {
     pub looks: bool,
     /// Where `modes` was set.
     pub modes_from: Origin,
+    /// Where `manage` was set.
+    pub managed_from: Origin,
     /// The group dataplane and QEMU share.
     pub group: String,
     /// Its number: the contract with containers, whose names for it may differ.
@@ -70,6 +72,7 @@ impl Config {
             hook: HookConfig::parse(raw, possible)?,
             looks: listed.is_none(),
             modes_from: raw.origin("modes"),
+            managed_from: raw.origin("manage"),
             modes: listed.unwrap_or_else(|| vec![PortType::Dpdkvhostuserclient]),
             group: raw.parse("group", value::account_name)?,
             gid: raw.parse("gid", value::gid)?,

@@ -128,13 +128,17 @@ fn configuration() -> (HookConfig, Option<Config>) {
     }
 }
 
-/// What keeps the VM from working. Where `apply` would pass over its type of port, the key that leaves it out is named.
+/// What keeps the VM from working. Where `apply` would pass over its sockets, the key that leaves them out is named.
 pub fn problems(case: &Case<'_>) -> Vec<Problem> {
     let mut found = rules::run(case);
-    let Some((kind, mend)) = &case.subject.excluded else { return found };
-    let of_kind = |id: &str| id.starts_with("server-") == (*kind == PortType::Dpdkvhostuser);
-    for problem in found.iter_mut().filter(|found| found.mend == mends::APPLY && of_kind(found.id)) {
-        problem.mend.clone_from(mend);
+    for problem in found.iter_mut().filter(|found| found.mend == mends::APPLY) {
+        let kind = match problem.id.starts_with("server-") {
+            true => PortType::Dpdkvhostuser,
+            false => PortType::Dpdkvhostuserclient,
+        };
+        if let Some(mend) = case.subject.let_in(kind) {
+            problem.mend = mend;
+        }
     }
     found
 }

@@ -28,8 +28,8 @@ pub struct Subject {
     pub agreed: Option<Agreed>,
     /// Where the configuration has the sockets now, agreed or not.
     pub socket_directory: Option<PathBuf>,
-    /// The port type that the configuration leaves out, and the command that lets it in.
-    pub excluded: Option<(PortType, String)>,
+    /// What in the configuration keeps `apply` from the sockets of a port type, or of both, and the command that lets it.
+    pub left_out: Vec<(Option<PortType>, String)>,
     /// Ports that a conversion would have to change and someone has.
     pub held: Vec<Held>,
     /// Whom QEMU will run as; `None` before `start` and where it cannot be known.
@@ -53,7 +53,7 @@ impl Subject {
             domain,
             agreed,
             socket_directory: None,
-            excluded: None,
+            left_out: Vec::new(),
             held: Vec::new(),
             qemu: None,
             groups_are_known: false,
@@ -76,7 +76,18 @@ impl Subject {
     /// What the configuration has to do with it.
     pub fn configure(&mut self, config: &Config) {
         self.socket_directory = Some(config.socket_directory.clone());
-        self.excluded = config.excluded().map(|(kind, set_in)| (kind, mends::look_for_modes(set_in)));
+        let by_type = config.excluded().map(|(kind, set_in)| (Some(kind), mends::look_for_modes(set_in)));
+        let unmanaged = !config.managed.has("sockets");
+        let by_part = unmanaged.then(|| (None, mends::manage_sockets(&config.managed_from)));
+        self.left_out = by_type.into_iter().chain(by_part).collect();
+    }
+
+    /// The command by which sockets of this type are looked after where the configuration leaves them out.
+    pub fn let_in(&self, kind: PortType) -> Option<String> {
+        let concerns =
+            |(left_out, _): &&(Option<PortType>, String)| left_out.is_none_or(|other| other == kind);
+        let steps: Vec<&str> = self.left_out.iter().filter(concerns).map(|(_, step)| step.as_str()).collect();
+        (!steps.is_empty()).then(|| format!("{} && {}", steps.join(" && "), mends::APPLY))
     }
 
     /// Makes it about the start of another domain. `configured` is whom qemu.conf has.

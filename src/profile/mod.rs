@@ -23,7 +23,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::base::root::Root;
+use crate::base::root::{Kind, Root};
 use crate::config::{Config, DataplaneUser, QemuGroup};
 use crate::edit::unit::UnitText;
 use crate::facts::accounts::{Accounts, Group, Source, User};
@@ -32,6 +32,9 @@ use crate::systemd::{UnitFact, Units};
 /// uid and gid of a user `openvswitch` that we make: the numbers kolla, TripleO's successor and their images use
 /// (openstack/kolla kolla/common/users.py, edpm-ansible roles/edpm_ovs).
 pub const OPENVSWITCH_ID: u32 = 42476;
+
+/// Where packages put their units.
+pub const PACKAGED_UNITS: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// The base name of every drop-in this program writes.
 pub const DROP_IN: &str = "50-vhost-accord.conf";
@@ -122,8 +125,18 @@ impl Profile {
 fn declared(root: &Root, unit: &UnitFact) -> Result<UnitText> {
     let foreign = |path: &&Path| path.file_name().is_none_or(|name| name != DROP_IN);
     let drop_ins = unit.drop_ins.iter().map(|path| path.as_path()).filter(foreign);
+    // A masked unit leads to /dev/null; what it is comes back as its package has it.
+    let packaged = PACKAGED_UNITS.map(|directory| Path::new(directory).join(&unit.name));
+    let mut fragment = unit.fragment.as_deref();
+    if unit.load_state == "masked" {
+        fragment = None;
+        for path in &packaged {
+            let is_file = root.find(path)?.is_some_and(|found| found.kind() == Kind::File);
+            fragment = fragment.or(Some(path.as_path()).filter(|_| is_file));
+        }
+    }
     let mut texts = Vec::new();
-    for path in unit.fragment.as_deref().into_iter().chain(drop_ins) {
+    for path in fragment.into_iter().chain(drop_ins) {
         if let Some(text) = root.read_text(path)? {
             texts.push(UnitText::parse(&text));
         }

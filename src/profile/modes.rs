@@ -92,3 +92,84 @@ fn client(vm: &Domain, switch: Option<&Switch>) -> Option<String> {
     let path = paths.find(|path| is_switch_place(path) && !is_ports_own(path))?;
     Some(format!("VM {} connects to {}", vm.name, path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::domains::parse_domain;
+    use crate::facts::ovsdb::{SwitchConfig, VhostPort};
+
+    fn vm(mode: &str, path: &str) -> Domain {
+        let card = format!(
+            "<interface type='vhostuser'><source type='unix' path='{path}' mode='{mode}'/></interface>"
+        );
+        parse_domain(&format!("<domain><name>vm</name><devices>{card}</devices></domain>")).unwrap()
+    }
+
+    fn switch(ports: &[(&str, PortType, Option<&str>)]) -> Known<Switch> {
+        let port = |(name, kind, path): &(&str, PortType, Option<&str>)| VhostPort {
+            uuid: name.to_string(),
+            bridge: None,
+            name: name.to_string(),
+            kind: *kind,
+            server_path: path.map(Into::into),
+            socket: None,
+            connected: None,
+            ofport: None,
+            error: None,
+            admin_state: None,
+            link_state: None,
+            vm_uuid: None,
+        };
+        let config = SwitchConfig {
+            other_config: Default::default(),
+            dpdk_initialized: None,
+            ovs_version: None,
+            dpdk_version: None,
+            iface_types: Vec::new(),
+        };
+        Known::Known(Switch { config, ports: ports.iter().map(port).collect() })
+    }
+
+    fn silent() -> Known<Switch> {
+        Known::Unknown("no answer".to_string())
+    }
+
+    fn look(switch: &Known<Switch>, vms: &[Domain], before: bool) -> String {
+        Modes::look(switch, vms, None, None, before).text()
+    }
+
+    #[test]
+    fn a_port_or_a_vm_is_a_reason() {
+        let old = switch(&[("vhu0", PortType::Dpdkvhostuser, None)]);
+        assert_eq!(look(&old, &[], false), "dpdkvhostuserclient dpdkvhostuser: port vhu0 of the switch");
+        let both = "dpdkvhostuserclient dpdkvhostuser: VM vm connects to /run/openvswitch/vhu1";
+        let client = vm("client", "/run/openvswitch/vhu1");
+        for switch in [switch(&[]), silent()] {
+            assert_eq!(look(&switch, std::slice::from_ref(&client), false), both);
+        }
+        // A port of the other type has that path: one of the two is a mistake, and no reason.
+        let new = switch(&[("vhu1", PortType::Dpdkvhostuserclient, Some("/var/run/openvswitch/vhu1"))]);
+        for vms in [
+            vec![client],
+            vec![vm("server", "/run/openvswitch/vhu1")],
+            vec![vm("client", "/run/other/vhu1")],
+            vec![vm("client", "/run/openvswitch/db.sock")],
+        ] {
+            assert!(look(&new, &vms, true).starts_with("dpdkvhostuserclient: the switch has no"), "{vms:?}");
+        }
+        let wanted = Modes::look(&new, &[], None, Some(PortType::Dpdkvhostuser), false);
+        assert_eq!(wanted.reason, "incoming = dpdkvhostuser");
+    }
+
+    #[test]
+    fn what_nobody_can_tell_changes_nothing() {
+        assert!(
+            look(&silent(), &[], true).starts_with("dpdkvhostuserclient dpdkvhostuser: as applied before")
+        );
+        assert!(look(&silent(), &[], false).starts_with("dpdkvhostuserclient: no VM is known"));
+        let unread =
+            |before| Modes::look(&switch(&[]), &[], Some(Path::new("/x.xml")), None, before).types.len();
+        assert_eq!((unread(true), unread(false)), (2, 1));
+    }
+}

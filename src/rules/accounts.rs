@@ -57,7 +57,7 @@ fn not_the_contract(case: &Case<'_>) -> Vec<Evidence> {
     let group = &case.accord.group;
     let evidence = |contract| {
         let seen = format!("gid {}, the contract is {contract}", group.gid);
-        let mend = "vhost-accord apply --renumber --restart, or set gid-mismatch=keep if no container uses the group";
+        let mend = "vhost-accord apply --renumber --restart  # or set gid-mismatch=keep if no container uses the group";
         Evidence::mended_by(format!("group {}", group.name), seen, mend)
     };
     group.contract.map(evidence).into_iter().collect()

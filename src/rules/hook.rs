@@ -2,8 +2,10 @@
 //! Whether libvirt calls the hook at all.
 
 use super::{Case, Evidence, Level, Rule};
+use crate::base::shell;
 use crate::facts::hooks::Hook;
 use crate::items::{Change, Link, LinkState};
+use crate::mends;
 use crate::profile::MainHook;
 
 pub const RULES: &[Rule] = &[
@@ -50,7 +52,7 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
                 Some(Evidence::applies(path, format!("points to {}", target.display())))
             }
             Some(LinkState { target: None }) => {
-                let mend = format!("mv {path} {path}.other && vhost-accord apply");
+                let mend = format!("{} && {}", mends::move_away(&link.path), mends::APPLY);
                 Some(Evidence::mended_by(path, "not a symlink of vhost-accord", mend))
             }
         }
@@ -67,7 +69,7 @@ fn ours<'a>(case: &Case<'a>) -> Option<(&'a Link, &'a Hook)> {
 
 fn not_executable(case: &Case<'_>) -> Vec<Evidence> {
     let Some((link, _)) = ours(case).filter(|(_, hook)| !hook.executable) else { return Vec::new() };
-    let mend = format!("chmod 0755 {}", link.target.display());
+    let mend = format!("chmod 0755 {}", shell::path(&link.target));
     let seen = format!("{} is missing or not executable", link.target.display());
     vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
 }
@@ -97,6 +99,6 @@ fn not_picked_up(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let seen = format!("newer than the start of {} (pid {})", daemon.status.name, daemon.pid);
-    let mend = format!("systemctl reload {}", crate::base::shell::quote(&hypervisor.daemon_unit));
+    let mend = format!("systemctl reload {}", shell::quote(&hypervisor.daemon_unit));
     vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
 }

@@ -4,6 +4,7 @@
 use super::{Case, Evidence, Level, Rule};
 use crate::base::shell;
 use crate::edit::virconf::Value;
+use crate::mends;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -37,7 +38,7 @@ fn read_only(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |mount: &crate::facts::mounts::HugetlbMount| {
         let path = mount.path.display().to_string();
         let mend = format!(
-            "mount -o remount,rw {}; then remove 'ro' from its unit or fstab",
+            "mount -o remount,rw {}  # and remove 'ro' from its unit or fstab",
             shell::path(&mount.path)
         );
         Evidence::mended_by(path, "mounted read-only", mend)
@@ -67,7 +68,8 @@ fn no_mount(case: &Case<'_>) -> Vec<Evidence> {
     if !known || !case.surroundings.hugetlb.is_empty() || !has_dataplane(case) {
         return Vec::new();
     }
-    let mend = "systemctl start dev-hugepages.mount, then restart libvirt's daemon, which reads the mounts when it starts";
+    // libvirt's daemon looks for mounts when it starts.
+    let mend = format!("systemctl restart dev-hugepages.mount && {}", mends::RESTART_LIBVIRT);
     vec![Evidence::mended_by("hugetlbfs", "not mounted anywhere", mend)]
 }
 
@@ -77,7 +79,8 @@ fn disabled(case: &Case<'_>) -> Vec<Evidence> {
         Some(Value::List(paths)) => paths.iter().all(|path| *path == Value::Text(String::new())),
         Some(Value::Integer(_)) | None => false,
     };
-    let mend = "remove the line hugetlbfs_mount from qemu.conf, then restart libvirt's daemon";
+    let unit = case.profile.hypervisor.as_ref().map_or("libvirtd", |found| found.daemon_unit.as_str());
+    let mend = mends::take_from_qemu_conf("hugetlbfs_mount", unit);
     let evidence = || Evidence::mended_by(crate::base::paths::QEMU_CONF, "hugetlbfs_mount is empty", mend);
     empty.then(evidence).into_iter().collect()
 }

@@ -83,11 +83,8 @@ fn guest_identity(case: &Case<'_>) -> Vec<Evidence> {
                 case.names.user_name(process.status.uid.effective),
                 case.names.group_name(process.status.gid.effective),
             );
-            let seen = format!("runs as {user}:{group}; after a new start {}:{}", wanted.user, wanted.group);
-            let mend = format!(
-                "virsh shutdown {0}, then virsh start {0}, when possible",
-                crate::mends::domain(&guest.domain)
-            );
+            let seen = format!("runs as {user}:{group}, after a new start {}:{}", wanted.user, wanted.group);
+            let mend = crate::mends::shut_off_and_start(&guest.domain);
             evidence.push(Evidence::mended_by(format!("VM {}", guest.domain.name), seen, mend));
         }
     }

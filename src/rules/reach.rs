@@ -10,6 +10,7 @@ use crate::config::ServerAccess;
 use crate::facts::live::{Guarded, Live};
 use crate::facts::paths::PathFact;
 use crate::items::Change;
+use crate::mends;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -46,7 +47,7 @@ fn reached(case: &Case<'_>, kind: Kind, wish: Wish) -> Vec<Evidence> {
         let seen = owner_text(case.names, node.uid, node.gid, node.mode);
         let mend = match case.accord.server_access {
             Some(ServerAccess::Umask) => {
-                "set server-access=grant, then vhost-accord apply --restart".to_string()
+                format!("{} && vhost-accord apply --restart", mends::set_key("server-access", "grant"))
             }
             _ if opens_all(live) => "vhost-accord apply --restart".to_string(),
             // Opened by hand: the next start would close it, and nothing has to wait for that.

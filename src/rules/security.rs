@@ -5,10 +5,12 @@
 use super::{Case, Evidence, Level, Rule};
 use crate::access::{Perm, Tag};
 use crate::base::paths::{PROGRAM, QEMU_CONF};
+use crate::base::shell;
 use crate::config::PortType;
 use crate::edit::virconf::Value;
 use crate::facts::surroundings::{SeLinux, TmpfilesLine};
 use crate::items::Item;
+use crate::mends;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -101,7 +103,7 @@ fn selinux_label(case: &Case<'_>) -> Vec<Evidence> {
     let directory = case.accord.socket_directory.display().to_string();
     let other = directory != DEFAULT_DIRECTORY;
     let fcontext = format!("semanage fcontext -a -t {SOCKET_TYPE} '{directory}(/.*)?'");
-    let label = format!("restorecon -RF {directory}");
+    let label = format!("restorecon -RF {}", shell::quote(&directory));
     let steps = [load(selinux), other.then_some(fcontext), Some(label)];
     let mend = steps.into_iter().flatten().collect::<Vec<_>>().join(" && ");
     vec![Evidence::mended_by(directory, format!("its SELinux type is {kind}"), mend)]
@@ -146,7 +148,8 @@ fn selinux_dac_override(case: &Case<'_>) -> Vec<Evidence> {
 
 fn apparmor_disabled(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |name: &String| {
-        let mend = format!("rm /etc/apparmor.d/disable/{name} && apparmor_parser -r /etc/apparmor.d/{name}");
+        let (off, on) = (format!("/etc/apparmor.d/disable/{name}"), format!("/etc/apparmor.d/{name}"));
+        let mend = format!("rm {} && apparmor_parser -r {}", shell::quote(&off), shell::quote(&on));
         Evidence::mended_by(format!("/etc/apparmor.d/disable/{name}"), "the profile is disabled", mend)
     };
     case.surroundings.apparmor_disabled.iter().map(evidence).collect()
@@ -155,10 +158,7 @@ fn apparmor_disabled(case: &Case<'_>) -> Vec<Evidence> {
 /// A finding about one line of qemu.conf.
 fn line(case: &Case<'_>, seen: impl Into<String>, key: &str) -> Vec<Evidence> {
     let unit = case.profile.hypervisor.as_ref().map_or("libvirtd", |found| found.daemon_unit.as_str());
-    let mend = format!(
-        "remove the line {key} from {QEMU_CONF}, then systemctl restart {}",
-        crate::base::shell::quote(unit)
-    );
+    let mend = mends::take_from_qemu_conf(key, unit);
     vec![Evidence::mended_by(QEMU_CONF, seen, mend)]
 }
 
@@ -220,7 +220,7 @@ fn default_acl(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     };
     let directory = case.accord.socket_directory.display().to_string();
-    let mend = format!("setfacl -k {directory}");
+    let mend = format!("setfacl -k {}", shell::quote(&directory));
     vec![Evidence::mended_by(directory, format!("its default ACL has {}", entry.text(case.names)), mend)]
 }
 
@@ -244,8 +244,9 @@ fn tmpfiles(case: &Case<'_>) -> Vec<Evidence> {
         let mode = line.mode.map_or_else(dash, |mode| format!("{mode:04o}"));
         let (user, group) = (line.user.clone().unwrap_or_else(dash), line.group.clone().unwrap_or_else(dash));
         let seen = format!("sets {} to {user}:{group} {mode} at boot", line.path.display());
-        let name = line.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mend = format!("copy it to /etc/tmpfiles.d/{name} and remove this line there");
+        let mend = mends::take_from_tmpfiles(&line.file, &line.path).unwrap_or_else(|| {
+            "hide it with an edited copy in /etc/tmpfiles.d, without this line".to_string()
+        });
         Evidence::mended_by(line.file.display().to_string(), seen, mend)
     };
     case.surroundings.tmpfiles.iter().filter(differs).map(evidence).collect()

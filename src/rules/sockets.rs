@@ -74,10 +74,11 @@ fn mend(case: &Case<'_>, socket: &PortSocket, denial: &Denial, identity: &Identi
             false => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
         };
     }
-    let ours = match socket.kind {
-        PortType::Dpdkvhostuser => is_switch_place(&socket.path),
-        PortType::Dpdkvhostuserclient => socket.path.starts_with(&case.accord.socket_directory),
-    };
+    let ours = case.accord.gives
+        && match socket.kind {
+            PortType::Dpdkvhostuser => is_switch_place(&socket.path),
+            PortType::Dpdkvhostuserclient => socket.path.starts_with(&case.accord.socket_directory),
+        };
     match case.accord.server_access {
         Some(ServerAccess::Umask) if ours && socket.kind == PortType::Dpdkvhostuser => {
             format!("{} --restart", mends::APPLY)

@@ -3,6 +3,7 @@
 
 use super::{Case, Evidence, Level, Rule};
 use crate::base::paths;
+use crate::base::shell;
 use crate::config::PortType;
 use crate::facts::live::Switch;
 use crate::facts::ovsdb::plain;
@@ -44,10 +45,31 @@ fn vhost_owner(case: &Case<'_>) -> Vec<Evidence> {
     let obsolete = |word: &&str| word.starts_with("--vhost-owner") || word.starts_with("--vhost-perm");
     let found: Vec<&str> = extra.split_whitespace().filter(obsolete).collect();
     let evidence = || {
-        let mend = "ovs-vsctl set Open_vSwitch . other_config:dpdk-extra=... without them, then restart the dataplane";
+        let words = extra.split_whitespace().collect::<Vec<_>>();
+        let mend = and_restart(case, &format!("ovs-vsctl {}", without_owner(&words)));
         Evidence::mended_by("other_config:dpdk-extra", found.join(" "), mend)
     };
     (!found.is_empty()).then(evidence).into_iter().collect()
+}
+
+/// The option is a word with its value, or is followed by it.
+fn without_owner(words: &[&str]) -> String {
+    let option = |word: &str| word.starts_with("--vhost-owner") || word.starts_with("--vhost-perm");
+    let follows = |at: usize| at > 0 && option(words[at - 1]) && !words[at - 1].contains('=');
+    let kept = words.iter().enumerate().filter(|(at, word)| !option(word) && !follows(*at));
+    let kept: Vec<&str> = kept.map(|(_, word)| *word).collect();
+    if kept.is_empty() {
+        return "remove Open_vSwitch . other_config dpdk-extra".to_string();
+    }
+    let value = shell::quote(&format!("other_config:dpdk-extra={:?}", kept.join(" ")));
+    format!("set Open_vSwitch . {value}")
+}
+
+/// OVS reads it when it starts.
+fn and_restart(case: &Case<'_>, command: &str) -> String {
+    let unit =
+        case.accord.dataplane.as_ref().map_or("openvswitch-switch", |found| found.switch_unit.as_str());
+    format!("{command} && systemctl restart {}", shell::quote(unit))
 }
 
 fn sock_dir(case: &Case<'_>) -> Vec<Evidence> {
@@ -61,13 +83,14 @@ fn sock_dir(case: &Case<'_>) -> Vec<Evidence> {
         _ if directory.starts_with('/') && !directory.starts_with(paths::OVS_RUN) => "is an absolute path",
         _ => return Vec::new(),
     };
-    let mend = "ovs-vsctl remove Open_vSwitch . other_config vhost-sock-dir, then restart the dataplane";
+    let mend = and_restart(case, "ovs-vsctl remove Open_vSwitch . other_config vhost-sock-dir");
     vec![Evidence::mended_by("other_config:vhost-sock-dir", format!("{directory} {seen}"), mend)]
 }
 
 fn iommu(case: &Case<'_>) -> Vec<Evidence> {
     let set = other_config(case, "vhost-iommu-support").is_some_and(|value| value == "true");
-    let mend = "ovs-vsctl remove Open_vSwitch . other_config vhost-iommu-support, unless guests use a vIOMMU";
+    let mend =
+        "ovs-vsctl remove Open_vSwitch . other_config vhost-iommu-support  # unless guests use a vIOMMU";
     let evidence = || Evidence::mended_by("other_config:vhost-iommu-support", "true", mend);
     set.then(evidence).into_iter().collect()
 }

@@ -51,10 +51,10 @@ pub struct Giving {
 impl Giving {
     /// As the accord has it.
     pub fn of(accord: &Accord) -> Giving {
-        let granted = accord.server_access == Some(ServerAccess::Grant);
+        let granted = accord.gives && accord.server_access == Some(ServerAccess::Grant);
         Giving {
             server: accord.qemu.as_ref().filter(|_| granted).map(|qemu| qemu.grant_gid),
-            client: accord.has(PortType::Dpdkvhostuserclient).then_some(accord.group.gid),
+            client: (accord.gives && accord.has(PortType::Dpdkvhostuserclient)).then_some(accord.group.gid),
             directory: accord.socket_directory.clone(),
         }
     }

@@ -250,6 +250,17 @@ fn each_breakage_is_named_alone(kind: &'static str) {
             "daemon-reload-missing ovs-vswitchd.service",
         ),
         (
+            "mount options overridden",
+            "printf '[Mount]\\nOptions=mode=01770,gid=136\\n' > /etc/systemd/system/dev-hugepages.mount.d/override.conf; systemctl daemon-reload",
+            "drop-in-without-effect dev-hugepages.mount",
+        ),
+        (
+            "a link in the directory's place",
+            "virsh destroy vms; mv /var/lib/vhost_sockets /var/lib/elsewhere; ln -s elsewhere /var/lib/vhost_sockets",
+            "socket-directory-missing /var/lib/vhost_sockets",
+        ),
+        ("the old VM again", "virsh start vms && chmod 0755 /var/lib/vhost_sockets", "socket-directory-mode"),
+        (
             "qemu.conf changed",
             "sed -i 's/^group = .*/group = \"root\"/' /etc/libvirt/qemu.conf",
             "qemu-conf-group /etc/libvirt/qemu.conf",

@@ -127,6 +127,17 @@ impl Node {
         }
     }
 
+    /// The same as an image that nothing was booted from, with these files as well.
+    pub fn unbooted(mut self, files: &[(&str, &str)]) -> Node {
+        for (path, text) in files {
+            write(self.image.path(), path, text);
+        }
+        self.live = None;
+        let found = survey(self.image.path()).surroundings;
+        self.surroundings = Surroundings { units: found.units, later: found.later, ..self.surroundings };
+        self
+    }
+
     pub fn case(&self) -> Case<'_> {
         Case {
             accord: &self.accord,

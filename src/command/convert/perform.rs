@@ -136,7 +136,7 @@ impl Turning<'_> {
 
 /// Sockets that ovs-vswitchd has just made are given to QEMU, as after its own start.
 fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
-    if !survey.config.managed.has("sockets") {
+    if !survey.accord.gives {
         return Ok(());
     }
     let switch = match read_switch(root, OVSDB_LIMIT) {

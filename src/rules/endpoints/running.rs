@@ -156,9 +156,8 @@ pub fn refused(
     let identity = process.identity();
     let chain = [chain.as_slice(), std::slice::from_ref(socket.node.as_ref()?)].concat();
     let Verdict::Denied(denial) = may(&identity, &chain, Wish::Connect) else { return None };
-    let excluded = subject.excluded.as_ref().filter(|(left_out, _)| *left_out == kind);
-    let mend = match excluded {
-        Some((_, mend)) => mend.clone(),
+    let mend = match subject.let_in(kind) {
+        Some(mend) => mend,
         None if denial.path == socket.path => mends::give_socket(&socket.path, identity.gid),
         None => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
     };
