@@ -42,7 +42,7 @@ pub(super) const PAGES: &[Page] = &[
     page(
         "udev-group-deprecated",
         "nothing on systemd 260 to 262; ports on physical devices fail with a 259 without the later correction, or after an upgrade",
-        "udevadm test --action=add /sys/class/vfio/vfio 2>&1 | grep 'not a system group'",
+        "journalctl -b -u systemd-udevd | grep 'not a system group'; udevadm test --action=add /sys/class/vfio/vfio",
         "change the rule so that udev runs chgrp, which takes any group; the finding has the command",
         "systemd NEWS 258 and 260; the warning seen with systemd 262",
     ),
