@@ -212,7 +212,7 @@ fn a_root_that_loses_its_capabilities_gets_the_shared_group() {
 
 #[test]
 fn our_own_drop_ins_do_not_change_the_profile() {
-    for node in [Node::debian(), Node::rhel("rhel-2.9")] {
+    for node in [Node::debian(), Node::rhel("rhel-2.9"), Node::rhel("rhel-4.0")] {
         let config = &format!("{BOTH}dataplane-user = openvswitch\n");
         let before = node.survey(config).unwrap();
         for item in &before.accord.items {

@@ -42,7 +42,7 @@ pub(super) const PAGES: &[Page] = &[
     page(
         "udev-group-deprecated",
         "nothing with systemd 260 to 262; ports on physical devices fail with some versions 259, or after an upgrade",
-        "udevadm test --action=add /sys/class/vfio/vfio 2>&1 | grep 'not a system group'",
+        "journalctl -b -u systemd-udevd | grep 'not a system group'; udevadm test --action=add /sys/class/vfio/vfio",
         "run the command of the finding: udev then runs chgrp, which accepts any group",
         "systemd NEWS 258 and 260; the warning seen with systemd 262",
     ),

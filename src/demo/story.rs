@@ -122,9 +122,9 @@ struct Stage {
 
 impl Stage {
     fn introduce(&self) {
-        let qemu = match &self.qemu {
-            Some(program) => format!("{} is real; a stand-in sends the frames", program.display()),
-            None => "a stand-in runs as QEMU's user and group".to_string(),
+        let qemu = match self.qemu {
+            Some(_) => "QEMU is real, a stand-in sends the frames",
+            None => "a stand-in runs as QEMU's user and group",
         };
         say(&format!(
             "A vhost-user port is a socket that QEMU and the dataplane (the switch, such as OVS-DPDK) share. They run as\n\
@@ -160,7 +160,10 @@ impl Stage {
         let frames = done.iter().filter(|one| matches!(one.step, Step::FrameOut | Step::FrameBack)).count();
         self.counted += frames;
         let ok = report::colour(Style::Good, "ok");
-        say(&format!("  {ok} connected, memory shared, {frames} frames passed and compared byte for byte"));
+        let real = if self.qemu.is_some() { "real QEMU negotiated, " } else { "" };
+        say(&format!(
+            "  {ok} {real}connected, memory shared, {frames} frames passed and compared byte for byte"
+        ));
     }
 
     fn tell_failure(&self, failed: &Failed) {
@@ -183,12 +186,7 @@ impl Stage {
         let mut qemu = Qemu::start(program, trial)?;
         let met = serves || qemu.makes(&socket)?;
         let negotiated = met && switch.negotiates((!serves).then_some(socket.as_path()))?;
-        if negotiated {
-            say(&format!(
-                "  {} real QEMU and the dataplane negotiated vhost-user's features",
-                report::colour(Style::Good, "ok")
-            ));
-        } else {
+        if !negotiated {
             let words = report::clean(&qemu.last_words()?);
             // Its options come first, which is most of the line.
             let words = words.find("Failed to").map_or(words.as_str(), |at| &words[at..]);

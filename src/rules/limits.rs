@@ -31,7 +31,7 @@ pub const RULES: &[Rule] = &[
 fn udev(case: &Case<'_>, concerns: fn(u32) -> bool) -> Vec<Evidence> {
     let evidence = |rule: &UdevRule| {
         let group = &rule.group;
-        let edit = format!("'s|(^|[, \\t])GROUP:?=\"{group}\"|\\1RUN+=\"/usr/bin/chgrp {group} $devnode\"|'");
+        let edit = format!("'s#(^|[, \\t])GROUP:?=\"{group}\"#\\1RUN+=\"/usr/bin/chgrp {group} $devnode\"#'");
         let file = shell::path(&rule.file);
         let edited = match (rule.file.starts_with("/etc"), rule.file.file_name()) {
             (false, Some(name)) => {

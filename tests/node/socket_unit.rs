@@ -76,6 +76,7 @@ fn the_database_is_closed_to_qemu_and_open_to_the_switch(kind: &'static str) {
     node.apply_anyway("");
     assert_eq!(node.check(), (2, vec!["drop-in-without-effect ovsdb-server.socket".to_string()]));
     node.sh(&format!("rm {drop_in}; systemctl daemon-reload"));
+    node.apply("");
 
     // systemd 262 takes what apply wrote, and its accounts are as they would be by sysusers.d.
     let output = node.try_sh("systemd-tmpfiles --dry-run --create vhost-accord.conf && systemd-sysusers && systemctl daemon-reload");
@@ -101,11 +102,6 @@ fn rules_of_udev(node: &Node) {
     let rule = "ACTION==\"add\", SUBSYSTEM==\"vfio*\", GROUP=\"hugetlbfs\", MODE=\"0660\"";
     let packaged = "/usr/lib/udev/rules.d/91-vfio.rules";
     node.sh(&format!("printf '%s\\n' '{rule}' > {packaged}"));
-    assert!(
-        node.try_sh("udevadm test --action=add /sys/class/mem/null 2>&1")
-            .stdout
-            .contains("not a system group")
-    );
     assert_eq!(node.check(), (1, vec![format!("udev-group-deprecated {packaged}")]));
     // Nobody listens to udevadm in a container: only the first part of the fix works here.
     let json: serde_json::Value = serde_json::from_str(&node.accord("check --json").stdout).unwrap();
