@@ -142,9 +142,7 @@ fn unified(path: &str, old: Option<&FileState>, new: &str) -> String {
 fn hunks((old_name, old): (&str, &str), (new_name, new): (&str, &str), radius: usize) -> String {
     let [old, new] = [old, new].map(|text| text.split_inclusive('\n').collect::<Vec<_>>());
     let mut hook = Compact::new(Replace::new(Capture::new()), &old[..], &new[..]);
-    match myers::diff(&mut hook, &old[..], 0..old.len(), &new[..], 0..new.len()) {
-        Ok(()) => {}
-    }
+    let Ok(()) = myers::diff(&mut hook, &old[..], 0..old.len(), &new[..], 0..new.len());
     let mut text = String::new();
     let ops = hook.into_inner().into_inner().into_ops();
     for hunk in group_diff_ops(ops, radius).iter().filter(|hunk| !hunk.is_empty()) {
@@ -165,5 +163,23 @@ fn lines(text: &mut String, mark: char, lines: &[&str]) {
     for line in lines {
         let end = if line.ends_with('\n') { "" } else { "\n\\ No newline at end of file\n" };
         let _ = write!(text, "{mark}{line}{end}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hunks;
+
+    /// What diff(1) gives with `-U 1`.
+    #[test]
+    fn hunks_are_those_of_diff() {
+        let diff = |old, new| hunks(("a", old), ("b", new), 1);
+        assert_eq!(diff("1\n2\n", "1\n2\n"), "");
+        assert_eq!(diff("", "1\n2"), "--- a\n+++ b\n@@ -0,0 +1,2 @@\n+1\n+2\n\\ No newline at end of file\n");
+        assert_eq!(
+            diff("1\n2\n3\n4\n5\n6\n7\n8\n", "1\nx\n3\n4\n5\n6\n7\n8\n9\n"),
+            "--- a\n+++ b\n@@ -1,3 +1,3 @@\n 1\n-2\n+x\n 3\n@@ -8 +8,2 @@\n 8\n+9\n"
+        );
+        assert_eq!(diff("1\n2\n", "2\n"), "--- a\n+++ b\n@@ -1,2 +1 @@\n-1\n 2\n");
     }
 }
