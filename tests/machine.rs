@@ -17,7 +17,7 @@ fn package() -> Option<PathBuf> {
 
 /// libvirtd and QEMU are confined by the profiles of Debian's packages, and none of them refuses what the accord needs.
 #[test]
-#[ignore = "needs a real node: make test"]
+#[ignore = "needs a real node: make test-all"]
 fn apparmor_refuses_nothing() {
     let nodes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node");
     let work = tempfile::tempdir().unwrap();

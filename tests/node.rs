@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is seen on a real node: systemd, OVS-DPDK, libvirt and QEMU, from their stock state, for every kind of node.
-//! Left out by a plain `cargo test`; `make test` builds the nodes and runs these.
+//! Left out by a plain `cargo test`; `make test` builds a node of the kind bookworm and runs what is for it, `make test-all`
+//! the others.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -14,6 +15,8 @@ mod canary;
 mod check;
 #[path = "node/container.rs"]
 mod container;
+#[path = "node/conversion.rs"]
+mod conversion;
 #[path = "node/convert.rs"]
 mod convert;
 #[path = "node/convert_faults.rs"]
@@ -41,6 +44,8 @@ mod input;
 mod legacy;
 #[path = "node/load.rs"]
 mod load;
+#[path = "node/migration.rs"]
+mod migration;
 #[path = "node/packages.rs"]
 mod packages;
 #[cfg(feature = "probe")]
@@ -62,5 +67,7 @@ mod support;
 mod swap;
 #[path = "node/texts.rs"]
 mod texts;
+#[path = "node/twins.rs"]
+mod twins;
 #[path = "node/users.rs"]
 mod users;

@@ -102,7 +102,7 @@ fn same(mut seen: Vec<String>, mut expected: Vec<&str>, policy: &str) {
 }
 
 #[test]
-#[ignore = "needs root: make test"]
+#[ignore = "needs root: make test-all"]
 fn the_module_brings_what_stock_policy_lacks_and_no_more() {
     let base = debian();
     same(added(&base, &[]), [&[DIRECTORY], &SOCKETS[..]].concat(), "Debian");

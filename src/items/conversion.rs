@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use similar::TextDiff;
 
+use super::diff::hunks;
 use super::{Held, Kind, Target, Undone, port, vm};
 use crate::base::paths;
 use crate::base::root::Root;
@@ -86,8 +86,8 @@ impl Kind for Conversion {
     /// No line more than the ones that change and one beside them: a definition can hold passwords.
     fn show(&self, before: &VmState, _accounts: &Accounts) -> String {
         let name = format!("definition of VM {}", self.name);
-        let texts = TextDiff::from_lines(before.definition.as_deref().unwrap_or_default(), &self.definition);
-        let mut text = texts.unified_diff().context_radius(1).header(&name, &name).to_string();
+        let definition = before.definition.as_deref().unwrap_or_default();
+        let mut text = hunks((&name, definition), (&name, &self.definition), 1);
         for port in &self.ports {
             let before = before.ports.iter().find(|before| before.name == port.name && *before != port);
             if let Some(before) = before {

@@ -4,6 +4,7 @@
 
 mod account;
 pub mod conversion;
+mod diff;
 mod file;
 mod group;
 mod link;

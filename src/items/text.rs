@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use similar::TextDiff;
 
 use super::FileState;
+use super::diff::hunks;
 use crate::base::root::Root;
 use crate::write;
 
@@ -54,8 +54,7 @@ pub fn restore(root: &Root, path: &Path, before: Option<&FileState>) -> Result<(
 pub fn unified(path: &Path, old: Option<&FileState>, new: &str) -> String {
     let path = path.display().to_string();
     let before = if old.is_some() { path.as_str() } else { "/dev/null" };
-    let texts = TextDiff::from_lines(FileState::text_of(old), new);
-    let body = texts.unified_diff().context_radius(2).header(before, &path).to_string();
+    let body = hunks((before, FileState::text_of(old)), (&path, new), 2);
     match old {
         Some(file) if body.is_empty() => {
             format!("- {path}  {}:{} {:04o}\n+ {path}  0:0 0644\n", file.uid, file.gid, file.mode)

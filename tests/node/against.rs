@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::steps::{BOTH, PATIENT, refused};
 use super::support::{Node, Output, on_nodes};
 
-on_nodes!(bookworm = "bookworm": what_is_said_before_is_what_the_hook_says);
+// The other node is of a kind that `make test` does not build.
+on_nodes!(later bookworm = "bookworm": what_is_said_before_is_what_the_hook_says);
 
 /// A node of another kind: QEMU and the shared group have other numbers there.
 const TARGET: &str = "rhel-3.6";

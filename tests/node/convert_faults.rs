@@ -5,9 +5,9 @@ use super::convert::{connection, convert, holdings, is_marked, mark, prepared, s
 use super::steps::BOTH;
 use super::support::{Node, on_nodes};
 
-on_nodes!(bookworm = "bookworm":
+on_nodes!(bookworm = "bookworm": what_fails_is_put_back);
+on_nodes!(later bookworm = "bookworm":
     what_was_killed_is_finished_or_taken_back
-    what_fails_is_put_back
     a_start_that_hangs_is_ended_and_put_back
     the_package_goes_while_a_converted_vm_runs
 );

@@ -25,7 +25,7 @@ use self::trace::{Act, Call};
 use super::steps::{BOTH, PATIENT, same_as, spread};
 use super::support::{Node, on_nodes};
 
-on_nodes!(bookworm = "bookworm": an_apply_killed_before_any_call a_revert_killed_before_any_call);
+on_nodes!(later bookworm = "bookworm": an_apply_killed_before_any_call a_revert_killed_before_any_call);
 
 /// Which command the test's program kills when it is run inside the node.
 const ROLE: &str = "VHOST_ACCORD_ROLE";

@@ -131,7 +131,7 @@ fn a_renumbering_takes_everything_along_and_back() {
 }
 
 #[test]
-#[ignore = "needs a real node: make test"]
+#[ignore = "needs a real node: make test-all"]
 fn the_stock_group_of_rhel_is_renumbered_under_a_running_switch() {
     let node = Node::up("rhel-3.6");
     node.configure(BOTH);
@@ -218,7 +218,7 @@ fn sources_that_disagree_are_named_and_never_made_worse() {
 }
 
 #[test]
-#[ignore = "needs a real node: make test"]
+#[ignore = "needs a real node: make test-all"]
 fn a_renumbering_killed_anywhere_is_finished_or_taken_back() {
     let node = with_carriers();
     let stock = node.snapshot_with(&MORE);
@@ -258,7 +258,7 @@ fn a_renumbering_killed_anywhere_is_finished_or_taken_back() {
 }
 
 #[test]
-#[ignore = "needs a real node: make test"]
+#[ignore = "needs a real node: make test-all"]
 fn a_revert_killed_anywhere_is_finished_by_the_next() {
     let node = with_carriers();
     let stock = node.snapshot_with(&MORE);

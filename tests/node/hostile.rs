@@ -13,7 +13,8 @@ use super::steps::{BOTH, PATIENT};
 use super::support::{Node, Output, on_nodes};
 use super::texts::{self, TEXTS};
 
-on_nodes!(bookworm = "bookworm": a_database_that_lies_or_never_ends hostile_names_are_data);
+on_nodes!(bookworm = "bookworm": hostile_names_are_data);
+on_nodes!(later bookworm = "bookworm": a_database_that_lies_or_never_ends);
 
 const ROLE: &str = "VHOST_ACCORD_ROLE";
 const PLACE: &str = "/usr/local/bin/hostile";

@@ -331,7 +331,7 @@ fn an_apply_killed_anywhere_converges_and_reverts() {
 }
 
 #[test]
-#[ignore = "needs a real node: make test"]
+#[ignore = "needs a real node: make test-all"]
 fn a_revert_killed_anywhere_is_finished_by_the_next() {
     let node = configured();
     let stock = node.snapshot();

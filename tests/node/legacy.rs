@@ -99,7 +99,7 @@ mod bookworm {
 
 mod trixie {
     #[test]
-    #[ignore = "needs a real node: make test"]
+    #[ignore = "needs a real node: make test-all"]
     fn patches_are_named_shown_undone_and_put_back() {
         super::patches_are_named_shown_undone_and_put_back("trixie");
     }
@@ -107,7 +107,7 @@ mod trixie {
 
 mod rhel_2_9 {
     #[test]
-    #[ignore = "needs a real node: make test"]
+    #[ignore = "needs a real node: make test-all"]
     fn patches_are_named_shown_undone_and_put_back() {
         super::patches_are_named_shown_undone_and_put_back("rhel-2.9");
     }

@@ -5,7 +5,8 @@ use super::packages::{is_stock_again, says, stock};
 use super::steps::{BOTH, PATIENT};
 use super::support::{Node, on_nodes};
 
-on_nodes!(bookworm = "bookworm": a_crowd_comes_through nobody_loses_a_change_to_a_lock);
+on_nodes!(bookworm = "bookworm": nobody_loses_a_change_to_a_lock);
+on_nodes!(later bookworm = "bookworm": a_crowd_comes_through);
 
 /// Domains of each port type for the hook's direct calls: with 4 operations, 40 calls in a round.
 const DOMAINS: u32 = 5;

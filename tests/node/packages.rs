@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use super::support::{Node, Output, on_nodes};
 
-on_nodes!(bookworm = "bookworm":
+// The program in them is the tests' own for `make test`, and the one that users get for `make test-all`.
+on_nodes!(bookworm = "bookworm": deb_from_installation_to_purge);
+on_nodes!(later bookworm = "bookworm":
     deb_from_installation_to_purge
     deb_beside_what_others_did
     deb_before_switch_and_libvirt
@@ -216,6 +218,17 @@ fn rpm_from_installation_to_removal(kind: &'static str) {
 #[test]
 #[ignore = "needs a real node: make test"]
 fn made_twice_they_are_the_same_and_have_no_errors() {
+    compared_and_checked();
+}
+
+/// The same of a program that was built in two directories.
+#[test]
+#[ignore = "needs a real node: make test-all"]
+fn built_twice_they_are_the_same_and_have_no_errors() {
+    compared_and_checked();
+}
+
+fn compared_and_checked() {
     let read = |age: &str, extension: &str| std::fs::read(package(age, extension)).unwrap();
     for extension in ["deb", "rpm"] {
         assert!(read("now", extension) == read("again", extension), "the {extension}s differ");

@@ -37,7 +37,7 @@ const SERVERS: [&str; 3] =
 const CLIENTS: [&str; 3] = ["/run/openvswitch/vhuc0", "/run/openvswitch/vhuc1", "/run/openvswitch/sub/vhuc2"];
 
 // In the one the dataplane gets an identity of its own by `apply`, in the other it has one: there `revert` goes all the way.
-on_nodes!(bookworm = "bookworm": nothing_outside_is_touched_while_everything_is_swapped);
+on_nodes!(later bookworm = "bookworm": nothing_outside_is_touched_while_everything_is_swapped);
 on_nodes!(rhel_2_17 = "rhel-2.17": nothing_outside_is_touched_while_everything_is_swapped);
 
 fn nothing_outside_is_touched_while_everything_is_swapped(kind: &'static str) {

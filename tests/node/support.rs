@@ -248,13 +248,26 @@ macro_rules! on_every_node {
 }
 pub(crate) use on_every_node;
 
-/// The same for one kind, where the kinds do not differ in what is tested.
+/// The same for one kind, where the kinds do not differ in what is tested. `make test` runs those of bookworm, unless they are
+/// left to `later`; `make test-all` runs all of them.
 macro_rules! on_nodes {
+    (later bookworm = $kind:literal: $($test:ident)+) => {
+        mod later {
+            $(use super::$test;)+
+            crate::support::on_nodes!(bookworm = $kind, "needs a real node: make test-all": $($test)+);
+        }
+    };
+    (bookworm = $kind:literal: $($test:ident)+) => {
+        crate::support::on_nodes!(bookworm = $kind, "needs a real node: make test": $($test)+);
+    };
     ($module:ident = $kind:literal: $($test:ident)+) => {
+        crate::support::on_nodes!($module = $kind, "needs a real node: make test-all": $($test)+);
+    };
+    ($module:ident = $kind:literal, $reason:literal: $($test:ident)+) => {
         mod $module {
             $(
                 #[test]
-                #[ignore = "needs a real node: make test"]
+                #[ignore = $reason]
                 fn $test() {
                     super::$test($kind);
                 }

@@ -9,7 +9,7 @@ use super::support::{Node, Output};
 
 static TAKEN: Mutex<()> = Mutex::new(());
 
-/// Two nodes take all the hugepages there are: a program's tests take turns.
+/// The nodes' addresses are the same each time, and two are twice as many as a test usually has: they take turns.
 pub fn alone() -> MutexGuard<'static, ()> {
     TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }

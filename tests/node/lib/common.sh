@@ -1,4 +1,4 @@
-# Used by every part: messages, locks, names, the cgroup and the leader of a node.
+# Used by every part: messages, names, the cgroup and the leader of a node.
 # shellcheck shell=bash disable=SC2154  # here, cache, runs: set by ../node
 
 say() { printf 'node: %s\n' "$*" >&2; }
@@ -6,17 +6,6 @@ say() { printf 'node: %s\n' "$*" >&2; }
 die() {
     say "$*"
     exit 1
-}
-
-# with_lock NAME COMMAND...: one at a time. What outlives a caller that was killed holds the lock still.
-with_lock() {
-    local file=$cache/lock/$1
-    shift
-    mkdir -p "$cache/lock"
-    (
-        flock 9
-        "$@"
-    ) 9>"$file"
 }
 
 # A name becomes a host name, a cgroup and part of an interface's name.

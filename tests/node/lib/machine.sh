@@ -15,7 +15,7 @@ machine_image_of() {
                 cat "$file"
             done
     )
-    printf '%s/machine/%s.%s\n' "$cache" "$1" "$(sha256sum <<<"$recipe" | cut -c1-12)"
+    printf 'machine/%s.%s\n' "$1" "$(sha256sum <<<"$recipe" | cut -c1-12)"
 }
 
 machine_prepare() {
@@ -25,19 +25,15 @@ machine_prepare() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing ${missing[*]}"
-    apt_install "${missing[@]}" >&2 || {
-        apt-get update >&2
-        apt_install "${missing[@]}" >&2
-    }
+    install_packages "${missing[@]}"
 }
 
 build_machine() {
-    local suite=$1 image=$2 packages
-    # Another builder may have held the lock.
-    if [ -e "$image/complete" ]; then return 0; fi
+    local suite=$1 image=$2 packages earlier
     say "building the disk of a machine ($suite; a minute or two)"
-    rm -rf --one-file-system "$cache/machine/$suite".*
-    mkdir -p "$image"
+    for earlier in "$cache/machine/$suite".*; do
+        if [ "$earlier" != "$image" ]; then rm -rf --one-file-system "$earlier"; fi
+    done
     packages=$(cat "$here/packages" "$here/machine/disk/packages" | grep -v '^#' | paste -sd ,)
     python3 "$here/lib/apt_sources.py" "$suite" >"$image/sources.list"
     apt-config dump | grep -E '^Acquire::(https?|Retries)' >"$image/apt.conf" || :
@@ -57,7 +53,6 @@ build_machine() {
     rm -rf --one-file-system "$image/root"
     # May hold how to get through to the archives.
     rm -f "$image/apt.conf"
-    : >"$image/complete"
 }
 
 # Runs a script in a fresh machine; what it says, and its exit code. Each of FILE is beside it, as ./NAME.
@@ -67,7 +62,8 @@ node_machine() {
     shift 2
     machine_prepare
     image=$(machine_image_of "$suite")
-    [ -e "$image/complete" ] || with_lock "machine-$suite" build_machine "$suite" "$image"
+    once "$image" build_machine "$suite"
+    image=$cache/$image
     # A trap sees no local variable.
     machine_work=$(mktemp -d)
     trap 'rm -rf "$machine_work"' EXIT

@@ -1,8 +1,9 @@
 # What the host needs.
 # shellcheck shell=bash disable=SC2154
 
-# Enough 2 MiB pages for two nodes at once.
-hugepages=2048
+# 2 MiB pages of a node, and how many nodes are up at once where there is memory for them: they wait more than they compute.
+node_pages=1024
+most_nodes=3
 
 node_prepare() {
     local missing=() pair
@@ -12,18 +13,27 @@ node_prepare() {
     done
     if [ ${#missing[@]} -gt 0 ]; then
         say "installing ${missing[*]}"
-        apt_install "${missing[@]}" >&2 || {
-            apt-get update >&2
-            apt_install "${missing[@]}" >&2
-        }
+        install_packages "${missing[@]}"
     fi
-    if [ "$(cat /proc/sys/vm/nr_hugepages)" -lt "$hugepages" ]; then
-        echo "$hugepages" >/proc/sys/vm/nr_hugepages
-        local got
-        got=$(cat /proc/sys/vm/nr_hugepages)
-        [ "$got" -ge $((hugepages / 2)) ] || die "only $got hugepages could be reserved, a node needs $((hugepages / 2))"
-        [ "$got" -ge "$hugepages" ] || say "only $got hugepages could be reserved: one node at a time"
-    fi
+    locked hugepages reserve
 }
 
-apt_install() { DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; }
+# Half of the memory stays for everything else.
+reserve() {
+    local wanted=$((most_nodes * node_pages)) half got
+    half=$(($(awk '/^MemTotal:/ { print $2 }' /proc/meminfo) / 2048 / 2))
+    if [ "$wanted" -gt "$half" ]; then wanted=$((half / node_pages * node_pages)); fi
+    if [ "$wanted" -lt $((2 * node_pages)) ]; then wanted=$((2 * node_pages)); fi
+    got=$(cat /proc/sys/vm/nr_hugepages)
+    if [ "$got" -ge "$wanted" ]; then return 0; fi
+    echo "$wanted" >/proc/sys/vm/nr_hugepages
+    got=$(cat /proc/sys/vm/nr_hugepages)
+    [ "$got" -ge "$node_pages" ] || die "only $got hugepages could be reserved, a node needs $node_pages"
+    [ "$got" -ge $((2 * node_pages)) ] || say "only $got hugepages could be reserved: one node at a time"
+}
+
+node_capacity() {
+    local nodes
+    nodes=$(($(cat /proc/sys/vm/nr_hugepages) / node_pages))
+    echo $((nodes < 1 ? 1 : nodes > most_nodes ? most_nodes : nodes))
+}

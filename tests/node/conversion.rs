@@ -1,20 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! VMs that come in go over to the other type of port: migrated live between two real nodes, and restored on one, with
-//! traffic through the switch before and after. A program of its own, as node_migration.rs is.
+//! traffic through the switch before and after.
 
-// What was counted and refused is worth reading: it is shown where a test fails, or with --nocapture.
-#![allow(clippy::unwrap_used, clippy::print_stderr, dead_code, unused_imports, unused_macros)]
-
-#[path = "node/steps.rs"]
-mod steps;
-#[path = "node/support.rs"]
-mod support;
-#[path = "node/twins.rs"]
-mod twins;
-
-use steps::{BOTH, DEAF, HEARING, PATIENT, foreign_hooks};
-use support::{Node, Output, on_nodes};
-use twins::{Bridge, alone, meets, migrate, runs};
+use super::steps::{BOTH, DEAF, HEARING, PATIENT};
+use super::support::{Node, Output, on_nodes};
+use super::twins::{self, Bridge, alone, meets, migrate, runs};
 
 on_nodes!(bookworm = "bookworm": a_vm_migrates_to_the_other_type_and_back
     a_saved_vm_is_restored_on_the_other_type_and_back);

@@ -1,20 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Live migration between two real nodes, with the hook on both. A program of its own: it takes all the hugepages there
-//! are, so nothing else of the nodes' tests may run beside it.
+//! Live migration between two real nodes, with the hook on both.
 
-#![allow(clippy::unwrap_used, dead_code, unused_imports, unused_macros)]
-
-#[path = "node/steps.rs"]
-mod steps;
-#[path = "node/support.rs"]
-mod support;
-
-#[path = "node/twins.rs"]
-mod twins;
-
-use steps::{BOTH, PATIENT, hook_calls};
-use support::{Node, on_nodes};
-use twins::{Bridge, alone, meets};
+use super::steps::{BOTH, PATIENT, hook_calls};
+use super::support::{self, Node, on_nodes};
+use super::twins::{self, Bridge, alone, meets};
 
 on_nodes!(bookworm = "bookworm": a_vm_migrates_there_and_back_or_stays);
 
