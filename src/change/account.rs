@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::{Undone, file, tool};
+use super::{Undone, file, named, tool};
 use crate::accord::item::{self, Item, Member, User};
 use crate::facts::accounts::{Accounts, Group};
 use crate::facts::state::FileState;
@@ -47,10 +47,13 @@ pub fn undo(
     if before.is_some() {
         return Ok(Undone::AlreadyBack);
     }
-    if now.is_some()
-        && let Err(why) = remove(root, item)
-    {
-        return Ok(Undone::InUse(format!("{why:#}")));
+    if now.is_some() {
+        if let Some(why) = named::since(root, item)? {
+            return Ok(Undone::Left(why));
+        }
+        if let Err(why) = remove(root, item) {
+            return Ok(Undone::InUse(format!("{why:#}")));
+        }
     }
     if left_in_shadow(root, item)? {
         // The tools take out only what is in both, and take the other for absent where they cannot see it.

@@ -7,6 +7,7 @@ mod diff;
 mod file;
 pub mod grant;
 mod link;
+mod named;
 mod owner;
 pub mod port;
 pub mod preflight;

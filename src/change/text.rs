@@ -36,13 +36,19 @@ pub fn unset(
     before: Option<&FileState>,
     now: Option<&FileState>,
 ) -> Result<Undone> {
-    let (Some(before), Some(_)) = (before, now) else {
+    let (Some(before), Some(now)) = (before, now) else {
         return Ok(Undone::Left("the file is gone".to_string()));
     };
+    if std::str::from_utf8(&now.content.to_vec()?).is_err() {
+        return Ok(Undone::Left("it is not UTF-8 text".to_string()));
+    }
     let (state, text) = read(root, &item.path)?;
     let context = || item.path.display().to_string();
     let previous = virconf::previous(before.content.text(), &item.key).with_context(context)?;
-    let restored = virconf::restore(&text, &item.key, &item.value, &previous).with_context(context)?;
+    let restored = match virconf::restore(&text, &item.key, &item.value, &previous) {
+        Ok(restored) => restored,
+        Err(why) => return Ok(Undone::Left(why.to_string())),
+    };
     if restored == text {
         return Ok(Undone::AlreadyBack);
     }

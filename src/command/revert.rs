@@ -8,8 +8,10 @@ use serde::Serialize;
 
 use super::{Outcome, apply, blast, convert};
 use crate::accord::Item;
+use crate::change::write::Refused;
 use crate::change::{Change, Undone, grant, runtime};
 use crate::cli::RevertArgs;
+use crate::facts::state::NotAFile;
 use crate::journal::{Entry, Journal};
 use crate::lock::Lock;
 use crate::paths;
@@ -176,7 +178,11 @@ fn take_back(
 }
 
 fn undo(root: &Root, entry: &Entry) -> Result<Undone> {
-    let undone = entry.change.undo(root)?;
+    let undone = match entry.change.undo(root) {
+        // Someone put something else in its place, which is theirs.
+        Err(why) if why.is::<NotAFile>() || why.is::<Refused>() => Undone::Left(format!("{why:#}")),
+        undone => undone?,
+    };
     if let Some(change) = entry.pending.as_ref().filter(|change| matches!(change.item, Item::Conversion(_))) {
         convert::start_again(change)?;
     }
