@@ -20,28 +20,31 @@ const FILES: u64 = 64;
 /// Fails when a filesystem that `changes` would write is read-only or full.
 pub fn check(root: &Root, changes: &[Change]) -> Result<()> {
     let targets = changes.iter().flat_map(|change| written(&change.item));
-    for target in targets.chain([Path::new(paths::STATE).join("journal")]) {
-        writable(root, &target)?;
+    for (target, replaced) in targets.chain([(Path::new(paths::STATE).join("journal"), true)]) {
+        writable(root, &target, replaced)?;
     }
     Ok(())
 }
 
-fn written(item: &Item) -> Vec<PathBuf> {
+/// What is written, and whether what is there is replaced by something new.
+fn written(item: &Item) -> Vec<(PathBuf, bool)> {
     match item {
         Item::Group(_) | Item::User(_) | Item::Member(_) | Item::Renumber(_) => {
-            vec![PathBuf::from("/etc/group")]
+            vec![(PathBuf::from("/etc/group"), true)]
         }
-        Item::Owner(owner) => vec![owner.path.clone()],
-        Item::File(file) => vec![file.path.clone()],
-        Item::Setting(setting) => vec![setting.path.clone()],
-        Item::LogOwner(logs) => vec![logs.path.clone()],
-        Item::Unpatch(unpatch) => vec![unpatch.path.clone()],
-        Item::Link(link) => vec![link.path.clone()],
-        Item::Conversion(_) => ["/etc/libvirt/qemu/x", "/etc/openvswitch/x"].map(PathBuf::from).to_vec(),
+        Item::Owner(owner) => vec![(owner.path.clone(), false)],
+        Item::File(file) => vec![(file.path.clone(), true)],
+        Item::Setting(setting) => vec![(setting.path.clone(), true)],
+        Item::LogOwner(logs) => vec![(logs.path.clone(), true)],
+        Item::Unpatch(unpatch) => vec![(unpatch.path.clone(), true)],
+        Item::Link(link) => vec![(link.path.clone(), true)],
+        Item::Conversion(_) => {
+            ["/etc/libvirt/qemu/x", "/etc/openvswitch/x"].map(|path| (PathBuf::from(path), true)).to_vec()
+        }
     }
 }
 
-fn writable(root: &Root, target: &Path) -> Result<()> {
+fn writable(root: &Root, target: &Path, replaced: bool) -> Result<()> {
     for path in target.ancestors() {
         let Some(found) = root.find(path)? else { continue };
         let filesystem = fstatvfs(found.fd())
@@ -54,7 +57,7 @@ fn writable(root: &Root, target: &Path) -> Result<()> {
         }
         // hugetlbfs and other memory filesystems without a limit report no blocks at all.
         let free = filesystem.blocks_available() * filesystem.fragment_size();
-        let holds_files = path != target;
+        let holds_files = replaced || path != target;
         if holds_files && filesystem.blocks() > 0 && free < ROOM {
             bail!("{}: the filesystem is full ({free} bytes free); nothing was changed", target.display());
         }

@@ -11,6 +11,7 @@ use crate::accord::item::Renumber;
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers::{self, CAPABILITIES, SET_ID, Special};
 use crate::facts::state::FileState;
+use crate::report::progress;
 use crate::root::{Kind, Root};
 
 /// How often the node is searched for files that a running process made meanwhile.
@@ -25,6 +26,7 @@ pub fn make(
     special: &[Special],
 ) -> Result<()> {
     let Some(old) = old.filter(|old| *old != item.gid) else { return Ok(()) };
+    let _progress = progress::of_search("renumbering");
     renumber(root, &item.group, old, item.gid)?;
     regroup(root, files, old, item.gid)?;
     sweep(root, &item.group, old, item.gid, &[])?;
@@ -56,6 +58,7 @@ pub struct Before<'a> {
 pub fn undo(root: &Root, item: &Renumber, before: Before<'_>, now: Option<u32>) -> Result<Undone> {
     let (Some(old), Some(now)) = (before.gid, now) else { return Ok(Undone::AlreadyBack) };
     let numbers = if now == item.gid { vec![item.gid] } else { vec![item.gid, now] };
+    let _progress = progress::of_search("renumbering back");
     let mut changed = false;
     let mut back = |root| -> Result<()> {
         for number in numbers.iter().filter(|number| **number != old) {

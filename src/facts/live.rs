@@ -141,6 +141,14 @@ impl Live {
         })
     }
 
+    /// VMs and sockets as they are by now; all else as it was, what OVSDB said included.
+    pub fn again(&self, root: &Root) -> Result<Live> {
+        let Vms { guests, unread, defined, next } = Vms::read(root)?;
+        let ports = self.switch.known().map(|switch| switch.ports.as_slice()).unwrap_or_default();
+        let sockets = port_sockets(root, ports);
+        Ok(Live { sockets, guests, unread, defined, next, ..self.clone() })
+    }
+
     /// True while the dataplane runs with other ids than the accord's and without root's capabilities: it could not go on
     /// with a database, logs or a run directory that are already its successor's.
     pub fn keeps_its_state(&self, accord: &Accord) -> bool {

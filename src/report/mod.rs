@@ -2,6 +2,7 @@
 //! What people and scripts read. The only place that prints.
 
 pub mod endpoints;
+pub mod progress;
 pub mod prometheus;
 mod table;
 mod text;

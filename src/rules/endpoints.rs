@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 pub use row::{PortRow, ProcessRow, Row, SocketRow};
+pub use running::is_joined;
 
 use super::{Case, Evidence, Finding, Level, Rule, catalogue};
 use crate::facts::Known;
