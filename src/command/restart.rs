@@ -188,13 +188,12 @@ impl<'a> Outage<'a> {
         }
     }
 
-    /// Of a start that failed, the unit that is to blame.
+    /// Of a start that failed, the daemon that is to blame: the database is the last of the units, and needed by all.
     fn named(&self, manager: &dyn ServiceManager, error: Error) -> Error {
-        let failed = |name: &&str| {
-            manager.unit(name).is_ok_and(|unit| unit.is_some_and(|unit| unit.active_state == "failed"))
-        };
-        match self.dataplane.units().find(failed) {
-            Some(unit) => error.context(format!("{unit} failed (journalctl -u {unit})")),
+        let runs =
+            |name: &str| manager.unit(name).is_ok_and(|unit| unit.is_some_and(|unit| unit.is_active()));
+        match self.dataplane.units().skip(1).filter(|name| !runs(name)).last() {
+            Some(unit) => error.context(format!("{unit} does not run (journalctl -u {unit})")),
             None => error,
         }
     }

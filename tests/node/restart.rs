@@ -104,7 +104,7 @@ fn what_does_not_work_is_put_back(kind: &'static str) {
     let apply = || scene.node.accord("apply --restart");
 
     scene.drop_in(&format!("ExecStartPre=/bin/sh -c '! {NEW}'"));
-    scene.is_put_back(&apply(), "did not start");
+    scene.is_put_back(&apply(), "ovs-vswitchd.service does not run (journalctl -u ovs-vswitchd.service)");
 
     scene.want(10);
     scene.drop_in(&format!(
