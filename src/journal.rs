@@ -39,6 +39,13 @@ pub struct Journal {
     pub group: Option<Group>,
     /// The changes.
     pub entries: Vec<Entry>,
+    /// The dataplane was stopped by `--restart`, and was not yet seen to work again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restarting: bool,
+    /// What the running dataplane was started with, where something else waits for its restart; what is put back if the new
+    /// one does not work. `None`: nothing waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<Vec<Entry>>,
 }
 
 impl Journal {
@@ -46,7 +53,13 @@ impl Journal {
     pub fn read(root: &Root) -> Result<Journal> {
         let path = Path::new(paths::STATE).join(NAME);
         let Some(text) = root.read_text(&path)? else {
-            return Ok(Journal { version: VERSION, group: None, entries: Vec::new() });
+            return Ok(Journal {
+                version: VERSION,
+                group: None,
+                entries: Vec::new(),
+                restarting: false,
+                running: None,
+            });
         };
         let journal: Journal = serde_json::from_str(&text).with_context(|| {
             format!("{}: not a journal of this program; nothing was changed", path.display())
@@ -59,7 +72,7 @@ impl Journal {
 
     /// Nothing stands that could be reverted.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && !self.restarting
     }
 
     /// Did an `apply` make `dpdkvhostuser` ports work?
@@ -149,6 +162,35 @@ impl Journal {
         self.save(root)
     }
 
+    /// Puts an entry back in its place.
+    pub fn put_back(&mut self, root: &Root, entry: &Entry) -> Result<()> {
+        let target = entry.change.target();
+        match self.entries.iter_mut().find(|other| other.change.target() == target) {
+            Some(other) if other == entry => return Ok(()),
+            Some(other) => other.clone_from(entry),
+            None => self.entries.push(entry.clone()),
+        }
+        self.save(root)
+    }
+
+    /// Notes that the dataplane is about to be stopped, and what it was started with. Of one that was interrupted before, that
+    /// is known already.
+    pub fn restart_begins(&mut self, root: &Root, running: Vec<Entry>) -> Result<()> {
+        if !self.restarting {
+            (self.restarting, self.running) = (true, Some(running));
+        }
+        self.save(root)
+    }
+
+    /// Notes that the dataplane runs with what stands now.
+    pub fn restart_ended(&mut self, root: &Root) -> Result<()> {
+        if !self.restarting && self.running.is_none() {
+            return Ok(());
+        }
+        (self.restarting, self.running) = (false, None);
+        self.save(root)
+    }
+
     /// Removes what somebody who was killed left on the way to it.
     pub fn clear(&self, root: &Root) -> Result<()> {
         let (parent, name) = parent(root)?;
@@ -164,7 +206,7 @@ impl Journal {
     /// Writes it as it is now, or removes it with its directory when nothing is left in it.
     pub fn save(&self, root: &Root) -> Result<()> {
         let (parent, name) = parent(root)?;
-        if self.entries.is_empty() {
+        if self.is_empty() {
             return remove(&parent, name);
         }
         let state = write::create_directory(&parent, name, 0, 0, 0o700)?;
@@ -213,6 +255,25 @@ mod tests {
         "kind": "owner", "item": {"path": "/dev/hugepages", "subject": "hugepages", "uid": null, "gid": 42477,
                  "mode": 509, "absent": "fine"},
         "before": {"kind": "directory", "uid": 0, "gid": 0, "mode": 493}}}]}"#;
+
+    #[test]
+    fn a_restart_is_kept_until_it_has_ended() {
+        let image = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(image.path().join("var/lib")).unwrap();
+        let root = Root::open(image.path()).unwrap();
+        let entry = serde_json::from_str::<Journal>(WRITTEN).unwrap().entries;
+        Journal::read(&root).unwrap().restart_begins(&root, entry.clone()).unwrap();
+        // Nothing stands, as in the middle of a revert.
+        let mut begun = Journal::read(&root).unwrap();
+        assert!(begun.restarting && !begun.is_empty() && begun.entries.is_empty());
+        begun.restart_begins(&root, Vec::new()).unwrap();
+        assert_eq!(begun.running, Some(entry.clone()), "of an interrupted one it is known already");
+        begun.put_back(&root, &entry[0]).unwrap();
+        begun.restart_ended(&root).unwrap();
+        assert_eq!(Journal::read(&root).unwrap().entries, entry);
+        begun.forget(&root, &entry[0].change.target()).unwrap();
+        assert!(!image.path().join("var/lib/vhost-accord").exists());
+    }
 
     #[test]
     fn what_an_earlier_version_wrote_is_read() {

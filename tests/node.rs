@@ -53,6 +53,8 @@ mod packages;
 mod probe;
 #[path = "node/races.rs"]
 mod races;
+#[path = "node/restart.rs"]
+mod restart;
 #[path = "node/service.rs"]
 mod service;
 #[path = "node/silent.rs"]

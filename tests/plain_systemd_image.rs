@@ -4,6 +4,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use vhost_accord::base::root::Root;
 use vhost_accord::systemd::{UnitFact, connect};
@@ -142,8 +143,8 @@ fn nothing_can_be_started_in_an_image() {
     image.reload().unwrap();
     assert!(
         image.restart("a.service").is_err()
-            && image.start("a.service").is_err()
-            && image.stop("a.service").is_err()
+            && image.start("a.service", Duration::ZERO).is_err()
+            && image.stop("a.service", Duration::ZERO).is_err()
     );
     assert!(image.unit("../etc/passwd").is_err() && image.unit("noextension").is_err());
 }

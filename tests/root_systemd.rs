@@ -5,6 +5,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use vhost_accord::base::root::Root;
 use vhost_accord::systemd::dbus::Bus;
@@ -13,6 +15,8 @@ use vhost_accord::systemd::systemctl::Systemctl;
 use vhost_accord::systemd::{ServiceManager, UnitFact, Units, connect};
 
 const DIR: &str = "/run/systemd/system";
+/// For a start or a stop.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A unit of our own that goes when the test ends.
 struct Unit<'a> {
@@ -34,7 +38,7 @@ impl<'a> Unit<'a> {
 
 impl Drop for Unit<'_> {
     fn drop(&mut self) {
-        self.manager.stop(self.name).ok();
+        self.manager.stop(self.name, LIMIT).ok();
         fs::remove_file(Path::new(DIR).join(self.name)).unwrap();
         fs::remove_dir_all(Path::new(DIR).join(format!("{}.d", self.name))).ok();
         self.manager.reload().unwrap();
@@ -95,7 +99,7 @@ fn a_unit_with_everything_in_it_reads_the_same_both_ways() {
          RuntimeDirectoryPreserve=restart\nExecStartPre=-/bin/sh -c 'true; : \"a b\"'\nExecStart=/bin/true one ; /bin/true two\n\
          ExecStartPost=@/bin/true name 'x y'\n",
     );
-    unit.manager.start(unit.name).unwrap();
+    unit.manager.start(unit.name, LIMIT).unwrap();
     let fact = unit.fact();
     assert_eq!(Some(&fact), systemctl.unit(unit.name).unwrap().as_ref());
     assert_eq!(fact.exec_start, [["/bin/true", "one"], ["/bin/true", "two"]]);
@@ -126,18 +130,18 @@ fn starting_and_stopping_wait_and_say_why_not() {
             manager.restart(good.name).unwrap();
             assert!(good.fact().is_active());
         }
-        manager.stop(good.name).unwrap();
+        manager.stop(good.name, LIMIT).unwrap();
         assert_eq!(good.fact().active_state, "inactive");
         let bad = Unit::new(
             manager,
             "vhost-accord-c.service",
             "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'exit 7'\n",
         );
-        for result in [manager.restart(bad.name), manager.start(bad.name)] {
+        for result in [manager.restart(bad.name), manager.start(bad.name, LIMIT)] {
             let error = format!("{:#}", result.unwrap_err());
             assert!(error.contains("vhost-accord-c.service did not start"), "{error}");
         }
-        let error = format!("{:#}", manager.start("vhost-accord-none.service").unwrap_err());
+        let error = format!("{:#}", manager.start("vhost-accord-none.service", LIMIT).unwrap_err());
         assert!(error.contains("not found"), "{error}");
     }
 }
@@ -152,4 +156,60 @@ fn the_bus_is_preferred_and_one_that_hangs_is_given_up() {
     let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let error = format!("{:#}", Bus::at(&format!("unix:path={}", path.display())).map(drop).unwrap_err());
     assert!(error.ends_with("no answer in time"), "{error}");
+}
+
+#[test]
+#[ignore = "needs a node with systemd, OVS and libvirt: make test"]
+fn a_question_without_an_answer_does_not_end_a_job() {
+    let bus = Bus::system().unwrap();
+    let slow = Unit::new(
+        &bus,
+        "vhost-accord-d.service",
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 25\n",
+    );
+    // Longer than one question may take, shorter than the job.
+    let silent =
+        "sleep 2; pid=$(systemctl show -P MainPID dbus.service); kill -STOP $pid; sleep 14; kill -CONT $pid";
+    let mut silence = Command::new("sh").args(["-c", silent]).spawn().unwrap();
+    let started = slow.manager.start(slow.name, LIMIT);
+    silence.wait().unwrap();
+    started.unwrap();
+    assert!(slow.fact().is_active());
+}
+
+#[test]
+#[ignore = "needs a node with systemd, OVS and libvirt: make test"]
+fn a_job_that_hangs_or_fails_is_told() {
+    let (bus, systemctl) = (Bus::system().unwrap(), Systemctl::new());
+    for manager in [&bus as &dyn ServiceManager, &systemctl] {
+        let hangs = Unit::new(
+            manager,
+            "vhost-accord-e.service",
+            "[Service]\nExecStartPre=/bin/sh -c 'trap \"\" TERM; sleep 600; sleep 600'\nExecStart=/bin/sleep 600\nTimeoutSec=300\n",
+        );
+        let error = format!("{:#}", manager.start(hangs.name, Duration::from_secs(2)).unwrap_err());
+        assert!(error.contains("not done after 2 s"), "{error}");
+        let error = format!("{:#}", manager.stop(hangs.name, Duration::from_secs(2)).unwrap_err());
+        assert!(error.contains("not done after 2 s"), "{error}");
+        manager.kill(hangs.name).unwrap();
+        manager.stop(hangs.name, LIMIT).unwrap();
+
+        let reload = Unit::new(
+            manager,
+            "vhost-accord-f.service",
+            "[Service]\nExecStart=/bin/sleep 600\nExecReload=/bin/false\nTimeoutStopSec=1\n",
+        );
+        manager.start(reload.name, LIMIT).unwrap();
+        let error = format!("{:#}", manager.reload_unit(reload.name).unwrap_err());
+        assert!(error.contains("did not reload"), "{error}");
+
+        // Five failures in a row make systemd refuse a sixth start by others.
+        let fails =
+            Unit::new(manager, "vhost-accord-g.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n");
+        for _ in 0..7 {
+            manager.forgive(fails.name);
+            let error = format!("{:#}", manager.start(fails.name, LIMIT).unwrap_err());
+            assert!(!error.contains("too quickly") && !error.contains("start-limit-hit"), "{error}");
+        }
+    }
 }

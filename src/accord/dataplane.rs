@@ -55,6 +55,13 @@ impl DataplaneAccord {
         self.switched
     }
 
+    /// Its units: the database's socket, where systemd has it, then the one that stands for all of them.
+    pub fn units(&self) -> impl Iterator<Item = &str> {
+        let daemons = [Some(&self.vswitchd_unit), self.ovsdb_unit.as_ref()].into_iter().flatten();
+        let others = daemons.filter(|unit| **unit != self.switch_unit);
+        self.socket_unit.iter().chain([&self.switch_unit]).chain(others).map(String::as_str)
+    }
+
     /// Must everything that it reaches be opened to its ids?
     pub fn is_confined(&self) -> bool {
         !self.privileged

@@ -8,6 +8,7 @@ pub mod logging;
 pub mod paths;
 pub mod privileges;
 pub mod program;
+pub mod progress;
 pub mod root;
 pub mod shell;
 pub mod text;

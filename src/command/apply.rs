@@ -5,9 +5,10 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::plan::{Plan, Step};
+use super::restart::{self, Ended, Outage};
 use super::{Outcome, blast};
-use crate::accord::DataplaneAccord;
 use crate::base::lock::Lock;
+use crate::base::progress;
 use crate::base::root::Root;
 use crate::cli::ApplyArgs;
 use crate::items::Group;
@@ -26,6 +27,7 @@ struct Output {
     notes: Vec<String>,
     restarted: Vec<String>,
     lost_network: Vec<String>,
+    failed: Vec<String>,
     waiting: Vec<Finding>,
     findings: Vec<Finding>,
 }
@@ -39,15 +41,20 @@ pub fn run(args: &ApplyArgs) -> Result<Outcome> {
 
 /// The same for one who has the lock.
 pub fn under(mut lock: Lock, root: &Root, manager: &dyn ServiceManager, args: &ApplyArgs) -> Result<Outcome> {
-    if args.restart {
+    if args.restart || Journal::read(root)?.restarting {
         lock.restarts();
     }
     let json = args.plan.output.json;
     let mut output = Output { version: 1, ..Output::default() };
+    output.failed = restart::finish(root, manager)?;
     let survey = converge(root, manager, args, json, &mut output)?;
     let survey = if args.restart { restart(root, manager, survey, json, &mut output)? } else { survey };
-    lock.release()?;
     let findings = survey.findings();
+    let mut journal = Journal::read(root)?;
+    if !restart::awaits(&survey, &findings) && !journal.restarting {
+        journal.restart_ended(root)?;
+    }
+    lock.release()?;
     let (waiting, findings): (Vec<_>, Vec<_>) =
         findings.into_iter().partition(|finding| finding.restart.is_some());
     let broken = findings.iter().any(|finding| finding.level == Level::Broken);
@@ -57,7 +64,7 @@ pub fn under(mut lock: Lock, root: &Root, manager: &dyn ServiceManager, args: &A
     } else {
         report::out(&closing(&survey, &output));
     }
-    Ok(if broken { Outcome::Waiting } else { Outcome::Fine })
+    Ok(if broken || !output.failed.is_empty() { Outcome::Waiting } else { Outcome::Fine })
 }
 
 /// Makes everything hold that needs no restart, and looks again.
@@ -69,7 +76,14 @@ fn converge(
     output: &mut Output,
 ) -> Result<Survey> {
     resume(root)?;
-    let survey = Survey::take(root, manager, Options { renumber: args.plan.renumber })?;
+    let progress = args.plan.renumber.then(|| progress::of_search("searching for files of the group"));
+    let mut survey = Survey::take(root, manager, Options { renumber: args.plan.renumber })?;
+    drop(progress);
+    let known = survey.journal.running.is_some() && restart::awaits(&survey, &survey.findings());
+    if root.is_live() && !known {
+        // What is written now may wait for a restart that fails.
+        survey.journal.running = Some(restart::entries_of(&survey.journal));
+    }
     round(root, manager, survey, json, output)
 }
 
@@ -207,11 +221,16 @@ fn restart(
             report::out(&format!("restarting {unit}\n"));
         }
         if Some(&unit) == switch.as_ref() {
-            output.lost_network =
-                survey.live.as_ref().map(|live| blast::announce(live, json)).unwrap_or_default();
-            survey = hand_over(root, manager, survey, json, output)?;
-        } else {
-            manager.restart(&unit)?;
+            match hand_over(root, manager, &survey, json, output)? {
+                Ended::Well((), unnoted) => output.failed.extend(unnoted),
+                Ended::PutBack(lines) => {
+                    output.failed.extend(lines);
+                    return Survey::take(root, manager, Options::default());
+                }
+            }
+        } else if let Err(error) = manager.restart(&unit) {
+            output.failed.push(format!("{error:#}"));
+            continue;
         }
         output.restarted.push(unit);
     }
@@ -226,31 +245,24 @@ fn restart(
 fn hand_over(
     root: &Root,
     manager: &dyn ServiceManager,
-    survey: Survey,
+    survey: &Survey,
     json: bool,
     output: &mut Output,
-) -> Result<Survey> {
-    let Some(dataplane) = &survey.accord.dataplane else { return Ok(survey) };
-    stop_dataplane(manager, dataplane)?;
-    let between = Survey::take(root, manager, Options::default()).and_then(|survey| {
+) -> Result<Ended<()>> {
+    let due: Vec<Change> = survey.observed.iter().filter(|change| !change.holds()).cloned().collect();
+    let Some(outage) = Outage::prepare(root, manager, survey, &due)? else {
+        return Ok(Ended::Well((), None));
+    };
+    output.lost_network = survey.live.as_ref().map(|live| blast::announce(live, json)).unwrap_or_default();
+    let journal = &survey.journal;
+    let running = journal.running.clone().unwrap_or_else(|| restart::entries_of(journal));
+    outage.run(running, || {
+        let survey = Survey::take(root, manager, Options::default())?;
         if survey.accord.dataplane.as_ref().is_some_and(|dataplane| dataplane.uid == 0) {
             runtime::clear(root);
         }
-        round(root, manager, survey, json, output)
-    });
-    // Whatever came in between: the switch must run again.
-    manager.start(&dataplane.switch_unit)?;
-    between
-}
-
-/// Stopping the unit that stands for the switch stops the others too, but does not wait for them. The database's socket
-/// goes first: whoever connects to it would start the database again.
-pub fn stop_dataplane(manager: &dyn ServiceManager, dataplane: &DataplaneAccord) -> Result<()> {
-    let (switch, vswitchd) = (Some(&dataplane.switch_unit), Some(&dataplane.vswitchd_unit));
-    for unit in [dataplane.socket_unit.as_ref(), switch, vswitchd, dataplane.ovsdb_unit.as_ref()] {
-        unit.map_or(Ok(()), |unit| manager.stop(unit))?;
-    }
-    Ok(())
+        round(root, manager, survey, json, output).map(drop)
+    })
 }
 
 /// What is not in force before a restart.
@@ -274,6 +286,14 @@ fn closing(survey: &Survey, output: &Output) -> String {
         text.push_str(&format!("{}\n", report::clean(note)));
     }
     text.push_str(&waiting_text(survey, &output.waiting));
+    if !output.failed.is_empty() {
+        let line =
+            |line: &String| report::colour(Style::Bad, &format!("failed: {}\n", report::one_line(line)));
+        text.extend(output.failed.iter().map(line));
+        let made = report::count(output.steps.len(), "change");
+        return text
+            + &format!("{made} made; mend what failed, then run 'vhost-accord apply --restart' again.\n");
+    }
     for finding in &output.findings {
         text.push_str(&super::check::finding_text(finding));
     }

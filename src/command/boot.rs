@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::plan::Plan;
-use super::{Outcome, apply};
+use super::{Outcome, apply, restart};
 use crate::accord::Agreed;
 use crate::base::lock::Lock;
 use crate::base::root::Root;
+use crate::base::text::log_line;
 use crate::items::preflight;
 use crate::items::{Change, Owner, Subject};
 use crate::journal::Journal;
@@ -38,6 +39,7 @@ pub fn run() -> Result<Outcome> {
     if is_stock(&root)? {
         return Ok(Outcome::Fine);
     }
+    let went_back = put_back(&root)?;
     // systemd's bus is not there this early: units are read from their files.
     let mut survey = Survey::take(&root, &Image::new(&root), Options::default())?;
     let mut plan = Plan::of(&survey)?;
@@ -46,10 +48,31 @@ pub fn run() -> Result<Outcome> {
     plan.outdated.clear();
     preflight::check(&root, &plan.changes)?;
     apply::execute(&root, &mut survey, &plan)?;
-    if plan.changes.iter().any(|change| matches!(change, Change::File(_) | Change::Patch(_))) {
+    if went_back || plan.changes.iter().any(|change| matches!(change, Change::File(_) | Change::Patch(_))) {
         Systemctl::new().reload()?;
     }
     Ok(Outcome::Fine)
+}
+
+/// A restart of the dataplane that was killed is taken back: it starts with what it ran with before. Did that change anything?
+fn put_back(root: &Root) -> Result<bool> {
+    let mut journal = Journal::read(root)?;
+    if !journal.restarting {
+        return Ok(false);
+    }
+    // Numbers of groups are not changed while the node boots; the next 'apply' finishes that.
+    if let Some(running) = &mut journal.running {
+        running.retain(|entry| !matches!(entry.change, Change::Renumber(_)));
+    }
+    journal.save(root)?;
+    let failed = restart::go_back(root);
+    for error in &failed {
+        tracing::warn!("{}", log_line(&format!("{error:#}")));
+    }
+    if failed.is_empty() {
+        Journal::read(root)?.restart_ended(root)?;
+    }
+    Ok(true)
 }
 
 /// Word for word what an `apply` made, or a directory it found as it should be. Numbers of groups are not changed while

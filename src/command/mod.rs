@@ -15,6 +15,8 @@ mod package;
 mod plan;
 #[cfg(feature = "probe")]
 mod probe;
+mod reconnect;
+mod restart;
 mod revert;
 mod service;
 

@@ -6,17 +6,19 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::{Outcome, apply, blast, convert};
+use super::restart::{self, Ended, Outage};
+use super::{Outcome, convert};
 use crate::base::lock::Lock;
 use crate::base::paths;
 use crate::base::root::Root;
 use crate::cli::RevertArgs;
-use crate::items::{Change, Held, Undone};
+use crate::items::{Change, Held, NotAFile, Undone};
 use crate::journal::{Entry, Journal};
 use crate::report;
 use crate::sockets::{grant, runtime};
 use crate::survey::{Options, Survey};
 use crate::systemd::{self, ServiceManager};
+use crate::write::Refused;
 
 #[derive(Debug, Serialize)]
 struct Line {
@@ -47,26 +49,38 @@ pub fn under(
     manager: &dyn ServiceManager,
     args: &RevertArgs,
 ) -> Result<Outcome> {
-    if args.restart {
+    if args.restart || Journal::read(root)?.restarting {
         lock.restarts();
     }
+    let mut output = Output { version: 1, failed: restart::finish(root, manager)?, ..Output::default() };
     let mut journal = Journal::read(root)?;
-    let mut output = Output { version: 1, ..Output::default() };
     // Who waits for a restart is known only while the accord still stands.
     let survey = Survey::take(root, manager, Options::default()).ok();
-    let units = survey.as_ref().map(|survey| touched_services(survey, &journal)).unwrap_or_default();
+    let mut units = survey.as_ref().map(|survey| touched_services(survey, &journal)).unwrap_or_default();
+    if let Some(survey) = &survey {
+        may_go_on(survey, &units, args)?;
+    }
+    let mut outage = None;
+    if let Some(survey) = &survey {
+        // What a killed run stopped is started, whatever is asked for.
+        let switch = survey.accord.dataplane.as_ref().map(|dataplane| &dataplane.switch_unit);
+        let restarts = units.iter().any(|unit| Some(unit) == switch) && (args.restart || journal.restarting);
+        let changes: Vec<Change> = journal.entries.iter().map(|entry| entry.change.clone()).collect();
+        outage = if restarts { Outage::prepare(root, manager, survey, &changes)? } else { None };
+    }
     if let Some(survey) = survey.as_ref().filter(|_| !journal.is_empty()) {
         withdraw_grants(root, survey)?;
     }
     let renumberings = renumberings(&journal);
-    if let Some(survey) = &survey {
-        may_go_on(survey, &units, args)?;
-    }
     // VMs and ports are turned back while switch and libvirt can still be talked to.
     let is_conversion = |entry: &Entry| matches!(entry.change, Change::Conversion(_));
     take_back(root, &mut journal, &mut output, is_conversion)?;
-    if let Some(survey) = &survey {
-        stop_switch(manager, survey, &units, args)?;
+    if let Some(outage) = outage {
+        if !restart_switch(root, manager, outage, args, &mut output)? {
+            return end(lock, args, &output);
+        }
+        units.retain(|unit| !output.restarted.contains(unit));
+        journal = Journal::read(root)?;
     }
     take_back(root, &mut journal, &mut output, |entry| !is_conversion(entry))?;
     // A revert that was killed before this left nothing to undo.
@@ -75,11 +89,15 @@ pub fn under(
         manager.reload()?;
         runtime::clear(root);
     }
-    finish(manager, args, units, &mut output)?;
+    finish(manager, args, units, &mut output);
     if !output.restarted.is_empty() {
         sweep(root, &renumberings)?;
     }
-    tell(args.output.json, &output)?;
+    end(lock, args, &output)
+}
+
+fn end(lock: Lock, args: &RevertArgs, output: &Output) -> Result<Outcome> {
+    tell(args.output.json, output)?;
     lock.release()?;
     let left = output.undone.iter().any(|line| matches!(line.outcome, Undone::Left(_) | Undone::InUse(_)));
     Ok(if !output.failed.is_empty() {
@@ -91,24 +109,43 @@ pub fn under(
     })
 }
 
-/// The dataplane is stopped with the identity it was started with: without it, it could not remove its own sockets and
-/// pid files, and the next one would find them in its way.
-fn stop_switch(
+/// Takes back what the dataplane is started with, between its stop and its start: with the identity it was started with, it
+/// can remove its own sockets and pid files, and the next one does not find them in its way. False: all of it is as it was.
+fn restart_switch(
+    root: &Root,
     manager: &dyn ServiceManager,
-    survey: &Survey,
-    units: &[String],
+    outage: Outage<'_>,
     args: &RevertArgs,
-) -> Result<()> {
-    let (Some(dataplane), Some(live)) = (&survey.accord.dataplane, &survey.live) else { return Ok(()) };
-    if !units.contains(&dataplane.switch_unit) {
-        return Ok(());
-    }
-    match args.restart {
-        true => {
-            blast::announce(live, args.output.json);
-            apply::stop_dataplane(manager, dataplane)
+    output: &mut Output,
+) -> Result<bool> {
+    let unit = outage.announce(args.output.json);
+    let mut journal = Journal::read(root)?;
+    let is_meant = |entry: &Entry| {
+        restart::is_started_with(&entry.change) || matches!(entry.change, Change::Renumber(_))
+    };
+    let running = journal.entries.iter().filter(|entry| is_meant(entry)).cloned().collect();
+    let mut undone = Output::default();
+    let ended = outage.run(running, || {
+        journal = Journal::read(root)?;
+        take_back(root, &mut journal, &mut undone, is_meant)?;
+        if let Some(failed) = undone.failed.first() {
+            bail!("{failed}");
         }
-        false => Ok(()),
+        manager.reload()?;
+        runtime::clear(root);
+        Ok(())
+    })?;
+    match ended {
+        Ended::Well((), unnoted) => {
+            output.failed.extend(unnoted);
+            output.undone.append(&mut undone.undone);
+            output.restarted.push(unit);
+            Ok(true)
+        }
+        Ended::PutBack(lines) => {
+            output.failed.extend(lines);
+            Ok(false)
+        }
     }
 }
 
@@ -176,7 +213,11 @@ fn take_back(
 }
 
 fn undo(root: &Root, entry: &Entry) -> Result<Undone> {
-    let undone = entry.change.undo(root)?;
+    let undone = match entry.change.undo(root) {
+        // Someone put something else in its place, which is theirs.
+        Err(why) if why.is::<NotAFile>() || why.is::<Refused>() => Undone::Left(format!("{why:#}")),
+        undone => undone?,
+    };
     if let Some(Change::Conversion(stopped)) = &entry.pending {
         convert::start_again(&stopped.item)?;
     }
@@ -220,8 +261,8 @@ fn touched_services(survey: &Survey, journal: &Journal) -> Vec<String> {
     let running = survey.live.as_ref();
     let mut units = Vec::new();
     if let Some(dataplane) = &survey.accord.dataplane
-        && running.is_some_and(|live| live.vswitchd().is_some())
-        && changes().any(changes_identity)
+        && (journal.restarting
+            || running.is_some_and(|live| live.vswitchd().is_some()) && changes().any(changes_identity))
     {
         units.push(dataplane.switch_unit.clone());
     }
@@ -234,24 +275,17 @@ fn touched_services(survey: &Survey, journal: &Journal) -> Vec<String> {
     units
 }
 
-fn finish(
-    manager: &dyn ServiceManager,
-    args: &RevertArgs,
-    units: Vec<String>,
-    output: &mut Output,
-) -> Result<()> {
+fn finish(manager: &dyn ServiceManager, args: &RevertArgs, units: Vec<String>, output: &mut Output) {
     if output.undone.is_empty() {
-        return Ok(());
+        return;
     }
     for unit in units {
-        if args.restart {
-            manager.restart(&unit)?;
-            output.restarted.push(unit);
-        } else {
-            output.waiting.push(unit);
+        match args.restart.then(|| manager.restart(&unit)) {
+            None => output.waiting.push(unit),
+            Some(Ok(())) => output.restarted.push(unit),
+            Some(Err(error)) => output.failed.push(format!("{error:#}")),
         }
     }
-    Ok(())
 }
 
 fn tell(json: bool, output: &Output) -> Result<()> {

@@ -2,12 +2,13 @@
 //! What the check at a VM's start does with what it finds.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::value::words;
+use super::value::{seconds, words};
 use super::{PortType, Raw};
 
 /// Let the VM start, or not.
@@ -80,8 +81,8 @@ impl HookConfig {
     pub(super) fn parse(raw: &Raw, modes: &[PortType]) -> Result<HookConfig> {
         let (on_problem, families) = raw.parse("on-problem", problems)?;
         let on_error = raw.parse("on-error", action)?;
-        let deadline = raw.parse("hook-deadline", seconds)?;
-        let service_deadline = raw.parse("service-deadline", seconds)?;
+        let deadline = raw.parse("hook-deadline", seconds(DEADLINES))?;
+        let service_deadline = raw.parse("service-deadline", seconds(DEADLINES))?;
         let incoming = raw.parse("incoming", |text| incoming(text, modes))?;
         Ok(HookConfig { on_problem, families, on_error, deadline, service_deadline, incoming })
     }
@@ -129,10 +130,7 @@ fn incoming(text: &str, modes: &[PortType]) -> Result<Option<PortType>, String> 
 }
 
 /// Less is no time for a database to answer in; more is a start that hangs.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: Option<f64> = text.parse().ok().filter(|seconds| (0.1..=30.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "seconds from 0.1 to 30".to_string())
-}
+const DEADLINES: RangeInclusive<f64> = 0.1..=30.0;
 
 #[cfg(test)]
 mod tests {
@@ -151,9 +149,10 @@ mod tests {
 
     #[test]
     fn a_deadline_is_bounded() {
-        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        let parse = seconds(DEADLINES);
+        assert_eq!(parse("0.5"), Ok(Duration::from_millis(500)));
         for wrong in ["0", "31", "-1", "NaN", "inf", "2s"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
+            assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
 }

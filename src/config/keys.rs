@@ -108,6 +108,11 @@ const ACCORD: &[Key] = &[
         meaning: "seconds that each vhost-accord command in the dataplane's units may take, 0.1 to 30",
     },
     Key {
+        name: "restart-deadline",
+        default: "30",
+        meaning: "seconds that a restarted switch may take to run, and VMs then to reconnect, before --restart puts back what was there; 5 to 600",
+    },
+    Key {
         name: "auto-apply",
         default: "yes",
         meaning: "run apply when this package, Open vSwitch or libvirt is installed or upgraded: yes, or no; restarts nothing",

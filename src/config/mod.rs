@@ -18,6 +18,7 @@ pub use layers::{Effective, Origin, Raw};
 pub use value::{DataplaneUser, GidMismatch, Managed, PortType, QemuGroup, ServerAccess};
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub managed: Managed,
     /// What the check at a VM's start does.
     pub hook: HookConfig,
+    /// What a restarted switch has to run, and VMs then to reconnect.
+    pub restart_deadline: Duration,
     /// May the scripts of packages apply?
     pub auto_apply: bool,
 }
@@ -83,6 +86,7 @@ impl Config {
             qemu_group: raw.parse("qemu-group", value::qemu_group)?,
             qemu_ids: raw.parse("qemu-ids", value::qemu_ids)?,
             managed: raw.parse("manage", value::managed)?,
+            restart_deadline: raw.parse("restart-deadline", value::seconds(5.0..=600.0))?,
             auto_apply: raw.parse("auto-apply", value::yes_or_no)?,
         };
         Ok(config)

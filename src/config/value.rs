@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -232,5 +234,14 @@ pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
         "yes" => Ok(true),
         "no" => Ok(false),
         _ => Err("yes or no".into()),
+    }
+}
+
+/// Seconds within these bounds.
+pub(super) fn seconds(bounds: RangeInclusive<f64>) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| {
+        let seconds: Option<f64> = text.parse().ok().filter(|seconds| bounds.contains(seconds));
+        let expected = || format!("seconds from {} to {}", bounds.start(), bounds.end());
+        seconds.map(Duration::from_secs_f64).ok_or_else(expected)
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,14 @@ const OTHERS_NUMBERS: [&str; 9] = [
 
 /// setuid and setgid.
 pub const SET_ID: u32 = 0o6000;
+
+/// How many files were looked at by now: a search of a large disk takes minutes.
+static LOOKED_AT: AtomicU64 = AtomicU64::new(0);
+
+/// How many files were looked at by now, in all searches.
+pub fn looked_at() -> u64 {
+    LOOKED_AT.load(Ordering::Relaxed)
+}
 
 /// A running process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +145,7 @@ fn walk(directory: &Handle, gid: u32, found: &mut BTreeSet<PathBuf>) {
             continue;
         };
         let Ok(Some(entry)) = handle.as_ref().unwrap_or(directory).entry(&name) else { continue };
+        LOOKED_AT.fetch_add(1, Ordering::Relaxed);
         if entry.id().0 != device || is_others(entry.path()) {
             continue;
         }

@@ -154,6 +154,13 @@ impl Live {
         })
     }
 
+    /// VMs and sockets as they are by now; all else as it was, what OVSDB said included.
+    pub fn again(&self, root: &Root) -> Result<Live> {
+        let Vms { guests, unread, defined, next } = Vms::read(root)?;
+        let sockets = self.switch.known().map(|switch| port_sockets(root, switch)).unwrap_or_default();
+        Ok(Live { sockets, guests, unread, defined, next, ..self.clone() })
+    }
+
     /// ovs-vswitchd.
     pub fn vswitchd(&self) -> Option<&Process> {
         self.dataplane.iter().find(|process| process.status.name == "ovs-vswitchd")

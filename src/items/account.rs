@@ -31,6 +31,11 @@ pub trait Account: Clone + Into<Item> {
         true
     }
 
+    /// What names it now, and so keeps it.
+    fn named(&self, _root: &Root) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Has a tool create it.
     fn add(&self, root: &Root) -> Result<()>;
 
@@ -70,10 +75,13 @@ impl<A: Account> Kind for A {
         if before.is_some() {
             return Ok(Undone::AlreadyBack);
         }
-        if now.is_some()
-            && let Err(why) = self.remove(root)
-        {
-            return Ok(Undone::InUse(format!("{why:#}")));
+        if now.is_some() {
+            if let Some(why) = self.named(root)? {
+                return Ok(Undone::Left(why));
+            }
+            if let Err(why) = self.remove(root) {
+                return Ok(Undone::InUse(format!("{why:#}")));
+            }
         }
         if is_in_closed(self, root)? {
             // The tools take out only what is in both, and take the other for absent where they cannot see it.

@@ -5,7 +5,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use super::{Target, tool};
+use super::{Target, named, tool};
 use crate::base::root::Root;
 use crate::facts::accounts::{self, Accounts};
 
@@ -39,6 +39,10 @@ impl Account for Group {
 
     fn closed(&self) -> (&'static str, &str) {
         ("/etc/gshadow", &self.name)
+    }
+
+    fn named(&self, root: &Root) -> Result<Option<String>> {
+        Ok(named::by_member(root, &self.name)?.or(named::by(root, "group", &self.name)?))
     }
 
     fn add(&self, root: &Root) -> Result<()> {

@@ -10,6 +10,7 @@ mod group;
 mod link;
 mod log_owner;
 mod member;
+mod named;
 mod owner;
 mod patch;
 pub mod port;
@@ -33,7 +34,7 @@ pub use owner::{Absent, Owner, OwnerState, Subject};
 pub use patch::Patch;
 pub use renumber::{Number, Renumber};
 pub use setting::Setting;
-pub use state::{Bytes, FileState};
+pub use state::{Bytes, FileState, NotAFile};
 
 /// A user without login, as an item.
 pub use crate::facts::accounts::User;

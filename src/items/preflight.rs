@@ -18,14 +18,15 @@ const FILES: u64 = 64;
 
 /// Fails when a filesystem that `changes` would write is read-only or full.
 pub fn check(root: &Root, changes: &[Change]) -> Result<()> {
-    let targets = changes.iter().flat_map(Change::writes);
-    for target in targets.chain([Path::new(paths::STATE).join("journal")]) {
-        writable(root, &target)?;
+    for change in changes {
+        // Of what changes hands nothing new is written, unless it is missing.
+        let replaced = !matches!(change, Change::Owner(_));
+        change.writes().iter().try_for_each(|target| writable(root, target, replaced))?;
     }
-    Ok(())
+    writable(root, &Path::new(paths::STATE).join("journal"), true)
 }
 
-fn writable(root: &Root, target: &Path) -> Result<()> {
+fn writable(root: &Root, target: &Path, replaced: bool) -> Result<()> {
     for path in target.ancestors() {
         let Some(found) = root.find(path)? else { continue };
         let filesystem = fstatvfs(found.fd())
@@ -38,7 +39,7 @@ fn writable(root: &Root, target: &Path) -> Result<()> {
         }
         // hugetlbfs and other memory filesystems without a limit report no blocks at all.
         let free = filesystem.blocks_available() * filesystem.fragment_size();
-        let holds_files = path != target;
+        let holds_files = replaced || path != target;
         if holds_files && filesystem.blocks() > 0 && free < ROOM {
             bail!("{}: the filesystem is full ({free} bytes free); nothing was changed", target.display());
         }

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Target, Undone, shadow, tool};
+use crate::base::progress;
 use crate::base::root::{self, CAPABILITIES, Root};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers::{self, Carrier, SET_ID, Special};
@@ -100,6 +101,7 @@ impl Kind for Renumber {
 
     fn make(&self, root: &Root, before: &Number) -> Result<()> {
         let Some(old) = before.old(self) else { return Ok(()) };
+        let _progress = progress::of_search("renumbering");
         renumber(root, &self.group, old, self.gid)?;
         regroup(root, &before.files, old, self.gid)?;
         sweep(root, &self.group, old, self.gid, &[])?;
@@ -110,6 +112,7 @@ impl Kind for Renumber {
     fn undo(&self, root: &Root, before: &Number, now: &Number) -> Result<Undone> {
         let (Some(old), Some(now)) = (before.gid, now.gid) else { return Ok(Undone::AlreadyBack) };
         let numbers = if now == self.gid { vec![self.gid] } else { vec![self.gid, now] };
+        let _progress = progress::of_search("renumbering back");
         let mut changed = false;
         let mut back = |root| -> Result<()> {
             for number in numbers.iter().filter(|number| **number != old) {

@@ -63,13 +63,19 @@ impl Kind for Setting {
 
     /// The key goes back to what it was, whatever else changed in the file.
     fn undo(&self, root: &Root, before: &Self::Found, now: &Self::Found) -> Result<Undone> {
-        let (Some(before), Some(_)) = (before, now) else {
+        let (Some(before), Some(now)) = (before, now) else {
             return Ok(Undone::Left("the file no longer exists".to_string()));
         };
+        if std::str::from_utf8(&now.content.to_vec()?).is_err() {
+            return Ok(Undone::Left("it is not UTF-8 text".to_string()));
+        }
         let (state, text) = text::read(root, &self.path)?;
         let context = || self.path.display().to_string();
         let previous = virconf::previous(before.content.text(), &self.key).with_context(context)?;
-        let restored = virconf::restore(&text, &self.key, &self.value, &previous).with_context(context)?;
+        let restored = match virconf::restore(&text, &self.key, &self.value, &previous) {
+            Ok(restored) => restored,
+            Err(why) => return Ok(Undone::Left(why.to_string())),
+        };
         if restored == text {
             return Ok(Undone::AlreadyBack);
         }

@@ -2,8 +2,9 @@
 //! A file as it was found: enough to compare, and enough to put it back.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,18 @@ impl Bytes {
     }
 }
 
+/// What is at the path is something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAFile(PathBuf);
+
+impl fmt::Display for NotAFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not a regular file", self.0.display())
+    }
+}
+
+impl std::error::Error for NotAFile {}
+
 /// A regular file, whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
@@ -71,7 +84,7 @@ impl FileState {
     pub fn read(root: &Root, path: &Path) -> Result<Option<FileState>> {
         let Some(handle) = root.find_nofollow(path)? else { return Ok(None) };
         if handle.kind() != Kind::File {
-            bail!("{} is not a regular file", path.display());
+            return Err(NotAFile(path.to_path_buf()).into());
         }
         let xattr = |(name, value): (OsString, Vec<u8>)| {
             (String::from_utf8_lossy(name.as_bytes()).into_owned(), Bytes::new(value))

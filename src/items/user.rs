@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::account::Account;
-use super::{Target, User, tool};
+use super::{Target, User, named, tool};
 use crate::base::root::Root;
 use crate::facts::accounts::Accounts;
 
@@ -27,6 +27,10 @@ impl Account for User {
 
     fn closed(&self) -> (&'static str, &str) {
         ("/etc/shadow", &self.name)
+    }
+
+    fn named(&self, root: &Root) -> Result<Option<String>> {
+        named::by(root, "user", &self.name)
     }
 
     fn add(&self, root: &Root) -> Result<()> {

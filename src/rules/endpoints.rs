@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 pub use row::{PortRow, ProcessRow, Row, SocketRow};
+pub use running::is_joined;
 
 use super::{Case, Evidence, Finding, Level, Rule, catalogue};
 use crate::facts::endpoints::start::{Socket, is_network_card};

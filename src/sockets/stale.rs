@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sockets that nobody listens on any more.
+//! Sockets that nobody listens on any more, and pid files of nobody.
 
 use std::path::Path;
 
 use anyhow::Result;
 
-use crate::base::root::Root;
+use crate::base::paths;
+use crate::base::root::{Kind, Root};
 use crate::config::PortType;
 use crate::facts::live::{PortSocket, is_switch_place};
 use crate::facts::paths::PathFact;
+use crate::facts::processes;
 use crate::facts::sockets::{self, Liveness};
 use crate::write;
 
@@ -22,6 +24,24 @@ pub fn remove(root: &Root, socket: &PortSocket) -> Result<bool> {
     }
     let (parent, name) = root.place(&socket.path)?;
     write::remove_file(&parent, name, *id)
+}
+
+/// Removes pid files of OVS's daemons that were killed: one that runs as another user cannot open them, and does not start
+/// ("pidfile check failed", lib/daemon-unix.c).
+pub fn remove_pid_files(root: &Root) -> Result<()> {
+    for daemon in ["ovs-vswitchd", "ovsdb-server"] {
+        let path = Path::new(paths::OVS_RUN).join(format!("{daemon}.pid"));
+        let Some(file) = root.find_nofollow(&path)?.filter(|file| file.kind() == Kind::File) else {
+            continue;
+        };
+        let pid = String::from_utf8_lossy(&file.read()?).trim().parse().ok();
+        let process = pid.and_then(|pid| processes::by_pid(root, pid));
+        if process.is_none_or(|process| process.status.name != daemon) {
+            let (parent, name) = root.place(&path)?;
+            write::remove_file(&parent, name, file.id())?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes every socket right below a directory that is proven to have no listener.

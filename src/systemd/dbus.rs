@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use zbus::connection::{Builder, Connection};
 use zbus::message::Message;
 use zbus::{DynamicType, OwnedObjectPath, OwnedVariant};
@@ -82,23 +82,48 @@ impl Bus {
     }
 
     /// Queues a job for a unit and waits until it is done.
-    fn run_job(&self, method: &str, name: &str) -> Result<Properties> {
+    fn run_job(&self, method: &str, name: &str, limit: Duration) -> Result<Properties> {
         let reply = self.manager(method, &(name, "replace"))?;
         let job: OwnedObjectPath = reply.body().deserialize()?;
-        let deadline = Instant::now() + JOB_LIMIT;
-        // A job that is done is gone. (Its signal would need a subscription, and a listener that must not miss it.)
-        while self.properties(job.as_str(), "Job").is_ok() {
+        let again = self.wait_until_gone(job.as_str(), limit).with_context(|| name.to_string())?;
+        let bus = again.as_ref().unwrap_or(self);
+        bus.properties(bus.load(name)?.as_str(), "Unit")
+    }
+
+    /// A job that is done is gone. (Its signal would need a subscription, and a listener that must not miss it.) A question
+    /// that fails for another reason, or is not answered in time, says nothing of the job: it is asked again, over a new
+    /// connection, which is returned.
+    fn wait_until_gone(&self, job: &str, limit: Duration) -> Result<Option<Bus>> {
+        let deadline = Instant::now() + limit;
+        let mut again: Option<Bus> = None;
+        loop {
+            let unanswered = match again.as_ref().unwrap_or(self).properties(job, "Job") {
+                Ok(_) => None,
+                Err(error) if is_unknown(&error) => return Ok(again),
+                Err(error) => Some(error),
+            };
             if Instant::now() > deadline {
-                bail!("{name}: the job is not done after {} s", JOB_LIMIT.as_secs());
+                let late = format!("the job is not done after {} s", limit.as_secs());
+                return Err(
+                    unanswered.map_or_else(|| anyhow!(late.clone()), |error| error.context(late.clone()))
+                );
+            }
+            if unanswered.is_some() {
+                again = Self::open(self.address.as_deref(), CALL_LIMIT).ok().or(again);
             }
             std::thread::sleep(POLL);
         }
-        self.properties(self.load(name)?.as_str(), "Unit")
     }
 
-    fn bring_up(&self, method: &str, name: &str) -> Result<()> {
-        let state = self.run_job(method, name)?.text("ActiveState");
+    fn bring_up(&self, method: &str, name: &str, limit: Duration) -> Result<()> {
+        let before = self.properties(self.load(name)?.as_str(), "Unit")?.invocation();
+        let unit = self.run_job(method, name, limit)?;
+        let state = unit.text("ActiveState");
         if matches!(state.as_str(), "active" | "reloading") {
+            // A job can be cancelled by someone else's: the old process runs on then.
+            if method == "RestartUnit" && before.is_some() && unit.invocation() == before {
+                bail!("{name} was not restarted: its job was cancelled");
+            }
             return Ok(());
         }
         let service = self.properties(self.load(name)?.as_str(), "Service").unwrap_or_default();
@@ -106,6 +131,17 @@ impl Bus {
         bail!(
             "{name} did not start: it is {state}, systemd says result '{result}', main process's status {status} (see journalctl -u {name})"
         );
+    }
+}
+
+/// Does systemd say that there is no such object?
+fn is_unknown(error: &anyhow::Error) -> bool {
+    use zbus::fdo::Error::{UnknownInterface, UnknownMethod, UnknownObject};
+    match error.downcast_ref() {
+        Some(zbus::Error::FDO(error)) => {
+            matches!(**error, UnknownObject(_) | UnknownInterface(_) | UnknownMethod(_))
+        }
+        _ => false,
     }
 }
 
@@ -136,22 +172,36 @@ impl ServiceManager for Bus {
     }
 
     fn reload_unit(&self, name: &str) -> Result<()> {
-        self.run_job("ReloadUnit", name).map(drop)
+        self.run_job("ReloadUnit", name, JOB_LIMIT)?;
+        let service = self.properties(self.load(name)?.as_str(), "Service").unwrap_or_default();
+        match service.text("ReloadResult").as_str() {
+            "" | "success" => Ok(()),
+            result => bail!("{name} did not reload: systemd says result '{result}'"),
+        }
     }
 
     fn restart(&self, name: &str) -> Result<()> {
-        self.bring_up("RestartUnit", name)
+        self.bring_up("RestartUnit", name, JOB_LIMIT)
     }
 
-    fn start(&self, name: &str) -> Result<()> {
-        self.bring_up("StartUnit", name)
+    fn start(&self, name: &str, limit: Duration) -> Result<()> {
+        self.bring_up("StartUnit", name, limit)
     }
 
-    fn stop(&self, name: &str) -> Result<()> {
-        match self.run_job("StopUnit", name)?.text("ActiveState").as_str() {
+    fn stop(&self, name: &str, limit: Duration) -> Result<()> {
+        match self.run_job("StopUnit", name, limit)?.text("ActiveState").as_str() {
             "inactive" | "failed" => Ok(()),
             state => bail!("{name} did not stop: it is {state}"),
         }
+    }
+
+    fn forgive(&self, name: &str) {
+        // Fails where nothing is known of the unit: its start says so.
+        let _ = self.manager("ResetFailedUnit", &name);
+    }
+
+    fn kill(&self, name: &str) -> Result<()> {
+        self.manager("KillUnit", &(name, "all", 9i32)).map(drop)
     }
 }
 
@@ -170,6 +220,11 @@ impl Properties {
 
     fn texts(&self, key: &str) -> Vec<String> {
         self.get(key).unwrap_or_default()
+    }
+
+    /// Another one at each start.
+    fn invocation(&self) -> Option<Vec<u8>> {
+        self.get("InvocationID")
     }
 
     fn arguments(&self, key: &str) -> Vec<Vec<String>> {

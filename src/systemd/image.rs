@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -181,11 +182,17 @@ impl ServiceManager for Image<'_> {
         bail!("{name}: nothing runs in an image")
     }
 
-    fn start(&self, name: &str) -> Result<()> {
+    fn start(&self, name: &str, _limit: Duration) -> Result<()> {
         bail!("{name}: nothing runs in an image")
     }
 
-    fn stop(&self, name: &str) -> Result<()> {
+    fn stop(&self, name: &str, _limit: Duration) -> Result<()> {
+        bail!("{name}: nothing runs in an image")
+    }
+
+    fn forgive(&self, _name: &str) {}
+
+    fn kill(&self, name: &str) -> Result<()> {
         bail!("{name}: nothing runs in an image")
     }
 }

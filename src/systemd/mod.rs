@@ -21,7 +21,7 @@ pub use fact::UnitFact;
 
 /// One question to systemd takes no longer.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// Starting or stopping a service, or reading all units again, takes no longer. OVS's units allow themselves 300 s (`TimeoutSec=`).
+/// Restarting or reloading a service, or reading all units again, takes no longer.
 const JOB_LIMIT: Duration = Duration::from_secs(330);
 
 /// This node does not run systemd.
@@ -50,10 +50,14 @@ pub trait ServiceManager: Units {
     fn reload_unit(&self, name: &str) -> Result<()>;
     /// Restarts a unit, or starts it if it does not run, and waits until it is up. An error says why it is not.
     fn restart(&self, name: &str) -> Result<()>;
-    /// Starts a unit and waits until it is up.
-    fn start(&self, name: &str) -> Result<()>;
-    /// Stops a unit and waits until it is down.
-    fn stop(&self, name: &str) -> Result<()>;
+    /// Starts a unit and waits until it is up, as long as `limit`: OVS's units allow themselves 300 s (`TimeoutSec=`).
+    fn start(&self, name: &str, limit: Duration) -> Result<()>;
+    /// Stops a unit and waits until it is down, as long as `limit`.
+    fn stop(&self, name: &str, limit: Duration) -> Result<()>;
+    /// Forgets earlier failures of a unit, so that they do not count against its start limit.
+    fn forgive(&self, name: &str);
+    /// Sends SIGKILL to all processes of a unit.
+    fn kill(&self, name: &str) -> Result<()>;
 }
 
 /// The best way to systemd: for an image the unit files; on the live node D-Bus, or `systemctl` where D-Bus does not

@@ -7,6 +7,7 @@ mod time;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -37,7 +38,7 @@ impl Systemctl {
         Systemctl::default()
     }
 
-    fn run(&self, arguments: &[&str], limit: std::time::Duration) -> Result<String> {
+    fn run(&self, arguments: &[&str], limit: Duration) -> Result<String> {
         program::run(&self.program, arguments, limit)
     }
 
@@ -48,8 +49,8 @@ impl Systemctl {
         show(&["--timestamp=us"]).or_else(|_| show(&[]))
     }
 
-    fn bring_up(&self, command: &str, name: &str) -> Result<()> {
-        self.run(&[command, "--", name], JOB_LIMIT).with_context(|| format!("{name} did not start"))?;
+    fn bring_up(&self, command: &str, name: &str, limit: Duration) -> Result<()> {
+        self.run(&[command, "--", name], limit).with_context(|| format!("{name} did not start"))?;
         match self.unit(name)? {
             Some(unit) if unit.is_active() => Ok(()),
             Some(unit) => bail!("{name} did not start: it is {}", unit.active_state),
@@ -83,15 +84,24 @@ impl ServiceManager for Systemctl {
     }
 
     fn restart(&self, name: &str) -> Result<()> {
-        self.bring_up("restart", name)
+        self.bring_up("restart", name, JOB_LIMIT)
     }
 
-    fn start(&self, name: &str) -> Result<()> {
-        self.bring_up("start", name)
+    fn start(&self, name: &str, limit: Duration) -> Result<()> {
+        self.bring_up("start", name, limit)
     }
 
-    fn stop(&self, name: &str) -> Result<()> {
-        self.run(&["stop", "--", name], JOB_LIMIT).with_context(|| format!("{name} did not stop")).map(drop)
+    fn stop(&self, name: &str, limit: Duration) -> Result<()> {
+        self.run(&["stop", "--", name], limit).with_context(|| format!("{name} did not stop")).map(drop)
+    }
+
+    fn forgive(&self, name: &str) {
+        // Fails where nothing is known of the unit: its start says so.
+        let _ = self.run(&["reset-failed", "--", name], CALL_LIMIT);
+    }
+
+    fn kill(&self, name: &str) -> Result<()> {
+        self.run(&["kill", "--signal=KILL", "--", name], CALL_LIMIT).map(drop)
     }
 }
 

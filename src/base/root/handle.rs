@@ -101,6 +101,11 @@ impl Handle {
         (self.stat.st_dev, self.stat.st_ino)
     }
 
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        u64::try_from(self.stat.st_size).unwrap_or(0)
+    }
+
     /// How many names it has.
     pub fn links(&self) -> u64 {
         self.stat.st_nlink

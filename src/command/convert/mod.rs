@@ -22,7 +22,7 @@ use inventory::{Inventory, Machine, Verdict};
 use perform::{Turning, finish};
 use tell::{Done, Output};
 
-pub use perform::start_again;
+pub use perform::{give_sockets, start_again};
 
 /// Lists, or turns what it was told to.
 pub fn run(args: &ConvertArgs) -> Result<Outcome> {
@@ -44,7 +44,8 @@ pub fn run(args: &ConvertArgs) -> Result<Outcome> {
     }
     may_begin(&survey, to, args.pause)?;
     let before = survey.judged(&root)?.findings;
-    let mut turning = Turning { root: &root, survey: &survey, journal, to, pause: args.pause };
+    let mut turning =
+        Turning { root: &root, survey: &survey, journal, to, pause: args.pause, turn: (0, chosen.len()) };
     turn_all(&mut turning, &chosen, |done| output.tell_now(args.json, done));
     output.judge(&before, look(&root)?.judged(&root)?.findings);
     tell::done(args, &output)
@@ -53,7 +54,8 @@ pub fn run(args: &ConvertArgs) -> Result<Outcome> {
 /// One after the other. After a failure no further VM that runs is stopped.
 fn turn_all(turning: &mut Turning<'_>, chosen: &[&Machine], mut tell: impl FnMut(Done)) {
     let mut failed: Option<&str> = None;
-    for machine in chosen {
+    for (number, machine) in chosen.iter().enumerate() {
+        turning.turn.0 = number + 1;
         let done = match failed {
             Some(other) if machine.verdict() == Verdict::Pause => {
                 Done::left(&machine.name, format!("not tried, because VM {other} failed"))

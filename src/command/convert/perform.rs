@@ -9,6 +9,7 @@ use nix::sys::statvfs::fstatvfs;
 
 use super::inventory::{Machine, SAVED, Verdict};
 use super::tell::Done;
+use crate::base::progress::Progress;
 use crate::base::root::Root;
 use crate::config::PortType;
 use crate::facts::Known;
@@ -37,6 +38,8 @@ pub struct Turning<'a> {
     pub to: PortType,
     /// VMs that run as well.
     pub pause: bool,
+    /// Which of how many VMs it is about.
+    pub turn: (usize, usize),
 }
 
 impl Turning<'_> {
@@ -89,6 +92,7 @@ impl Turning<'_> {
         self.journal.begin(self.root, &change)?;
         self.journal.stopped(self.root, &change)?;
         let begun = Instant::now();
+        let _progress = self.progress(machine);
         let saved = vm::save(uuid, limit).context("libvirt cannot save the VM");
         let done = saved.and_then(|()| self.make(&change)).and_then(|()| vm::start(uuid, limit));
         if let Err(error) = done {
@@ -99,6 +103,17 @@ impl Turning<'_> {
         self.journal.made(self.root, &change.target())?;
         self.journal.settle(self.root, &change)?;
         Ok(stood_still)
+    }
+
+    /// How much of the memory is in the file that libvirt writes.
+    fn progress(&self, machine: &Machine) -> Progress {
+        let ((number, count), name, memory) = (self.turn, machine.name.clone(), machine.memory >> 20);
+        let file = Path::new(SAVED).join(format!("{name}.save"));
+        Progress::show(move || {
+            let found = Root::open(Path::new("/")).and_then(|root| root.find_nofollow(&file)).ok().flatten();
+            let saved = found.map_or(0, |file| file.size() >> 20);
+            format!("VM {name}, {number} of {count}: {saved} of {memory} MiB saved")
+        })
     }
 
     fn make(&self, change: &Change) -> Result<()> {
@@ -135,7 +150,7 @@ impl Turning<'_> {
 }
 
 /// Sockets that ovs-vswitchd has just made are given to QEMU, as after its own start.
-fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
+pub fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
     if !survey.accord.gives {
         return Ok(());
     }

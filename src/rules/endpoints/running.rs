@@ -57,7 +57,8 @@ fn sides(mode: SocketMode, connection: &(End, End)) -> (&End, &End) {
     }
 }
 
-fn is_joined(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> bool {
+/// Is QEMU connected with the dataplane through this socket?
+pub fn is_joined(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> bool {
     let qemu = machine.process.as_ref().map(|process| process.pid);
     link.connections.iter().any(|connection| {
         let (switch, guest) = sides(socket.endpoint.mode, connection);

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The dataplane's restart as a transaction: it runs with what is new and VMs are connected again, or it runs with what
+//! was there before. Killed in between, the next `apply` or `revert`, or the next boot, puts back what was there.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Error, Result, anyhow, bail};
+use nix::libc::{SIGHUP, SIGINT, SIGTERM};
+
+use super::blast;
+use super::convert::give_sockets;
+use super::reconnect::{self, Peer};
+use crate::accord::DataplaneAccord;
+use crate::base::paths;
+use crate::base::progress::{self, Progress};
+use crate::base::root::Root;
+use crate::facts::accounts::Accounts;
+use crate::facts::live::{Live, port_sockets};
+use crate::facts::vswitchd::Vswitchd;
+use crate::items::{Change, Held, preflight};
+use crate::journal::{Entry, Journal};
+use crate::report;
+use crate::rules::Finding;
+use crate::sockets::{runtime, stale};
+use crate::survey::{Options, Survey};
+use crate::systemd::ServiceManager;
+use crate::systemd::systemctl::Systemctl;
+
+/// What was there before is waited for longer: there is nothing else to go back to.
+const BACK_LIMIT: Duration = Duration::from_secs(120);
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Ended<T> {
+    /// The dataplane runs, and all VMs that were connected are again; what could not be noted of it.
+    Well(T, Option<String>),
+    /// What was there before is back; why, and what could not be put back.
+    PutBack(Vec<String>),
+}
+
+/// A dataplane that is going to be restarted. Once it was stopped, it is started again on every way out.
+#[derive(Debug)]
+pub struct Outage<'a> {
+    root: &'a Root,
+    manager: &'a dyn ServiceManager,
+    survey: &'a Survey,
+    dataplane: &'a DataplaneAccord,
+    live: &'a Live,
+    limit: Duration,
+    peers: Vec<Peer>,
+    stopped: bool,
+}
+
+impl<'a> Outage<'a> {
+    /// None where no dataplane can be restarted.
+    fn of(root: &'a Root, manager: &'a dyn ServiceManager, survey: &'a Survey) -> Option<Outage<'a>> {
+        let (dataplane, live) = (survey.accord.dataplane.as_ref()?, survey.live.as_ref()?);
+        let limit = survey.config.restart_deadline;
+        Some(Outage { root, manager, survey, dataplane, live, limit, peers: Vec::new(), stopped: false })
+    }
+
+    /// Tries all that can be tried while the dataplane still runs: its units, its user, and whether `changes` could be
+    /// written and what stands now be put back.
+    ///
+    /// # Errors
+    /// It must not be stopped.
+    pub fn prepare(
+        root: &'a Root,
+        manager: &'a dyn ServiceManager,
+        survey: &'a Survey,
+        changes: &[Change],
+    ) -> Result<Option<Outage<'a>>> {
+        let Some(mut outage) = Outage::of(root, manager, survey) else { return Ok(None) };
+        outage.try_all(changes).context("the switch was not stopped")?;
+        outage.peers =
+            reconnect::connected(root, (outage.live, &survey.config.socket_directory), outage.limit)?;
+        Ok(Some(outage))
+    }
+
+    /// Tells which VMs it cuts off; the unit that is restarted.
+    pub fn announce(&self, json: bool) -> String {
+        blast::announce(self.live, json);
+        self.dataplane.switch_unit.clone()
+    }
+
+    fn try_all(&self, changes: &[Change]) -> Result<()> {
+        for name in self.dataplane.units() {
+            let unit = self.manager.unit(name)?.with_context(|| format!("there is no unit {name}"))?;
+            if unit.load_state != "loaded" {
+                bail!("{name} could not be started again: systemd says that it is {}", unit.load_state);
+            }
+        }
+        let entries = self.survey.journal.entries.iter().filter(|entry| is_started_with(&entry.change));
+        let changes: Vec<Change> =
+            changes.iter().chain(entries.map(|entry| &entry.change)).cloned().collect();
+        preflight::check(self.root, &changes)
+    }
+
+    /// Stops the dataplane, does `work` while it is down, and starts it. `running` is what it was started with.
+    ///
+    /// # Errors
+    /// It could not be noted; it was not stopped.
+    pub fn run<T>(mut self, running: Vec<Entry>, work: impl FnOnce() -> Result<T>) -> Result<Ended<T>> {
+        Journal::read(self.root)?.restart_begins(self.root, running).context("the switch was not stopped")?;
+        // A terminal may go with the network.
+        let told = Arc::new(AtomicBool::new(false));
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&told))?;
+        }
+        self.stopped = true;
+        let done = self.stop(self.manager).and_then(|()| work()).and_then(|done| {
+            self.start(self.manager, self.limit)?;
+            self.wait()?;
+            Ok(done)
+        });
+        let ended = match done {
+            Ok(done) => {
+                self.stopped = false;
+                let noted = note_end(self.root)
+                    .context("the switch was restarted and works, but that could not be noted");
+                Ended::Well(done, noted.err().map(|error| format!("{error:#}")))
+            }
+            Err(why) => Ended::PutBack(self.put_back(&why)),
+        };
+        Ok(ended)
+    }
+
+    /// Makes the dataplane run with what it ran with before; why, and what could not be done of it.
+    fn put_back(&mut self, why: &Error) -> Vec<String> {
+        self.stopped = false;
+        let mut lines = vec![format!("the switch was put back as it was: {why:#}")];
+        let mut note = |what: Result<()>| lines.extend(what.err().map(|error| format!("{error:#}")));
+        let systemctl = Systemctl::new();
+        // The bus may be what failed.
+        note(self.stop(self.manager).or_else(|_| self.stop(&systemctl)));
+        for failed in go_back(self.root) {
+            note(Err(failed));
+        }
+        note(self.manager.reload().or_else(|_| systemctl.reload()));
+        runtime::clear(self.root);
+        let limit = self.limit.max(BACK_LIMIT);
+        match self.start(self.manager, limit).or_else(|_| self.start(&systemctl, limit)) {
+            Ok(()) => {
+                note(give_sockets(self.root, self.survey));
+                note(self.wait().context("after that, too"));
+                note(note_end(self.root));
+            }
+            Err(error) => lines.push(format!("THE SWITCH DOES NOT RUN: {error:#}")),
+        }
+        lines
+    }
+
+    /// Stopping the unit that stands for the switch stops the others too, but does not wait for them. The database's socket
+    /// goes first: whoever connects to it would start the database again. A unit that does not end in time is killed, as systemd itself would do it later.
+    fn stop(&self, manager: &dyn ServiceManager) -> Result<()> {
+        let deadline = Instant::now() + self.limit;
+        let _progress = Progress::show(move || format!("stopping the switch, {}", progress::left(deadline)));
+        for unit in self.dataplane.units() {
+            if let Err(error) = manager.stop(unit, self.limit) {
+                manager
+                    .kill(unit)
+                    .and_then(|()| manager.stop(unit, self.limit))
+                    .with_context(|| format!("{error:#}"))?;
+            }
+        }
+        self.clear();
+        Ok(())
+    }
+
+    fn start(&self, manager: &dyn ServiceManager, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        let _progress = Progress::show(move || format!("starting the switch, {}", progress::left(deadline)));
+        for unit in self.dataplane.units() {
+            manager.forgive(unit);
+        }
+        for unit in self.dataplane.units() {
+            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+            manager.start(unit, left).map_err(|error| self.named(manager, error))?;
+        }
+        match Vswitchd::read(self.root) {
+            Vswitchd::NotRunning => {
+                bail!("{} was started, and ovs-vswitchd does not run", self.dataplane.switch_unit)
+            }
+            Vswitchd::Running(_) | Vswitchd::Unknown(_) => Ok(()),
+        }
+    }
+
+    /// Of a start that failed, the daemon that is to blame: the database is the last of the units, and needed by all.
+    fn named(&self, manager: &dyn ServiceManager, error: Error) -> Error {
+        let runs =
+            |name: &str| manager.unit(name).is_ok_and(|unit| unit.is_some_and(|unit| unit.is_active()));
+        match self.dataplane.units().skip(1).filter(|name| !runs(name)).last() {
+            Some(unit) => error.context(format!("{unit} does not run (journalctl -u {unit})")),
+            None => error,
+        }
+    }
+
+    fn wait(&self) -> Result<()> {
+        reconnect::wait(self.root, (self.live, &self.survey.config.socket_directory), &self.peers, self.limit)
+    }
+
+    /// One that was killed leaves its sockets and pid files in the way of the next.
+    fn clear(&self) {
+        let sockets = self.live.switch.known().map(|switch| port_sockets(self.root, switch));
+        let removed =
+            sockets.unwrap_or_default().into_iter().map(|socket| stale::remove(self.root, &socket).map(drop));
+        for error in removed.chain([stale::remove_pid_files(self.root)]).filter_map(Result::err) {
+            tracing::warn!("{}", report::log_line(&format!("{error:#}")));
+        }
+    }
+
+    fn runs(&self) -> Result<bool> {
+        for name in self.dataplane.units() {
+            if !self.manager.unit(name)?.is_some_and(|unit| unit.is_active()) {
+                return Ok(false);
+            }
+        }
+        Ok(!matches!(Vswitchd::read(self.root), Vswitchd::NotRunning))
+    }
+}
+
+impl Drop for Outage<'_> {
+    fn drop(&mut self) {
+        if self.stopped {
+            self.put_back(&anyhow!("this program failed")).iter().for_each(|line| report::complain(line));
+        }
+    }
+}
+
+fn note_end(root: &Root) -> Result<()> {
+    Journal::read(root)?.restart_ended(root)
+}
+
+/// Does the dataplane start with it? A change of anything else needs no restart of it.
+pub fn is_started_with(change: &Change) -> bool {
+    match change {
+        Change::File(Held { item: file, .. }) => {
+            file.path == Path::new(paths::DATAPLANE_ENVIRONMENT)
+                || file.unit.as_ref().is_some_and(|unit| !unit.ends_with(".mount"))
+        }
+        Change::Owner(owner) => owner.item.is_state(),
+        Change::LogOwner(_) | Change::Patch(_) => true,
+        _ => false,
+    }
+}
+
+/// What is put back with it: what its entries go by as well.
+pub fn entries_of(journal: &Journal) -> Vec<Entry> {
+    let is_agreed =
+        |change: &Change| matches!(change, Change::File(file) if file.item.path == Path::new(paths::AGREED));
+    let items = journal.entries.iter();
+    items.filter(|entry| is_started_with(&entry.change) || is_agreed(&entry.change)).cloned().collect()
+}
+
+/// Does the dataplane wait for its restart?
+pub fn awaits(survey: &Survey, findings: &[Finding]) -> bool {
+    let switch = survey.accord.dataplane.as_ref().map(|dataplane| &dataplane.switch_unit);
+    switch.is_some() && findings.iter().any(|finding| finding.restart.as_ref() == switch)
+}
+
+/// Puts back what the dataplane was started with before; what could not be, and why.
+pub fn go_back(root: &Root) -> Vec<Error> {
+    let mut journal = match Journal::read(root) {
+        Ok(journal) => journal,
+        Err(error) => return vec![error],
+    };
+    let running = journal.running.clone().unwrap_or_default();
+    let was = |change: &Change| running.iter().any(|entry| entry.change.target() == change.target());
+    let new = |entry: &&Entry| is_started_with(&entry.change) && !was(&entry.change);
+    let new: Vec<Entry> = journal.entries.iter().rev().filter(new).cloned().collect();
+    let mut failed = Vec::new();
+    for entry in new {
+        let target = entry.change.target();
+        let undone = entry.change.undo(root).and_then(|_| journal.forget(root, &target));
+        failed.extend(undone.with_context(|| format!("putting back {target}")).err());
+    }
+    for entry in running {
+        let made = make(root, &entry.change).and_then(|()| journal.put_back(root, &entry));
+        failed.extend(made.with_context(|| format!("putting back {}", entry.change.target())).err());
+    }
+    failed
+}
+
+/// Unless it is so: a filesystem that became read-only has what was not touched.
+fn make(root: &Root, change: &Change) -> Result<()> {
+    let now = change.item().observe(root, &Accounts::read(root)?)?;
+    if now.holds() { Ok(()) } else { change.make(root) }
+}
+
+/// Ends a restart that was killed: the dataplane is put back and started where it does not run.
+pub fn finish(root: &Root, manager: &dyn ServiceManager) -> Result<Vec<String>> {
+    let mut journal = Journal::read(root)?;
+    if !journal.restarting {
+        return Ok(Vec::new());
+    }
+    let survey = Survey::take(root, manager, Options::default())?;
+    match Outage::of(root, manager, &survey) {
+        Some(mut outage) if !outage.runs()? => {
+            Ok(outage.put_back(&anyhow!("an earlier run was killed while it was stopped")))
+        }
+        Some(_) => journal.restart_ended(root).map(|()| Vec::new()),
+        None => Ok(Vec::new()),
+    }
+}
