@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use vhost_accord::base::root::Root;
-use vhost_accord::facts::processes::{Ids, by_name, parse_start, parse_status};
+use vhost_accord::facts::processes::{Ids, by_name, by_pid, parse_start, parse_status, state};
 
 const STATUS: &str = "Name:\tovs-vswitchd\nUmask:\t0002\nState:\tS (sleeping)\nTgid:\t281\nPid:\t281\nUid:\t103\t104\t105\t106\n\
 Gid:\t42477\t42478\t42479\t42480\nFDSize:\t128\nGroups:\t36 107 42477 \nNStgid:\t281\nCapInh:\t0000000000000000\n\
@@ -94,4 +94,19 @@ fn processes_that_end_meanwhile_do_no_harm() {
     for churn in churns {
         churn.join().unwrap();
     }
+}
+
+/// Its parent has not waited for it yet.
+#[test]
+fn one_that_has_ended_runs_no_more() {
+    let root = Root::open(Path::new("/")).unwrap();
+    let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+    assert!(by_pid(&root, child.id()).is_some());
+    child.kill().unwrap();
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while state(&root, child.id()) != Some('Z') {
+        assert!(std::time::Instant::now() < end, "it does not end");
+    }
+    assert_eq!(by_pid(&root, child.id()), None);
+    child.wait().unwrap();
 }

@@ -136,7 +136,10 @@ pub fn by_pid(root: &Root, pid: u32) -> Option<Process> {
 
 /// The state of this process by `/proc/PID/stat`: `S`, `R`, `T`, `D`... ; none when it ended.
 pub fn state(root: &Root, pid: u32) -> Option<char> {
-    let stat = file(root, pid, "stat").ok()??;
+    parse_state(&file(root, pid, "stat").ok()??)
+}
+
+fn parse_state(stat: &[u8]) -> Option<char> {
     let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
     stat[end_of_name + 1..].trim_ascii_start().first().map(|byte| char::from(*byte))
 }
@@ -170,6 +173,10 @@ fn read_named(root: &Root, pid: u32, wanted: &[&[u8]], boot: i128) -> Result<Opt
 fn read(root: &Root, pid: u32, boot: i128) -> Result<Option<Process>> {
     let Some(status) = file(root, pid, "status")? else { return Ok(None) };
     let Some(stat) = file(root, pid, "stat")? else { return Ok(None) };
+    // One that ended and that nobody has waited for yet runs no more.
+    if matches!(parse_state(&stat), Some('Z' | 'X')) {
+        return Ok(None);
+    }
     let status = parse_status(&String::from_utf8_lossy(&status)).context("reading its status")?;
     let since_boot = parse_start(&stat).context("reading its stat")?;
     let started = Started { since_boot, at: boot + i128::from(since_boot) };

@@ -240,33 +240,25 @@ fn what_stayed_unknown_is_no_problem() {
 
 #[test]
 fn another_dataplane_beside_is_left_in_peace() {
-    let foreign = |node: &mut Node0| {
-        node.facts.sockets.truncate(1);
-        node.facts.sockets[0].path = PathBuf::from("/run/vpp/vhu1");
-    };
-    assert_eq!(broken(foreign), [""; 0], "a port of that name has its socket elsewhere");
-    let without_port = |node: &mut Node0| {
-        foreign(node);
-        join(node).ports.clear();
-    };
-    assert_eq!(broken(without_port), [""; 0]);
-    let without_dpdk = |node: &mut Node0| {
-        without_port(node);
-        join(node).config.other_config.clear();
-        join(node).config.dpdk_initialized = None;
-    };
-    assert_eq!(broken(without_dpdk), [""; 0]);
-    let stopped = |node: &mut Node0| {
-        foreign(node);
-        node.facts.vswitchd = Vswitchd::NotRunning;
-    };
-    assert_eq!(broken(stopped), [""; 0]);
-    let by_libvirt = |node: &mut Node0| {
-        foreign(node);
-        node.facts.switch = Known::Unknown("no answer in time".to_string());
-        node.facts.sockets[0].endpoint.target = Some(String::new());
-    };
-    assert_eq!(broken(by_libvirt), [""; 0]);
+    let changes: [Break; 5] = [
+        // A port of that name has its socket elsewhere.
+        |_| {},
+        |node| join(node).ports.clear(),
+        |node| join(node).config.other_config.clear(),
+        |node| node.facts.vswitchd = Vswitchd::NotRunning,
+        |node| {
+            node.facts.switch = Known::Unknown("no answer in time".to_string());
+            node.facts.sockets[0].endpoint.target = Some(String::new());
+        },
+    ];
+    for change in changes {
+        let foreign = |node: &mut Node0| {
+            node.facts.sockets.truncate(1);
+            node.facts.sockets[0].path = PathBuf::from("/run/vpp/vhu1");
+            change(node);
+        };
+        assert_eq!(broken(foreign), [""; 0]);
+    }
 }
 
 #[test]
