@@ -177,7 +177,8 @@ fn in_place(set_in: &Origin, edit: &str) -> Option<String> {
 /// Sets a key of our own, in a file that is read after the others.
 pub fn set_key(key: &str, value: &str) -> String {
     let directory = format!("{ADMIN_CONFIG}/{CONFIG_NAME}.d");
-    format!("mkdir -p {directory} && printf '[accord]\\n{key} = {value}\\n' > {directory}/zz-{key}.conf")
+    let line = quote(&format!("{key} = {value}"));
+    format!("mkdir -p {directory} && printf '%s\\n' '[accord]' {line} >{directory}/zz-{key}.conf")
 }
 
 /// Comments a setting of qemu.conf out, a list over several lines too, and lets libvirt read it again.
@@ -288,7 +289,7 @@ mod tests {
         let command = look_for_modes(&Origin::File(place.into(), 2));
         assert_eq!(edited(&command, place, "[accord]\nmodes = x\n"), "[accord]\nmodes = look\n");
         let vendor = look_for_modes(&Origin::File("/usr/lib/vhost-accord/vhost-accord.conf".into(), 2));
-        assert!(vendor.ends_with("> /etc/vhost-accord/vhost-accord.conf.d/zz-modes.conf"), "{vendor}");
+        assert!(vendor.ends_with(">/etc/vhost-accord/vhost-accord.conf.d/zz-modes.conf"), "{vendor}");
         let command = manage_sockets(&Origin::File(place.into(), 2));
         assert_eq!(
             edited(&command, place, "[accord]\nmanage = hook  # y\n"),

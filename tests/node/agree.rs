@@ -24,11 +24,16 @@ fn apply_alone_lets_every_vm_start(kind: &'static str) {
     let config = node.accord("config");
     assert!(config.stdout.contains("# default; dpdkvhostuserclient dpdkvhostuser: port vhuc0"), "{config}");
     let json: serde_json::Value = serde_json::from_str(&node.accord("check --json").stdout).unwrap();
-    for finding in json["findings"].as_array().unwrap().iter().filter(|finding| finding["level"] == "broken")
+    for finding in json["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["level"] == "broken" && finding["restart"].is_null())
     {
         assert_eq!(finding["mend"], "vhost-accord apply", "{finding:#}");
     }
-    let output = node.apply_anyway("");
+    // That switch is a root without root's capabilities: it gets its group when it is started again.
+    let output = node.apply_anyway(if kind == "rhel-2.9" { "--restart" } else { "" });
     node.start("vmc", false);
     node.start("vms", false);
     assert!(!output.stdout.contains("Nothing to change"), "{output}");

@@ -246,7 +246,8 @@ fn a_definition_follows_what_runs(kind: &'static str) {
     node.sh("virsh dumpxml --inactive --security-info vmc > /tmp/old.xml");
     convert(&node, "vmc", 0);
     node.sh("timeout 30 virsh start vmc && virsh define /tmp/old.xml");
-    let (code, findings) = node.check();
+    let (code, mut findings) = node.check();
+    findings.retain(|line| !line.starts_with("group-not-the-contract"));
     assert_eq!((code, findings), (1, vec!["next-start-fails VM vmc".to_string()]));
     let of_switch = connection(&node, "vmc");
     assert_eq!(verdict(&node, "vmc").0, "definition-only");

@@ -49,11 +49,7 @@ fn newer(nodes: &Nodes<'_>) -> Option<Trouble> {
 
 /// A key of the configuration, and `apply`, whose options may follow.
 fn configure(key: &str, value: &str) -> String {
-    let directory = "/etc/vhost-accord/vhost-accord.conf.d";
-    let line = shell::quote(&format!("{key} = {value}"));
-    format!(
-        "mkdir -p {directory} && printf '%s\\n' '[accord]' {line} >{directory}/zz-{key}.conf && vhost-accord apply"
-    )
+    format!("{} && {}", mends::set_key(key, value), mends::APPLY)
 }
 
 fn has_card(vm: &Domain, mode: &str) -> bool {
