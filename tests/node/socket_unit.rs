@@ -6,7 +6,7 @@ use super::steps::BOTH;
 use super::support::{Node, on_nodes};
 
 on_nodes!(rhel_4_0 = "rhel-4.0": the_switch_does_not_overtake_its_database revert_gives_the_stock_node_back);
-on_nodes!(sid = "sid": the_database_is_closed_to_qemu_and_open_to_the_switch);
+on_nodes!(sid = "sid": the_database_is_closed_to_qemu_and_open_to_the_switch a_stopped_database_stays_stopped);
 
 /// RHEL's ovs-vswitchd.service does not wait for ovsdb-server.service, which writes down whom it has to run as.
 fn the_switch_does_not_overtake_its_database(kind: &'static str) {
@@ -114,4 +114,36 @@ fn rules_of_udev(node: &Node) {
         "{own}"
     );
     node.sh(&format!("rm /etc/udev/rules.d/91-vfio.rules {packaged}"));
+}
+
+/// Whoever connects to systemd's socket starts the database that an operator stopped.
+fn a_stopped_database_stays_stopped(kind: &'static str) {
+    let node = Node::up(kind);
+    node.configure(BOTH);
+    node.apply("--restart");
+    node.sh("virsh dumpxml --inactive vms > /root/vms.xml; virsh dumpxml --inactive vmc > /root/vmc.xml");
+    node.sh("systemctl stop openvswitch-switch ovs-vswitchd ovsdb-server");
+    let state = || node.try_sh("systemctl is-active ovsdb-server.socket ovsdb-server.service").stdout;
+    assert_eq!(state(), "active\ninactive\n");
+    let hook = "/etc/libvirt/hooks/qemu.d/50-vhost-accord";
+    let mut commands = vec!["vhost-accord inspect /root/vms.xml".to_string()];
+    let words =
+        ["check", "check --prometheus", "plan", "config", "explain", "convert", "convert --all --dry-run"];
+    commands.extend(words.map(|words| format!("vhost-accord {words}")));
+    let moments = ["boot", "dataplane-pre", "vswitchd-pre", "vswitchd-post"];
+    commands.extend(moments.map(|moment| format!("vhost-accord service {moment}")));
+    for operation in ["prepare begin", "start begin", "migrate begin", "restore begin", "release end"] {
+        commands.extend(["vms", "vmc"].map(|vm| format!("{hook} {vm} {operation} - < /root/{vm}.xml")));
+    }
+    commands.extend(["vhost-accord apply", "vhost-accord revert"].map(str::to_string));
+    let woken = |command: &&String| {
+        node.try_sh(&format!("timeout 60 {command} > /dev/null 2>&1"));
+        let after = state();
+        if after != "active\ninactive\n" {
+            node.sh("systemctl stop ovsdb-server");
+        }
+        after != "active\ninactive\n"
+    };
+    let woken: Vec<&String> = commands.iter().filter(woken).collect();
+    assert!(woken.is_empty(), "{woken:#?}");
 }
