@@ -6,7 +6,7 @@ mod mac;
 mod tmpfiles;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -30,6 +30,8 @@ const KEYS: [&str; 6] = [
     "namespaces",
     "hugetlbfs_mount",
 ];
+/// Where recipes for Open vSwitch 2.4 and 2.5 put the options of DPDK.
+const DEFAULTS: [&str; 2] = ["/etc/default/openvswitch-switch", "/etc/sysconfig/openvswitch"];
 const POOLS: &str = "/sys/kernel/mm/hugepages";
 
 /// What else has a say.
@@ -49,6 +51,10 @@ pub struct Surroundings {
     pub hugetlb: Vec<HugetlbMount>,
     /// Huge pages of all sizes, free or not, and those that may be made on demand; `None` in an image.
     pub hugepages: Option<u64>,
+    /// Bytes of huge pages that may exist, by the size of a page; empty in an image.
+    pub pools: BTreeMap<u64, u64>,
+    /// Files of defaults in which `DPDK_OPTS=` is set, which Open vSwitch does not read since 2.6.
+    pub dpdk_opts: Vec<PathBuf>,
 }
 
 impl Surroundings {
@@ -65,6 +71,8 @@ impl Surroundings {
             tmpfiles: tmpfiles::read(root, accord)?,
             hugetlb,
             hugepages: if live { hugepages(root)? } else { None },
+            pools: if live { pools(root)? } else { BTreeMap::new() },
+            dpdk_opts: dpdk_opts(root)?,
         })
     }
 }
@@ -73,6 +81,37 @@ fn qemu_conf(root: &Root) -> Result<BTreeMap<String, Value>> {
     let text = root.read_text(Path::new(paths::QEMU_CONF))?.unwrap_or_default();
     let Ok(conf) = VirConf::parse(&text) else { return Ok(BTreeMap::new()) };
     Ok(KEYS.iter().filter_map(|key| Some((key.to_string(), conf.get(key)?))).collect())
+}
+
+/// Bytes by page size, as `hugepages-2048kB` names it.
+fn pools(root: &Root) -> Result<BTreeMap<u64, u64>> {
+    let mut found = BTreeMap::new();
+    for pool in root.list(Path::new(POOLS))? {
+        let size = pool.to_str().and_then(|name| name.strip_prefix("hugepages-")?.strip_suffix("kB"));
+        let Some(size) = size.and_then(|kib| kib.parse::<u64>().ok()?.checked_mul(1024)) else { continue };
+        let mut pages: u64 = 0;
+        for file in ["nr_hugepages", "nr_overcommit_hugepages"] {
+            let text = root.read_text(&Path::new(POOLS).join(&pool).join(file))?.unwrap_or_default();
+            pages = pages.saturating_add(text.trim().parse().unwrap_or(0));
+        }
+        found.insert(size, pages.saturating_mul(size));
+    }
+    Ok(found)
+}
+
+fn dpdk_opts(root: &Root) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in DEFAULTS.map(Path::new) {
+        let text = root.read_text(path)?.unwrap_or_default();
+        let is_set = |line: &str| {
+            let value = line.trim_start().strip_prefix("DPDK_OPTS=");
+            value.is_some_and(|value| !value.trim_matches(['"', '\'', ' ']).is_empty())
+        };
+        if text.lines().any(is_set) {
+            found.push(path.to_path_buf());
+        }
+    }
+    Ok(found)
 }
 
 fn hugepages(root: &Root) -> Result<Option<u64>> {

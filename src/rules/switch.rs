@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Settings of the switch that the field's recipes leave behind.
 
+use std::path::PathBuf;
+
 use super::{Case, Evidence, Level, Rule};
 use crate::config::PortType;
 use crate::facts::live::Switch;
 use crate::facts::ovsdb::plain;
 use crate::paths;
+use crate::shell;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -13,6 +16,12 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "no OVS since 2.6 knows --vhost-owner and --vhost-perm: DPDK refuses them, and every port with it",
         check: vhost_owner,
+    },
+    Rule {
+        id: "dpdk-opts-ignored",
+        level: Level::Advice,
+        cause: "Open vSwitch reads DPDK_OPTS no more since 2.6: what is in it (cores, memory, --vhost-owner) has no effect",
+        check: dpdk_opts,
     },
     Rule {
         id: "vhost-sock-dir-invalid",
@@ -49,6 +58,14 @@ fn vhost_owner(case: &Case<'_>) -> Vec<Evidence> {
         Evidence::mended_by("other_config:dpdk-extra", found.join(" "), mend)
     };
     (!found.is_empty()).then(evidence).into_iter().collect()
+}
+
+fn dpdk_opts(case: &Case<'_>) -> Vec<Evidence> {
+    let evidence = |path: &PathBuf| {
+        let mend = format!("sed -i '/^[[:space:]]*DPDK_OPTS=/d' {}", shell::path(path));
+        Evidence::mended_by(path.display().to_string(), "DPDK_OPTS is set", mend)
+    };
+    case.surroundings.dpdk_opts.iter().map(evidence).collect()
 }
 
 fn sock_dir(case: &Case<'_>) -> Vec<Evidence> {
