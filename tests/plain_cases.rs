@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Failures as they are met in the field, each with what has to be said of it and what must not. `expect` has lines of
 //! `verdict` (right, candidates or unknown), `id`, `class`, `says`, `never`, and `live` for what only the node could tell.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests; one prints a table")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

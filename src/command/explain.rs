@@ -203,9 +203,7 @@ fn event_text(event: &Event, now: &Now) -> String {
         text.push_str(&format!("    note: {}\n", one_line(note)));
     }
     if event.also_security_module {
-        text.push_str(
-            "    not owner and mode alone: a security module denied the same, see its record here\n",
-        );
+        text.push_str("    note: a security module denied the same, its record is here: that is the cause\n");
     }
     let (style, state) = match now {
         Now::StillSo { what, .. } => (Style::Bad, format!("still so: {what}")),

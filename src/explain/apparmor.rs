@@ -95,7 +95,7 @@ pub(super) fn explain(text: &str) -> Option<Hit> {
         .is_some_and(|path| ["huge", "memfd", "/ram"].iter().any(|word| path.contains(word)));
     if whose == Whose::Vm && is_memory {
         cause.push_str(
-            "guest memory, no socket: libvirt has a rule for mounts that it knew when it started. ",
+            "guest memory, no socket: libvirt has a rule for mounts that it knew when it started; ",
         );
     }
     cause.push_str(&format!("{} ({operation} {mask}, profile {profile}, by {comm})", rule.3));

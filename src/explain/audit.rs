@@ -77,7 +77,7 @@ fn prose(text: &str) -> Option<Denial> {
     Some(Denial {
         comm: word(program.rsplit('/').next().unwrap_or(program)),
         permissions: permissions
-            .split([',', ' '])
+            .split([',', ' ', '\''])
             .filter(|own| !own.is_empty())
             .map(str::to_string)
             .collect(),

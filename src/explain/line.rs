@@ -136,6 +136,9 @@ fn named(name: &str) -> Option<Program> {
     NAMES.iter().filter(fits).max_by_key(|known| known.0.len()).map(|known| known.1)
 }
 
+/// Of a message, its beginning: no program says more in one, and each signature looks at all of it.
+const MOST_OF_A_MESSAGE: usize = 16 << 10;
+
 /// A line, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -154,7 +157,9 @@ impl Line {
         let (tag, text, stamp) = unwrap(line);
         let time = time::of_line(&text).or(stamp).or_else(|| time::of_line(line));
         let program = speaker(&text, tag.as_deref());
-        Line { text, time, program }
+        let most = MOST_OF_A_MESSAGE.min(text.len());
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        Line { text: text[..end].to_string(), time, program }
     }
 }
 
@@ -290,8 +295,7 @@ fn head(text: &str) -> Head<'_> {
     let mut dated = false;
     if time::MONTHS.contains(&first) {
         // The day, the time.
-        (words.next(), words.next());
-        (first, dated) = (words.next().unwrap_or_default(), true);
+        (first, dated) = (words.nth(2).unwrap_or_default(), true);
     } else if first.len() >= 19 && time::of_line(first).is_some() {
         (first, dated) = (words.next().unwrap_or_default(), true);
     } else if first.starts_with('[') && text.contains("] ") {

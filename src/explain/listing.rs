@@ -256,6 +256,11 @@ impl Listing {
                 ));
             }
         }
+        let own = self.entries.iter().filter(|entry| entry.mode.starts_with('s') && entry.path == path);
+        notes.extend(own.map(|entry| {
+            let (mode, owner, group) = (&entry.mode[..10], &entry.owner, &entry.group);
+            format!("the socket is {mode} {owner}:{group}: connecting takes write by that owner, that group or others")
+        }));
         if event.id == "stale-mount" && self.other_inode {
             notes.push("what is listed shows the second cause: the directory has another inode in the container, or is removed at each restart (RuntimeDirectoryPreserve=no)".to_string());
         }
@@ -335,7 +340,7 @@ fn hit(id: &'static str, class: Class, subject: Option<&str>, cause: String, men
         id,
         class,
         subject: subject.map(str::to_string),
-        key: subject.unwrap_or_default().to_string(),
+        key: subject.map_or_else(|| cause.clone(), str::to_string),
         causes: vec![cause],
         decide: "findmnt -t hugetlbfs -o TARGET,OPTIONS; stat -f -c %T DIRECTORY; getfacl PATH",
         mend,

@@ -80,6 +80,8 @@ const RULES: &[Rule] = &[
         "the switch may not use this socket (of QEMU's, if it is a vhost-user port's)", MODULE),
     rule(Who::Switch, (&[""], FILE, &[]), "huge", "selinux-ovs-memory",
         "the switch may not use a file of huge pages: the guest's memory, or its own", MODULE),
+    rule(Who::Switch, (&[""], &["chr_file"], &[]), "vfio", "selinux-ovs-vfio",
+        "the switch may not open the VFIO device of a physical card; vhost-user ports are not concerned", MODULE),
     rule(Who::Switch, (&[""], FILE, &[]), "memfd", "selinux-ovs-memory",
         "the switch may not use a memory file of QEMU's", MODULE),
     rule(Who::Switch, (VMS, &["fd"], &[]), "", "selinux-ovs-memory",

@@ -41,6 +41,21 @@ pub(super) const SIGNATURES: &[Signature] = &[
         .decide("ls -l the path; ss -xlp | grep spdk")
         .mend("another name or directory (-S), or end the other process")
         .source("SPDK lib/vhost/rte_vhost_user.c, lib/rpc/rpc.c"),
+    known("spdk-socket-denied", Access, &["Cannot remove vhost socket file {}: ", "Cannot remove vhost domain socket"], &[
+        "SPDK may not remove its old socket: the directory is another's, or sticky (such as /var/tmp) and the file another user's",
+        "a security module",
+    ])
+    .decide("ls -ld the directory; ls -l the socket; the user that SPDK runs as")
+    .mend("remove the file if nobody listens; a directory of SPDK's own (-S)")
+    .source("SPDK lib/vhost/rte_vhost_user.c"),
+    known("back-end-bind-denied", Access, &["Failed to bind socket to {}: Permission denied"], &[
+        "the back end (qemu-storage-daemon) may not create its socket there: its user has no write on the directory",
+        "SELinux or AppArmor",
+    ])
+    .by(&[Program::BackEnd])
+    .decide("namei -l PATH; the user that it runs as; ausearch -m avc -ts recent")
+    .mend("a directory of its own, which QEMU's group may search; QEMU then needs write on the socket")
+    .source("QEMU util/qemu-sockets.c"),
     known("spdk-core", Setting, &["Cannot create lock on core {}", "Unable to acquire lock on assigned core mask", "reactor_{} not started"], &[
         "another SPDK process has these cores",
     ])
@@ -80,12 +95,13 @@ pub(super) const SIGNATURES: &[Signature] = &[
     known("vpp-vhost-state", Harmless, &["errno \"Success\""], &["the connection is, or was last, well"])
         .mend("nothing")
         .source("VPP src/plugins/vhost/vhost_user.c"),
-    known("vpp-vhost-memory", Memory, &["failed to mmap memory. errno is {}", "unable to mmap", "vhost_user_map_memory"], &[
-        "VPP cannot map the guest's memory: not shared, or no free pages or descriptors",
+    known("vpp-vhost-memory", Memory, &["failed to mmap memory. errno is {}", "memory region mmap failed", "unable to mmap", "vhost_user_map_memory"], &[
+        "VPP cannot map the guest's memory: no free pages on that node, a limit of its address space or of descriptors (errno 12 is memory, 24 descriptors)",
+        "the memory is not shared, or a security module refused it (errno 13)",
     ])
     .by(&[Program::Vpp])
-    .decide("virsh dumpxml NAME | grep -E 'access|memAccess'")
-    .mend("shared memory in the domain")
+    .decide("the errno; virsh dumpxml NAME | grep -E 'access|memAccess'; grep -E 'address|open files' /proc/$(pidof vpp)/limits")
+    .mend("by the errno: free pages on the VM's node, or <access mode='shared'/> in the domain")
     .source("VPP src/plugins/vhost/vhost_user.c")
     .ends_connection(),
     known("snabb-crash", BackEnd, &["net_device.lua:{*}: ", "lib/virtio/{*}.lua:{*}: ", "apps/vhost/{*}.lua:{*}: "], &[
@@ -107,6 +123,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "Failed to bind UNIX domain socket",
         "Couldn't bind UNIX domain socket",
         "passt: {*}ailed",
+        "Child process (passt{*}unexpected exit status",
         "PID file open: Permission denied",
     ], &["passt cannot start: its socket's or its pid file's directory is not there or not writable for its user; libvirt starts it and owns that directory"])
         .by(&[Program::Passt, Program::Libvirt])

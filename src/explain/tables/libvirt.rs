@@ -24,18 +24,6 @@ pub(super) const SIGNATURES: &[Signature] = &[
     .decide("ls -lL /etc/libvirt/hooks /etc/libvirt/hooks/qemu.d")
     .mend("chmod 0755 on what the link leads to")
     .source("libvirt src/util/virhook.c"),
-    known("hook-not-run", Access, &[
-        "Hook script execution failed: {*}unexpected exit status 126",
-        "Hook script execution failed: {*}unexpected exit status 127",
-        "Hook script execution failed: {*}cannot execute binary",
-        "cannot execute binary {}/hooks/{*}: ",
-    ], &[
-        "libvirt could not run the hook at all: it, or a directory above it, is not executable for the daemon, or its interpreter (the #! line) does not exist",
-        "SELinux or AppArmor: the hook's label or path is none that the daemon may run",
-    ])
-    .decide("ls -lZL /etc/libvirt/hooks; head -1 of the hook; ausearch -m avc -ts recent; dmesg | grep apparmor=")
-    .mend("chmod 0755 on the hook, an interpreter that exists; restorecon -RF /etc/libvirt/hooks, or a rule in /etc/apparmor.d/local/usr.sbin.libvirtd")
-    .source("libvirt src/util/virhook.c, vircommand.c"),
     known("hook-refused", Setting, &[
         "Hook script execution failed: internal error: Child process ({*}/hooks/{}) unexpected exit status",
         "Hook script execution failed: {*}",

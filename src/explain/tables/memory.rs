@@ -82,12 +82,17 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "unable to map backing store for guest RAM: Cannot allocate memory",
         "unable to map backing store for hugepages: Cannot allocate memory",
         "file_ram_alloc: can't mmap RAM pages: Cannot allocate memory",
-        "cannot set up guest memory '{*}': Cannot allocate memory",
     ], NOT_ENOUGH)
     .findings(&["hugepages-not-enough", "hugepages-none"])
     .decide(PAGES)
     .mend("restart the process that holds deleted files, or stop another VM; reserve more pages (best at boot) only if really too few are free on the right node")
     .source(SOURCE),
+    known("memory-not-enough", Memory, &["cannot set up guest memory '{*}': Cannot allocate memory"], &[
+        "the host has too little ordinary memory for the VM (not huge pages): overcommit is off or used up, a limit of the cgroup, or too many huge pages are reserved. Such memory is not shared, so no vhost-user device would work with it",
+    ])
+    .decide("free -m; cat /proc/sys/vm/overcommit_memory; the unit's MemoryMax= or the container's limit")
+    .mend("a smaller VM, fewer reserved huge pages, or a higher limit")
+    .source("QEMU system/physmem.c"),
     known("hugepages-not-on-node", Memory, &[
         "Insufficient free host memory pages available to allocate guest RAM",
         "preallocating memory failed: Bad address",

@@ -71,6 +71,12 @@ pub(super) const SIGNATURES: &[Signature] = &[
     .decide("ovs-vsctl --columns=name,type,options,error find Interface; ip link; driverctl list-devices")
     .mend("ovs-vsctl --if-exists del-port for one that is left over; bind the card for a dpdk port. A vhost-user port has no device, and is not meant")
     .source("OVS vswitchd/bridge.c"),
+    known("port-mtu", Setting, &["MTU ({*}) setup error", "Requested MTU"], &[
+        "the port cannot have this MTU: more than the card or DPDK's buffers take (mtu_request), or no memory for packets of that size",
+    ])
+    .decide("ovs-vsctl --columns=name,mtu,mtu_request find Interface")
+    .mend("a smaller mtu_request, or more dpdk-socket-mem")
+    .source("OVS lib/netdev-dpdk.c"),
     known("port-refused", Setting, &[
         "could not set configuration ({*})",
         "could not add network device {} to ofproto ({*})",

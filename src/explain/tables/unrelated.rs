@@ -53,6 +53,18 @@ pub(super) const SIGNATURES: &[Signature] = &[
         .decide("namei -l PATH; qemu-img info -U PATH; ausearch -m avc -ts recent")
         .mend("the image where libvirt can label it; end the other process")
         .source("QEMU block"),
+    known("hook-not-run", Access, &[
+        "Hook script execution failed: {*}unexpected exit status 126",
+        "Hook script execution failed: {*}unexpected exit status 127",
+        "Hook script execution failed: {*}cannot execute binary",
+        "cannot execute binary {}/hooks/{*}: ",
+    ], &[
+        "libvirt could not run the hook at all: it, or a directory above it, is not executable for the daemon, or its interpreter (the #! line) does not exist",
+        "SELinux or AppArmor: the hook's label or path is none that the daemon may run",
+    ])
+    .decide("ls -lZL /etc/libvirt/hooks; head -1 of the hook; ausearch -m avc -ts recent; dmesg | grep apparmor=")
+    .mend("chmod 0755 on the hook, an interpreter that exists; restorecon -RF /etc/libvirt/hooks, or a rule in /etc/apparmor.d/local/usr.sbin.libvirtd")
+    .source("libvirt src/util/virhook.c, vircommand.c"),
     known("qemu-not-executable", Access, &[
         "cannot execute binary {}: Permission denied",
         "Failed to start QEMU binary {} for probing",
