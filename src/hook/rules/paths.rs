@@ -130,6 +130,10 @@ fn moved(case: &Case<'_>, socket: &Socket) -> String {
     else {
         return edit(case);
     };
+    // It is there already: what is wrong with the configured directory is `apply`'s, agreed on or not.
+    if socket.path.starts_with(directory) {
+        return case.apply().to_string();
+    }
     let to = directory.join(name);
     let domain = mends::move_socket(&case.subject.domain, &socket.path, &to);
     match super::sockets::port_at(case, socket) {
