@@ -309,8 +309,9 @@ fn paths_are_judged() {
 #[test]
 fn no_directory_of_others_is_given_away() {
     let mut node = healthy(Operation::Start);
-    join(&mut node).ports.clear();
-    node.facts.sockets[0].path = PathBuf::from("/home/someone/vhu1");
+    let path = PathBuf::from("/home/someone/vhu1");
+    join(&mut node).ports[0].server_path = Some(path.clone());
+    node.facts.sockets[0].path = path;
     let home = directory(&mut node, 0);
     (home.uid, home.gid, home.mode) = (1000, 1000, 0o700);
     node.subject.socket_directory = Some(PathBuf::from("/var/lib/vhost_sockets"));
