@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+mod others;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -239,39 +241,6 @@ fn what_stayed_unknown_is_no_problem() {
 }
 
 #[test]
-fn another_dataplane_beside_is_left_in_peace() {
-    let changes: [Break; 5] = [
-        // A port of that name has its socket elsewhere.
-        |_| {},
-        |node| join(node).ports.clear(),
-        |node| join(node).config.other_config.clear(),
-        |node| node.facts.vswitchd = Vswitchd::NotRunning,
-        |node| {
-            node.facts.switch = Known::Unknown("no answer in time".to_string());
-            node.facts.sockets[0].endpoint.target = Some(String::new());
-        },
-    ];
-    for change in changes {
-        let foreign = |node: &mut Node0| {
-            node.facts.sockets.truncate(1);
-            node.facts.sockets[0].path = PathBuf::from("/run/vpp/vhu1");
-            change(node);
-        };
-        assert_eq!(broken(foreign), [""; 0]);
-    }
-}
-
-#[test]
-fn a_port_that_is_for_this_vm_claims_its_socket_wherever_it_is() {
-    let moved = |node: &mut Node0| {
-        node.subject.domain.uuid = Some("f4e3".to_string());
-        join(node).ports[0].vm_uuid = Some("f4e3".to_string());
-        node.facts.sockets[0].path = PathBuf::from("/var/lib/vhost_socket/vhu1");
-    };
-    assert_eq!(broken(moved), ["port-path-differs"]);
-}
-
-#[test]
 fn var_run_is_run() {
     let spelled = |node: &mut Node0| node.facts.sockets[1].path = PathBuf::from("/var/run/openvswitch/vhu2");
     assert_eq!(broken(spelled), [""; 0]);
@@ -302,24 +271,6 @@ fn paths_are_judged() {
         path(odd.to_string())(&mut node);
         let found = &run(&Case { subject: &node.subject, facts: &node.facts })[0];
         assert_eq!((found.id, found.sure), ("socket-path-not-clean", false), "both ends may have it so");
-    }
-}
-
-/// A directory that was not agreed on is somebody else's: the command moves the socket.
-#[test]
-fn no_directory_of_others_is_given_away() {
-    let mut node = healthy(Operation::Start);
-    let path = PathBuf::from("/home/someone/vhu1");
-    join(&mut node).ports[0].server_path = Some(path.clone());
-    node.facts.sockets[0].path = path;
-    let home = directory(&mut node, 0);
-    (home.uid, home.gid, home.mode) = (1000, 1000, 0o700);
-    node.subject.socket_directory = Some(PathBuf::from("/var/lib/vhost_sockets"));
-    let problems = run(&Case { subject: &node.subject, facts: &node.facts });
-    for id in ["socket-directory-refuses-qemu", "socket-directory-refuses-dataplane"] {
-        let mend = &problems.iter().find(|problem| problem.id == id).unwrap().mend;
-        assert!(mend.contains("virsh") && mend.contains("/var/lib/vhost_sockets/vhu1"), "{mend}");
-        assert!(!["install", "chown", "chmod", "apply"].iter().any(|word| mend.contains(word)), "{mend}");
     }
 }
 
@@ -375,18 +326,6 @@ fn the_socket_qemu_will_make_is_judged() {
         node.facts.sockets[0].node = Some(self::node(CLIENT_PORT, Kind::Socket, (0, 0), 0o775));
     };
     assert_eq!(broken(in_the_way), ["client-socket-in-the-way"]);
-}
-
-#[test]
-fn other_back_ends_are_due_at_start_only() {
-    let disk = |node: &mut Node0| {
-        node.facts.sockets.remove(0);
-        node.facts.sockets[0].endpoint.device = crate::facts::domains::EndpointKind::Disk;
-        assert_eq!(node.facts.sockets[0].endpoint.mode, SocketMode::Client);
-        node.facts.sockets[0].liveness = Liveness::Missing;
-    };
-    assert_eq!(broken_at(Operation::Prepare, disk), [""; 0]);
-    assert_eq!(broken(disk), ["server-socket-missing"]);
 }
 
 #[test]
