@@ -165,7 +165,7 @@ fn a_node_is_converted_and_goes_back(kind: &'static str) {
     let way_back = convert(&node, "--all --to dpdkvhostuser --pause", 0);
     assert!(way_back.stdout.contains("2 converted, 1 nothing."), "{way_back}");
     node.agrees("after the way back");
-    let kept = node.sh("grep -c '\"item\": \"conversion\"' /var/lib/vhost-accord/journal.json");
+    let kept = node.sh("grep -c '\"kind\": \"conversion\"' /var/lib/vhost-accord/journal.json");
     assert_eq!(kept, "1\n", "of what is as it was nothing is kept");
 
     convert(&node, "vmd", 0);

@@ -119,7 +119,7 @@ fn what_fails_is_put_back(kind: &'static str) {
     );
     assert_eq!(holdings(&node), held);
     assert_eq!(
-        node.sh("grep -c '\"item\": \"conversion\"' /var/lib/vhost-accord/journal.json || true"),
+        node.sh("grep -c '\"kind\": \"conversion\"' /var/lib/vhost-accord/journal.json || true"),
         "0\n"
     );
     node.wait_for("the port", "vhost-accord check | grep -q ^agreed");

@@ -274,7 +274,7 @@ fn a_broken_journal_is_said_and_kept() {
         ("not a journal", format!(": >{JOURNAL}")),
         ("not a journal", format!("head -c 1000 /root/good >{JOURNAL}")),
         ("not a journal", format!("sed 's/\"entries\"/\"others\"/' /root/good >{JOURNAL}")),
-        ("version 9", format!("sed 's/\"version\": 1/\"version\": 9/' /root/good >{JOURNAL}")),
+        ("version 9", format!("sed 's/\"version\": 2/\"version\": 9/' /root/good >{JOURNAL}")),
         ("not UTF-8", format!("printf '\\377' >{JOURNAL}")),
     ] {
         node.sh(&script);
