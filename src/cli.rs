@@ -18,7 +18,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what apply would change, as a diff (exit 0: nothing, 2: changes waiting)
-    Plan(PlanArgs),
+    Plan(PlanCommandArgs),
     /// Make the node agree; run again at any time
     Apply(ApplyArgs),
     /// Say whether the node agrees now, or another's VMs could come (exit 0: yes, 1: with advice, 2: broken)
@@ -95,6 +95,9 @@ pub struct CheckArgs {
     /// Say instead which VMs of another node could not come here: its `check --json`, - for standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prometheus", "root"])]
     pub against: Option<PathBuf>,
+    /// An unpacked sosreport instead of the running node; what it does not tell is unknown
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["root", "prometheus", "against"])]
+    pub sos: Option<PathBuf>,
 }
 
 /// Of `probe`.
@@ -115,6 +118,17 @@ pub struct PlanArgs {
     /// Give the shared group its configured number, and all its files with it
     #[arg(long)]
     pub renumber: bool,
+}
+
+/// Of `plan` itself.
+#[derive(Debug, Args)]
+pub struct PlanCommandArgs {
+    /// As `apply` has it.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// An unpacked sosreport instead of the running node; what it does not tell is unknown
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["root", "renumber"])]
+    pub sos: Option<PathBuf>,
 }
 
 /// Of `apply`.
@@ -157,6 +171,9 @@ pub struct ConvertArgs {
     /// Show what would be changed, as a diff; change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// List those of an unpacked sosreport instead of the running node's
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["vms", "all", "pause", "dry_run"])]
+    pub sos: Option<PathBuf>,
     /// JSON for programs
     #[arg(long)]
     pub json: bool,
@@ -165,8 +182,12 @@ pub struct ConvertArgs {
 /// Of `inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A domain XML, or - for standard input
-    pub file: PathBuf,
+    /// A domain XML, or - for standard input; with --sos, a VM of the report, or none for all
+    #[arg(required_unless_present = "sos")]
+    pub file: Option<PathBuf>,
+    /// The VMs of an unpacked sosreport
+    #[arg(long, value_name = "DIR")]
+    pub sos: Option<PathBuf>,
     /// JSON for programs
     #[arg(long)]
     pub json: bool,
@@ -184,6 +205,9 @@ pub struct ExplainArgs {
     /// Take the logs of an unbooted image instead of the running node's
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
+    /// Take the logs and the state of an unpacked sosreport instead of the running node's
+    #[arg(long, value_name = "DIR", conflicts_with = "root")]
+    pub sos: Option<PathBuf>,
     /// JSON for programs
     #[arg(long)]
     pub json: bool,

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 
 use crate::accord::item::{Group, User};
-use crate::accord::{self, Accord, Item};
+use crate::accord::{self, Accord, Agreed, Item};
 use crate::arrivals;
 use crate::change::Change;
 use crate::config::{Config, GidMismatch};
@@ -21,7 +21,7 @@ use crate::hook::Subject;
 use crate::journal::{Entry, Journal};
 use crate::paths;
 use crate::profile::Profile;
-use crate::root::Root;
+use crate::root::{NotInReport, Root, told};
 use crate::rules::endpoints::{Judged, Matter, follows, judge};
 use crate::rules::peer::{self, Compared, Ground};
 use crate::rules::{self, Case, Finding};
@@ -64,10 +64,11 @@ impl Survey {
         }
         let journal = Journal::read(root)?;
         let mut accounts = Accounts::read(root)?;
-        let recorded =
-            journal.group.as_ref().filter(|group| group.name == config.group).map(|group| group.gid);
+        let group = journal.group.as_ref().filter(|group| group.name == config.group).map(|group| group.gid);
+        let agreed = root.report().and_then(|_| Agreed::read(root).ok()?).map(|agreed| agreed.gid);
+        let recorded = group.or(agreed);
         let profile = Profile::look(root, manager, &accounts, &config, recorded)?;
-        let hugetlb = if root.is_live() { mounts::hugetlb(root)? } else { Vec::new() };
+        let hugetlb = if root.runs() { mounts::hugetlb(root)? } else { Vec::new() };
         let mounted: Vec<_> = hugetlb.iter().map(|mount| mount.path.clone()).collect();
         let program = program(root);
         let accord = Accord::new(
@@ -75,10 +76,13 @@ impl Survey {
             &accord::Ground { profile: &profile, mounted: &mounted, program: &program },
         )?;
         accounts.announce(&accord.group.name, accord.group.gid);
-        let observe =
-            |item: &Item| Ok(Observed { before: observe(root, &accounts, item)?, item: item.clone() });
-        let observed = accord.items.iter().map(observe).collect::<Result<_>>()?;
-        let live = root.is_live().then(|| Live::read(root, manager, &profile, &accord)).transpose()?;
+        let observe = |item: &Item| {
+            let before = told(observe(root, &accounts, item))?;
+            Ok(before.map(|before| Observed { before, item: item.clone() }))
+        };
+        let observed =
+            accord.items.iter().filter_map(|item| observe(item).transpose()).collect::<Result<_>>()?;
+        let live = root.runs().then(|| Live::read(root, manager, &profile, &accord)).transpose()?;
         let surroundings = Surroundings::read(root, &accord, hugetlb)?;
         Ok(Survey { config, profile, accord, journal, observed, live, surroundings, accounts })
     }
@@ -139,6 +143,8 @@ impl Survey {
         let ground = Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };
         let mut judged = judge(&self.case(), ground);
         findings.retain(|finding| !follows(&judged.rows, finding));
+        // That the database is not in a report says nothing of the node.
+        judged.findings.retain(|finding| finding.id != "switch-unknown" || !NotInReport::says(&finding.seen));
         findings.append(&mut judged.findings);
         judged.findings = findings;
         Ok(judged)

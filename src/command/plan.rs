@@ -9,10 +9,11 @@ use crate::access::owner_text;
 use crate::accord::Obstacle;
 use crate::change::grant::{self, Giving, Grant};
 use crate::change::{Change, diff};
-use crate::cli::PlanArgs;
+use crate::cli::PlanCommandArgs;
 use crate::journal::Entry;
 use crate::profile::QemuConf;
 use crate::report::{self, Style};
+use crate::root::Root;
 use crate::rules::Finding;
 use crate::survey::{Options, Survey};
 use crate::systemd;
@@ -108,24 +109,42 @@ struct Output {
     version: u32,
     steps: Vec<Step>,
     waiting: Vec<Finding>,
+    /// What a report does not have; nothing is known of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unknown: Vec<String>,
 }
 
-pub fn run(args: &PlanArgs) -> Result<Outcome> {
-    let root = super::open_root(&args.output.root, false)?;
+pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
+    let PlanCommandArgs { plan: args, sos } = args;
+    let root = super::open_root_or_report(sos.as_deref(), &args.output.root, false)?;
     let manager = systemd::connect(&root)?;
     let survey = Survey::take(&root, manager.as_ref(), Options { renumber: args.renumber })?;
     let plan = Plan::of(&survey)?;
     let waiting: Vec<Finding> =
         survey.findings().into_iter().filter(|finding| finding.restart.is_some()).collect();
+    let unknown = super::lacking(&root);
     if args.output.json {
-        report::json(&Output { version: 1, steps: plan.steps(&survey), waiting })?;
-    } else if plan.is_empty() {
-        report::out("Nothing to change.\n");
+        report::json(&Output { version: 1, steps: plan.steps(&survey), waiting, unknown })?;
+        return Ok(outcome(&plan, &root));
+    }
+    report::out(&super::lacking_text(&unknown));
+    if plan.is_empty() {
+        let known =
+            if unknown.is_empty() { "Nothing to change." } else { "Nothing to change in what is known." };
+        report::out(&format!("{known}\n"));
         report::out(&super::apply::waiting_text(&survey, &waiting));
     } else {
         report::out(&plan.text(&survey));
         let count = plan.steps(&survey).len();
         report::out(&format!("\n{}; vhost-accord apply makes them.\n", report::count(count, "change")));
     }
-    Ok(if plan.is_empty() { Outcome::Fine } else { Outcome::Waiting })
+    Ok(outcome(&plan, &root))
+}
+
+fn outcome(plan: &Plan, root: &Root) -> Outcome {
+    match (plan.is_empty(), super::lacking(root).is_empty()) {
+        (true, true) => Outcome::Fine,
+        (true, false) => Outcome::Advice,
+        (false, _) => Outcome::Waiting,
+    }
 }

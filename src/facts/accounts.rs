@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use users::os::unix::GroupExt;
 
 use crate::access::Names;
-use crate::root::Root;
+use crate::root::{Report, Root, told};
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,9 @@ impl Accounts {
     /// Reads the account files beneath `root`.
     pub fn read(root: &Root) -> Result<Accounts> {
         let text = |path: &str| Ok::<_, anyhow::Error>(root.read_text(Path::new(path))?.unwrap_or_default());
+        if let Some(report) = root.report() {
+            return Accounts::told(report, text);
+        }
         Ok(Accounts {
             live: root.is_live(),
             users: parse_users(&text("/etc/passwd")?),
@@ -65,6 +68,25 @@ impl Accounts {
             // Image-based systems keep packaged groups here (nss-altfiles).
             extra_groups: parse_groups(&text("/usr/lib/group")?),
             services: group_services(&text("/etc/nsswitch.conf")?),
+            announced: Vec::new(),
+        })
+    }
+
+    /// What a report has: every source's answer together, else the files.
+    fn told(report: &Report, text: impl Fn(&str) -> Result<String>) -> Result<Accounts> {
+        let database = |name: &str| match report.outputs(&format!("getent {name}")).pop() {
+            Some(said) => Ok(said),
+            None => text(&format!("/etc/{name}")),
+        };
+        let optional = |path: &str| told(text(path));
+        Ok(Accounts {
+            live: false,
+            users: parse_users(&database("passwd")?),
+            groups: parse_groups(&database("group")?),
+            extra_groups: parse_groups(&optional("/usr/lib/group")?.unwrap_or_default()),
+            // Of unknown sources there may be others than the files.
+            services: optional("/etc/nsswitch.conf")?
+                .map_or(vec!["?".to_string()], |text| group_services(&text)),
             announced: Vec::new(),
         })
     }

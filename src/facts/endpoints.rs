@@ -18,7 +18,7 @@ pub use links::{End, Link, Owner};
 use super::Known;
 use super::domains::{BrokenFile, Domain, Endpoint, EndpointKind, SocketMode};
 use super::live::{Live, OVSDB_LIMIT, Switch};
-use super::ovsdb::{Join, Ovsdb, SwitchConfig, VhostPort, plain};
+use super::ovsdb::{Join, Ovsdb, SwitchConfig, VhostPort, plain, report};
 use super::processes::Process;
 use super::vswitchd::Vswitchd;
 use crate::config::PortType;
@@ -97,7 +97,7 @@ impl Endpoints {
         let free = index.free(&found);
         let mut free: Vec<FreePort> =
             free.into_iter().filter_map(|port| free_port(root, &mut shared, &index, port)).collect();
-        let links = diag::sockets().map(|sockets| Links::new(root, sockets, &found, &free, &vswitchd));
+        let links = diag::sockets(root).map(|sockets| Links::new(root, sockets, &found, &free, &vswitchd));
         if let Ok(links) = &links {
             for machine in &mut found {
                 machine.links = machine.start.sockets.iter().map(|socket| links.of(socket)).collect();
@@ -111,7 +111,7 @@ impl Endpoints {
             Known::Unknown(why) => Known::Unknown(why.clone()),
         };
         let unread = live.unread.iter().chain(&live.defined.broken).cloned().collect();
-        let now = super::processes::since_boot()?;
+        let now = super::processes::since_boot_of(root)?;
         Ok(Endpoints {
             machines: found,
             free,
@@ -275,6 +275,9 @@ fn domains(machine: &Machine) -> impl Iterator<Item = &Domain> {
 
 /// Asked only where a VM's port is not among the vhost-user ones.
 fn others(root: &Root) -> Result<HashMap<String, String>> {
+    if let Some(report) = root.report() {
+        return Ok(report::others(report)?.into_iter().collect());
+    }
     let found = Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), OVSDB_LIMIT)?.others()?;
     Ok(found.into_iter().collect())
 }

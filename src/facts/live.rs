@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Known;
 use super::domains::{self, BrokenFile, Domain, Domains};
 use super::hooks::{self, Hook};
-use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort, plain};
+use super::ovsdb::{Ovsdb, SwitchConfig, VhostPort, plain, report};
 use super::paths::{Neighbours, PathFact, read_chain};
 use super::processes::{self, Process};
 use super::sockets::{self, Liveness};
@@ -21,7 +21,7 @@ use crate::accord::{Accord, Item};
 use crate::config::PortType;
 use crate::paths;
 use crate::profile::Profile;
-use crate::root::{Kind, Root};
+use crate::root::{Kind, Report, Root, told};
 use crate::systemd::{UnitFact, Units};
 
 /// OVSDB answers in milliseconds; a node that takes longer is reported as unknown.
@@ -121,23 +121,28 @@ impl Live {
         let (dataplane, libvirt): (Vec<Process>, Vec<Process>) =
             daemons.into_iter().partition(|process| process.status.name.starts_with("ovs"));
         let libvirt = libvirt.into_iter().find(|process| Some(process.status.name.as_str()) == wanted);
-        let conf = root.find(Path::new(paths::QEMU_CONF))?;
+        let conf = told(root.find(Path::new(paths::QEMU_CONF)))?.flatten();
         let daemon = profile.hypervisor.as_ref().map(|found| units.unit(&found.daemon_unit)).transpose()?;
-        let changed = daemon.flatten().and_then(|unit| unit.state_change_timestamp);
+        let daemon = daemon.flatten();
+        let changed = daemon.as_ref().and_then(|unit| unit.state_change_timestamp);
+        let our_units = our_units(units, accord)?;
+        if let Some(report) = root.report() {
+            note_missing(report, our_units.iter().chain(&daemon));
+        }
         Ok(Live {
             hooks: hooks::read(root)?,
             libvirt_reloaded: changed.map(|microseconds| i128::from(microseconds) * 1000),
-            units: our_units(units, accord)?,
+            units: our_units,
             dataplane,
             libvirt,
             guests,
             unread,
             defined,
             next,
-            guarded: guarded(root, &sockets)?,
+            guarded: guarded(root, &sockets, switch.known().is_some())?,
             sockets,
             switch,
-            qemu_conf_modified: conf.map(|conf| conf.modified()),
+            qemu_conf_modified: conf.map(|conf| told(conf.known_modified())).transpose()?.flatten(),
         })
     }
 
@@ -159,6 +164,10 @@ impl Live {
 /// Asks OVSDB, within its limit.
 pub fn read_switch(root: &Root) -> Known<Switch> {
     let ask = || {
+        if let Some(report) = root.report() {
+            let (config, ports) = report::switch(report)?;
+            return Ok(Switch { config, ports });
+        }
         let mut ovsdb = Ovsdb::connect(root, Path::new(paths::OVSDB_SOCKET), OVSDB_LIMIT)?;
         Ok(Switch { config: ovsdb.switch()?, ports: ovsdb.ports()? })
     };
@@ -213,6 +222,13 @@ fn socket_path(port: &VhostPort) -> Option<PathBuf> {
     }
 }
 
+/// A daemon that systemd has and whose state is not in the report could be the one that does not agree.
+fn note_missing<'a>(report: &Report, units: impl Iterator<Item = &'a UnitFact>) {
+    for pid in units.filter_map(|unit| unit.main_pid) {
+        let _noted = report.file(&format!("/proc/{pid}/status"));
+    }
+}
+
 fn our_units(units: &dyn Units, accord: &Accord) -> Result<Vec<UnitFact>> {
     let mut names: Vec<&str> = Vec::new();
     for item in &accord.items {
@@ -255,7 +271,8 @@ fn guests(root: &Root, running: Vec<Domain>) -> Vec<Guest> {
     running.into_iter().map(guest).collect()
 }
 
-fn guarded(root: &Root, sockets: &[PortSocket]) -> Result<Vec<Guarded>> {
+/// Where ports are not known, only what no port can be.
+fn guarded(root: &Root, sockets: &[PortSocket], ports_are_known: bool) -> Result<Vec<Guarded>> {
     let mut found = Vec::new();
     let databases = [paths::OVS_ETC, paths::OVS_LIB].map(|directory| Path::new(directory).join("conf.db"));
     let run = Path::new(paths::OVS_RUN);
@@ -266,6 +283,9 @@ fn guarded(root: &Root, sockets: &[PortSocket]) -> Result<Vec<Guarded>> {
     let servers: HashSet<&OsStr> = servers.filter_map(|socket| socket.path.file_name()).collect();
     for path in in_run.chain(databases) {
         if path.file_name().is_some_and(|name| servers.contains(name)) {
+            continue;
+        }
+        if !ports_are_known && path.strip_prefix(run).is_ok_and(|below| !is_kept(below)) {
             continue;
         }
         // A link into another tree is judged there; one that is not to be trusted is no way in for us to judge.
@@ -326,8 +346,14 @@ mod tests {
             liveness: Liveness::Missing,
             followed: false,
         };
-        let found = guarded(&root, &["db.sock", "vhuc0"].map(port)).unwrap();
+        let found = guarded(&root, &["db.sock", "vhuc0"].map(port), true).unwrap();
         let found: Vec<&Path> = found.iter().map(|guarded| guarded.path.as_path()).collect();
         assert_eq!(found, [Path::new(paths::OVSDB_SOCKET)]);
+        // A VM's own socket is not accused where the database is silent.
+        let found = guarded(&root, &[], false).unwrap();
+        assert_eq!(
+            found.iter().map(|guarded| &guarded.path).collect::<Vec<_>>(),
+            [Path::new(paths::OVSDB_SOCKET)]
+        );
     }
 }

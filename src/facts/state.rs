@@ -83,6 +83,7 @@ impl FileState {
         if handle.kind() != Kind::File {
             bail!("{} is not a regular file", path.display());
         }
+        handle.known()?;
         let xattr = |(name, value): (OsString, Vec<u8>)| {
             (String::from_utf8_lossy(name.as_bytes()).into_owned(), Bytes::new(value))
         };
@@ -118,6 +119,11 @@ pub struct OwnerState {
 }
 
 impl OwnerState {
+    /// Of something that was found, which may not be known in a report.
+    fn read(handle: &Handle) -> Result<OwnerState> {
+        handle.known().map(OwnerState::of)
+    }
+
     /// Of something that was found.
     pub fn of(handle: &Handle) -> OwnerState {
         OwnerState { kind: handle.kind(), uid: handle.uid(), gid: handle.gid(), mode: handle.mode() }
@@ -135,7 +141,7 @@ impl LinkState {
     fn read(root: &Root, path: &Path) -> Result<Option<LinkState>> {
         let Some(handle) = root.find_nofollow(path)? else { return Ok(None) };
         let target = match handle.kind() {
-            Kind::Symlink => Some(handle.target()?),
+            Kind::Symlink => Some(handle.known()?.target()?),
             _ => None,
         };
         Ok(Some(LinkState { target }))
@@ -226,11 +232,11 @@ pub fn observe(root: &Root, accounts: &Accounts, item: &Item) -> Result<State> {
         }
         // On the way to something of ours a link that root made is as good as a directory.
         Item::Owner(Owner { path, subject: Subject::Parent, .. }) => {
-            Ok(State::Owner { found: root.find(path)?.as_ref().map(OwnerState::of) })
+            Ok(State::Owner { found: root.find(path)?.as_ref().map(OwnerState::read).transpose()? })
         }
         // The mount root or directory itself: whoever may replace it by a link shall not direct us elsewhere.
         Item::Owner(Owner { path, .. }) => {
-            Ok(State::Owner { found: root.find_nofollow(path)?.as_ref().map(OwnerState::of) })
+            Ok(State::Owner { found: root.find_nofollow(path)?.as_ref().map(OwnerState::read).transpose()? })
         }
         Item::File(File { path, .. })
         | Item::Setting(Setting { path, .. })
@@ -267,6 +273,10 @@ fn account(root: &Root, number: Option<u32>, is_user: bool) -> Result<State> {
 
 fn backups(root: &Root, is_user: bool) -> Result<BTreeMap<PathBuf, Option<FileState>>> {
     let mut backups = BTreeMap::new();
+    // What undoing needs: nothing is done to a report.
+    if root.report().is_some() {
+        return Ok(backups);
+    }
     let touched = |path: &&&str| {
         path.ends_with('-') && (is_user || path.contains("/group") || path.contains("/gshadow"))
     };

@@ -19,7 +19,7 @@ use crate::access::Acl;
 use crate::accord::Accord;
 use crate::edit::virconf::{Value, VirConf};
 use crate::paths;
-use crate::root::Root;
+use crate::root::{Root, told};
 
 /// Keys of qemu.conf that rules look at; `group` is an item of the accord (libvirt, src/qemu/qemu.conf.in).
 const KEYS: [&str; 6] = [
@@ -54,17 +54,22 @@ pub struct Surroundings {
 impl Surroundings {
     /// Reads them. `hugetlb` are the mounts, which the accord was made by.
     pub fn read(root: &Root, accord: &Accord, hugetlb: Vec<HugetlbMount>) -> Result<Surroundings> {
-        let directory = root.find_nofollow(&accord.socket_directory)?;
-        let acl = directory.as_ref().map(|found| found.xattr(Acl::DEFAULT)).transpose()?.flatten();
-        let live = root.is_live();
+        let directory = told(root.find_nofollow(&accord.socket_directory))?.flatten();
+        let acl =
+            directory.as_ref().map(|found| told(found.xattr(Acl::DEFAULT))).transpose()?.flatten().flatten();
+        let runs = root.runs();
         Ok(Surroundings {
             qemu_conf: qemu_conf(root)?,
             socket_directory_default_acl: acl.and_then(|bytes| Acl::parse(&bytes).ok()),
-            selinux: if live { mac::selinux(root, directory.as_ref())? } else { None },
-            apparmor_disabled: if live { mac::apparmor_disabled(root)? } else { Vec::new() },
-            tmpfiles: tmpfiles::read(root, accord)?,
+            selinux: if runs { told(mac::selinux(root, directory.as_ref()))?.flatten() } else { None },
+            apparmor_disabled: if runs {
+                told(mac::apparmor_disabled(root))?.unwrap_or_default()
+            } else {
+                Vec::new()
+            },
+            tmpfiles: told(tmpfiles::read(root, accord))?.unwrap_or_default(),
             hugetlb,
-            hugepages: if live { hugepages(root)? } else { None },
+            hugepages: if runs { told(hugepages(root))?.flatten() } else { None },
         })
     }
 }

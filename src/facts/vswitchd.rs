@@ -10,7 +10,7 @@ use nix::libc;
 
 use super::processes::{self, Process};
 use crate::paths;
-use crate::root::{Kind, Root};
+use crate::root::{Kind, Root, told};
 
 const PID_FILE: &str = "/run/openvswitch/ovs-vswitchd.pid";
 const NAME: &str = "ovs-vswitchd";
@@ -42,6 +42,14 @@ impl Vswitchd {
 }
 
 fn look(root: &Root) -> Result<Vswitchd> {
+    if let Some(report) = root.report() {
+        let found = processes::by_name(root, &[NAME])?.into_iter().next();
+        // It removes its pid file when it stops: who is named there may be the one whose state was not taken.
+        if let (None, Some(pid)) = (&found, told(root.read_text(Path::new(PID_FILE)))?.flatten()) {
+            report.file(&format!("/proc/{}/status", pid.trim()))?;
+        }
+        return Ok(found.map_or(Vswitchd::NotRunning, |process| Vswitchd::Running(Some(Box::new(process)))));
+    }
     let Some(file) = root.find(Path::new(PID_FILE))?.filter(|file| file.kind() == Kind::File) else {
         // ovs-vswitchd removes it when it stops. Without the directory it has another, or there is no OVS here.
         if root.find(Path::new(paths::OVS_RUN))?.is_some() {

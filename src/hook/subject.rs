@@ -13,7 +13,7 @@ use crate::accord::Agreed;
 use crate::facts::accounts::{Accounts, User};
 use crate::facts::domains::{Account, Domain, parse_domain};
 use crate::profile;
-use crate::root::Root;
+use crate::root::{Root, told};
 
 /// A start.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Subject {
     /// Reads what was agreed, and finds out whom QEMU will run as.
     pub fn read(root: &Root, operation: Operation, domain: Domain) -> Result<Subject> {
         let names = Accounts::read_files(root)?;
-        let agreed = Agreed::read(root).unwrap_or_else(|error| {
+        let agreed = told(Agreed::read(root)).map(Option::flatten).unwrap_or_else(|error| {
             log(Priority::Warning, &format!("{error:#}; mend: vhost-accord apply"), &[]);
             None
         });

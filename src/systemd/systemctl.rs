@@ -6,7 +6,7 @@ mod tests;
 mod time;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -14,6 +14,7 @@ use super::fact::{DEFAULT_UMASK, UnitFact, set};
 use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live, words};
 use crate::edit::unit::UnitText;
 use crate::program;
+use crate::root::Root;
 
 const PROPERTIES: &str = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,Group,User,UMask,\
     Environment,EnvironmentFiles,RuntimeDirectory,RuntimeDirectoryPreserve,DefaultDependencies,MainPID,ExecStartPre,\
@@ -64,9 +65,10 @@ impl Units for Systemctl {
         let Some(mut unit) = parse_show(&text).with_context(|| format!("reading the unit {name}"))? else {
             return Ok(None);
         };
-        let written = live::written(&unit)?;
+        let root = Root::open(Path::new("/"))?;
+        let written = live::written(&root, &unit)?;
         restore_words(&mut unit, &written);
-        live::see_new_drop_ins(&mut unit)?;
+        live::see_new_drop_ins(&root, &mut unit)?;
         Ok(Some(unit))
     }
 }
@@ -158,7 +160,7 @@ fn arguments(text: &str) -> Option<Vec<String>> {
 }
 
 /// Where the unit's files tell which words belong together, and agree otherwise with what systemd said, takes it from them.
-fn restore_words(unit: &mut UnitFact, written: &UnitText) {
+pub(super) fn restore_words(unit: &mut UnitFact, written: &UnitText) {
     let lists = [
         ("ExecStartPre", &mut unit.exec_start_pre),
         ("ExecStart", &mut unit.exec_start),

@@ -26,7 +26,7 @@ pub use perform::start_again;
 
 /// Lists, or turns what it was told to.
 pub fn run(args: &ConvertArgs) -> Result<Outcome> {
-    let root = super::open_root("/".as_ref(), true)?;
+    let root = super::open_root_or_report(args.sos.as_deref(), "/".as_ref(), true)?;
     let acts = (args.all || !args.vms.is_empty()) && !args.dry_run;
     let _lock = acts.then(|| Lock::take(&root)).transpose()?;
     let mut output = Output::default();

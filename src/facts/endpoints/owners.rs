@@ -9,6 +9,7 @@ use nix::fcntl::{OFlag, readlinkat};
 
 use super::links::Owner;
 use crate::root::Root;
+use crate::root::ss::Stream;
 
 /// Who should hold what.
 #[derive(Debug)]
@@ -28,6 +29,14 @@ const READERS: usize = 2;
 /// Finds the holders: first those who should be, of whose descriptors no more are read than it takes, then, where some
 /// are left, among all.
 pub fn find(root: &Root, mut wanted: HashSet<u64>, expected: &[Expected<'_>]) -> HashMap<u64, Owner> {
+    if let Some(report) = root.report() {
+        let streams = report.streams().unwrap_or_default().iter();
+        let owner = |stream: &Stream| {
+            let (pid, name) = stream.owner.clone().filter(|_| wanted.contains(&stream.inode))?;
+            Some((stream.inode, Owner { pid, name }))
+        };
+        return streams.filter_map(owner).collect();
+    }
     let mut found = HashMap::new();
     for (inode, owner) in among(root, &wanted, expected) {
         wanted.remove(&inode);
