@@ -48,6 +48,8 @@ mod probe;
 mod races;
 #[path = "node/service.rs"]
 mod service;
+#[path = "node/sos.rs"]
+mod sos;
 #[path = "node/steps.rs"]
 mod steps;
 #[path = "node/support.rs"]
