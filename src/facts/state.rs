@@ -255,6 +255,9 @@ fn number(root: &Root, now: Option<u32>, wanted: u32) -> Result<State> {
         let (files, special, others, processes, backups) = Default::default();
         return Ok(State::Number { gid: now, files, special, others, processes, backups });
     };
+    if let Some(report) = root.report() {
+        return Err(report.lacks(&format!("which files have the group {old}")));
+    }
     let files = carriers::files(root, old)?;
     Ok(State::Number {
         gid: now,

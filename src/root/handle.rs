@@ -242,9 +242,12 @@ impl Handle {
             return Ok(None);
         }
         if let Some(told) = &self.told {
-            let is_default = name == "system.posix_acl_default";
-            let is_acl = is_default || name == "system.posix_acl_access";
-            return if is_acl { told.acl(&self.path, is_default) } else { Ok(None) };
+            return match name {
+                "system.posix_acl_access" => told.acl(&self.path, false),
+                "system.posix_acl_default" => told.acl(&self.path, true),
+                "security.selinux" => told.label(&self.path),
+                _ => bail!("{name} of {}: no report has it", self.path.display()),
+            };
         }
         match xattr::get_deref(self.proc_path(), name) {
             Ok(value) => Ok(value),

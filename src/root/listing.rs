@@ -31,6 +31,8 @@ pub struct Listed {
     pub modified: Option<i128>,
     /// It has an ACL besides the mode.
     pub has_acl: bool,
+    /// Its security label with `-Z`; `?` where it has none.
+    pub label: Option<String>,
 }
 
 /// What all listings of a report say together.
@@ -163,9 +165,7 @@ impl Form {
         let inode = if self.inode { Some(word()?.parse().ok()?) } else { None };
         let permissions = word()?;
         let (_links, user, group) = (word()?.parse::<u64>().ok()?, word()?, word()?);
-        if self.context {
-            word()?;
-        }
+        let label = if self.context { Some(word()?.to_string()) } else { None };
         // A device has two numbers instead of a size.
         if word()?.ends_with(',') {
             word()?;
@@ -191,6 +191,7 @@ impl Form {
                 target: target.map(|target| PathBuf::from(text(target))),
                 modified: modified(date, time, zone),
                 has_acl: permissions.ends_with('+'),
+                label,
             },
         ))
     }
@@ -342,6 +343,7 @@ mod tests {
             (directory.mode, directory.group.as_str(), directory.modified),
             (0o775, "hugetlbfs", None)
         );
+        assert_eq!(directory.label.as_deref(), Some("system_u:object_r:hugetlbfs_t:s0"));
         assert!(found.whole[Path::new("/dev/hugepages")].is_empty());
         let alone = taken("ls -land /run /var/run", "drwxr-xr-x 2 0 0 40 Nov 28 23:29 /run\n");
         assert!(alone.entries.contains_key(Path::new("/run")) && alone.whole.is_empty());

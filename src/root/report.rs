@@ -311,7 +311,16 @@ impl Told {
         }
     }
 
-    /// An ACL; of other attributes nothing is known.
+    /// The security label, as its attribute has it.
+    pub(super) fn label(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        match self.listed.as_ref().and_then(|listed| listed.label.as_deref()) {
+            Some("?") => Ok(None),
+            Some(label) => Ok(Some(label.as_bytes().to_vec())),
+            None => Err(self.report.lacks(&format!("the label of {}", path.display()))),
+        }
+    }
+
+    /// An ACL.
     pub(super) fn acl(&self, path: &Path, is_default: bool) -> Result<Option<Vec<u8>>> {
         match (&self.listed, self.report.listings.acls.get(path)) {
             (Some(listed), _) if !listed.has_acl => Ok(None),

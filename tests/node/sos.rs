@@ -9,16 +9,22 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::check::{BREAKAGES, LISTEN, STALE, accused, agreed, as_it_was, mend, settled};
+use super::steps::BOTH;
 use super::support::{Node, Output, on_nodes};
 
-on_nodes!(bookworm = "bookworm": every_breakage_is_in_the_report);
-on_nodes!(trixie = "trixie": every_breakage_is_in_the_report);
+on_nodes!(bookworm = "bookworm": every_breakage_is_in_the_report before_and_after_apply);
+on_nodes!(trixie = "trixie": every_breakage_is_in_the_report before_and_after_apply);
+on_nodes!(rhel_2_9 = "rhel-2.9": before_and_after_apply);
+on_nodes!(rhel_2_17 = "rhel-2.17": before_and_after_apply);
+on_nodes!(rhel_3_6 = "rhel-3.6": before_and_after_apply);
 
 /// The plugins that have to do with it; all of them would take minutes. Not `openvswitch` of sos 4.0: it ends ovs-vswitchd 3.1
 /// (docs/check.md).
 fn plugins(node: &Node) -> &'static str {
     match node.kind {
-        "bookworm" => "libvirt,systemd,filesys,process,memory,logs,sos_extras",
+        "bookworm" | "rhel-2.9" | "rhel-2.17" | "rhel-3.6" => {
+            "libvirt,systemd,filesys,process,memory,logs,sos_extras"
+        }
         _ => "openvswitch,libvirt,systemd,filesys,process,memory,logs,sos_extras",
     }
 }
@@ -29,7 +35,8 @@ fn source(path: &str) -> PathBuf {
 
 /// sos, and what the package ships for it.
 fn install(node: &Node) {
-    let fetched = Command::new(source("tests/sos/fetch")).arg(node.kind).output().unwrap();
+    let suite = if node.is_rhel() { "bookworm" } else { node.kind };
+    let fetched = Command::new(source("tests/sos/fetch")).arg(suite).output().unwrap();
     assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
     let packages = PathBuf::from(String::from_utf8(fetched.stdout).unwrap().trim());
     node.sh("mkdir -p /root/sos /etc/sos/extras.d");
@@ -123,6 +130,21 @@ fn every_breakage_is_in_the_report(kind: &'static str) {
         wrong.extend(different);
         mend(&node, what);
     }
+    assert!(wrong.is_empty(), "on {kind}:\n{}", wrong.join("\n"));
+}
+
+/// The stock node has no configuration and no group; then VMs run, and the dataplane as whatever user it has here.
+fn before_and_after_apply(kind: &'static str) {
+    let node = Node::up(kind);
+    install(&node);
+    let mut wrong = differences(&node, "the stock node");
+    node.configure(BOTH);
+    node.apply("--restart");
+    node.start("vmc", true);
+    node.start("vms", true);
+    wrong.extend(differences(&node, "after apply"));
+    node.sh("ovs-vsctl del-port vhus0; chmod 0755 /var/lib/vhost_sockets");
+    wrong.extend(differences(&node, "broken"));
     assert!(wrong.is_empty(), "on {kind}:\n{}", wrong.join("\n"));
 }
 

@@ -39,6 +39,9 @@ pub fn run(args: &ConvertArgs) -> Result<Outcome> {
     let journal = Journal::read(&root)?;
     output.list(&inventory, &journal);
     let chosen = choose(&inventory, args)?;
+    if args.sos.is_some() && !args.json {
+        crate::report::out(&super::lacking_text(&super::lacking(&root)));
+    }
     if !acts {
         return tell::listed(args, &output, &root, &survey, &chosen);
     }
