@@ -68,6 +68,8 @@ const BREAKAGES: &[Breakage] = &[
     }),
     ("daemon-reload-missing", |node| unit(node).need_daemon_reload = true),
     ("drop-in-without-effect", |node| unit(node).exec_start_post.clear()),
+    ("unit-opens-files", |node| exec(node, &["/bin/chmod", "0777", "/run/openvswitch"])),
+    ("unit-opens-files", |node| exec(node, &["/bin/sh", "-c", "sleep 1; chmod -R a+w /run/openvswitch"])),
     ("unit-masked", |node| unit(node).load_state = "masked".to_string()),
     ("rotated-logs-owner", |node| {
         held!(node, LogOwner).before = Some(file("x {\n create 640 root adm\n}\n"));
@@ -125,6 +127,15 @@ const BREAKAGES: &[Breakage] = &[
     }),
     ("hugepages-read-only", |node| node.surroundings.hugetlb[0].read_only = true),
     ("hugepages-none", |node| node.surroundings.hugepages = Some(0)),
+    ("hugepages-masked", |node| {
+        let over = PathBuf::from("/dev/hugepages/libvirt/qemu");
+        node.surroundings.hugetlb[0].masked_by = vec![(over, "ext4".to_string())];
+    }),
+    ("hugepages-mount-stacked", |node| node.surroundings.hugetlb[0].hides = 1),
+    ("hugepages-mount-capped", |node| cap(node, "size=512M")),
+    ("dpdk-opts-ignored", |node| {
+        node.surroundings.dpdk_opts = vec![PathBuf::from("/etc/default/openvswitch-switch")];
+    }),
     ("hugepages-no-mount", |node| node.surroundings.hugetlb.clear()),
     ("hugepages-disabled-in-qemu-conf", |node| {
         conf(node, "hugetlbfs_mount", Value::Text(String::new()));
@@ -178,6 +189,13 @@ const SOUND: &[Breakage] = &[
     ("vhost-sock-dir-invalid", |node| set(node, "vhost-sock-dir", "vhost")),
     ("vhost-iommu-support", |node| set(node, "vhost-iommu-support", "false")),
     ("hugepages-none", |node| node.surroundings.hugepages = None),
+    ("hugepages-mount-capped", |node| cap(node, "size=1G")),
+    ("hugepages-mount-capped", |node| {
+        cap(node, "size=512M");
+        node.surroundings.pools.clear();
+    }),
+    ("unit-opens-files", |node| exec(node, &["/bin/chmod", "0775", "/dev/hugepages"])),
+    ("unit-opens-files", |node| exec(node, &["/bin/chmod", "g+w", "/dev/hugepages"])),
     ("hugepages-no-mount", |node| {
         node.surroundings.hugepages = None;
         node.surroundings.hugetlb.clear();
@@ -267,6 +285,16 @@ fn unit(node: &mut Node) -> &mut vhost_accord::systemd::UnitFact {
 
 fn set(node: &mut Node, key: &str, value: &str) {
     node.switch().other_config.insert(key.to_string(), value.to_string());
+}
+
+fn exec(node: &mut Node, command: &[&str]) {
+    unit(node).exec_start_pre.push(command.iter().map(|word| word.to_string()).collect());
+}
+
+/// The mount with a size, and a pool of 1 GiB of its pages.
+fn cap(node: &mut Node, size: &str) {
+    node.surroundings.hugetlb[0].options.push(size.to_string());
+    node.surroundings.pools.insert(2 << 20, 1 << 30);
 }
 
 fn conf(node: &mut Node, key: &str, value: Value) {

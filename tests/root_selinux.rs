@@ -64,7 +64,7 @@ fn added(base: &Path, others: &[&str]) -> Vec<String> {
 const SOCKETS: [&str; 8] = [
     "allow openvswitch_t svirt_image_t:file { getattr map read write };",
     "allow openvswitch_t svirt_t:fd use;",
-    "allow openvswitch_t svirt_t:unix_stream_socket connectto;",
+    "allow openvswitch_t svirt_t:unix_stream_socket { connectto read write };",
     "allow openvswitch_t svirt_tmpfs_t:file { getattr map read write };",
     "allow openvswitch_t vhost_accord_socket_t:dir { getattr search };",
     "allow openvswitch_t vhost_accord_socket_t:sock_file { getattr write };",
@@ -80,7 +80,7 @@ const FEDORA_ONLY: [&str; 18] = [
     "allow init_t unconfined_service_t:process2 nnp_transition;",
     "allow init_t vhost_accord_exec_t:file { execute getattr map open read };",
     "allow openvswitch_t svirt_tcg_t:fd use;",
-    "allow openvswitch_t svirt_tcg_t:unix_stream_socket connectto;",
+    "allow openvswitch_t svirt_tcg_t:unix_stream_socket { connectto read write };",
     "allow svirt_tcg_t vhost_accord_socket_t:dir { add_name getattr open read remove_name search write };",
     "allow svirt_tcg_t vhost_accord_socket_t:sock_file { create getattr setattr unlink write };",
     "allow unconfined_service_t vhost_accord_exec_t:file { entrypoint execute getattr map open read };",

@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::text::{cut, one_line};
-use crate::facts::carriers;
 
 /// Between two looks at how far it is. What is done before the first shows nothing.
 const EVERY: Duration = Duration::from_millis(500);
@@ -37,11 +36,6 @@ impl Progress {
         });
         Progress(Some((end, shower)))
     }
-}
-
-/// Shown while a node is searched for files of a group.
-pub fn of_search(what: &'static str) -> Progress {
-    Progress::show(move || format!("{what}: {} files looked at", carriers::looked_at()))
 }
 
 impl Drop for Progress {

@@ -8,11 +8,10 @@ use super::plan::{Plan, Step};
 use super::restart::{self, Ended, Outage};
 use super::{Outcome, blast};
 use crate::base::lock::Lock;
-use crate::base::progress;
 use crate::base::root::Root;
 use crate::cli::ApplyArgs;
 use crate::items::Group;
-use crate::items::{Change, Undone, preflight};
+use crate::items::{Change, Undone, preflight, progress_of_search};
 use crate::journal::{Entry, Journal};
 use crate::report::{self, Style};
 use crate::rules::{Finding, Level};
@@ -76,7 +75,7 @@ fn converge(
     output: &mut Output,
 ) -> Result<Survey> {
     resume(root)?;
-    let progress = args.plan.renumber.then(|| progress::of_search("searching for files of the group"));
+    let progress = args.plan.renumber.then(|| progress_of_search("searching for files of the group"));
     let mut survey = Survey::take(root, manager, Options { renumber: args.plan.renumber })?;
     drop(progress);
     let known = survey.journal.running.is_some() && restart::awaits(&survey, &survey.findings());

@@ -11,7 +11,7 @@ use crate::base::root::{Report, Root};
 use crate::catalogue::{self, Entry};
 use crate::cli::ExplainArgs;
 use crate::explain::read::{self, Source};
-use crate::explain::{Class, Event, Now, Reading, now};
+use crate::explain::{Class, Event, Now, Program, Reading, now};
 use crate::report::{self, Style, one_line};
 use crate::rules::Finding;
 use crate::survey::{Options, Survey};
@@ -29,7 +29,10 @@ struct Output {
     version: u32,
     sources: Vec<Source>,
     explained: Vec<Explained>,
+    lines: u64,
+    known: u64,
     unknown: u64,
+    foreign: u64,
     examples: Vec<String>,
     dropped: u64,
 }
@@ -45,15 +48,15 @@ pub fn run(args: &ExplainArgs) -> Result<Outcome> {
     let mut reading = Reading::default();
     let sources = sources(args, &mut reading)?;
     reading.finish();
-    let Reading { events, unknown, examples, dropped } = reading;
+    let Reading { events, lines, known, unknown, foreign, examples, dropped, .. } = reading;
     let explained = join(events, args.sos.as_deref());
-    let output = Output { version: 1, sources, explained, unknown, examples, dropped };
+    let output = Output { version: 1, sources, explained, lines, known, unknown, foreign, examples, dropped };
     if args.json {
         report::json(&output)?;
     } else {
         report::out(&text(&output));
     }
-    let still = |explained: &Explained| matches!(explained.now, Now::StillSo(_));
+    let still = |explained: &Explained| matches!(explained.now, Now::StillSo { .. });
     Ok(if output.explained.iter().any(still) { Outcome::Waiting } else { Outcome::Fine })
 }
 
@@ -163,40 +166,90 @@ fn text(output: &Output) -> String {
         for line in &output.examples {
             text.push_str(&format!("    {}\n", one_line(line)));
         }
+        let left = output.unknown - output.examples.len() as u64;
+        if left > 0 {
+            text.push_str(&format!("    and {left} more\n"));
+        }
     }
     for source in &output.sources {
         let cut = source.cut.as_ref().map_or(String::new(), |cut| format!(": {cut}"));
         text.push_str(&format!("read: {} ({} lines){cut}\n", one_line(&source.name), source.lines));
     }
-    if output.explained.is_empty() {
-        text.push_str("Nothing in it is known to keep VMs and dataplane apart.\n");
-    }
-    text
+    text + &last_line(output)
+}
+
+/// How much of it was understood: silence is no all-clear.
+fn last_line(output: &Output) -> String {
+    let rest = output.lines.saturating_sub(output.known + output.unknown);
+    let foreign = match output.foreign {
+        0 => String::new(),
+        number => format!(" ({number} of other programs)"),
+    };
+    format!(
+        "{} lines read: {} known, {} not known that look like errors{foreign}, {rest} others\n",
+        output.lines, output.known, output.unknown
+    )
 }
 
 fn event_text(event: &Event, now: &Now) -> String {
-    let style = if event.class == Class::Harmless { Style::Dim } else { Style::Bad };
+    let dim = matches!(event.class, Class::Harmless | Class::Unrelated | Class::Logged);
+    let style = if dim { Style::Dim } else { Style::Bad };
     let subject = event.subject.as_ref().map_or(String::new(), |subject| format!(": {}", one_line(subject)));
     let head = report::colour(style, event.id);
     let mut text = format!("{head} ({}){subject}\n    {}\n", event.class.name(), one_line(&event.line));
     text.push_str(&format!("    seen {}\n", seen(event)));
-    text.push_str(&format!("    why: {}\n", one_line(&event.cause)));
+    if let Some(who) = about(event) {
+        text.push_str(&format!("    who: {who}\n"));
+    }
+    match event.causes.as_slice() {
+        [cause] => text.push_str(&format!("    why: {}\n", one_line(cause))),
+        causes => {
+            text.push_str("    why: one of these, the likeliest first\n");
+            for (number, cause) in causes.iter().enumerate() {
+                text.push_str(&format!("         {}. {}\n", number + 1, one_line(cause)));
+            }
+        }
+    }
+    for note in &event.notes {
+        text.push_str(&format!("    note: {}\n", one_line(note)));
+    }
     if event.also_security_module {
-        text.push_str(
-            "    not owner and mode alone: a security module denied the same, see its record here\n",
-        );
+        text.push_str("    note: a security module denied the same, its record is here: that is the cause\n");
     }
     let (style, state) = match now {
-        Now::StillSo(what) => (Style::Bad, format!("still so: {what}")),
+        Now::StillSo { what, .. } => (Style::Bad, format!("still so: {what}")),
         Now::Agrees(what) => (Style::Good, format!("agrees, the log is older: {what}")),
         Now::Unknown(what) => (Style::Dim, format!("not known: {what}")),
     };
     text.push_str(&format!("    now: {}\n", report::colour(style, &one_line(&state))));
-    text.push_str(&format!("    mend: {}\n", event.mend));
+    for (word, what) in [("see", event.decide), ("mend", mend(event, now)), ("from", event.source)] {
+        if !what.is_empty() {
+            text.push_str(&format!("    {word}: {}\n", one_line(what)));
+        }
+    }
     match event.findings.first() {
         Some(id) => text + &format!("    more: vhost-accord explain {id}\n"),
         None => text,
     }
+}
+
+/// The finding's own command, where the node shows the same now: it is for this node. Else what helps in general.
+fn mend<'a>(event: &'a Event, now: &'a Now) -> &'a str {
+    match now {
+        Now::StillSo { mend: Some(mend), .. } => mend,
+        _ => event.mend,
+    }
+}
+
+/// Who says it, and of what.
+fn about(event: &Event) -> Option<String> {
+    let thing = event.thing.name();
+    let program = match event.program {
+        Program::Unknown if thing.is_empty() => return None,
+        Program::Unknown => "the line does not say who",
+        program => program.name(),
+    };
+    Some(if thing.is_empty() { program.to_string() } else { format!("{program}, about {thing}") })
 }
 
 fn seen(event: &Event) -> String {

@@ -214,8 +214,14 @@ fn take_back(
 
 fn undo(root: &Root, entry: &Entry) -> Result<Undone> {
     let undone = match entry.change.undo(root) {
-        // Someone put something else in its place, which is theirs.
-        Err(why) if why.is::<NotAFile>() || why.is::<Refused>() => Undone::Left(format!("{why:#}")),
+        // Someone put something else in the place of a file of ours, which is theirs. Where qemu.conf is no file, what it
+        // says may come back: that is not left.
+        Err(why)
+            if !matches!(entry.change, Change::Setting(_))
+                && (why.is::<NotAFile>() || why.is::<Refused>()) =>
+        {
+            Undone::Left(format!("{why:#}"))
+        }
         undone => undone?,
     };
     if let Some(Change::Conversion(stopped)) = &entry.pending {

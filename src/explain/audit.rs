@@ -1,171 +1,94 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Denials of SELinux (`avc:  denied  { ... }`) and AppArmor (`apparmor="DENIED"`), as auditd, the kernel and journald write
-//! them. Denials of programs that have nothing to do with QEMU or the dataplane are not ours to explain.
+//! Denials of SELinux and AppArmor, in all the forms in which they are shown: raw records of auditd, the kernel's and the
+//! journal's lines, `ausearch -i`, records of user space (USER_AVC), setroubleshoot's prose.
 
-use super::{Class, Hit};
+use super::{Class, Hit, apparmor, selinux};
 
-/// What a denial means.
-struct Meaning {
-    /// One of the permissions.
-    permission: &'static str,
-    /// The class of the object; empty: any.
-    object: &'static str,
-    /// Of QEMU, or of the dataplane.
-    qemu: bool,
-    id: &'static str,
-    cause: &'static str,
-    mend: &'static str,
-}
-
-const LABEL: &str = "label the directory: semodule -i /usr/share/selinux/packages/vhost_accord.cil, then restorecon -RF /var/lib/vhost_sockets; not setenforce 0";
-const MODULE: &str = "semodule -i /usr/share/selinux/packages/vhost_accord.cil, and the platform's module (openstack-selinux, openvswitch-custom); not setenforce 0";
-
-const fn meaning(
-    (permission, object, qemu): (&'static str, &'static str, bool),
-    id: &'static str,
-    cause: &'static str,
-    mend: &'static str,
-) -> Meaning {
-    Meaning { permission, object, qemu, id, cause, mend }
-}
-
-/// The first that fits. Messages of openstack-selinux' tests, one-deploy 247 and OVS ee1c7296e.
-const MEANINGS: &[Meaning] = &[
-    meaning(
-        ("create", "sock_file", true),
-        "selinux-qemu-create",
-        "QEMU may not make a socket in a directory of this type: owner and mode may be right",
-        LABEL,
-    ),
-    meaning(
-        ("unlink", "sock_file", true),
-        "selinux-qemu-unlink",
-        "QEMU may not remove its old socket in a directory of this type",
-        LABEL,
-    ),
-    meaning(
-        ("connectto", "", true),
-        "selinux-qemu-connect",
-        "QEMU may not connect to a socket of this process: client mode needs a policy module",
-        MODULE,
-    ),
-    meaning(
-        ("search", "dir", false),
-        "selinux-ovs-search",
-        "OVS may not search the directory of QEMU's socket",
-        MODULE,
-    ),
-    meaning(
-        ("connectto", "", false),
-        "selinux-ovs-connect",
-        "OVS may not connect to a socket of this process",
-        MODULE,
-    ),
-    meaning(
-        ("write", "sock_file", false),
-        "selinux-ovs-connect",
-        "OVS may not write QEMU's socket, which connecting takes",
-        MODULE,
-    ),
-    meaning(
-        ("map", "file", false),
-        "selinux-ovs-memory",
-        "OVS may not map huge pages: its policy is older than the kernel's",
-        MODULE,
-    ),
-    meaning(("read", "chr_file", false), "selinux-ovs-vfio", "OVS may not open the device", MODULE),
-    meaning(
-        ("read", "file", false),
-        "selinux-ovs-memory",
-        "OVS may not read and write the guest's memory",
-        MODULE,
-    ),
-    meaning(
-        ("", "", true),
-        "selinux-qemu",
-        "SELinux denied QEMU something else",
-        "ausearch -m avc -ts recent | audit2why",
-    ),
-    meaning(
-        ("", "", false),
-        "selinux-ovs",
-        "SELinux denied the dataplane something else",
-        "ausearch -m avc -ts recent | audit2why",
-    ),
-];
+/// The words between which setroubleshoot says who, what and on what.
+const PROSE: &str = "SELinux is preventing ";
 
 pub(super) fn recognise(text: &str) -> Option<Hit> {
     if text.contains("avc:") && text.contains("denied") {
-        selinux(text)
-    } else if text.contains("apparmor=\"DENIED\"") {
-        apparmor(text)
+        record(text).map(|denial| selinux::explain(&denial))
+    } else if text.contains("apparmor=\"DENIED\"") || text.contains("apparmor=\"ALLOWED\"") {
+        apparmor::explain(text)
+    } else if let Some((_, prose)) = text.split_once(PROSE) {
+        self::prose(prose).map(|denial| selinux::explain(&denial))
     } else {
         None
     }
 }
 
-fn selinux(text: &str) -> Option<Hit> {
-    let (comm, source) =
-        (field(text, "comm").unwrap_or_default(), field(text, "scontext").unwrap_or_default());
-    let qemu = comm.starts_with("qemu") || source.contains("svirt");
-    let dataplane = comm.starts_with("ovs") || comm.starts_with("vhost") || source.contains("openvswitch");
-    if !qemu && !dataplane {
-        return None;
+/// What SELinux denied, or would have.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Denial {
+    pub comm: String,
+    pub permissions: Vec<String>,
+    /// Types, without user, role and level; empty where the record does not say them.
+    pub source: String,
+    pub target: String,
+    pub class: String,
+    /// The path or the last name of it.
+    pub object: Option<String>,
+    pub device: String,
+    /// Source and target have different categories.
+    pub other_categories: bool,
+    /// Nothing was blocked.
+    pub permissive: bool,
+}
+
+impl Denial {
+    pub(super) fn may(&self, permissions: &[&str]) -> bool {
+        permissions.is_empty() || self.permissions.iter().any(|own| permissions.contains(&own.as_str()))
     }
-    let denied = text.split_once('{')?.1.split_once('}')?.0;
-    let object = field(text, "tclass").unwrap_or_default();
-    let fits = |meaning: &&Meaning| {
-        let permission =
-            meaning.permission.is_empty() || denied.split(' ').any(|word| word == meaning.permission);
-        permission && meaning.qemu == qemu && (meaning.object.is_empty() || meaning.object == object)
-    };
-    let found = MEANINGS.iter().find(fits)?;
-    let kind = |context: &str| context.split(':').nth(2).unwrap_or("?").to_string();
-    let target = kind(&field(text, "tcontext").unwrap_or_default());
-    let cause =
-        format!("{} ({} on a {object} of type {target}, by {})", found.cause, denied.trim(), kind(&source));
-    let findings: &[&str] = if found.mend == LABEL { &["selinux-label"] } else { &[] };
-    Some(hit(found.id, subject(text), cause, found.mend, findings))
 }
 
-fn apparmor(text: &str) -> Option<Hit> {
-    let profile = field(text, "profile").unwrap_or_default();
-    let ours = ["libvirt", "qemu", "ovs", "openvswitch"].iter().any(|word| profile.contains(word));
-    let operation = field(text, "operation").unwrap_or_default();
-    let mask = field(text, "requested_mask").or_else(|| field(text, "denied_mask")).unwrap_or_default();
-    let (id, why, mend) = if profile.starts_with("libvirt-") {
-        (
-            "apparmor-vm",
-            "the VM's profile does not have this path: libvirt adds what <interface> names, not what <qemu:commandline> does",
-            "name the socket in an <interface>, or add a rule to /etc/apparmor.d/local/abstractions/libvirt-qemu",
-        )
-    } else {
-        (
-            "apparmor-daemon",
-            "the daemon's profile does not allow it (huge pages without a name show as \"/\")",
-            "add a rule to the profile's file in /etc/apparmor.d/local, then apparmor_parser -r",
-        )
-    };
-    let cause = format!("{why} ({operation} {mask}, profile {profile})");
-    ours.then(|| hit(id, subject(text), cause, mend, &[]))
+fn record(text: &str) -> Option<Denial> {
+    // `ausearch` and the journal can have the other records of the same event in the line.
+    let text = &text[text.find("avc:")?..];
+    let text = text.split_once(" type=").map_or(text, |(own, _)| own);
+    let permissions = text.split_once('{')?.1.split_once('}')?.0;
+    let context = |key: &str| field(text, key).unwrap_or_default();
+    let kind = |context: &str| context.split(':').nth(2).unwrap_or_default().to_string();
+    let level = |context: &str| context.splitn(4, ':').nth(3).unwrap_or_default().to_string();
+    let (source, target) = (context("scontext"), context("tcontext"));
+    let categories = |context: &str| level(context).split_once(':').map(|(_, own)| own.to_string());
+    Some(Denial {
+        comm: field(text, "comm").unwrap_or_default(),
+        permissions: permissions.split_whitespace().map(str::to_string).collect(),
+        class: context("tclass"),
+        object: field(text, "path").or_else(|| field(text, "name")),
+        device: context("dev"),
+        other_categories: categories(&target).is_some_and(|other| Some(other) != categories(&source)),
+        permissive: field(text, "permissive").as_deref() == Some("1"),
+        source: kind(&source),
+        target: kind(&target),
+    })
 }
 
-fn hit(
-    id: &'static str,
-    subject: Option<String>,
-    cause: String,
-    mend: &'static str,
-    findings: &'static [&'static str],
-) -> Hit {
-    Hit { id, class: Class::SecurityModule, subject, cause, mend, findings, asks: None }
-}
-
-fn subject(text: &str) -> Option<String> {
-    field(text, "path").or_else(|| field(text, "name"))
+/// `/usr/bin/x from read, write access on the file name.`
+fn prose(text: &str) -> Option<Denial> {
+    let (program, rest) = text.split_once(" from ")?;
+    let (permissions, rest) = rest.split_once(" access")?;
+    let object = rest.split_once(" on the ").map_or("", |(_, object)| object);
+    let (class, name) = object.split_once(' ').unwrap_or((object, ""));
+    let name = name.split([' ', '\t', '#']).next().unwrap_or_default().trim_end_matches(['.', '\'', '"']);
+    let word = |word: &str| word.trim_matches(['.', ',', '"', '\'']).to_string();
+    Some(Denial {
+        comm: word(program.rsplit('/').next().unwrap_or(program)),
+        permissions: permissions
+            .split([',', ' ', '\''])
+            .filter(|own| !own.is_empty())
+            .map(str::to_string)
+            .collect(),
+        class: if class == "directory" { "dir".to_string() } else { word(class) },
+        object: Some(word(name)).filter(|name| !name.is_empty()),
+        ..Denial::default()
+    })
 }
 
 /// The value of ` key=`: in quotes, bare, or (of names with blanks and the like) in hexadecimal, as the audit system writes.
-fn field(text: &str, key: &str) -> Option<String> {
+pub(super) fn field(text: &str, key: &str) -> Option<String> {
     let start = text.match_indices(key).map(|(at, _)| at).find(|at| {
         let before = text[..*at].chars().next_back();
         before.is_none_or(|letter| letter == ' ') && text[at + key.len()..].starts_with('=')
@@ -174,9 +97,25 @@ fn field(text: &str, key: &str) -> Option<String> {
     if let Some(quoted) = value.strip_prefix('"') {
         return quoted.split_once('"').map(|(value, _)| value.to_string());
     }
-    let word = value.split([' ', '\t']).next().filter(|word| !word.is_empty())?;
     let encoded = matches!(key, "path" | "name" | "comm" | "profile");
-    Some(if encoded { unhex(word).unwrap_or_else(|| word.to_string()) } else { word.to_string() })
+    let word = value.split([' ', '\t']).next().filter(|word| !word.is_empty())?;
+    Some(match unhex(word).filter(|_| encoded) {
+        Some(name) => name,
+        // `ausearch -i` writes names with blanks as they are.
+        None if encoded && value.starts_with('/') => interpreted(value).to_string(),
+        None => word.trim_end_matches('\'').to_string(),
+    })
+}
+
+/// A name goes on until the next ` key=`.
+fn interpreted(value: &str) -> &str {
+    let is_key = |rest: &str| {
+        let word = rest.split([' ', '\t']).next().unwrap_or_default();
+        word.split_once('=')
+            .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+    };
+    let end = value.match_indices(' ').map(|(at, _)| at).take(64).find(|at| is_key(&value[at + 1..]));
+    value[..end.unwrap_or(value.len())].trim_end()
 }
 
 fn unhex(word: &str) -> Option<String> {
@@ -191,5 +130,34 @@ fn unhex(word: &str) -> Option<String> {
 
 /// The ids of all denials that are told apart.
 pub fn audit_ids() -> impl Iterator<Item = &'static str> {
-    MEANINGS.iter().map(|meaning| meaning.id).chain(["apparmor-vm", "apparmor-daemon"])
+    selinux::ids().chain(apparmor::ids())
+}
+
+/// A denial as a hit: one for each distinct source, target, class and permissions, or operation.
+pub(super) fn hit(
+    id: &'static str,
+    class: Class,
+    (subject, key): (Option<String>, String),
+    causes: Vec<String>,
+    (decide, mend, source): (&'static str, &'static str, &'static str),
+    findings: &'static [&'static str],
+) -> Hit {
+    // Of the processes at the other end; what QEMU is denied closes no connection.
+    let ends =
+        ["-ovs-", "-migration-", "-back-end", "-container", "-switch"].iter().any(|part| id.contains(part));
+    let ends_connection = class == Class::SecurityModule && ends;
+    Hit {
+        id,
+        class,
+        subject,
+        key,
+        causes,
+        decide,
+        mend,
+        source,
+        findings,
+        asks: None,
+        is_effect: false,
+        ends_connection,
+    }
 }

@@ -18,8 +18,13 @@ use crate::survey::Survey;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Now {
-    /// As the log says: what shows it.
-    StillSo(String),
+    /// As the log says.
+    StillSo {
+        /// What shows it.
+        what: String,
+        /// The finding's own fix.
+        mend: Option<String>,
+    },
     /// The node agrees now: the log is older than what mended it.
     Agrees(String),
     /// Nothing that can be asked now shows it: why.
@@ -28,15 +33,18 @@ pub enum Now {
 
 /// Looks for it among the findings, and asks again what was refused.
 pub fn now(root: &Root, survey: &Survey, findings: &[Finding], event: &Event) -> Now {
-    if event.class == Class::Harmless {
+    if matches!(event.class, Class::Harmless | Class::Logged) {
         return Now::Agrees("nothing to mend".to_string());
     }
     let says_it = |finding: &&Finding| event.findings.contains(&finding.id) && concerns(event, finding);
     if let Some(finding) = findings.iter().find(says_it) {
-        return Now::StillSo(format!("{}: {}: {}", finding.id, finding.subject, finding.seen));
+        let what = format!("{}: {}: {}", finding.id, finding.subject, finding.seen);
+        return Now::StillSo { what, mend: Some(finding.mend.clone()) };
     }
     match refused(root, survey, event) {
-        Some(Verdict::Denied(denial)) => return Now::StillSo(denial.text(&survey.accounts)),
+        Some(Verdict::Denied(denial)) => {
+            return Now::StillSo { what: denial.text(&survey.accounts), mend: None };
+        }
         Some(Verdict::Allowed) if event.also_security_module => {}
         Some(Verdict::Allowed) => return Now::Agrees("owner and mode let it now".to_string()),
         None => {}
@@ -49,6 +57,9 @@ pub fn now(root: &Root, survey: &Survey, findings: &[Finding], event: &Event) ->
     }
     let checked = |id: &&&str| catalogue::find(id).is_some_and(|entry| entry.checked);
     match event.findings.iter().find(checked) {
+        Some(id) if root.report().is_some_and(|report| !report.lacking().is_empty()) => {
+            Now::Unknown(format!("check has no {id}, but the report does not contain everything"))
+        }
         Some(id) => Now::Agrees(format!("check has no {id}")),
         None => Now::Unknown("nothing that can be asked now shows it".to_string()),
     }

@@ -1,24 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What logs say: known failures by their own words, told apart by what they are (permission, security module, missing
-//! object...), each once. Nothing in a log is trusted: names from it go nowhere but onto the screen, escaped.
+//! What logs say. Each line is first given its speaker (`line`) and what it is about (`object`); only then it is compared
+//! with the messages that are known. Failures are told apart by what they are (permission, security module, missing
+//! object...), each once. Where a message has several causes all are told, with the command that decides. Nothing in a log
+//! is trusted: names from it go nowhere but onto the screen, escaped.
 
+mod apparmor;
 mod audit;
-mod dpdk;
+mod document;
 mod join;
-mod libvirt;
-mod ovs;
+mod line;
+mod listing;
+mod object;
 mod pattern;
-mod qemu;
 pub mod read;
+mod reading;
+mod selinux;
+mod signature;
+mod tables;
 mod time;
 
 use serde::Serialize;
 
 use crate::access::Wish;
-use crate::base::text::cut;
 
 pub use audit::audit_ids;
 pub use join::{Now, now};
+pub use line::{Line, Program};
+pub use object::Thing;
+pub use reading::Reading;
+pub use signature::{Actor, Signature};
+pub use tables::SIGNATURES;
 
 /// What kind of failure it is: what helps against one does nothing against another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -28,16 +39,28 @@ pub enum Class {
     Permission,
     /// SELinux or AppArmor: owner and mode may be as they should.
     SecurityModule,
-    /// Something that should be there is not.
+    /// SELinux or AppArmor would deny it, and only logs: nothing was blocked.
+    Logged,
+    /// A permission or a security module: the line cannot tell.
+    Access,
+    /// Something that should exist does not.
     Missing,
     /// What was there is of no use any more: stale, disconnected, taken.
     Stale,
+    /// The back end closed the connection, crashed or was restarted.
+    BackEnd,
     /// Guest memory and huge pages.
     Memory,
     /// A setting that cannot work.
     Setting,
+    /// This version, build or machine cannot do it.
+    Unsupported,
+    /// It passes by itself, or with a second try.
+    Transient,
     /// Looks bad and is not.
     Harmless,
+    /// Not about a vhost-user port.
+    Unrelated,
 }
 
 impl Class {
@@ -46,68 +69,20 @@ impl Class {
         match self {
             Class::Permission => "permission",
             Class::SecurityModule => "security module",
+            Class::Logged => "security module, only logged: nothing was blocked",
+            Class::Access => "permission or security module",
             Class::Missing => "missing",
             Class::Stale => "stale",
+            Class::BackEnd => "back end",
             Class::Memory => "memory",
             Class::Setting => "setting",
+            Class::Unsupported => "unsupported",
+            Class::Transient => "transient",
             Class::Harmless => "harmless",
+            Class::Unrelated => "not a vhost-user port",
         }
     }
 }
-
-/// Who was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Actor {
-    /// QEMU by the accord.
-    Qemu,
-    /// ovs-vswitchd as it runs.
-    Dataplane,
-}
-
-/// A failure known by its message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Signature {
-    /// Its stable id.
-    pub id: &'static str,
-    /// What kind it is.
-    pub class: Class,
-    /// The message: `{}` stands for what it is about, `{*}` for anything.
-    pub pattern: &'static str,
-    /// The findings that say the same of the node, the closest first.
-    pub findings: &'static [&'static str],
-    /// What was refused, where it can be asked again.
-    pub asks: Option<(Actor, Wish)>,
-    /// Why it happened.
-    pub cause: &'static str,
-    /// What mends it: never with a name from a log.
-    pub mend: &'static str,
-}
-
-const fn known(
-    id: &'static str,
-    class: Class,
-    pattern: &'static str,
-    findings: &'static [&'static str],
-    cause: &'static str,
-    mend: &'static str,
-) -> Signature {
-    Signature { id, class, pattern, findings, asks: None, cause, mend }
-}
-
-impl Signature {
-    /// `None`: another message. Else what it is about, where it says so.
-    pub fn find<'a>(&self, line: &'a str) -> Option<Option<&'a str>> {
-        pattern::find(self.pattern, line)
-    }
-
-    const fn asks(self, actor: Actor, wish: Wish) -> Signature {
-        Signature { asks: Some((actor, wish)), ..self }
-    }
-}
-
-/// Every message that is known, the more special before the more general. Audit records are read apart.
-pub const SIGNATURES: [&[Signature]; 4] =
-    [qemu::SIGNATURES, ovs::SIGNATURES, dpdk::SIGNATURES, libvirt::SIGNATURES];
 
 /// What was found of one failure of one thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -116,6 +91,10 @@ pub struct Event {
     pub id: &'static str,
     /// What kind it is.
     pub class: Class,
+    /// Who says it.
+    pub program: Program,
+    /// What kind of thing it is about.
+    pub thing: Thing,
     /// What it is about: a path, a port, a process; as the log spells it.
     pub subject: Option<String>,
     /// How often.
@@ -128,10 +107,17 @@ pub struct Event {
     pub logs: Vec<String>,
     /// The first line, cut.
     pub line: String,
-    /// Why it happened.
-    pub cause: String,
-    /// What mends it.
+    /// Why it happened: one cause, or several in the order of likelihood.
+    pub causes: Vec<String>,
+    /// The command that decides between the causes, or shows the one.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub decide: &'static str,
+    /// How to fix it.
     pub mend: &'static str,
+    /// Where the message is from.
+    pub source: &'static str,
+    /// Facts from other lines that bear on it.
+    pub notes: Vec<String>,
     /// The findings that say the same of the node.
     #[serde(skip)]
     pub findings: &'static [&'static str],
@@ -140,142 +126,69 @@ pub struct Event {
     pub asks: Option<(Actor, Wish)>,
     /// A security module refused the same thing, by another line.
     pub also_security_module: bool,
+    /// Two lines with the same key are the same failure.
+    #[serde(skip)]
+    key: String,
+    #[serde(skip)]
+    is_effect: bool,
+    #[serde(skip)]
+    ends_connection: bool,
 }
 
 /// A line by one of the signatures.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Hit {
     id: &'static str,
     class: Class,
     subject: Option<String>,
-    cause: String,
+    /// What, with the id, tells this failure from others.
+    key: String,
+    causes: Vec<String>,
+    decide: &'static str,
     mend: &'static str,
+    source: &'static str,
     findings: &'static [&'static str],
     asks: Option<(Actor, Wish)>,
+    is_effect: bool,
+    ends_connection: bool,
 }
 
-/// Longer lines are shown cut.
-const SHOWN: usize = 300;
-/// Lines of unknown meaning that are shown.
-const EXAMPLES: usize = 5;
-/// Different failures that are kept: a log can be made to hold any number.
-const MOST: usize = 500;
-
-/// All that was read.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub struct Reading {
-    /// The failures, in the order they were first seen.
-    pub events: Vec<Event>,
-    /// Lines that look like errors and match nothing.
-    pub unknown: u64,
-    /// The first of them.
-    pub examples: Vec<String>,
-    /// Different failures that were not kept, because there are too many.
-    pub dropped: u64,
-}
-
-impl Reading {
-    /// Takes one line of the log of this name.
-    pub fn take(&mut self, log: &str, line: &str) {
-        let entry = read::entry(line);
-        let text = entry.text.trim_end();
-        match recognise(text) {
-            Some(hit) => self.add(log, text, entry.time, hit),
-            None if looks_bad(text) => {
-                self.unknown += 1;
-                if self.examples.len() < EXAMPLES {
-                    self.examples.push(cut(text, SHOWN));
-                }
-            }
-            None => {}
-        }
-    }
-
-    fn add(&mut self, log: &str, text: &str, time: Option<String>, hit: Hit) {
-        let same = |event: &&mut Event| event.id == hit.id && event.subject == hit.subject;
-        if let Some(event) = self.events.iter_mut().find(same) {
-            event.count += 1;
-            event.first = event.first.take().min_known(time.clone());
-            event.last = event.last.take().max(time);
-            if !event.logs.iter().any(|known| known == log) {
-                event.logs.push(log.to_string());
-            }
-            return;
-        }
-        if self.events.len() == MOST {
-            self.dropped += 1;
-            return;
-        }
-        let Hit { id, class, subject, cause, mend, findings, asks } = hit;
-        let (first, last, logs) = (time.clone(), time, vec![log.to_string()]);
-        let (line, also_security_module) = (cut(text, SHOWN), false);
-        self.events.push(Event {
-            id,
-            class,
+impl Hit {
+    fn of(signature: &Signature, subject: Option<&str>) -> Hit {
+        // A message that begins with a name has its program's before it.
+        let name =
+            |text: &str| text.rsplit_once(": /").map_or(text.to_string(), |(_, path)| format!("/{path}"));
+        let subject = subject.map(name);
+        Hit {
+            id: signature.id,
+            class: signature.class,
+            key: subject.clone().unwrap_or_default(),
             subject,
-            count: 1,
-            first,
-            last,
-            logs,
-            line,
-            cause,
-            mend,
-            findings,
-            asks,
-            also_security_module,
-        });
-    }
-
-    /// Afterwards: says of what was refused to owner and mode that a security module refused the same.
-    pub fn finish(&mut self) {
-        let name = |subject: &Option<String>| {
-            subject.as_deref().and_then(|path| path.rsplit('/').next()).map(str::to_string)
-        };
-        let denied: Vec<_> = self
-            .events
-            .iter()
-            .filter(|event| event.class == Class::SecurityModule)
-            .filter_map(|event| name(&event.subject))
-            .collect();
-        for event in self.events.iter_mut().filter(|event| event.class == Class::Permission) {
-            event.also_security_module = name(&event.subject).is_some_and(|name| denied.contains(&name));
+            causes: signature.causes.iter().map(|cause| cause.to_string()).collect(),
+            decide: signature.decide,
+            mend: signature.mend,
+            source: signature.source,
+            findings: signature.findings,
+            asks: signature.asks,
+            is_effect: signature.is_effect,
+            ends_connection: signature.ends_connection,
         }
     }
 }
 
-trait MinKnown {
-    /// The smaller one; one that is there before one that is not.
-    fn min_known(self, other: Self) -> Self;
+/// The first signature that knows the line, and by which of its wordings. Audit records are read apart.
+pub fn known_by(line: &str) -> Option<(&'static Signature, usize)> {
+    let line = Line::read(line);
+    let thing = object::of_line(&line.text);
+    let all = SIGNATURES.into_iter().flatten();
+    all.filter_map(|known| Some((known, known.find(&line.text, line.program, thing)?.0))).next()
 }
 
-impl MinKnown for Option<String> {
-    fn min_known(self, other: Self) -> Self {
-        match (self, other) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
-    }
-}
-
-fn recognise(text: &str) -> Option<Hit> {
-    if let Some(hit) = audit::recognise(text) {
+fn recognise(line: &Line, thing: Thing) -> Option<Hit> {
+    if let Some(hit) = audit::recognise(&line.text) {
         return Some(hit);
     }
-    SIGNATURES.into_iter().flatten().find_map(|signature| {
-        let subject = signature.find(text)?;
-        let Signature { id, class, findings, asks, cause, mend, .. } = *signature;
-        let (subject, cause) = (subject.map(str::to_string), cause.to_string());
-        Some(Hit { id, class, subject, cause, mend, findings, asks })
-    })
-}
-
-/// The words by which programs say that something went wrong.
-const BAD: [&str; 9] = ["error", "fail", "denied", "cannot", "can't", "unable", "|err|", "|emer|", "refused"];
-
-fn looks_bad(text: &str) -> bool {
-    // QEMU's command line, as libvirt writes it into the VM's log.
-    if text.starts_with('-') || text.contains("LC_ALL=C") {
-        return false;
-    }
-    let lower = text.to_ascii_lowercase();
-    BAD.iter().any(|word| lower.contains(word))
+    let find =
+        |known: &'static Signature| Some(Hit::of(known, known.find(&line.text, line.program, thing)?.1));
+    SIGNATURES.into_iter().flatten().find_map(find)
 }

@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::OFlag;
 use serde::Serialize;
-use serde_json::Value;
 
-use super::{Reading, time};
+use super::Reading;
 use crate::base::root::{Kind, Root};
 
 /// Of a file, its end.
@@ -47,42 +46,6 @@ pub struct Source {
     pub lines: u64,
     /// What of it was not read.
     pub cut: Option<String>,
-}
-
-/// A line and when it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The message.
-    pub text: String,
-    /// UTC, if it says so.
-    pub time: Option<String>,
-}
-
-/// Takes a line as it is, or out of `journalctl -o json`.
-pub fn entry(line: &str) -> Entry {
-    if line.starts_with('{')
-        && line.contains("\"MESSAGE\"")
-        && let Ok(fields) = serde_json::from_str::<Value>(line)
-    {
-        let micros = fields["__REALTIME_TIMESTAMP"].as_str().and_then(|text| text.parse::<u64>().ok());
-        let text = message(&fields["MESSAGE"]);
-        let time = time::of_line(&text).or_else(|| micros.map(|micros| time::of_seconds(micros / 1_000_000)));
-        return Entry { text, time };
-    }
-    Entry { text: line.to_string(), time: time::of_line(line) }
-}
-
-/// journald gives a message that is no clean text as numbers, one a byte.
-fn message(value: &Value) -> String {
-    let byte = |number: &Value| number.as_u64().and_then(|number| u8::try_from(number).ok());
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(numbers) => {
-            let bytes: Vec<u8> = numbers.iter().filter_map(byte).collect();
-            String::from_utf8_lossy(&bytes).into_owned()
-        }
-        _ => String::new(),
-    }
 }
 
 /// Reads lines until the end; how many there were.

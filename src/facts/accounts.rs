@@ -242,7 +242,7 @@ fn lossy(name: &OsStr) -> String {
 }
 
 /// NSS reads them only where it is told to.
-fn altfiles(services: &[String], name: &str, text: impl Fn(&str) -> Result<String>) -> Result<String> {
+fn altfiles(services: &[String], name: &str, text: &impl Fn(&str) -> Result<String>) -> Result<String> {
     match services.iter().any(|service| service == ALTFILES) {
         true => text(&format!("/usr/lib/{name}")),
         false => Ok(String::new()),

@@ -4,17 +4,19 @@
 mod endpoints;
 mod files;
 mod label;
+mod lint;
 mod memory;
 #[cfg(test)]
 mod tests;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use roxmltree::{Document, Node, ParsingOptions};
 use serde::{Deserialize, Serialize};
 
 pub use endpoints::{Endpoint, EndpointKind, SocketMode};
 pub use files::{BrokenFile, Domains, RUNNING, persistent, running};
 pub use label::{Account, DacLabel, LabelKind};
+pub use lint::oddity;
 pub use memory::{MemoryBacking, NumaCell, PageSize};
 
 /// The namespace of `<qemu:commandline>`.
@@ -47,8 +49,7 @@ pub struct Domain {
 /// Reads a `<domain>`, or a status file of libvirt (`<domstatus>`, `/run/libvirt/qemu/NAME.xml`). A document type
 /// declaration is refused: libvirt writes none, and entities could blow up the memory.
 pub fn parse_domain(text: &str) -> Result<Domain> {
-    let options = ParsingOptions { allow_dtd: false, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(text, options).context("parsing the domain XML")?;
+    let document = document(text)?;
     let top = document.root_element();
     match top.tag_name().name() {
         "domain" => Ok(Domain { shares_by_command_line: shares(text), ..read(top)? }),
@@ -62,6 +63,19 @@ pub fn parse_domain(text: &str) -> Result<Domain> {
         }
         other => bail!("<{}> is not a domain", other.escape_debug()),
     }
+}
+
+fn document(text: &str) -> Result<Document<'_>> {
+    let options = ParsingOptions { allow_dtd: false, ..ParsingOptions::default() };
+    let parsed = Document::parse_with_options(text, options);
+    parsed.map_err(|error| anyhow!(lint::malformed(text, &error))).context("parsing the domain XML")
+}
+
+/// Reads one device of a domain, or some, without the `<domain>` around them.
+pub fn parse_piece(text: &str) -> Result<Vec<Endpoint>> {
+    // In front of the same line, so that the numbers of lines stay.
+    let whole = format!("<domain><devices>{text}</devices></domain>");
+    endpoints::read(document(&whole)?.root_element())
 }
 
 /// What no element says can be in `<qemu:commandline>` or an override of a property.

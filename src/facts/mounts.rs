@@ -22,6 +22,19 @@ pub struct HugetlbMount {
     pub options: Vec<String>,
     /// Nothing can be written to it.
     pub read_only: bool,
+    /// How many other hugetlbfs are hidden below it, at the same path.
+    #[serde(default)]
+    pub hides: usize,
+    /// Mounts of other filesystems in it, each with its type: what is written there takes no huge pages.
+    #[serde(default)]
+    pub masked_by: Vec<(PathBuf, String)>,
+}
+
+impl HugetlbMount {
+    /// The bytes that its option `size=` lets files have; `None`: as many as there are.
+    pub fn cap(&self) -> Option<u64> {
+        parse_size(self.options.iter().find_map(|option| option.strip_prefix("size="))?).ok()
+    }
 }
 
 /// One line of mountinfo.
@@ -67,7 +80,12 @@ pub fn parse_hugetlb(text: &[u8], default_page_size: Option<u64>) -> Result<Vec<
     let mounts = lines.iter().map(|line| parse_line(line)).collect::<Result<Vec<_>>>()?;
     let mut found = Vec::new();
     for mount in mounts.iter().filter(|mount| mount.kind == "hugetlbfs" && is_reachable(mount, &mounts)) {
-        found.push(describe(mount, default_page_size)?);
+        let others = || mounts.iter().filter(|other| other.id != mount.id);
+        let hides = others().filter(|other| other.kind == "hugetlbfs" && other.path == mount.path).count();
+        let inside = |other: &&Mount| other.kind != "hugetlbfs" && is_below(&other.path, &mount.path);
+        let reachable = others().filter(inside).filter(|other| is_reachable(other, &mounts));
+        let masked_by = reachable.map(|other| (other.path.clone(), other.kind.to_string())).collect();
+        found.push(HugetlbMount { hides, masked_by, ..describe(mount, default_page_size)? });
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
@@ -165,7 +183,8 @@ fn describe(mount: &Mount, default_page_size: Option<u64>) -> Result<HugetlbMoun
         None => default_page_size.context("the default huge page size is not known")?,
     };
     let read_only = options.iter().any(|option| option == "ro");
-    Ok(HugetlbMount { path: mount.path.clone(), page_size, options, read_only })
+    let (path, hides, masked_by) = (mount.path.clone(), 0, Vec::new());
+    Ok(HugetlbMount { path, page_size, options, read_only, hides, masked_by })
 }
 
 /// Do huge pages count in limits of memory, by the text of a mountinfo?

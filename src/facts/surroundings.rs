@@ -37,6 +37,8 @@ const KEYS: [&str; 6] = [
     "namespaces",
     "hugetlbfs_mount",
 ];
+/// Where recipes for Open vSwitch 2.4 and 2.5 put the options of DPDK.
+const DEFAULTS: [&str; 2] = ["/etc/default/openvswitch-switch", "/etc/sysconfig/openvswitch"];
 const POOLS: &str = "/sys/kernel/mm/hugepages";
 
 /// What else has a say.
@@ -64,6 +66,10 @@ pub struct Surroundings {
     pub udev_rules: Vec<UdevRule>,
     /// Limits of memory above all VMs; `None` where huge pages do not count in them, or nothing runs.
     pub memory_limits: Option<Vec<MemoryLimit>>,
+    /// Bytes of huge pages that may exist, by the size of a page; empty in an image.
+    pub pools: BTreeMap<u64, u64>,
+    /// Files of defaults in which `DPDK_OPTS=` is set, which Open vSwitch does not read since 2.6.
+    pub dpdk_opts: Vec<PathBuf>,
 }
 
 /// What they are looked at for.
@@ -108,6 +114,8 @@ impl Surroundings {
             hugetlb,
             hugepages: if runs { told(hugepages(root))?.flatten() } else { None },
             udev_rules: told(udev::read(root, concern.group))?.unwrap_or_default(),
+            pools: if runs { told(pools(root))?.unwrap_or_default() } else { BTreeMap::new() },
+            dpdk_opts: told(dpdk_opts(root))?.unwrap_or_default(),
             memory_limits: live
                 .map(|running| told(limits::read(root, a_guest(running))))
                 .transpose()?
@@ -139,6 +147,37 @@ fn qemu_conf(root: &Root) -> Result<BTreeMap<String, Value>> {
     let text = root.read_text(Path::new(paths::QEMU_CONF))?.unwrap_or_default();
     let Ok(conf) = VirConf::parse(&text) else { return Ok(BTreeMap::new()) };
     Ok(KEYS.iter().filter_map(|key| Some((key.to_string(), conf.get(key)?))).collect())
+}
+
+/// Bytes by page size, as `hugepages-2048kB` names it.
+fn pools(root: &Root) -> Result<BTreeMap<u64, u64>> {
+    let mut found = BTreeMap::new();
+    for pool in root.list(Path::new(POOLS))? {
+        let size = pool.to_str().and_then(|name| name.strip_prefix("hugepages-")?.strip_suffix("kB"));
+        let Some(size) = size.and_then(|kib| kib.parse::<u64>().ok()?.checked_mul(1024)) else { continue };
+        let mut pages: u64 = 0;
+        for file in ["nr_hugepages", "nr_overcommit_hugepages"] {
+            let text = root.read_text(&Path::new(POOLS).join(&pool).join(file))?.unwrap_or_default();
+            pages = pages.saturating_add(text.trim().parse().unwrap_or(0));
+        }
+        found.insert(size, pages.saturating_mul(size));
+    }
+    Ok(found)
+}
+
+fn dpdk_opts(root: &Root) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in DEFAULTS.map(Path::new) {
+        let text = root.read_text(path)?.unwrap_or_default();
+        let is_set = |line: &str| {
+            let value = line.trim_start().strip_prefix("DPDK_OPTS=");
+            value.is_some_and(|value| !value.trim_matches(['"', '\'', ' ']).is_empty())
+        };
+        if text.lines().any(is_set) {
+            found.push(path.to_path_buf());
+        }
+    }
+    Ok(found)
 }
 
 fn hugepages(root: &Root) -> Result<Option<u64>> {

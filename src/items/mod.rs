@@ -32,7 +32,7 @@ pub use log_owner::LogOwner;
 pub use member::Member;
 pub use owner::{Absent, Owner, OwnerState, Subject};
 pub use patch::Patch;
-pub use renumber::{Number, Renumber};
+pub use renumber::{Number, Renumber, progress as progress_of_search};
 pub use setting::Setting;
 pub use state::{Bytes, FileState, NotAFile};
 

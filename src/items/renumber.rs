@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Target, Undone, shadow, tool};
-use crate::base::progress;
+use crate::base::progress::Progress;
 use crate::base::root::{self, CAPABILITIES, Root};
 use crate::facts::accounts::Accounts;
 use crate::facts::carriers::{self, Carrier, SET_ID, Special};
@@ -104,7 +104,7 @@ impl Kind for Renumber {
 
     fn make(&self, root: &Root, before: &Number) -> Result<()> {
         let Some(old) = before.old(self) else { return Ok(()) };
-        let _progress = progress::of_search("renumbering");
+        let _progress = progress("renumbering");
         renumber(root, &self.group, old, self.gid)?;
         regroup(root, &before.files, old, self.gid)?;
         sweep(root, &self.group, old, self.gid, &[])?;
@@ -115,7 +115,7 @@ impl Kind for Renumber {
     fn undo(&self, root: &Root, before: &Number, now: &Number) -> Result<Undone> {
         let (Some(old), Some(now)) = (before.gid, now.gid) else { return Ok(Undone::AlreadyBack) };
         let numbers = if now == self.gid { vec![self.gid] } else { vec![self.gid, now] };
-        let _progress = progress::of_search("renumbering back");
+        let _progress = progress("undoing the renumbering");
         let mut changed = false;
         let mut back = |root| -> Result<()> {
             for number in numbers.iter().filter(|number| **number != old) {
@@ -145,6 +145,11 @@ impl Kind for Renumber {
             Some(_) | None => Ok(false),
         }
     }
+}
+
+/// Shown while the node is searched for files of the group.
+pub fn progress(what: &'static str) -> Progress {
+    Progress::show(move || format!("{what}: {} files examined", carriers::looked_at()))
 }
 
 fn list(text: &mut String, entries: &[String]) {

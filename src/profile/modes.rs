@@ -37,7 +37,7 @@ impl Modes {
             .or_else(|| port(switch.known()?))
             .or_else(|| vms.into_iter().find_map(|vm| client(vm, switch.known())));
         let unknown = match (switch, broken) {
-            (Known::Unknown(why), _) => Some(format!("OVSDB does not answer: {why}")),
+            (Known::Unknown(why), _) => Some(format!("OVSDB: {why}")),
             (_, Some(file)) => Some(format!("{} cannot be read", file.display())),
             (Known::Known(_), None) => None,
         };
@@ -142,7 +142,10 @@ mod tests {
     #[test]
     fn a_port_or_a_vm_is_a_reason() {
         let old = switch(&[("vhu0", PortType::Dpdkvhostuser, None)]);
-        assert_eq!(look(&old, &[], false), "dpdkvhostuserclient dpdkvhostuser: port vhu0 of the switch");
+        assert_eq!(
+            look(&old, &[], false),
+            "dpdkvhostuserclient dpdkvhostuser: OVS has the dpdkvhostuser port vhu0"
+        );
         let both = "dpdkvhostuserclient dpdkvhostuser: VM vm connects to /run/openvswitch/vhu1";
         let client = vm("client", "/run/openvswitch/vhu1");
         for switch in [switch(&[]), silent()] {
@@ -156,7 +159,7 @@ mod tests {
             vec![vm("client", "/run/other/vhu1")],
             vec![vm("client", "/run/openvswitch/db.sock")],
         ] {
-            assert!(look(&new, &vms, true).starts_with("dpdkvhostuserclient: the switch has no"), "{vms:?}");
+            assert!(look(&new, &vms, true).starts_with("dpdkvhostuserclient: OVS has no"), "{vms:?}");
         }
         let wanted = Modes::look(&new, &[], None, Some(PortType::Dpdkvhostuser), false);
         assert_eq!(wanted.reason, "incoming = dpdkvhostuser");
@@ -165,9 +168,9 @@ mod tests {
     #[test]
     fn what_nobody_can_tell_changes_nothing() {
         assert!(
-            look(&silent(), &[], true).starts_with("dpdkvhostuserclient dpdkvhostuser: as applied before")
+            look(&silent(), &[], true).starts_with("dpdkvhostuserclient dpdkvhostuser: as in the last apply")
         );
-        assert!(look(&silent(), &[], false).starts_with("dpdkvhostuserclient: no VM is known"));
+        assert!(look(&silent(), &[], false).starts_with("dpdkvhostuserclient: no known VM"));
         let unread =
             |before| Modes::look(&switch(&[]), &[], Some(Path::new("/x.xml")), None, before).types.len();
         assert_eq!((unread(true), unread(false)), (2, 1));

@@ -4,6 +4,7 @@
 use super::{Case, Evidence, Level, Rule};
 use crate::base::shell;
 use crate::edit::virconf::Value;
+use crate::facts::mounts::HugetlbMount;
 use crate::mends;
 
 pub const RULES: &[Rule] = &[
@@ -26,6 +27,24 @@ pub const RULES: &[Rule] = &[
         check: no_mount,
     },
     Rule {
+        id: "hugepages-masked",
+        level: Level::Broken,
+        cause: "guest memory there is in files of another filesystem: slow, on disk, and the huge pages stay free; no error says so",
+        check: masked,
+    },
+    Rule {
+        id: "hugepages-mount-stacked",
+        level: Level::Advice,
+        cause: "two are mounted on one directory: files of the lower one are hidden, and daemons started before see another filesystem",
+        check: stacked,
+    },
+    Rule {
+        id: "hugepages-mount-capped",
+        level: Level::Advice,
+        cause: "VMs get no more huge pages through this mount than its size=, however many are free",
+        check: capped,
+    },
+    Rule {
         id: "hugepages-disabled-in-qemu-conf",
         level: Level::Broken,
         cause: "libvirt needs a mount of hugetlbfs: 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
@@ -35,7 +54,7 @@ pub const RULES: &[Rule] = &[
 
 fn read_only(case: &Case<'_>) -> Vec<Evidence> {
     let mounts = case.surroundings.hugetlb.iter().filter(|mount| mount.read_only);
-    let evidence = |mount: &crate::facts::mounts::HugetlbMount| {
+    let evidence = |mount: &HugetlbMount| {
         let path = mount.path.display().to_string();
         let mend = format!(
             "mount -o remount,rw {}  # and remove 'ro' from its unit or fstab",
@@ -71,6 +90,46 @@ fn no_mount(case: &Case<'_>) -> Vec<Evidence> {
     // libvirt's daemon looks for mounts when it starts.
     let mend = format!("systemctl restart dev-hugepages.mount && {}", mends::RESTART_LIBVIRT);
     vec![Evidence::mended_by("hugetlbfs", "not mounted anywhere", mend)]
+}
+
+fn masked(case: &Case<'_>) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    for (path, kind) in case.surroundings.hugetlb.iter().flat_map(|mount| &mount.masked_by) {
+        let mend = format!("umount {} && systemctl try-restart libvirtd virtqemud", shell::path(path));
+        let seen = format!("{kind} is mounted on it");
+        evidence.push(Evidence::mended_by(path.display().to_string(), seen, mend));
+    }
+    evidence
+}
+
+fn stacked(case: &Case<'_>) -> Vec<Evidence> {
+    let stacked = case.surroundings.hugetlb.iter().filter(|mount| mount.hides > 0);
+    let evidence = |mount: &HugetlbMount| {
+        let mend = format!(
+            "take all but one of its entries out of fstab, units and scripts, then umount {} while no VM runs",
+            shell::path(&mount.path)
+        );
+        let seen = format!("mounted {} times", mount.hides + 1);
+        Evidence::mended_by(mount.path.display().to_string(), seen, mend)
+    };
+    stacked.map(evidence).collect()
+}
+
+fn capped(case: &Case<'_>) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    for mount in &case.surroundings.hugetlb {
+        let Some((cap, pool)) = mount.cap().zip(case.surroundings.pools.get(&mount.page_size).copied())
+        else {
+            continue;
+        };
+        if cap < pool {
+            let seen = format!("size={} MiB, of {} MiB of huge pages", cap >> 20, pool >> 20);
+            let mend =
+                "take size= out of its unit or fstab, then mount it again while no VM and no switch uses it";
+            evidence.push(Evidence::mended_by(mount.path.display().to_string(), seen, mend));
+        }
+    }
+    evidence
 }
 
 fn disabled(case: &Case<'_>) -> Vec<Evidence> {

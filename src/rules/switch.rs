@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Settings of the switch that the field's recipes leave behind.
 
+use std::path::PathBuf;
+
 use super::{Case, Evidence, Level, Rule};
 use crate::base::paths;
 use crate::base::shell;
@@ -14,6 +16,12 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "no OVS since 2.6 has --vhost-owner and --vhost-perm: DPDK refuses to start, and no vhost-user port works",
         check: vhost_owner,
+    },
+    Rule {
+        id: "dpdk-opts-ignored",
+        level: Level::Advice,
+        cause: "Open vSwitch reads DPDK_OPTS no more since 2.6: what is in it (cores, memory, --vhost-owner) has no effect",
+        check: dpdk_opts,
     },
     Rule {
         id: "vhost-sock-dir-invalid",
@@ -70,6 +78,14 @@ fn and_restart(case: &Case<'_>, command: &str) -> String {
     let unit =
         case.accord.dataplane.as_ref().map_or("openvswitch-switch", |found| found.switch_unit.as_str());
     format!("{command} && systemctl restart {}", shell::quote(unit))
+}
+
+fn dpdk_opts(case: &Case<'_>) -> Vec<Evidence> {
+    let evidence = |path: &PathBuf| {
+        let mend = format!("sed -i '/^[[:space:]]*DPDK_OPTS=/d' {}", shell::path(path));
+        Evidence::mended_by(path.display().to_string(), "DPDK_OPTS is set", mend)
+    };
+    case.surroundings.dpdk_opts.iter().map(evidence).collect()
 }
 
 fn sock_dir(case: &Case<'_>) -> Vec<Evidence> {

@@ -43,6 +43,12 @@ pub const RULES: &[Rule] = &[
         check: masked,
     },
     Rule {
+        id: "unit-opens-files",
+        level: Level::Advice,
+        cause: "a command of the unit gives everybody write: any user may take a guest's network, and the accord's modes are undone at each start",
+        check: opens_files,
+    },
+    Rule {
         id: "rotated-logs-owner",
         level: Level::Broken,
         cause: "the dataplane may not write a log that logrotate creates with this owner: 'vlog/reopen' fails silently",
@@ -232,6 +238,37 @@ fn masked(case: &Case<'_>) -> Vec<Evidence> {
             Evidence::mended_by(unit.name.clone(), "masked", mend)
         })
         .collect()
+}
+
+fn opens_files(case: &Case<'_>) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    for unit in case.live.iter().flat_map(|live| &live.units) {
+        let commands = unit.exec_start_pre.iter().chain(&unit.exec_start).chain(&unit.exec_start_post);
+        for command in commands.filter(|command| opens(command)) {
+            let seen = command.join(" ");
+            let mend = format!("systemctl cat {}; take the line out where it is", unit.name);
+            evidence.push(Evidence::mended_by(unit.name.clone(), seen, mend));
+        }
+    }
+    evidence
+}
+
+/// `chmod` with write for others, itself or in a shell's words.
+fn opens(command: &[String]) -> bool {
+    let words: Vec<&str> = command.iter().flat_map(|word| word.split([' ', ';', '&'])).collect();
+    let Some(at) = words.iter().position(|word| *word == "chmod" || word.ends_with("/chmod")) else {
+        return false;
+    };
+    let mode = words[at + 1..].iter().find(|word| !word.starts_with('-'));
+    mode.is_some_and(|mode| match u32::from_str_radix(mode, 8) {
+        Ok(bits) => bits & 0o002 != 0 && bits & 0o1000 == 0,
+        Err(_) => {
+            let others = |who: &str| who.is_empty() || who.contains(['o', 'a']);
+            mode.split(',').any(|part| {
+                part.split_once(['+', '=']).is_some_and(|(who, what)| others(who) && what.contains('w'))
+            })
+        }
+    })
 }
 
 fn rotated_logs(case: &Case<'_>) -> Vec<Evidence> {

@@ -182,7 +182,7 @@ impl Inside {
         let now = State::now(&self.paths);
         self.applied.same(&now, |path| state::is_ours(path) || state::is_backup(path))?;
         let plan = expect("plan")?;
-        if !plan.starts_with("Nothing to change.\n") {
+        if !plan.contains("Nothing to change.\n") {
             return Err(format!("the plan after it: {plan}"));
         }
         let (_, told) = sh("vhost-accord check");

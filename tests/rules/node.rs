@@ -105,6 +105,8 @@ impl Node {
             page_size: 2 << 20,
             options: vec!["rw".to_string()],
             read_only: false,
+            hides: 0,
+            masked_by: Vec::new(),
         };
         let observed = survey.accord.items.iter();
         Node {

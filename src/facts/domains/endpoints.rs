@@ -70,7 +70,9 @@ pub(super) fn read(domain: Node) -> Result<Vec<Endpoint>> {
             "video" if is_vhost_user_video(device) => Ok(Some(bare(device, EndpointKind::Video))),
             _ => Ok(None),
         };
-        found.extend(endpoint.with_context(|| format!("reading <{name}>"))?);
+        let which = child(device, "target").and_then(|target| text(target, "dev"));
+        let which = which.map_or(String::new(), |target| format!(" {}", target.escape_debug()));
+        found.extend(endpoint.with_context(|| format!("reading <{name}>{which}"))?);
     }
     for commandline in children_in(domain, Some(QEMU), "commandline") {
         found.extend(from_commandline(commandline));
@@ -113,7 +115,8 @@ fn interface(device: Node) -> Result<Option<Endpoint>> {
 
 fn disk(device: Node) -> Result<Option<Endpoint>> {
     let source = child(device, "source").context("no <source>")?;
-    let path = Some(text(source, "path").map(PathBuf::from).context("no path in <source>")?);
+    let missing = "no path in <source>: a vhostuser disk needs <source type='unix' path='...'/> (a hook or sidecar that rewrote it twice loses it)";
+    let path = Some(text(source, "path").map(PathBuf::from).context(missing)?);
     Ok(Some(Endpoint { path, reconnect: reconnect(source)?, ..bare(device, EndpointKind::Disk) }))
 }
 

@@ -9,7 +9,7 @@ use crate::access::{Identity, Verdict, Wish, may};
 use crate::base::root::Kind;
 use crate::config::Family;
 use crate::facts::Known;
-use crate::facts::domains::{LabelKind, SocketMode};
+use crate::facts::domains::{LabelKind, SocketMode, oddity};
 use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::paths::PathFact;
 use crate::facts::vswitchd::Vswitchd;
@@ -61,9 +61,11 @@ fn too_long(case: &Case<'_>) -> Vec<Evidence> {
 }
 
 fn not_clean(case: &Case<'_>) -> Vec<Evidence> {
+    // What is only odd may be so at both ends, and work.
     let evidence = |socket: &Socket| {
-        let seen = dirt(&socket.path)?;
-        Some(Evidence::of(socket, seen, edit(case)))
+        let dirt = dirt(&socket.path);
+        let seen = dirt.or_else(|| oddity(&socket.path))?;
+        Some(Evidence::of(socket, seen, edit(case)).sure_if(dirt.is_some()))
     };
     case.facts.sockets.iter().filter_map(evidence).collect()
 }
@@ -105,7 +107,7 @@ fn directory_missing(case: &Case<'_>) -> Vec<Evidence> {
         let ours = case.subject.socket_directory.as_ref() == Some(&directory.path);
         let mend = match ours || case.subject.is_agreed_path(&socket.path) {
             true => case.apply().to_string(),
-            false => own_directory(case, &directory.path),
+            false => moved(case, socket),
         };
         found.push(Evidence::new(directory.path.display().to_string(), seen, mend));
     }
@@ -120,11 +122,24 @@ fn own_label(case: &Case<'_>) -> Option<String> {
     Some(mends::share_group(domain, user, group, case.subject.agreed.as_ref()?.gid))
 }
 
-/// As the agreed directory is, for one that is the domain's own choice.
-fn own_directory(case: &Case<'_>, path: &Path) -> String {
-    let owner = case.subject.qemu.as_ref().map(|qemu| format!(" -o {}", qemu.uid)).unwrap_or_default();
-    let group = case.subject.agreed.as_ref().map(|agreed| format!(" -g {}", agreed.gid)).unwrap_or_default();
-    format!("install -d -m 2775{owner}{group} {}", crate::base::shell::path(path))
+/// A directory that is the domain's own choice is somebody else's: the socket moves, and the directory stays as it is.
+fn moved(case: &Case<'_>, socket: &Socket) -> String {
+    let agreed = case.subject.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
+    let (Some(directory), Some(name)) =
+        (agreed.or(case.subject.socket_directory.as_deref()), socket.path.file_name())
+    else {
+        return edit(case);
+    };
+    // It is there already: what is wrong with the configured directory is `apply`'s, agreed on or not.
+    if socket.path.starts_with(directory) {
+        return case.apply().to_string();
+    }
+    let to = directory.join(name);
+    let domain = mends::move_socket(&case.subject.domain, &socket.path, &to);
+    match super::sockets::port_at(case, socket) {
+        Some(port) => format!("{} && {domain}", mends::convert_port(&port.name, SocketMode::Server, &to)),
+        None => domain,
+    }
 }
 
 fn servers<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Socket> {
@@ -146,7 +161,7 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
                 format!("QEMU ({}) has no access: {}", who(case, qemu), denial.text(&case.subject.names));
             let mend = match case.subject.is_agreed_path(&socket.path) {
                 true => own_label(case).unwrap_or_else(|| case.apply().to_string()),
-                false => own_directory(case, socket.path.parent().unwrap_or(Path::new("/"))),
+                false => moved(case, socket),
             };
             found.push(Evidence::new(path, seen, mend).sure_if(case.subject.groups_are_known));
         }
@@ -186,7 +201,11 @@ fn refuses_dataplane(case: &Case<'_>) -> Vec<Evidence> {
                 who(case, &identity),
                 denial.text(&case.subject.names)
             );
-            found.push(Evidence::new(path, seen, case.apply()));
+            let mend = match case.subject.is_agreed_path(&socket.path) {
+                true => case.apply().to_string(),
+                false => moved(case, socket),
+            };
+            found.push(Evidence::new(path, seen, mend));
         }
     }
     found

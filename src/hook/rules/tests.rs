@@ -297,6 +297,30 @@ fn paths_are_judged() {
         node.facts.directories[0].fact = Known::Known(PathFact::Missing { first, above: Vec::new() });
     };
     assert_eq!(broken(gone), ["socket-directory-missing"]);
+    for odd in ["/var/lib/vhu1 ", "/var/lib/vhu1\u{2019}"] {
+        let mut node = healthy(Operation::Start);
+        path(odd.to_string())(&mut node);
+        let found = &run(&Case { subject: &node.subject, facts: &node.facts })[0];
+        assert_eq!((found.id, found.sure), ("socket-path-not-clean", false), "both ends may have it so");
+    }
+}
+
+/// A directory that was not agreed on is somebody else's: the command moves the socket.
+#[test]
+fn no_directory_of_others_is_given_away() {
+    let mut node = healthy(Operation::Start);
+    let path = PathBuf::from("/home/someone/vhu1");
+    join(&mut node).ports[0].server_path = Some(path.clone());
+    node.facts.sockets[0].path = path;
+    let home = directory(&mut node, 0);
+    (home.uid, home.gid, home.mode) = (1000, 1000, 0o700);
+    node.subject.socket_directory = Some(PathBuf::from("/var/lib/vhost_sockets"));
+    let problems = run(&Case { subject: &node.subject, facts: &node.facts });
+    for id in ["socket-directory-refuses-qemu", "socket-directory-refuses-dataplane"] {
+        let mend = &problems.iter().find(|problem| problem.id == id).unwrap().mend;
+        assert!(mend.contains("virsh") && mend.contains("/var/lib/vhost_sockets/vhu1"), "{mend}");
+        assert!(!["install", "chown", "chmod", "apply"].iter().any(|word| mend.contains(word)), "{mend}");
+    }
 }
 
 #[test]

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What people paste beside a log: `ls -l`, mounts, file descriptors, settings. It tells between the causes of a message,
+//! and some of it is a failure by itself.
+
+use std::path::Path;
+
+use super::{Class, Event, Hit};
+
+/// More are not kept.
+const MOST: usize = 2000;
+
+/// A line of `ls -l`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    mode: String,
+    owner: String,
+    group: String,
+    path: String,
+    line: String,
+}
+
+/// A line of mounts, in either form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mount {
+    path: String,
+    kind: String,
+    options: Vec<String>,
+    line: String,
+    /// Of fstab: not mounted yet.
+    wish: bool,
+}
+
+/// A port of the switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Port {
+    pub name: String,
+    pub is_client: bool,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Listing {
+    entries: Vec<Entry>,
+    mounts: Vec<Mount>,
+    found: Vec<(String, Hit)>,
+    /// Ports as commands and `ovs-vsctl show` have them.
+    pub(super) ports: Vec<Port>,
+    /// The interface that `ovs-vsctl show` is at.
+    interface: String,
+    /// A directory that was removed and made anew is said to be elsewhere.
+    other_inode: bool,
+}
+
+/// Parts of a line that are a failure by themselves; one that begins with `^` is its beginning.
+#[rustfmt::skip]
+const FACTS: &[(&[&str], &str, Class, &str, &str)] = &[
+    (&["/fd", "huge", "(deleted)"], "hugepages-held", Class::Memory,
+        "a process still holds huge pages of a VM that is gone (a deleted file of guest memory): ls shows nothing, and the pages are not free",
+        "restart the process whose /proc/PID/fd this is (the back end); do not raise nr_hugepages for it"),
+    (&["-> /", "huge", "(deleted)"], "hugepages-held", Class::Memory,
+        "a process still holds huge pages of a VM that is gone (a deleted file of guest memory): ls shows nothing, and the pages are not free",
+        "restart the process whose /proc/PID/fd this is (the back end); do not raise nr_hugepages for it"),
+    (&["DPDK_OPTS="], "dead-option", Class::Setting,
+        "DPDK_OPTS is not read since Open vSwitch 2.6: its options are in the database (other_config). --vhost-owner and --vhost-perm existed only in Ubuntu's patched DPDK of 16.04 to 18.04",
+        "take the line out; ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true (and dpdk-socket-mem, dpdk-lcore-mask); for QEMU's access use dpdkvhostuserclient ports"),
+    (&["--vhost-owner"], "dead-option", Class::Setting,
+        "--vhost-owner and --vhost-perm existed only in Ubuntu's patched DPDK of 16.04 to 18.04: any other DPDK does not know the option and does not come up",
+        "take both out of other_config:dpdk-extra (or the defaults file) and restart the switch; use dpdkvhostuserclient ports, whose socket QEMU creates"),
+    (&["^user", "=", "\"root\""], "qemu-as-root", Class::Setting,
+        "QEMU runs as root: a guide's way around permissions. A guest that breaks out is root, images and sockets become root's, and it does nothing against SELinux or AppArmor",
+        "take user and group out of qemu.conf; a group that QEMU and the switch share, and dpdkvhostuserclient ports, do without"),
+    (&["^security_driver", "\"none\""], "confinement-off", Class::Setting,
+        "no security module confines any VM: a way around a missing rule, for the whole node",
+        "take the line out, restart libvirt's daemon, and add the rule that was missing"),
+    (&["chmod", " 777"], "opened-to-all", Class::Setting,
+        "a mode for everybody: lost when the switch or libvirt creates the file anew, useless against SELinux and AppArmor, and any user may take a guest's network",
+        "a group that both ends share, and a setgid directory (2770) that is made for the sockets"),
+    (&["chmod", " 0777"], "opened-to-all", Class::Setting,
+        "a mode for everybody: lost when the switch or libvirt creates the file anew, useless against SELinux and AppArmor, and any user may take a guest's network",
+        "a group that both ends share, and a setgid directory (2770) that is made for the sockets"),
+    (&["setenforce 0"], "confinement-off", Class::Setting,
+        "SELinux only logs now, for the whole node: it shows whether a policy was the reason, and is no fix",
+        "setenforce 1 and the policy module that was missing"),
+    (&["usermod", " openvswitch"], "group-not-used", Class::Setting,
+        "Open vSwitch drops the groups that its user is merely listed in: only the group it is started with counts (OVS_USER_ID, --ovs-user)",
+        "the group part of OVS_USER_ID (or --ovs-user=USER:GROUP), then restart the switch"),
+    (&["hugetlb_shm_group"], "shm-group", Class::Harmless,
+        "vm.hugetlb_shm_group is about shared memory of System V only: it gives no right on a hugetlbfs mount",
+        "nothing; the mount's own gid= and mode= count"),
+    (&["docker run", "openvswitch", ":z"], "relabelled-mount", Class::Setting,
+        "':z' relabels the switch's directory on the host for containers: with SELinux the switch loses it",
+        "mount it without :z and :Z, and restorecon -RF /run/openvswitch"),
+    (&["docker run", "openvswitch", ":Z"], "relabelled-mount", Class::Setting,
+        "':Z' relabels the switch's directory on the host for one container: with SELinux the switch loses it",
+        "mount it without :z and :Z, and restorecon -RF /run/openvswitch"),
+    (&["\"/mnt/huge", "\"/dev/vhost-net"], "acl-with-directory", Class::Setting,
+        "cgroup_device_acl takes devices only: a directory of huge pages in it means nothing. The list replaces libvirt's own",
+        "take the directory out; huge pages need no entry there"),
+    (&["hugetlbfs_mount = \""], "one-hugetlbfs-mount", Class::Setting,
+        "hugetlbfs_mount with one path: libvirt uses only that mount, and pages of other sizes are not found",
+        "take the line out (libvirt finds every mount by itself), or write a list of all mounts; then restart its daemon"),
+    (&["type: dpdkvdpa"], "second-switch", Class::Harmless,
+        "the port is in another Open vSwitch (one in a container with a database of its own): the host's ovs-vsctl does not show it, and that the host's switch has no such port is no failure",
+        "nothing; ask that switch with ovs-vsctl --db=unix:ITS-DB.SOCK show"),
+    (&["/forwarder/var/run/openvswitch"], "second-switch", Class::Harmless,
+        "a second Open vSwitch runs in a container, with a database of its own: the host's ovs-vsctl does not show its ports, and that the host's switch has no such port is no failure",
+        "nothing; ask that switch with ovs-vsctl --db=unix:ITS-DB.SOCK show"),
+];
+
+impl Listing {
+    /// Is it a line of a listing or of settings?
+    pub(super) fn take(&mut self, text: &str) -> bool {
+        let text = text.trim();
+        // What is commented out is no setting.
+        if text.starts_with('#') && !text.starts_with("# chmod") {
+            return false;
+        }
+        if self.entries.len() + self.mounts.len() + self.found.len() + self.ports.len() >= MOST
+            || text.len() > 4096
+        {
+            return false;
+        }
+        self.other_inode |= text.contains("inode") || text.contains("RuntimeDirectoryPreserve=no");
+        let mut known = self.port(text);
+        if let Some((_, id, class, cause, mend)) =
+            FACTS.iter().find(|(parts, ..)| parts.iter().all(|part| has(text, part)))
+        {
+            self.found.push((text.to_string(), hit(id, *class, None, cause.to_string(), mend)));
+            known = true;
+        }
+        if text
+            .strip_prefix("VIRTIOFWD_SOCKET_OWNER=")
+            .is_some_and(|rest| rest.trim_matches(['"', '\'']).is_empty())
+        {
+            let cause = "the forwarder is the client (VIRTIOFWD_VHOST_CLIENT=y), so QEMU creates the socket in its directory; without an owner that directory stays root:root 0755, and QEMU fails with 'Failed to bind socket: Permission denied'";
+            let mend = "VIRTIOFWD_SOCKET_OWNER and _GROUP to QEMU's user and group (libvirt-qemu:kvm, qemu:qemu), restart the forwarder; better a directory outside /tmp";
+            self.found.push((
+                text.to_string(),
+                hit("forwarder-without-owner", Class::Permission, None, cause.to_string(), mend),
+            ));
+            known = true;
+        }
+        if let Some(mount) = mount(text) {
+            self.mounts.push(mount);
+            return true;
+        }
+        if let Some(entry) = entry(text) {
+            self.entries.push(entry);
+            return true;
+        }
+        known
+    }
+
+    /// `add-port BRIDGE NAME -- set Interface NAME type=TYPE`, and the blocks of `ovs-vsctl show`.
+    fn port(&mut self, text: &str) -> bool {
+        if let Some(name) = text.strip_prefix("Interface ") {
+            self.interface = name.trim_matches('"').to_string();
+        }
+        let Some(at) = text.find("dpdkvhostuser") else { return false };
+        let before = text[..at].trim_end_matches([' ', ':', '=', '"']);
+        if !before.ends_with("type") {
+            return false;
+        }
+        let words: Vec<&str> = before.split_ascii_whitespace().collect();
+        let name = words.iter().position(|word| *word == "Interface" || *word == "interface");
+        let name = name.and_then(|at| words.get(at + 1)).map_or(self.interface.as_str(), |name| *name);
+        let is_client = text[at..].starts_with("dpdkvhostuserclient");
+        self.ports.push(Port { name: name.trim_matches('"').to_string(), is_client });
+        true
+    }
+
+    /// What the listings show by themselves.
+    pub(super) fn findings(&self) -> Vec<(String, Hit)> {
+        let mut found = self.found.clone();
+        found.extend(self.mounts());
+        for entry in self.entries.iter().filter(|entry| entry.mode.starts_with('s')) {
+            found.extend(socket(entry));
+        }
+        found
+    }
+
+    fn mounts(&self) -> Vec<(String, Hit)> {
+        let mut found = Vec::new();
+        let huge = |mount: &&Mount| mount.kind == "hugetlbfs";
+        for (number, mount) in self.mounts.iter().enumerate().filter(|(_, mount)| huge(mount)) {
+            let mut add = |id, cause: String, mend| {
+                found.push((mount.line.clone(), hit(id, Class::Memory, Some(&mount.path), cause, mend)));
+            };
+            if let Some(size) = mount.options.iter().find(|option| option.starts_with("size=")) {
+                add(
+                    "hugepages-capped",
+                    format!("{size}: VMs get no more through this mount, however many pages are free"),
+                    "mount it without size=, or with one as large as the pages reserved",
+                );
+            }
+            if !mount.wish
+                && self.mounts[..number].iter().any(|other| !other.wish && other.path == mount.path)
+            {
+                add("hugepages-stacked", "mounted twice on the same directory: files of the first are hidden, and daemons started before see another filesystem than those after".to_string(), "umount it once, remove one of the two that mount it (fstab, a script, a unit), restart libvirt's daemon and the switch");
+            }
+            let closed = mount
+                .options
+                .iter()
+                .find_map(|option| option.strip_prefix("mode="))
+                .filter(|mode| mode.ends_with('0'));
+            if let (Some(mode), Some(gid)) =
+                (closed, mount.options.iter().find(|option| option.starts_with("gid=")))
+            {
+                add(
+                    "hugepages-closed",
+                    format!(
+                        "mode={mode} and {gid}: only that group can search the mount. QEMU's user, if it is not in it, cannot reach libvirt/qemu below it: 'can't open backing store: Permission denied'"
+                    ),
+                    "put QEMU's user into that group, then restart libvirt's daemon and the VM (a process keeps the groups it started with); or let others search it (mode=0755)",
+                );
+            }
+            for over in self.mounts.iter().filter(|over| over.kind != "hugetlbfs" && !over.wish) {
+                if Path::new(&over.path).starts_with(&mount.path) && over.path != "/" {
+                    add(
+                        "hugepages-masked",
+                        format!(
+                            "{} on {} covers a part of it: guest memory that is meant for huge pages goes into files of that filesystem (slow, on disk), without any error",
+                            over.kind, over.path
+                        ),
+                        "umount what covers it, and find what mounts it; or memory by memfd huge pages",
+                    );
+                }
+            }
+        }
+        found
+    }
+
+    /// What the listings say about a failure.
+    pub(super) fn notes(&self, event: &Event) -> Vec<String> {
+        let Some(path) = event.subject.as_deref().filter(|path| path.starts_with('/')) else {
+            return Vec::new();
+        };
+        let mut notes = Vec::new();
+        if !matches!(event.class, Class::Permission | Class::Access | Class::Missing | Class::Stale) {
+            return notes;
+        }
+        for entry in
+            self.entries.iter().filter(|entry| entry.mode.starts_with('d') && entry.path.starts_with('/'))
+        {
+            let inside = Path::new(path).starts_with(&entry.path) && path != entry.path;
+            if !inside && path.starts_with(&entry.path) && path != entry.path {
+                let (end, rest) = (entry.path.as_str(), &path[entry.path.len()..]);
+                notes.push(format!("a '/' seems to be missing: the directory {end} is there, was {end}/{rest} meant? Correct the path; no directory above needs another owner or mode"));
+            }
+            if inside && !entry.mode[9..10].contains(['x', 't']) && event.class != Class::Missing {
+                notes.push(format!(
+                    "{} is {} {}:{}: who is neither cannot search it, so nothing below it can be reached",
+                    entry.path,
+                    &entry.mode[..10],
+                    entry.owner,
+                    entry.group
+                ));
+            }
+        }
+        let own = self.entries.iter().filter(|entry| entry.mode.starts_with('s') && entry.path == path);
+        notes.extend(own.map(|entry| {
+            let (mode, owner, group) = (&entry.mode[..10], &entry.owner, &entry.group);
+            format!("the socket is {mode} {owner}:{group}: connecting takes write by that owner, that group or others")
+        }));
+        if event.id == "stale-mount" && self.other_inode {
+            notes.push("what is listed shows the second cause: the directory has another inode in the container, or is removed at each restart (RuntimeDirectoryPreserve=no)".to_string());
+        }
+        notes
+    }
+}
+
+fn socket(entry: &Entry) -> Option<(String, Hit)> {
+    let (group, acl) = (&entry.mode[4..7], entry.mode.ends_with('+'));
+    let subject = Some(entry.path.as_str());
+    if acl {
+        let cause = format!(
+            "the socket has an ACL ('+'): the group bits '{group}' are the ACL's mask, not the right of the group {}. A user or group that the ACL names with rw may connect",
+            entry.group
+        );
+        return Some((
+            entry.line.clone(),
+            hit("socket-acl", Class::Harmless, subject, cause, "nothing; getfacl shows who may connect"),
+        ));
+    }
+    let closed = !group.contains('w') && !entry.mode[7..10].contains('w');
+    closed.then(|| {
+        let cause = format!("only the owner {} may connect (connecting needs write): the group {} has '{group}'", entry.owner, entry.group);
+        let mend = "the mode by an option of what creates the socket (swtpm --ctrl mode=0660, virtiofsd --socket-group, UMask= of its unit); a chmod is lost at its next start";
+        (entry.line.clone(), hit("socket-group-without-write", Class::Permission, subject, cause, mend))
+    })
+}
+
+/// A part that begins with `^` is the line's beginning.
+fn has(text: &str, part: &str) -> bool {
+    part.strip_prefix('^').map_or_else(|| text.contains(part), |start| text.starts_with(start))
+}
+
+/// `drwxr-xr-x. 2 root root 4096 Jan 10 10:00 NAME`.
+fn entry(text: &str) -> Option<Entry> {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let mode = *words.first()?;
+    let is_mode = (10..=11).contains(&mode.len())
+        && mode.is_ascii()
+        && "dsl-cbp".contains(&mode[..1])
+        && mode[1..10].bytes().all(|byte| b"rwxsStT-".contains(&byte));
+    if !is_mode || words.len() < 8 {
+        return None;
+    }
+    let arrow = words.iter().position(|word| *word == "->").unwrap_or(words.len());
+    let path = *words.get(arrow.checked_sub(1)?)?;
+    let (owner, group) = (words[2].to_string(), words[3].to_string());
+    Some(Entry { mode: mode.to_string(), owner, group, path: path.to_string(), line: text.to_string() })
+}
+
+/// `DEVICE PATH TYPE OPTIONS 0 0`, and `DEVICE on PATH type TYPE (OPTIONS)`.
+fn mount(text: &str) -> Option<Mount> {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let (path, kind, options) = match words.as_slice() {
+        [_, "on", path, "type", kind, options, ..] => (path, kind, options.trim_matches(['(', ')'])),
+        [_, path, kind, options, one, two]
+            if [one, two].iter().all(|word| word.bytes().all(|byte| byte.is_ascii_digit())) =>
+        {
+            (path, kind, *options)
+        }
+        _ => return None,
+    };
+    let options: Vec<String> = options.split(',').map(str::to_string).collect();
+    // What the kernel prints has rw or ro first.
+    let wish = !options.iter().any(|option| option == "rw" || option == "ro");
+    path.starts_with('/').then(|| Mount {
+        path: path.to_string(),
+        kind: kind.to_string(),
+        options,
+        line: text.to_string(),
+        wish,
+    })
+}
+
+fn hit(id: &'static str, class: Class, subject: Option<&str>, cause: String, mend: &'static str) -> Hit {
+    Hit {
+        id,
+        class,
+        subject: subject.map(str::to_string),
+        key: subject.map_or_else(|| cause.clone(), str::to_string),
+        causes: vec![cause],
+        decide: "findmnt -t hugetlbfs -o TARGET,OPTIONS; stat -f -c %T DIRECTORY; getfacl PATH",
+        mend,
+        source: "mount(8), kernel fs/hugetlbfs; acl(5)",
+        findings: &[],
+        asks: None,
+        is_effect: false,
+        ends_connection: false,
+    }
+}

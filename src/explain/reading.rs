@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+//! All that was read: failures, each once, and what was not understood.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::document::Documents;
+use super::listing::{Listing, Port};
+use super::object::{self, Thing};
+use super::{Class, Event, Hit, Line, Program, recognise, tables};
+use crate::base::text::cut;
+
+/// Longer lines are shown cut.
+const SHOWN: usize = 300;
+/// Lines of unknown meaning that are shown.
+const EXAMPLES: usize = 10;
+/// Records of one line that are read.
+const RECORDS: usize = 64;
+/// Different failures that are kept: a log can be made to hold any number.
+const MOST: usize = 500;
+
+/// All that was read.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct Reading {
+    /// The failures, in the order they were first seen.
+    pub events: Vec<Event>,
+    /// Lines that were read.
+    pub lines: u64,
+    /// Lines whose message is known.
+    pub known: u64,
+    /// Lines that look like errors and match nothing.
+    pub unknown: u64,
+    /// Those of them that another program says, which has nothing to do with the dataplane.
+    pub foreign: u64,
+    /// The first of them.
+    pub examples: Vec<String>,
+    /// Lines of different failures that were not kept, because there are too many.
+    pub dropped: u64,
+    #[serde(skip)]
+    state: HashMap<String, State>,
+    #[serde(skip)]
+    listing: Listing,
+    #[serde(skip)]
+    documents: Documents,
+}
+
+/// What earlier lines of the same log say of later ones.
+#[derive(Debug, Default, Clone)]
+struct State {
+    /// A command line goes on.
+    command: bool,
+    /// What kinds of vhost-user device QEMU named.
+    devices: Vec<Thing>,
+    /// The front end agreed on features.
+    features: bool,
+    /// It handed over its memory, or said otherwise that it goes on.
+    memory: bool,
+    /// The line with the features.
+    handshake: Option<String>,
+}
+
+impl Reading {
+    /// Takes one line of the log of this name.
+    pub fn take(&mut self, log: &str, raw: &str) {
+        self.lines += 1;
+        if self.documents.take(log, raw) {
+            return;
+        }
+        // Several records can stand in one line.
+        let mut start = 0;
+        for (at, _) in raw.match_indices("type=AVC ").skip(1).take(RECORDS) {
+            self.part(log, &raw[start..at]);
+            start = at;
+        }
+        self.part(log, &raw[start..]);
+    }
+
+    fn part(&mut self, log: &str, raw: &str) {
+        let line = Line::read(raw);
+        let text = line.text.as_str();
+        let state = self.state.entry(log.to_string()).or_default();
+        // QEMU's command line, as libvirt writes it into the VM's log: options and not messages.
+        let begins = text.starts_with("LC_ALL=C") || text.starts_with('-');
+        let goes_on = text.ends_with(" \\");
+        let is_command = state.command || (begins && goes_on);
+        state.command = is_command && goes_on;
+        let mut thing = object::of_line(text);
+        if is_command && !text.contains(": ") {
+            return;
+        }
+        if line.program == Program::Qemu && thing.is_vhost_user() && !state.devices.contains(&thing) {
+            state.devices.push(thing);
+        }
+        state.memory |=
+            ["SET_MEM_TABLE", "ADD_MEM_REG", "SET_VRING_KICK"].iter().any(|word| text.contains(word));
+        if text.contains("read message VHOST_USER_SET_FEATURES") {
+            state.features = true;
+            state.handshake.get_or_insert_with(|| text.to_string());
+        }
+        let mut hit = recognise(&line, thing);
+        // "Failed to set msg fds." does not say of which device; a log with devices of one kind does.
+        if let (Some(effect), Thing::Unknown, [only]) = (&hit, thing, state.devices.as_slice())
+            && effect.is_effect
+        {
+            (hit, thing) = (recognise(&line, *only).or(hit), *only);
+        }
+        if let Some(hit) = hit {
+            self.known += 1;
+            self.add(log, &line, thing, hit);
+        } else if self.listing.take(text) {
+            self.known += 1;
+        } else if looks_bad(text) {
+            self.unknown += 1;
+            self.foreign += u64::from(line.program == Program::Other);
+            if self.examples.len() < EXAMPLES {
+                self.examples.push(cut(text, SHOWN));
+            }
+        }
+    }
+
+    fn add(&mut self, log: &str, line: &Line, thing: Thing, hit: Hit) {
+        let time = line.time.clone();
+        let same = |event: &&mut Event| event.id == hit.id && event.key == hit.key;
+        if let Some(event) = self.events.iter_mut().find(same) {
+            event.count += 1;
+            event.first = event.first.take().min_known(time.clone());
+            event.last = event.last.take().max(time);
+            if !event.logs.iter().any(|known| known == log) {
+                event.logs.push(log.to_string());
+            }
+            return;
+        }
+        if self.events.len() == MOST {
+            self.dropped += 1;
+            return;
+        }
+        self.events.push(Event {
+            id: hit.id,
+            class: hit.class,
+            program: line.program,
+            thing,
+            subject: hit.subject,
+            count: 1,
+            first: time.clone(),
+            last: time,
+            logs: vec![log.to_string()],
+            line: cut(&line.text, SHOWN),
+            causes: hit.causes,
+            decide: hit.decide,
+            mend: hit.mend,
+            source: hit.source,
+            notes: Vec::new(),
+            findings: hit.findings,
+            asks: hit.asks,
+            also_security_module: false,
+            key: hit.key,
+            is_effect: hit.is_effect,
+            ends_connection: hit.ends_connection,
+        });
+    }
+
+    /// Afterwards: puts together what different lines say of the same thing.
+    pub fn finish(&mut self) {
+        for (log, document) in self.documents.finish() {
+            for (text, hit) in document {
+                let line = Line { text, time: None, program: Program::Libvirt };
+                self.known += 1;
+                self.add(&log, &line, Thing::Unknown, hit);
+            }
+        }
+        self.roles();
+        self.handshakes();
+        for (text, hit) in self.listing.findings() {
+            let line = Line { text, time: None, program: Program::Unknown };
+            self.add("what was listed", &line, Thing::Unknown, hit);
+        }
+        self.security_modules();
+        self.effects();
+        for event in &mut self.events {
+            event.notes.extend(self.listing.notes(event));
+        }
+    }
+
+    /// A domain and a port with the same end of the socket, where both were read.
+    fn roles(&mut self) {
+        for event in &mut self.events {
+            let qemu_serves = match event.id {
+                "qemu-serves" => true,
+                "qemu-connects" => false,
+                _ => continue,
+            };
+            let name = event.subject.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+            let same = |port: &&Port| port.name == name && port.is_client != qemu_serves;
+            let Some(port) = self.listing.ports.iter().find(same) else { continue };
+            let (id, what) = match qemu_serves {
+                true => (
+                    "both-ends-server",
+                    "both ends are servers: the switch (dpdkvhostuser) listens where QEMU (mode='server') creates its socket. QEMU unlinks the switch's socket, or fails; no packet ever flows",
+                ),
+                false => (
+                    "both-ends-client",
+                    "both ends are clients: the switch (dpdkvhostuserclient) and QEMU (mode='client') both wait for a socket that nobody creates",
+                ),
+            };
+            event.id = id;
+            event.class = Class::Setting;
+            event.findings = &["both-ends-server", "both-ends-client"];
+            event.causes = vec![format!("{what} (port {})", port.name)];
+            event.mend = "change one end: port type dpdkvhostuserclient with options:vhost-server-path and mode='server' in a directory that QEMU may write, or dpdkvhostuser and mode='client'";
+        }
+    }
+
+    /// What was shaken hands on, and never came.
+    fn handshakes(&mut self) {
+        let mut without: Vec<String> = self
+            .state
+            .iter()
+            .filter(|(_, state)| state.features && !state.memory)
+            .map(|(log, _)| log.clone())
+            .collect();
+        without.sort();
+        for log in without {
+            let Some(said) = self.state.get(&log).and_then(|state| state.handshake.clone()) else { continue };
+            let line = Line { text: said, time: None, program: Program::Dpdk };
+            let hit = Hit::of(&tables::NO_MEMORY_TABLE, None);
+            self.known += 1;
+            self.add(&log, &line, Thing::VhostUser, hit);
+        }
+    }
+
+    /// Says of what was refused to owner and mode that a security module refused the same.
+    fn security_modules(&mut self) {
+        let name = |subject: &Option<String>| {
+            subject.as_deref().and_then(|path| path.rsplit('/').next()).map(str::to_string)
+        };
+        let denied: Vec<_> = self
+            .events
+            .iter()
+            .filter(|event| event.class == Class::SecurityModule)
+            .filter_map(|event| name(&event.subject))
+            .collect();
+        for event in &mut self.events {
+            event.also_security_module = matches!(event.class, Class::Permission | Class::Access)
+                && name(&event.subject).is_some_and(|name| denied.contains(&name));
+        }
+    }
+
+    /// A closed connection is no cause: where the back end's own line is there too, that is.
+    fn effects(&mut self) {
+        let cause = self.events.iter().find(|event| event.ends_connection).map(|event| event.id);
+        let Some(cause) = cause else { return };
+        for event in self.events.iter_mut().filter(|event| event.is_effect) {
+            event.notes.push(format!("the back end's own line says why: {cause}, see there"));
+        }
+    }
+}
+
+trait MinKnown {
+    /// The smaller one; one that is there before one that is not.
+    fn min_known(self, other: Self) -> Self;
+}
+
+impl MinKnown for Option<String> {
+    fn min_known(self, other: Self) -> Self {
+        match (self, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// The words by which programs say that something went wrong.
+const BAD: &[&str] = &[
+    "error",
+    "fail",
+    "denied",
+    "cannot",
+    "can't",
+    "could not",
+    "couldn't",
+    "unable",
+    "refuse",
+    "not permitted",
+    "no such",
+    "not found",
+    "does not exist",
+    "doesn't exist",
+    "not supported",
+    "unsupported",
+    "does not support",
+    "invalid",
+    "illegal",
+    "unexpected",
+    "unrecogni",
+    "unknown",
+    "missing",
+    "fatal",
+    "panic",
+    "abort",
+    "segfault",
+    "segmentation",
+    "core dumped",
+    "crash",
+    "killed",
+    "terminated",
+    "timed out",
+    "timeout",
+    "exceed",
+    "mismatch",
+    "not allowed",
+    "not enough",
+    "insufficient",
+    "out of memory",
+    "exhaust",
+    "broken pipe",
+    "reset by peer",
+    "incompatible",
+    "conflict",
+    "traceback",
+    "exception",
+    "stuck",
+    "hung",
+    "busy",
+    "too many",
+    "too long",
+    "too small",
+    "nil value",
+    "destroyed",
+    "lost connection",
+    "disconnect",
+    "reject",
+    "corrupt",
+    "gave up",
+    "giving up",
+    "stall",
+    "deadlock",
+    "not available",
+    "unavailable",
+    "unreachable",
+    "warn",
+    "|err|",
+    "|emer|",
+];
+
+fn looks_bad(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    BAD.iter().any(|word| lower.contains(word))
+}

@@ -1,0 +1,1 @@
+error: internal error: process exited while connecting to monitor: 2025-01-01T00:00:00Z qemu-kvm: -chardev socket,id=chrtpm,path=/var/tmp/tpm9.sock: Failed to connect to '/var/tmp/tpm9.sock': Permission denied
