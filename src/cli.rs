@@ -18,7 +18,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what apply would change, as a diff (exit 0: nothing, 2: changes are pending)
-    Plan(PlanArgs),
+    Plan(PlanCommandArgs),
     /// Set up this node; restarts nothing without --restart, and can be run at any time
     Apply(ApplyArgs),
     /// Check this node; with --against, check whether another node's VMs can migrate here (exit 0: yes, 1: with advice, 2: broken)
@@ -95,6 +95,9 @@ pub struct CheckArgs {
     /// Check which VMs of another node can migrate here; FILE has its check --json (- for standard input)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prometheus", "root"])]
     pub against: Option<PathBuf>,
+    /// Read the unpacked sosreport in DIR instead of the running node; what it does not contain is unknown
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["root", "prometheus", "against"])]
+    pub sos: Option<PathBuf>,
 }
 
 /// Options of `probe`.
@@ -115,6 +118,17 @@ pub struct PlanArgs {
     /// Change the shared group to its configured number, and the group of all its files
     #[arg(long)]
     pub renumber: bool,
+}
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanCommandArgs {
+    /// The options it shares with `apply`.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Read the unpacked sosreport in DIR instead of the running node; what it does not contain is unknown
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["root", "renumber"])]
+    pub sos: Option<PathBuf>,
 }
 
 /// Options of `apply`.
@@ -157,6 +171,9 @@ pub struct ConvertArgs {
     /// Show what would change, as a diff; change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// List the VMs of the unpacked sosreport in DIR instead of the running node's
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["vms", "all", "pause", "dry_run"])]
+    pub sos: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -165,8 +182,12 @@ pub struct ConvertArgs {
 /// Options of `inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A domain XML, or - for standard input
-    pub file: PathBuf,
+    /// A domain XML, or - for standard input; with --sos, the name of a VM in the report (default: all)
+    #[arg(required_unless_present = "sos")]
+    pub file: Option<PathBuf>,
+    /// Show the VMs in the unpacked sosreport in DIR
+    #[arg(long, value_name = "DIR")]
+    pub sos: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -184,6 +205,9 @@ pub struct ExplainArgs {
     /// Read the logs of the unbooted image in DIR instead of the running node's
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
+    /// Read the logs and the state in the unpacked sosreport in DIR instead of the running node's
+    #[arg(long, value_name = "DIR", conflicts_with = "root")]
+    pub sos: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -49,10 +49,11 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Reads the node's journal; an empty one where there is none.
+    /// Reads the node's journal; an empty one where there is none. No report has it: it keeps what only root may see.
     pub fn read(root: &Root) -> Result<Journal> {
         let path = Path::new(paths::STATE).join(NAME);
-        let Some(text) = root.read_text(&path)? else {
+        let text = if root.report().is_some() { None } else { root.read_text(&path)? };
+        let Some(text) = text else {
             return Ok(Journal {
                 version: VERSION,
                 group: None,

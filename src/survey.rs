@@ -3,10 +3,10 @@
 
 use anyhow::{Context, Result};
 
-use crate::accord::{self, Accord};
+use crate::accord::{self, Accord, Agreed};
 use crate::arrivals;
 use crate::base::paths;
-use crate::base::root::Root;
+use crate::base::root::{NotInReport, Root, told};
 use crate::config::{Config, GidMismatch, PortType};
 use crate::convert::Terms;
 use crate::facts::Known;
@@ -18,7 +18,7 @@ use crate::facts::mounts;
 use crate::facts::surroundings::Surroundings;
 use crate::fingerprint::Fingerprint;
 use crate::hook;
-use crate::items::Change;
+use crate::items::{Change, Item};
 use crate::journal::{Entry, Journal};
 use crate::profile::{Modes, Profile};
 use crate::rules::endpoints::{Judged, Matter, follows, judge};
@@ -65,10 +65,11 @@ impl Survey {
         }
         let journal = Journal::read(root)?;
         let mut accounts = Accounts::read(root)?;
-        let recorded =
-            journal.group.as_ref().filter(|group| group.name == config.group).map(|group| group.gid);
+        let group = journal.group.as_ref().filter(|group| group.name == config.group).map(|group| group.gid);
+        let agreed = root.report().and_then(|_| Agreed::read(root).ok()?).map(|agreed| agreed.gid);
+        let recorded = group.or(agreed);
         let profile = Profile::look(root, manager, &accounts, &config, recorded)?;
-        let hugetlb = if root.is_live() { mounts::hugetlb(root)? } else { Vec::new() };
+        let hugetlb = if root.runs() { mounts::hugetlb(root)? } else { Vec::new() };
         let mounted: Vec<_> = hugetlb.iter().map(|mount| mount.path.clone()).collect();
         let program = program(root);
         let ground = accord::Ground { profile: &profile, mounted: &mounted, program: &program };
@@ -76,7 +77,7 @@ impl Survey {
             let accord = Accord::new(config, &ground)?;
             let libvirt = profile.hypervisor.as_ref().map(|found| found.daemon_unit.as_str());
             let asked = Asked { libvirt, units: accord.units() };
-            let live = root.is_live().then(|| Live::read(root, manager, &asked)).transpose()?;
+            let live = root.runs().then(|| Live::read(root, manager, &asked)).transpose()?;
             Ok((accord, live))
         };
         if config.looks && journal.serves() {
@@ -90,8 +91,8 @@ impl Survey {
             (accord, live) = read(&config)?;
         }
         accounts.announce(&accord.group.name, accord.group.gid);
-        let observed =
-            accord.items.iter().map(|item| item.observe(root, &accounts)).collect::<Result<_>>()?;
+        let observe = |item: &Item| told(item.observe(root, &accounts)).transpose();
+        let observed = accord.items.iter().filter_map(observe).collect::<Result<_>>()?;
         let asked = Asked { libvirt: None, units: accord.units() };
         let units = if live.is_none() { asked.units(manager)? } else { Vec::new() };
         let surroundings = Surroundings::read(root, &accord.concern(), units, hugetlb, live.as_ref())?;
@@ -155,6 +156,8 @@ impl Survey {
         let ground = Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };
         let mut judged = judge(&self.case(), ground);
         findings.retain(|finding| !follows(&judged.rows, finding));
+        // That the database is not in a report says nothing of the node.
+        judged.findings.retain(|finding| finding.id != "switch-unknown" || !NotInReport::says(&finding.seen));
         findings.append(&mut judged.findings);
         judged.findings = findings;
         Ok(judged)
@@ -206,7 +209,13 @@ impl Survey {
 pub fn modes(root: &Root, config: &Config, journal: &Journal, live: Option<&Live>) -> Result<Modes> {
     let (incoming, before) = (config.hook.incoming, journal.serves());
     if let Some(live) = live {
-        return Ok(Modes::of_node(live, incoming, before));
+        let found = Modes::of_node(live, incoming, before);
+        // A report does not have the journal, which would say what the last apply found.
+        let is_open = live.switch.known().is_none() && found.types != PortType::ALL;
+        return match root.report().filter(|_| is_open) {
+            Some(report) => Err(report.lacks("the ports of Open vSwitch, by which 'modes = look' decides")),
+            None => Ok(found),
+        };
     }
     let switch = Known::Unknown("nothing runs in an image".to_string());
     let Domains { domains, broken } = domains::persistent(root)?;

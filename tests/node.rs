@@ -61,6 +61,8 @@ mod service;
 mod silent;
 #[path = "node/socket_unit.rs"]
 mod socket_unit;
+#[path = "node/sos.rs"]
+mod sos;
 #[path = "node/steps.rs"]
 mod steps;
 #[path = "node/support.rs"]

@@ -113,6 +113,7 @@ impl Agreed {
     pub fn read(root: &Root) -> Result<Option<Agreed>> {
         let path = Path::new(paths::AGREED);
         let Some(file) = root.find_nofollow(path)? else { return Ok(None) };
+        file.known()?;
         if file.kind() != Kind::File || file.uid() != 0 || file.mode() & 0o022 != 0 {
             bail!("{} is not a file that root alone may write", path.display());
         }

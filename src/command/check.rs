@@ -5,7 +5,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{Outcome, against, blocked};
-use crate::base::root::Root;
+use crate::base::root::{NotInReport, Root, told};
 use crate::cli::CheckArgs;
 use crate::fingerprint::Fingerprint;
 use crate::report::{self, Style, endpoints, prometheus};
@@ -22,6 +22,9 @@ struct Output<'a> {
     findings: &'a [Finding],
     /// What `--against` of another node takes.
     fingerprint: Option<Fingerprint>,
+    /// What a report does not have; nothing is known of it.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    unknown: &'a [String],
 }
 
 pub fn run(args: &CheckArgs) -> Result<Outcome> {
@@ -29,12 +32,14 @@ pub fn run(args: &CheckArgs) -> Result<Outcome> {
         return against::run(args, file);
     }
     if !args.prometheus {
-        let root = super::open_root(&args.output.root, false)?;
+        let root = super::open_root_or_report(args.sos.as_deref(), &args.output.root, false)?;
         let (judged, survey) = look(&root)?;
+        let unknown = super::lacking(&root);
         let take = |survey: Survey| survey.fingerprint(&root);
-        // It takes a look at more than a verdict needs.
-        let fingerprint = survey.filter(|_| args.output.json).map(take).transpose()?.flatten();
-        return tell(&judged, fingerprint, args.output.json);
+        // It takes a look at more than a verdict needs, and at programs that no report has.
+        let fingerprint = survey.filter(|_| args.output.json && args.sos.is_none());
+        let fingerprint = fingerprint.map(take).transpose()?.flatten();
+        return tell(&judged, fingerprint, &unknown, args.output.json);
     }
     // Whoever watches the metrics is to see that there was no verdict, instead of the last one for ever.
     let judged = super::open_root(&args.output.root, false).and_then(|root| Ok(look(&root)?.0));
@@ -47,7 +52,12 @@ pub fn run(args: &CheckArgs) -> Result<Outcome> {
 fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
     let manager = systemd::connect(root)?;
     match Survey::take(root, manager.as_ref(), Options::default()) {
-        Ok(survey) => Ok((survey.judged(root)?, Some(survey))),
+        Ok(survey) => match told(survey.judged(root))? {
+            Some(judged) => Ok((judged, Some(survey))),
+            None => Ok((Judged::of(survey.findings()), Some(survey))),
+        },
+        // Without that nothing can be judged, and the verdict says so.
+        Err(error) if error.is::<NotInReport>() => Ok((Judged::of(Vec::new()), None)),
         Err(error) => Ok((Judged::of(vec![blocked::finding(error)?]), None)),
     }
 }
@@ -61,16 +71,30 @@ pub fn verdict(findings: &[Finding]) -> (&'static str, Outcome) {
     }
 }
 
-fn tell(judged: &Judged, fingerprint: Option<Fingerprint>, json: bool) -> Result<Outcome> {
+/// A report that does not tell everything proves a disagreement, and never that there is none.
+fn verdict_of(findings: &[Finding], unknown: &[String]) -> (&'static str, Outcome) {
+    match verdict(findings) {
+        (_, Outcome::Fine | Outcome::Advice) if !unknown.is_empty() => ("unknown", Outcome::Advice),
+        known => known,
+    }
+}
+
+fn tell(
+    judged: &Judged,
+    fingerprint: Option<Fingerprint>,
+    unknown: &[String],
+    json: bool,
+) -> Result<Outcome> {
     let Judged { rows, findings, .. } = judged;
-    let (verdict, outcome) = verdict(findings);
+    let (verdict, outcome) = verdict_of(findings, unknown);
     if json {
-        report::json(&Output { version: 1, verdict, endpoints: rows, findings, fingerprint })?;
+        report::json(&Output { version: 1, verdict, endpoints: rows, findings, fingerprint, unknown })?;
         return Ok(outcome);
     }
     if !rows.is_empty() {
         report::out(&endpoints::text(rows));
     }
+    report::out(&super::lacking_text(unknown));
     tell_findings(findings, verdict, outcome);
     Ok(outcome)
 }

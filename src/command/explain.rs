@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::Outcome;
-use crate::base::root::Root;
+use crate::base::root::{Report, Root};
 use crate::catalogue::{self, Entry};
 use crate::cli::ExplainArgs;
 use crate::explain::read::{self, Source};
@@ -49,7 +49,7 @@ pub fn run(args: &ExplainArgs) -> Result<Outcome> {
     let sources = sources(args, &mut reading)?;
     reading.finish();
     let Reading { events, lines, known, unknown, foreign, examples, dropped, .. } = reading;
-    let explained = join(events);
+    let explained = join(events, args.sos.as_deref());
     let output = Output { version: 1, sources, explained, lines, known, unknown, foreign, examples, dropped };
     if args.json {
         report::json(&output)?;
@@ -105,7 +105,12 @@ fn tell_pages(pages: &[Entry], json: bool) -> Result<Outcome> {
 
 fn sources(args: &ExplainArgs, reading: &mut Reading) -> Result<Vec<Source>> {
     if args.what.is_empty() {
-        let sources = read::usual(&super::open_root(&args.root, false)?, reading)?;
+        let root = super::open_root_or_report(args.sos.as_deref(), &args.root, false)?;
+        let mut sources = read::usual(&root, reading)?;
+        if let Some((command, text)) = root.report().and_then(journal) {
+            let lines = read::stream(&command, text.as_bytes(), reading)?;
+            sources.push(Source { name: command, lines, cut: None });
+        }
         if sources.is_empty() {
             bail!("no logs in the usual places; name one, or - for standard input");
         }
@@ -118,9 +123,15 @@ fn sources(args: &ExplainArgs, reading: &mut Reading) -> Result<Vec<Source>> {
     args.what.iter().map(|path| source(path, reading)).collect()
 }
 
-/// With the running node, if it may be looked at.
-fn join(events: Vec<Event>) -> Vec<Explained> {
-    let node = look();
+/// sos asks for the journal again and again: of one boot, of a unit. What tells most is read, so that nothing counts twice.
+fn journal(report: &Report) -> Option<(String, String)> {
+    let all = report.said("journalctl").into_iter().filter(|(command, _)| !command.contains("--unit"));
+    all.max_by_key(|(_, text)| text.len())
+}
+
+/// With the running node, or the report, if it may be looked at.
+fn join(events: Vec<Event>, sos: Option<&Path>) -> Vec<Explained> {
+    let node = look(sos);
     let state = |event: &Event| match &node {
         Ok((root, survey, findings)) => now(root, survey, findings, event),
         Err(error) => Now::Unknown(format!("the node was not looked at: {error:#}")),
@@ -128,8 +139,8 @@ fn join(events: Vec<Event>) -> Vec<Explained> {
     events.into_iter().map(|event| Explained { now: state(&event), event }).collect()
 }
 
-fn look() -> Result<(Root, Survey, Vec<Finding>)> {
-    let root = super::open_root(Path::new("/"), false)?;
+fn look(sos: Option<&Path>) -> Result<(Root, Survey, Vec<Finding>)> {
+    let root = super::open_root_or_report(sos, Path::new("/"), false)?;
     let manager = systemd::connect(&root)?;
     let survey = Survey::take(&root, manager.as_ref(), Options::default())?;
     drop(manager);

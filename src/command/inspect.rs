@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `inspect`: what the hook would see in a domain XML.
 
-use anyhow::{Context, Result};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::Outcome;
+use crate::base::root::told;
 use crate::cli::InspectArgs;
 use crate::facts::domains::{
-    Account, DacLabel, Domain, Endpoint, EndpointKind, LabelKind, MemoryBacking, SocketMode, parse_domain,
+    self, Account, DacLabel, Domain, Endpoint, EndpointKind, LabelKind, MemoryBacking, SocketMode,
+    parse_domain,
 };
 use crate::report::{self, one_line};
 
@@ -21,16 +25,62 @@ struct Output {
     memory_is_shared: bool,
 }
 
+#[derive(Serialize)]
+struct Listed {
+    version: u32,
+    domains: Vec<One>,
+}
+
+#[derive(Serialize)]
+struct One {
+    domain: Domain,
+    memory_is_shared: bool,
+}
+
 pub fn run(args: &InspectArgs) -> Result<Outcome> {
-    let bytes = super::read_bounded(&args.file, MAX_XML)?;
-    let xml =
-        String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", args.file.display()))?;
-    let domain = parse_domain(&xml).with_context(|| format!("inspecting {}", args.file.display()))?;
-    if args.json {
+    match (&args.sos, &args.file) {
+        (Some(sos), name) => in_report(sos, name.as_deref(), args.json),
+        (None, Some(file)) => in_file(file, args.json),
+        (None, None) => bail!("name a domain XML"),
+    }
+}
+
+fn in_file(file: &Path, json: bool) -> Result<Outcome> {
+    let bytes = super::read_bounded(file, MAX_XML)?;
+    let xml = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", file.display()))?;
+    let domain = parse_domain(&xml).with_context(|| format!("inspecting {}", file.display()))?;
+    if json {
         let memory_is_shared = domain.memory.is_shared();
         report::json(&Output { version: 1, domain, memory_is_shared })?;
     } else {
         report::out(&text(&domain));
+    }
+    Ok(Outcome::Fine)
+}
+
+/// As they ran when the report was made, and as they were defined where they did not.
+fn in_report(sos: &Path, name: Option<&Path>, json: bool) -> Result<Outcome> {
+    let root = super::open_root_or_report(Some(sos), sos, false)?;
+    let (running, defined) = (told(domains::running(&root))?, told(domains::persistent(&root))?);
+    let mut found: Vec<Domain> = Vec::new();
+    for domain in [running, defined].into_iter().flatten().flat_map(|found| found.domains) {
+        if !found.iter().any(|other| other.name == domain.name) {
+            found.push(domain);
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(name) = name {
+        found.retain(|domain| Path::new(&domain.name) == name);
+        if found.is_empty() {
+            bail!("no VM {} in the report", report::clean(&name.display().to_string()));
+        }
+    }
+    if json {
+        let one = |domain: Domain| One { memory_is_shared: domain.memory.is_shared(), domain };
+        report::json(&Listed { version: 1, domains: found.into_iter().map(one).collect() })?;
+    } else {
+        report::out(&super::lacking_text(&super::lacking(&root)));
+        report::out(&found.iter().map(text).collect::<Vec<_>>().join("\n"));
     }
     Ok(Outcome::Fine)
 }

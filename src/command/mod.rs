@@ -94,6 +94,25 @@ fn open_root(path: &Path, writes: bool) -> Result<Root> {
     Ok(root)
 }
 
+/// The report where there is one, else the root. Reading a report is free to anyone.
+fn open_root_or_report(sos: Option<&Path>, root: &Path, writes: bool) -> Result<Root> {
+    match sos {
+        Some(report) => Root::open_report(&std::path::absolute(report)?),
+        None => open_root(root, writes),
+    }
+}
+
+/// What a report does not have, for people.
+fn lacking_text(lacking: &[String]) -> String {
+    let line = |what: &String| format!("not in the report: {}\n", crate::report::one_line(what));
+    lacking.iter().map(line).collect()
+}
+
+/// What was asked of a report and is not in it.
+fn lacking(root: &Root) -> Vec<String> {
+    root.report().map(crate::base::root::Report::lacking).unwrap_or_default()
+}
+
 /// A file that someone names, or `-` for standard input, as long as it has at most so many bytes.
 fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
     let context = || format!("reading {}", path.display());

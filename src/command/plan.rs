@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::Outcome;
 use crate::access::owner_text;
 use crate::accord::Obstacle;
-use crate::cli::PlanArgs;
+use crate::base::root::Root;
+use crate::cli::PlanCommandArgs;
 use crate::items::Change;
 use crate::journal::Entry;
 use crate::profile::{Modes, QemuConf};
@@ -46,10 +47,6 @@ impl Plan {
     /// Nothing to do?
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.outdated.is_empty() && self.grants.is_empty()
-    }
-
-    fn outcome(&self) -> Outcome {
-        if self.is_empty() { Outcome::Fine } else { Outcome::Waiting }
     }
 
     /// Every step for people.
@@ -114,30 +111,39 @@ struct Output<'a> {
     modes: Option<&'a Modes>,
     steps: Vec<Step>,
     waiting: Vec<Finding>,
+    /// What a report does not have; nothing is known of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unknown: Vec<String>,
 }
 
-pub fn run(args: &PlanArgs) -> Result<Outcome> {
-    let root = super::open_root(&args.output.root, false)?;
+pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
+    let PlanCommandArgs { plan: args, sos } = args;
+    let root = super::open_root_or_report(sos.as_deref(), &args.output.root, false)?;
     let manager = systemd::connect(&root)?;
     let survey = Survey::take(&root, manager.as_ref(), Options { renumber: args.renumber })?;
     let plan = Plan::of(&survey)?;
     let waiting: Vec<Finding> =
         survey.findings().into_iter().filter(|finding| finding.restart.is_some()).collect();
+    let unknown = super::lacking(&root);
     if args.output.json {
         report::json(&Output {
             version: 1,
             modes: survey.modes.as_ref(),
             steps: plan.steps(&survey),
             waiting,
+            unknown,
         })?;
-        return Ok(plan.outcome());
+        return Ok(outcome(&plan, &root));
     }
+    report::out(&super::lacking_text(&unknown));
     if let Some(modes) = &survey.modes {
         let line = format!("modes = look: {}", modes.text());
         report::out(&report::colour(Style::Dim, &format!("{}\n", report::one_line(&line))));
     }
     if plan.is_empty() {
-        report::out("Nothing to change.\n");
+        let known =
+            if unknown.is_empty() { "Nothing to change." } else { "Nothing to change in what is known." };
+        report::out(&format!("{known}\n"));
         report::out(&super::apply::waiting_text(&survey, &waiting));
     } else {
         report::out(&plan.text(&survey));
@@ -147,5 +153,13 @@ pub fn run(args: &PlanArgs) -> Result<Outcome> {
             report::count(count, "change")
         ));
     }
-    Ok(plan.outcome())
+    Ok(outcome(&plan, &root))
+}
+
+fn outcome(plan: &Plan, root: &Root) -> Outcome {
+    match (plan.is_empty(), super::lacking(root).is_empty()) {
+        (true, true) => Outcome::Fine,
+        (true, false) => Outcome::Advice,
+        (false, _) => Outcome::Waiting,
+    }
 }

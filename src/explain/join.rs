@@ -57,6 +57,9 @@ pub fn now(root: &Root, survey: &Survey, findings: &[Finding], event: &Event) ->
     }
     let checked = |id: &&&str| catalogue::find(id).is_some_and(|entry| entry.checked);
     match event.findings.iter().find(checked) {
+        Some(id) if root.report().is_some_and(|report| !report.lacking().is_empty()) => {
+            Now::Unknown(format!("check has no {id}, but the report does not contain everything"))
+        }
         Some(id) => Now::Agrees(format!("check has no {id}")),
         None => Now::Unknown("nothing that can be asked now shows it".to_string()),
     }

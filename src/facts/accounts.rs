@@ -11,7 +11,7 @@ use users::os::unix::GroupExt;
 
 use crate::access::Names;
 use crate::base::program;
-use crate::base::root::Root;
+use crate::base::root::{Report, Root, told};
 
 /// nss-altfiles: image-based systems keep packaged accounts in files of their own.
 const ALTFILES: &str = "altfiles";
@@ -66,19 +66,43 @@ impl Accounts {
     /// Reads the account files beneath `root`.
     pub fn read(root: &Root) -> Result<Accounts> {
         let text = |path: &str| Ok::<_, anyhow::Error>(root.read_text(Path::new(path))?.unwrap_or_default());
+        if let Some(report) = root.report() {
+            return Accounts::told(report, text);
+        }
         let nsswitch = text("/etc/nsswitch.conf")?;
         let (user_services, services) = (services(&nsswitch, "passwd:"), services(&nsswitch, "group:"));
-        // NSS reads them only where it is told to.
-        let extra = |services: &[String], path: &str| match services.iter().any(|name| name == ALTFILES) {
-            true => text(path),
-            false => Ok(String::new()),
-        };
         Ok(Accounts {
             live: root.is_live(),
             users: parse_users(&text("/etc/passwd")?),
             groups: parse_groups(&text("/etc/group")?),
-            extra_users: parse_users(&extra(&user_services, "/usr/lib/passwd")?),
-            extra_groups: parse_groups(&extra(&services, "/usr/lib/group")?),
+            extra_users: parse_users(&altfiles(&user_services, "passwd", &text)?),
+            extra_groups: parse_groups(&altfiles(&services, "group", &text)?),
+            user_services,
+            services,
+            announced: Vec::new(),
+        })
+    }
+
+    /// What a report has: every source's answer together, else the files.
+    fn told(report: &Report, text: impl Fn(&str) -> Result<String>) -> Result<Accounts> {
+        let nsswitch = told(text("/etc/nsswitch.conf"))?;
+        // Of unknown sources there may be others than the files.
+        let services = |database: &str| {
+            nsswitch.as_deref().map_or(vec!["?".to_string()], |text| services(text, database))
+        };
+        let (user_services, services) = (services("passwd:"), services("group:"));
+        let read = |name: &str, services: &[String]| match report.outputs(&format!("getent {name}")).pop() {
+            Some(said) => Ok::<_, anyhow::Error>((said, String::new())),
+            None => Ok((text(&format!("/etc/{name}"))?, altfiles(services, name, &text)?)),
+        };
+        let (users, extra_users) = read("passwd", &user_services)?;
+        let (groups, extra_groups) = read("group", &services)?;
+        Ok(Accounts {
+            live: false,
+            users: parse_users(&users),
+            groups: parse_groups(&groups),
+            extra_users: parse_users(&extra_users),
+            extra_groups: parse_groups(&extra_groups),
             user_services,
             services,
             announced: Vec::new(),
@@ -215,6 +239,14 @@ fn convert_group(group: &users::Group) -> Group {
 
 fn lossy(name: &OsStr) -> String {
     name.to_string_lossy().into_owned()
+}
+
+/// NSS reads them only where it is told to.
+fn altfiles(services: &[String], name: &str, text: &impl Fn(&str) -> Result<String>) -> Result<String> {
+    match services.iter().any(|service| service == ALTFILES) {
+        true => text(&format!("/usr/lib/{name}")),
+        false => Ok(String::new()),
+    }
 }
 
 /// passwd(5); lines that are none are passed over, as NSS does.

@@ -32,6 +32,11 @@ impl Control {
     /// Asks, twice before silence counts.
     pub fn ask(root: &Root, vswitchd: &Vswitchd) -> Control {
         let Some(process) = vswitchd.process() else { return Control::NotAsked };
+        if root.report().is_some() {
+            // Of its answers a report has none, but a process that is stopped gives none.
+            let state = processes::state(root, process.pid).filter(|state| is_stopped(Some(*state)));
+            return state.map_or(Control::NotAsked, |state| Control::Silent(Some(state)));
+        }
         let answer = |_| match ports(root, process) {
             Answer::Ports(ports) => Some(Control::Ports(ports)),
             Answer::Refused => Some(Control::NotAsked),

@@ -21,6 +21,9 @@ use crate::base::root::Root;
 /// # Errors
 /// No ovsdb-server runs, or it does not take the connection in time.
 pub fn connect(root: &Root, limit: Duration) -> Result<Ovsdb> {
+    if let Some(report) = root.report() {
+        return Err(report.lacks("an answer of OVSDB"));
+    }
     let socket = Path::new(paths::OVSDB_SOCKET);
     if root.is_live() {
         match Vswitchd::database(root) {
@@ -40,7 +43,7 @@ fn is_served(root: &Root, path: &Path) -> Result<bool> {
     let file = root.find(path)?.with_context(|| format!("there is no {}", path.display()))?;
     let listens = |found: &diag::Diag| found.listening && found.is_at(file.id(), path);
     let listeners: HashSet<u64> =
-        diag::sockets()?.into_iter().filter(listens).map(|found| found.inode).collect();
+        diag::sockets(root)?.into_iter().filter(listens).map(|found| found.inode).collect();
     let servers = processes::by_name(root, &["ovsdb-server"])?;
     let holds = |pid| !owners::held(root, pid, &listeners, None).is_empty();
     Ok(servers.into_iter().any(|server| holds(server.pid)))

@@ -20,7 +20,7 @@ pub use waiting::Waiting;
 use super::control::Control;
 use super::domains::{BrokenFile, Domain, Endpoint, EndpointKind, SocketMode};
 use super::live::{self, Live, Switch};
-use super::ovsdb::{Join, OVSDB_LIMIT, SwitchConfig, VhostPort, plain};
+use super::ovsdb::{Join, OVSDB_LIMIT, SwitchConfig, VhostPort, plain, report};
 use super::processes::Process;
 use super::vswitchd::Vswitchd;
 use super::{Known, database};
@@ -105,7 +105,7 @@ impl Endpoints {
         let free = index.free(&found);
         let mut free: Vec<FreePort> =
             free.into_iter().filter_map(|port| free_port(root, &mut shared, &index, port)).collect();
-        let sockets = diag::sockets();
+        let sockets = diag::sockets(root);
         let waiting = sockets.as_deref().unwrap_or_default();
         let waiting = waiting::find(root, live, (&index, &found), waiting, directory);
         let links = sockets.map(|sockets| Links::new(root, sockets, &found, &free, &vswitchd));
@@ -122,7 +122,7 @@ impl Endpoints {
             Known::Unknown(why) => Known::Unknown(why.clone()),
         };
         let unread = live.unread.iter().chain(&live.defined.broken).cloned().collect();
-        let now = super::processes::since_boot()?;
+        let now = super::processes::since_boot_of(root)?;
         let control = Control::ask(root, &vswitchd);
         Ok(Endpoints {
             unmade: unmade(root, live, &vswitchd, &control),
@@ -308,6 +308,9 @@ fn domains(machine: &Machine) -> impl Iterator<Item = &Domain> {
 
 /// Asked only where a VM's port is not among the vhost-user ones.
 fn others(root: &Root) -> Result<HashMap<String, String>> {
+    if let Some(report) = root.report() {
+        return Ok(report::others(report)?.into_iter().collect());
+    }
     let found = database::connect(root, OVSDB_LIMIT)?.others()?;
     Ok(found.into_iter().collect())
 }

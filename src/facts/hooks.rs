@@ -36,10 +36,13 @@ pub fn read(root: &Root) -> Result<Vec<Hook>> {
             continue;
         }
         // A link that leads nowhere, or that is not to be trusted, is one that cannot be executed.
-        let target = root.find(&path).ok().flatten();
+        let target = match root.report() {
+            Some(_) => root.find(&path)?,
+            None => root.find(&path).ok().flatten(),
+        };
         let executable = target
             .is_some_and(|target: Handle| target.kind() == Kind::File && target.mode() & EXECUTE_ANY != 0);
-        found.push(Hook { path, executable, modified: entry.modified() });
+        found.push(Hook { path, executable, modified: entry.known_modified()? });
     }
     Ok(found)
 }

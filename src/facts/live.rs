@@ -12,14 +12,14 @@ use serde::Serialize;
 
 use super::domains::{self, BrokenFile, Domain, Domains};
 use super::hooks::{self, Hook};
-use super::ovsdb::{OVSDB_LIMIT, SwitchConfig, VhostPort, plain};
+use super::ovsdb::{OVSDB_LIMIT, SwitchConfig, VhostPort, plain, report};
 use super::paths::{Neighbours, PathFact, read_chain};
 use super::processes::{self, Process};
 use super::sockets::{self, Liveness};
 use super::vswitchd::Vswitchd;
 use super::{Known, database};
 use crate::base::paths;
-use crate::base::root::{Kind, Root};
+use crate::base::root::{Kind, Report, Root, told};
 use crate::config::PortType;
 use crate::systemd::{UnitFact, Units};
 
@@ -131,14 +131,18 @@ impl Live {
         let Vms { guests, unread, defined, next } = vms?;
         let sockets = switch.known().map(|switch| port_sockets(root, switch)).unwrap_or_default();
         let daemons = [Vswitchd::read(root), Vswitchd::database(root)];
-        let conf = root.find(Path::new(paths::QEMU_CONF))?;
+        let conf = told(root.find(Path::new(paths::QEMU_CONF)))?.flatten();
         let daemon = asked.libvirt.map(|unit| units.unit(unit)).transpose()?;
         let daemon = daemon.flatten();
         let changed = daemon.as_ref().and_then(|unit| unit.state_change_timestamp);
+        let our_units = asked.units(units)?;
+        if let Some(report) = root.report() {
+            note_missing(report, our_units.iter().chain(&daemon));
+        }
         Ok(Live {
             hooks: hooks::read(root)?,
             libvirt_reloaded: changed.map(|microseconds| i128::from(microseconds) * 1000),
-            units: asked.units(units)?,
+            units: our_units,
             dataplane: daemons.iter().filter_map(Vswitchd::process).cloned().collect(),
             hidden: daemons.iter().any(Vswitchd::is_hidden),
             // A session's libvirtd has the same name.
@@ -150,7 +154,7 @@ impl Live {
             guarded: guarded(root)?,
             sockets,
             switch,
-            qemu_conf_modified: conf.map(|conf| conf.modified()),
+            qemu_conf_modified: conf.map(|conf| told(conf.known_modified())).transpose()?.flatten(),
         })
     }
 
@@ -170,6 +174,10 @@ impl Live {
 /// Asks OVSDB, within a limit.
 pub fn read_switch(root: &Root, limit: Duration) -> Known<Switch> {
     let ask = || {
+        if let Some(report) = root.report() {
+            let (config, ports) = report::switch(report)?;
+            return Ok(Switch { config, ports });
+        }
         let mut ovsdb = database::connect(root, limit)?;
         Ok(Switch { config: ovsdb.switch()?, ports: ovsdb.ports()? })
     };
@@ -213,6 +221,13 @@ fn is_kept(below: &Path) -> bool {
     let Some(name) = below.file_name() else { return true };
     let ends = |end: &&str| name.as_bytes().ends_with(end.as_bytes());
     name == "db.sock" || below.starts_with("dpdk") || ["_db.sock", ".ctl", ".mgmt", ".snoop"].iter().any(ends)
+}
+
+/// A daemon that systemd has and whose state is not in the report could be the one that does not agree.
+fn note_missing<'a>(report: &Report, units: impl Iterator<Item = &'a UnitFact>) {
+    for pid in units.filter_map(|unit| unit.main_pid) {
+        let _noted = report.file(&format!("/proc/{pid}/status"));
+    }
 }
 
 /// libvirt's part of [`Live`].

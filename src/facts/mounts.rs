@@ -91,6 +91,22 @@ pub fn parse_hugetlb(text: &[u8], default_page_size: Option<u64>) -> Result<Vec<
     Ok(found)
 }
 
+/// Whether the mount that a path is on, or its filesystem, is read-only, by the text of a mountinfo.
+pub fn is_read_only(text: &[u8], path: &Path) -> Result<bool> {
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let mut found: Option<Mount<'_>> = None;
+    for line in lines {
+        let mount = parse_line(line)?;
+        let deeper = |found: &Mount<'_>| mount.path.components().count() >= found.path.components().count();
+        // Of those at the same place the last is on top.
+        if path.starts_with(&mount.path) && found.as_ref().is_none_or(deeper) {
+            found = Some(mount);
+        }
+    }
+    let mount = found.with_context(|| format!("no mount has {}", path.display()))?;
+    Ok(mount.options.split(',').chain(mount.super_options.split(',')).any(|option| option == "ro"))
+}
+
 fn parse_line(line: &[u8]) -> Result<Mount<'_>> {
     let wrong = || format!("'{}' is not a line of mountinfo", line.escape_ascii());
     let mut words = line.split(|byte| *byte == b' ');

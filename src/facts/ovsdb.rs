@@ -7,6 +7,7 @@
 mod client;
 mod join;
 mod ports;
+pub mod report;
 mod switch;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use nix::sys::statvfs::{self, FsFlags};
 use serde::Serialize;
 
+use super::mounts;
 use crate::access::{Acl, Node};
 use crate::base::root::{Handle, Kind, Reached, Root};
 
@@ -97,6 +98,7 @@ fn follow(root: &Root, path: &Path) -> Result<Option<(Handle, Vec<Node>)>> {
 
 /// What access is decided by, of one thing that was found.
 pub fn read_node(handle: &Handle) -> Result<Node> {
+    handle.known()?;
     let path = handle.path().to_path_buf();
     let acl = handle.xattr(Acl::ACCESS)?.map(|bytes| Acl::parse(&bytes));
     let acl = acl.transpose().with_context(|| format!("reading the ACL of {}", path.display()))?;
@@ -106,6 +108,9 @@ pub fn read_node(handle: &Handle) -> Result<Node> {
 
 /// The mount's flag and the filesystem's own are one in the answer (`calculate_f_flags`, fs/statfs.c).
 fn is_read_only(handle: &Handle) -> Result<bool> {
+    if let Some(report) = handle.report() {
+        return mounts::is_read_only(report.file("/proc/1/mountinfo")?.as_bytes(), handle.path());
+    }
     let state = statvfs::fstatvfs(handle.fd())
         .with_context(|| format!("reading the mount state of {}", handle.path().display()))?;
     Ok(state.flags().contains(FsFlags::ST_RDONLY))

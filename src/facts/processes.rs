@@ -112,12 +112,16 @@ pub fn parse_start(stat: &[u8]) -> Result<u64> {
 
 /// All processes with one of these names. None for an image, where nothing runs; one that ends meanwhile is left out.
 pub fn by_name(root: &Root, names: &[&str]) -> Result<Vec<Process>> {
-    if !root.is_live() {
+    if !root.runs() {
         return Ok(Vec::new());
     }
     let wanted: Vec<&[u8]> = names.iter().map(|name| cut(name.as_bytes())).collect();
-    let boot = boot_time().context("reading the clocks")?;
+    let boot = boot_time(root).context("reading the clocks")?;
     let mut found = Vec::new();
+    if let Some(report) = root.report() {
+        // A report has either the states of all processes or none; one more and it could be the one that counts.
+        report.file("/proc/1/status")?;
+    }
     for entry in root.list(Path::new("/proc"))? {
         let Some(pid) = entry.to_str().and_then(|name| name.parse().ok()) else { continue };
         match read_named(root, pid, &wanted, boot) {
@@ -131,7 +135,7 @@ pub fn by_name(root: &Root, names: &[&str]) -> Result<Vec<Process>> {
 
 /// The process with this number; none when it ended, or in an image.
 pub fn by_pid(root: &Root, pid: u32) -> Option<Process> {
-    if root.is_live() { read(root, pid, boot_time().ok()?).ok()? } else { None }
+    if root.runs() { read(root, pid, boot_time(root).ok()?).ok()? } else { None }
 }
 
 /// The state of this process by `/proc/PID/stat`: `S`, `R`, `T`, `D`... ; none when it ended.
@@ -162,6 +166,12 @@ fn file(root: &Root, pid: u32, name: &str) -> Result<Option<Vec<u8>>> {
 }
 
 fn read_named(root: &Root, pid: u32, wanted: &[&[u8]], boot: i128) -> Result<Option<Process>> {
+    if let Some(report) = root.report() {
+        // One that ended while the report was made is not missed.
+        let Some(status) = report.copy_of(&format!("/proc/{pid}/status")) else { return Ok(None) };
+        let status = parse_status(&status).context("reading its status")?;
+        return if wanted.contains(&status.name.as_bytes()) { read(root, pid, boot) } else { Ok(None) };
+    }
     let comm = file(root, pid, "comm")?;
     if comm.is_some_and(|comm| wanted.contains(&comm.trim_ascii_end())) {
         read(root, pid, boot)
@@ -189,8 +199,26 @@ pub fn since_boot() -> Result<u64> {
     Ok(u64::try_from(std::time::Duration::from(now).as_nanos())?)
 }
 
+/// The same when the node was looked at, which is when its report was made.
+pub fn since_boot_of(root: &Root) -> Result<u64> {
+    if let Some(report) = root.report() {
+        let uptime = report.file("/proc/uptime")?;
+        let (seconds, rest) = uptime.split_once('.').context("reading /proc/uptime")?;
+        let hundredths: u64 = rest.get(..2).context("reading /proc/uptime")?.parse()?;
+        let nanos = seconds.parse::<u64>()?.checked_mul(1_000_000_000).context("an uptime out of range")?;
+        return Ok(nanos.saturating_add(hundredths * 10_000_000));
+    }
+    since_boot()
+}
+
 /// When the node booted, in nanoseconds since 1970 by today's clock.
-fn boot_time() -> Result<i128> {
+fn boot_time(root: &Root) -> Result<i128> {
+    if let Some(report) = root.report() {
+        let stat = report.file("/proc/stat")?;
+        let second = stat.lines().find_map(|line| line.strip_prefix("btime ")).context("no boot time")?;
+        // Whole seconds, cut: the end of that second, so that no process seems older than it is.
+        return Ok(i128::from(second.trim().parse::<u64>()?) * 1_000_000_000 + 999_999_999);
+    }
     let nanos = |clock| -> Result<i128> {
         let time = clock_gettime(clock)?;
         Ok(i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec()))

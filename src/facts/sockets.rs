@@ -11,7 +11,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use serde::{Deserialize, Serialize};
 
-use crate::base::root::{Handle, Kind, Root};
+use crate::base::root::ss::Stream;
+use crate::base::root::{Handle, Kind, Report, Root};
 
 /// `__SO_ACCEPTCON`, the bit of a listening socket in the column `Flags` (include/linux/net.h).
 const ACCEPTS_CONNECTIONS: u32 = 1 << 16;
@@ -145,12 +146,29 @@ pub fn liveness_of(handle: &Handle) -> Liveness {
     if handle.kind() != Kind::Socket {
         return Liveness::NotASocket;
     }
+    if let Some(report) = handle.report() {
+        return liveness_told(report, handle).unwrap_or_else(|error| Liveness::Unknown(format!("{error:#}")));
+    }
     match knock(handle) {
         Err(Errno::EPROTOTYPE) => Liveness::Listening,
         Err(Errno::ECONNREFUSED) => Liveness::Stale,
         Ok(()) => Liveness::Unknown("a datagram socket answers, not a stream socket".to_string()),
         Err(errno) => Liveness::Unknown(io::Error::from(errno).to_string()),
     }
+}
+
+/// By what `ss` said of all sockets: only the file's inode tells its own from one that was there before.
+fn liveness_told(report: &Report, handle: &Handle) -> Result<Liveness> {
+    let streams = report.streams()?;
+    let inode = handle.inode()?;
+    let name = handle.path().file_name();
+    let is_behind = |stream: &&Stream| {
+        let same_name = stream.path.as_deref().and_then(Path::file_name) == name;
+        !stream.connected
+            && same_name
+            && stream.file.is_some_and(|(_, cut)| u64::from(cut) == inode & u64::from(u32::MAX))
+    };
+    Ok(if streams.iter().any(|stream| is_behind(&stream)) { Liveness::Listening } else { Liveness::Stale })
 }
 
 fn knock(handle: &Handle) -> Result<(), Errno> {

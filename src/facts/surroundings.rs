@@ -24,7 +24,7 @@ use super::live::Live;
 use super::mounts::HugetlbMount;
 use crate::access::Acl;
 use crate::base::paths;
-use crate::base::root::Root;
+use crate::base::root::{Root, told};
 use crate::edit::virconf::{Value, VirConf};
 use crate::systemd::UnitFact;
 
@@ -95,23 +95,32 @@ impl Surroundings {
         live: Option<&Live>,
     ) -> Result<Surroundings> {
         let later = overrides::read(root, &concern.drop_ins, live.map_or(&units, |live| &live.units))?;
-        let directory = root.find_nofollow(concern.socket_directory)?;
-        let acl = directory.as_ref().map(|found| found.xattr(Acl::DEFAULT)).transpose()?.flatten();
-        let runs = root.is_live();
+        let directory = told(root.find_nofollow(concern.socket_directory))?.flatten();
+        let acl =
+            directory.as_ref().map(|found| told(found.xattr(Acl::DEFAULT))).transpose()?.flatten().flatten();
+        let runs = root.runs();
         Ok(Surroundings {
             qemu_conf: qemu_conf(root)?,
             socket_directory_default_acl: acl.and_then(|bytes| Acl::parse(&bytes).ok()),
-            selinux: if runs { mac::selinux(root, directory.as_ref())? } else { None },
-            apparmor_disabled: if runs { mac::apparmor_disabled(root)? } else { Vec::new() },
-            tmpfiles: tmpfiles::read(root, &concern.directories)?,
+            selinux: if runs { told(mac::selinux(root, directory.as_ref()))?.flatten() } else { None },
+            apparmor_disabled: if runs {
+                told(mac::apparmor_disabled(root))?.unwrap_or_default()
+            } else {
+                Vec::new()
+            },
+            tmpfiles: told(tmpfiles::read(root, &concern.directories))?.unwrap_or_default(),
             units,
             later,
             hugetlb,
-            hugepages: if runs { hugepages(root)? } else { None },
-            udev_rules: udev::read(root, concern.group)?,
-            pools: if runs { pools(root)? } else { BTreeMap::new() },
-            dpdk_opts: dpdk_opts(root)?,
-            memory_limits: live.map(|running| limits::read(root, a_guest(running))).transpose()?.flatten(),
+            hugepages: if runs { told(hugepages(root))?.flatten() } else { None },
+            udev_rules: told(udev::read(root, concern.group))?.unwrap_or_default(),
+            pools: if runs { told(pools(root))?.unwrap_or_default() } else { BTreeMap::new() },
+            dpdk_opts: told(dpdk_opts(root))?.unwrap_or_default(),
+            memory_limits: live
+                .map(|running| told(limits::read(root, a_guest(running))))
+                .transpose()?
+                .flatten()
+                .flatten(),
         })
     }
 }

@@ -55,12 +55,17 @@ impl Vswitchd {
 fn look(root: &Root, name: &str) -> Result<Vswitchd> {
     let pid_file = Path::new(paths::OVS_RUN).join(name).with_extension("pid");
     if let Some(file) = root.find(&pid_file)?.filter(|file| file.kind() == Kind::File) {
-        let pid = String::from_utf8_lossy(&file.read()?).trim().parse().ok();
+        let pid: Option<u32> = String::from_utf8_lossy(&file.read()?).trim().parse().ok();
         let process = pid.and_then(|pid| processes::by_pid(root, pid));
         if let Some(process) = process.filter(|process| process.status.name == name) {
             return Ok(Vswitchd::Running(Some(Box::new(process))));
         }
-        if is_locked(&file).with_context(|| format!("asking who holds {}", pid_file.display()))? {
+        if let Some(report) = root.report() {
+            // Nothing tells who holds the lock. The one that is named may be one whose state was not taken.
+            if let Some(pid) = pid {
+                report.file(&format!("/proc/{pid}/status"))?;
+            }
+        } else if is_locked(&file).with_context(|| format!("asking who holds {}", pid_file.display()))? {
             return Ok(Vswitchd::Running(None));
         }
     }

@@ -10,7 +10,7 @@ use super::convert::Held;
 use crate::access::Identity;
 use crate::accord::Agreed;
 use crate::base::journald::{Priority, log};
-use crate::base::root::Root;
+use crate::base::root::{Root, told};
 use crate::config::{Config, PortType};
 use crate::facts::accounts::{Accounts, User};
 use crate::facts::domains::{Account, Domain, parse_domain};
@@ -44,7 +44,7 @@ impl Subject {
     /// Reads what was agreed, and finds out whom QEMU will run as.
     pub fn read(root: &Root, operation: Operation, domain: Domain) -> Result<Subject> {
         let names = Accounts::read_files(root)?;
-        let agreed = Agreed::read(root).unwrap_or_else(|error| {
+        let agreed = told(Agreed::read(root)).map(Option::flatten).unwrap_or_else(|error| {
             log(Priority::Warning, &format!("{error:#}; mend: vhost-accord apply"), &[]);
             None
         });

@@ -37,7 +37,7 @@ impl Kind for Link {
     fn observe(&self, root: &Root, _accounts: &Accounts) -> Result<Self::Found> {
         let Some(handle) = root.find_nofollow(&self.path)? else { return Ok(None) };
         let target = match handle.kind() {
-            root::Kind::Symlink => Some(handle.target()?),
+            root::Kind::Symlink => Some(handle.known()?.target()?),
             _ => None,
         };
         Ok(Some(LinkState { target }))

@@ -84,6 +84,11 @@ pub struct OwnerState {
 }
 
 impl OwnerState {
+    /// Of something that was found, which may not be known in a report.
+    fn read(handle: &Handle) -> Result<OwnerState> {
+        handle.known().map(OwnerState::of)
+    }
+
     /// Of something that was found.
     pub fn of(handle: &Handle) -> OwnerState {
         OwnerState { kind: handle.kind(), uid: handle.uid(), gid: handle.gid(), mode: handle.mode() }
@@ -135,7 +140,7 @@ impl Kind for Owner {
             // The mount root or directory itself: whoever may replace it by a link shall not direct us elsewhere.
             _ => root.find_nofollow(&self.path)?,
         };
-        Ok(found.as_ref().map(OwnerState::of))
+        found.as_ref().map(OwnerState::read).transpose()
     }
 
     fn holds(&self, found: &Self::Found) -> bool {

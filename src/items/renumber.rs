@@ -64,6 +64,9 @@ impl Kind for Renumber {
         let Some(old) = gid.filter(|now| *now != self.gid) else {
             return Ok(Number { gid, ..Number::default() });
         };
+        if let Some(report) = root.report() {
+            return Err(report.lacks(&format!("which files have the group {old}")));
+        }
         let files = carriers::files(root, old)?;
         Ok(Number {
             gid,

@@ -86,6 +86,7 @@ impl FileState {
         if handle.kind() != Kind::File {
             return Err(NotAFile(path.to_path_buf()).into());
         }
+        handle.known()?;
         let xattr = |(name, value): (OsString, Vec<u8>)| {
             (String::from_utf8_lossy(name.as_bytes()).into_owned(), Bytes::new(value))
         };

@@ -51,6 +51,12 @@ pub(super) fn look(root: &Root) -> Result<Hooks> {
 
 /// `libvirt.so.0.9000.0` is libvirt 9.0.0 (meson.build: `1000 * major + minor`).
 fn library_version(root: &Root) -> Result<Option<u32>> {
+    if let Some(report) = root.report() {
+        let said = ["libvirtd --version", "virtqemud --version"]
+            .into_iter()
+            .filter_map(|ask| report.output(ask).ok());
+        return Ok(said.into_iter().find_map(|text| told_version(&text)));
+    }
     let mut places = vec![PathBuf::from("/usr/lib64"), PathBuf::from("/usr/lib")];
     let multiarch = |name: &OsStr| name.to_string_lossy().contains("-linux-");
     places.extend(
@@ -67,6 +73,13 @@ fn library_version(root: &Root) -> Result<Option<u32>> {
         }
     }
     Ok(None)
+}
+
+/// `libvirtd (libvirt) 9.0.0`
+fn told_version(text: &str) -> Option<u32> {
+    let (_, version) = text.trim().split_once(" (libvirt) ")?;
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+    Some(numbers.next()?? * 1000 + numbers.next()??)
 }
 
 #[cfg(test)]

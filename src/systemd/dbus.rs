@@ -2,7 +2,7 @@
 //! systemd over D-Bus (org.freedesktop.systemd1(5)).
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use zbus::{DynamicType, OwnedObjectPath, OwnedVariant};
 
 use super::fact::{DEFAULT_UMASK, UnitFact, set};
 use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live};
+use crate::base::root::Root;
 
 const NAME: &str = "org.freedesktop.systemd1";
 const MANAGER: (&str, &str) = ("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
@@ -160,7 +161,7 @@ impl Units for Bus {
             _ => Properties::default(),
         };
         let mut fact = fact(&unit, &own);
-        live::see_new_drop_ins(&mut fact).with_context(context)?;
+        live::see_new_drop_ins(&Root::open(Path::new("/"))?, &mut fact).with_context(context)?;
         Ok(Some(fact))
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the running systemd does not tell, from the unit files of the live node.
+//! What the running systemd does not tell, from the unit files of the node.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::fact::UnitFact;
-use crate::base::root::{Kind, Root};
+use crate::base::root::{Kind, Root, told};
 use crate::edit::unit::UnitText;
 
 const UNIT_PATH: [&str; 5] = [
@@ -20,10 +20,11 @@ const UNIT_PATH: [&str; 5] = [
 
 /// Sees the drop-ins that systemd overlooks: its `NeedDaemonReload` stays `no` when the first file appears in a new
 /// `NAME.d` (seen with 252), because it only looks into directories it knew at the last reload.
-pub(super) fn see_new_drop_ins(unit: &mut UnitFact) -> Result<()> {
-    let root = Root::open(Path::new("/"))?;
+pub(super) fn see_new_drop_ins(root: &Root, unit: &mut UnitFact) -> Result<()> {
     for base in UNIT_PATH {
-        let Some(dir) = root.find(&Path::new(base).join(format!("{}.d", unit.name)))? else { continue };
+        // What a report does not have says nothing.
+        let directory = told(root.find(&Path::new(base).join(format!("{}.d", unit.name))))?;
+        let Some(dir) = directory.flatten() else { continue };
         if dir.kind() != Kind::Directory {
             continue;
         }
@@ -38,8 +39,7 @@ pub(super) fn see_new_drop_ins(unit: &mut UnitFact) -> Result<()> {
 }
 
 /// The unit's files merged, as far as they can be read.
-pub(super) fn written(unit: &UnitFact) -> Result<UnitText> {
-    let root = Root::open(Path::new("/"))?;
+pub(super) fn written(root: &Root, unit: &UnitFact) -> Result<UnitText> {
     let read = |path| root.read(path).ok().flatten();
     let texts = unit.fragment.iter().chain(&unit.drop_ins).filter_map(|path| read(path));
     Ok(UnitText::merge(texts.map(|text| UnitText::parse(&String::from_utf8_lossy(&text)))))

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! systemd: what a unit really does, and starting and stopping it. Over D-Bus, through `systemctl`, or, for an unbooted
-//! image, from the unit files.
+//! image, from the unit files; of a report, from what it has of both.
 
 #[cfg(feature = "dbus")]
 pub mod dbus;
 mod fact;
 pub mod image;
 mod live;
+pub mod report;
 pub mod systemctl;
 mod words;
 
@@ -63,6 +64,9 @@ pub trait ServiceManager: Units {
 /// The best way to systemd: for an image the unit files; on the live node D-Bus, or `systemctl` where D-Bus does not
 /// answer. A [`NoSystemd`] error on a live node that does not run it.
 pub fn connect(root: &Root) -> Result<Box<dyn ServiceManager + '_>> {
+    if root.report().is_some() {
+        return Ok(Box::new(report::Told::new(root)));
+    }
     if !root.is_live() {
         return Ok(Box::new(image::Image::new(root)));
     }

@@ -6,7 +6,7 @@ mod tests;
 mod time;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use super::fact::{DEFAULT_UMASK, UnitFact, set};
 use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live, words};
 use crate::base::program;
+use crate::base::root::Root;
 use crate::edit::unit::UnitText;
 
 const PROPERTIES: &str = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,Group,User,UMask,\
@@ -65,9 +66,10 @@ impl Units for Systemctl {
         let Some(mut unit) = parse_show(&text).with_context(|| format!("reading the unit {name}"))? else {
             return Ok(None);
         };
-        let written = live::written(&unit)?;
+        let root = Root::open(Path::new("/"))?;
+        let written = live::written(&root, &unit)?;
         restore_words(&mut unit, &written);
-        live::see_new_drop_ins(&mut unit)?;
+        live::see_new_drop_ins(&root, &mut unit)?;
         Ok(Some(unit))
     }
 }
@@ -171,7 +173,7 @@ fn arguments(text: &str) -> Option<Vec<String>> {
 }
 
 /// Where the unit's files tell which words belong together, and agree otherwise with what systemd said, takes it from them.
-fn restore_words(unit: &mut UnitFact, written: &UnitText) {
+pub(super) fn restore_words(unit: &mut UnitFact, written: &UnitText) {
     let lists = [
         ("ExecStartPre", &mut unit.exec_start_pre),
         ("ExecStart", &mut unit.exec_start),

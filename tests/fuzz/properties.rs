@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use vhost_accord::accord::Agreed;
 use vhost_accord::arrivals::Arrival;
-use vhost_accord::base::root::Root;
+use vhost_accord::base::root::listing::Listings;
+use vhost_accord::base::root::{Root, ss};
 use vhost_accord::config::{Config, PortType, Raw};
 use vhost_accord::convert;
 use vhost_accord::edit::domain::{Turn, turn};
@@ -285,13 +286,20 @@ pub fn packaged(data: &[u8]) {
     }
 }
 
-/// What the kernel says, into which names of others go.
+/// What the kernel says, into which names of others go; and what programs of a node said of it in a report.
 pub fn kernel(data: &[u8]) {
     let _ = sockets::parse(data);
     let _ = mounts::parse_hugetlb(data, Some(2 << 20));
     let _ = processes::parse_start(data);
     let _ = parse_label_type(data);
+    let mut listings = Listings::default();
+    for command in ["ls -lanibR /d", "ls -laZ /d", "getfacl -n -p -R /d"] {
+        listings.take(command, data);
+    }
     let Some(text) = text(data) else { return };
+    let _ = ss::parse(text);
+    let _ = ovsdb::report::parse(text);
+    let _ = mounts::is_read_only(data, Path::new("/run/x"));
     let _ = processes::parse_status(text);
     let _ = mounts::default_page_size(text);
     let _ = parse_tmpfiles(Path::new("/usr/lib/tmpfiles.d/x.conf"), text);

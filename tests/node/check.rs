@@ -12,7 +12,7 @@ use super::support::{Node, on_nodes};
 on_nodes!(bookworm = "bookworm": every_field_is_what_other_tools_say every_breakage_is_named_and_mended);
 on_nodes!(rhel_2_9 = "rhel-2.9": every_field_is_what_other_tools_say);
 
-fn agreed(kind: &'static str) -> Node {
+pub fn agreed(kind: &'static str) -> Node {
     let node = Node::up(kind);
     node.configure(BOTH);
     node.apply("--restart");
@@ -154,7 +154,7 @@ fn metrics(node: &Node) {
 }
 
 /// What is broken, how, which finding it is.
-const BREAKAGES: [(&str, &str, &str); 22] = [
+pub const BREAKAGES: [(&str, &str, &str); 22] = [
     (
         "A02 mode of a live socket",
         "chmod 0755 /run/openvswitch/vhuc0",
@@ -251,8 +251,8 @@ const BREAKAGES: [(&str, &str, &str); 22] = [
     ),
 ];
 
-const LISTEN: &str = "import socket,os,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); os.chmod(sys.argv[1],0o777); s.listen(); os.fork() and os._exit(0); os.setsid(); os.closerange(0,3); time.sleep(300)";
-const STALE: &str = "import socket,sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])";
+pub const LISTEN: &str = "import socket,os,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); os.chmod(sys.argv[1],0o777); s.listen(); os.fork() and os._exit(0); os.setsid(); os.closerange(0,3); time.sleep(300)";
+pub const STALE: &str = "import socket,sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])";
 
 fn every_breakage_is_named_and_mended(kind: &'static str) {
     let node = agreed(kind);
@@ -278,14 +278,14 @@ fn every_breakage_is_named_and_mended(kind: &'static str) {
 }
 
 /// What is accused, and the exit code.
-fn accused(node: &Node) -> (i32, Vec<String>) {
+pub fn accused(node: &Node) -> (i32, Vec<String>) {
     let (code, mut findings) = node.check();
     findings.retain(|line| !line.starts_with("group-not-the-contract"));
     (code, findings)
 }
 
 /// What is seen once it is as wanted, or after the time that QEMU and DPDK may take on a busy machine to notice.
-fn settled<T>(look: impl Fn() -> T, is_wanted: impl Fn(&T) -> bool) -> T {
+pub fn settled<T>(look: impl Fn() -> T, is_wanted: impl Fn(&T) -> bool) -> T {
     let end = Instant::now() + Duration::from_secs(40);
     loop {
         let seen = look();
@@ -297,7 +297,7 @@ fn settled<T>(look: impl Fn() -> T, is_wanted: impl Fn(&T) -> bool) -> T {
 }
 
 /// Both VMs as they were defined first, running.
-fn as_it_was(node: &Node) {
+pub fn as_it_was(node: &Node) {
     node.sh(
         "for vm in vmc vms; do virsh destroy $vm; virsh define /root/$vm.xml; done >/dev/null 2>&1; \
          ovs-vsctl set Interface vhuc0 type=dpdkvhostuser -- remove Interface vhuc0 options vhost-server-path",
@@ -309,7 +309,7 @@ fn as_it_was(node: &Node) {
 }
 
 /// Follows the printed commands to the letter.
-fn mend(node: &Node, what: &str) {
+pub fn mend(node: &Node, what: &str) {
     for _ in 0..4 {
         let json = json(node);
         let findings = json["findings"].as_array().unwrap();

@@ -72,6 +72,11 @@ impl Node {
         expect("node push", tool(&["push", &self.name, file.to_str().unwrap(), to]));
     }
 
+    /// Copies a file out of the node.
+    pub fn pull(&self, file: &str, to: &std::path::Path) {
+        expect("node pull", tool(&["pull", &self.name, file, to.to_str().unwrap()]));
+    }
+
     /// Runs a shell script in the node.
     pub fn try_sh(&self, script: &str) -> Output {
         tool(&["run", &self.name, "--", "sh", "-c", script])

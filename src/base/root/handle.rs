@@ -16,6 +16,7 @@ use nix::sys::stat::{self, FileStat, Mode, SFlag};
 use serde::{Deserialize, Serialize};
 
 use super::open_entry;
+use super::report::{Report, Told};
 
 /// No file that this program reads is larger; a hostile or broken one shall not take the node's memory.
 const MAX_FILE: u64 = 64 << 20;
@@ -42,15 +43,35 @@ pub enum Kind {
 /// Something found in the tree, held by an `O_PATH` descriptor: whatever happens to its name, this stays the same object.
 #[derive(Debug)]
 pub struct Handle {
-    fd: OwnedFd,
-    path: PathBuf,
-    stat: FileStat,
+    pub(super) fd: OwnedFd,
+    pub(super) path: PathBuf,
+    pub(super) stat: FileStat,
+    /// What a report tells of it, where this is no file of this machine.
+    pub(super) told: Option<Box<Told>>,
 }
 
 impl Handle {
     pub(super) fn new(fd: OwnedFd, path: PathBuf) -> Result<Handle> {
         let stat = stat::fstat(&fd).with_context(|| format!("reading the state of {}", path.display()))?;
-        Ok(Handle { fd, path, stat })
+        Ok(Handle { fd, path, stat, told: None })
+    }
+
+    /// Fails where owner and mode are not known, which only happens in a report.
+    pub fn known(&self) -> Result<&Handle> {
+        if let Some(told) = &self.told {
+            told.known(&self.path)?;
+        }
+        Ok(self)
+    }
+
+    /// Whether owner and mode are known.
+    pub(super) fn has_owner(&self) -> bool {
+        self.told.as_deref().is_none_or(Told::is_known)
+    }
+
+    /// The report that it is in: nothing may be asked of this machine's kernel about it.
+    pub fn report(&self) -> Option<&Report> {
+        self.told.as_deref().map(Told::report)
     }
 
     /// The same object with its state read again: owner, mode and links may have changed since it was found.
@@ -106,6 +127,14 @@ impl Handle {
         u64::try_from(self.stat.st_size).unwrap_or(0)
     }
 
+    /// Its inode; in a report it may not be known.
+    pub fn inode(&self) -> Result<u64> {
+        if let Some(told) = &self.told {
+            told.has_inode(&self.path)?;
+        }
+        Ok(self.stat.st_ino)
+    }
+
     /// How many names it has.
     pub fn links(&self) -> u64 {
         self.stat.st_nlink
@@ -114,6 +143,14 @@ impl Handle {
     /// Change time of the content, in nanoseconds since 1970.
     pub fn modified(&self) -> i128 {
         i128::from(self.stat.st_mtime) * 1_000_000_000 + i128::from(self.stat.st_mtime_nsec)
+    }
+
+    /// The same where it is known: in a report only from listings that have it whole.
+    pub fn known_modified(&self) -> Result<i128> {
+        if let Some(told) = &self.told {
+            told.has_time(&self.path)?;
+        }
+        Ok(self.modified())
     }
 
     /// Change time of content or inode, in seconds since 1970.
@@ -132,6 +169,9 @@ impl Handle {
             bail!("{}: {name:?} is not a file name", self.path.display());
         }
         let path = self.path.join(name);
+        if let Some(told) = &self.told {
+            return told.entry(&path);
+        }
         let fd = open_entry(&self.fd, name).with_context(|| format!("opening {}", path.display()))?;
         fd.map(|fd| Handle::new(fd, path)).transpose()
     }
@@ -140,6 +180,9 @@ impl Handle {
     pub fn reopen(&self, flags: OFlag) -> Result<OwnedFd> {
         if !matches!(self.kind(), Kind::File | Kind::Directory) {
             bail!("{} is not a regular file", self.path.display());
+        }
+        if let Some(told) = &self.told {
+            told.copied(&self.path)?;
         }
         nix::fcntl::open(&self.proc_path(), flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())
             .with_context(|| format!("opening {}", self.path.display()))
@@ -167,6 +210,9 @@ impl Handle {
 
     /// What it leads to, for a symlink.
     pub fn target(&self) -> Result<PathBuf> {
+        if let Some(target) = self.told.as_deref().and_then(Told::target) {
+            return Ok(target);
+        }
         let target = readlinkat(&self.fd, "");
         target
             .map(PathBuf::from)
@@ -176,6 +222,11 @@ impl Handle {
     /// The directory's names, sorted.
     pub fn names(&self) -> Result<Vec<OsString>> {
         let context = || format!("listing {}", self.path.display());
+        if let Some(told) = &self.told
+            && let Some(names) = told.names(&self.path)?
+        {
+            return Ok(names);
+        }
         let fd = self.reopen(OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
         let mut dir = Dir::from_fd(fd).with_context(context)?;
         let mut names = Vec::new();
@@ -195,6 +246,14 @@ impl Handle {
         if self.kind() == Kind::Symlink {
             return Ok(None);
         }
+        if let Some(told) = &self.told {
+            return match name {
+                "system.posix_acl_access" => told.acl(&self.path, false),
+                "system.posix_acl_default" => told.acl(&self.path, true),
+                "security.selinux" => told.label(&self.path),
+                _ => bail!("{name} of {}: no report has it", self.path.display()),
+            };
+        }
         match xattr::get_deref(self.proc_path(), name) {
             Ok(value) => Ok(value),
             Err(error) if no_xattrs(&error) => Ok(None),
@@ -204,7 +263,7 @@ impl Handle {
 
     /// All extended attributes, sorted by name: ACLs and security labels among them.
     pub fn xattrs(&self) -> Result<Vec<(OsString, Vec<u8>)>> {
-        if self.kind() == Kind::Symlink {
+        if self.kind() == Kind::Symlink || self.told.is_some() {
             return Ok(Vec::new());
         }
         let context = || format!("listing the extended attributes of {}", self.path.display());

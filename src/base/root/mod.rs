@@ -7,14 +7,19 @@
 //! that comes to the same, and it is not done: a hook has no time for three calls a component.
 
 mod handle;
+pub mod listing;
+mod report;
+pub mod ss;
 
 pub use handle::{Handle, Kind};
+pub use report::{NotInReport, Report, told};
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -44,11 +49,12 @@ impl fmt::Display for UnsafePath {
 
 impl std::error::Error for UnsafePath {}
 
-/// The node's file tree: the live one (`/`) or an unbooted image (`--root DIR`).
+/// The node's file tree: the live one (`/`), an unbooted image (`--root DIR`) or what a sosreport has of one (`--sos DIR`).
 #[derive(Debug)]
 pub struct Root {
     dir: OwnedFd,
     outside: PathBuf,
+    report: Option<Arc<Report>>,
 }
 
 impl Root {
@@ -57,12 +63,29 @@ impl Root {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let dir = fcntl::open(outside, flags, Mode::empty())
             .with_context(|| format!("opening the root directory {}", outside.display()))?;
-        Ok(Root { dir, outside: outside.to_path_buf() })
+        Ok(Root { dir, outside: outside.to_path_buf(), report: None })
     }
 
-    /// True for the running node, false for an image.
+    /// Opens the unpacked sosreport at `outside`. What it does not tell is an error of [`NotInReport`].
+    pub fn open_report(outside: &Path) -> Result<Root> {
+        let mut root = Root::open(outside)?;
+        root.report = Some(Arc::new(Report::open(root.dir.try_clone()?, outside)?));
+        Ok(root)
+    }
+
+    /// The report, where it is one.
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_deref()
+    }
+
+    /// True for the running node, false for an image and a report.
     pub fn is_live(&self) -> bool {
-        self.outside == Path::new("/")
+        self.outside == Path::new("/") && self.report.is_none()
+    }
+
+    /// True where something runs, or ran when the report was made.
+    pub fn runs(&self) -> bool {
+        self.is_live() || self.report.is_some()
     }
 
     /// Where `path` of the node is for a program that is not inside the root (for messages and helper programs).
@@ -132,6 +155,9 @@ impl Root {
     /// `None` where it has to be walked: a symlink, or a kernel or a container's filter without `openat2`.
     fn straight(&self, path: &Path) -> Result<Option<Option<Handle>>> {
         check(path)?;
+        if self.report.is_some() {
+            return Ok(None);
+        }
         let clean: PathBuf = path.components().collect();
         let below = clean.strip_prefix("/").unwrap_or(&clean);
         let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
@@ -146,9 +172,17 @@ impl Root {
         }
     }
 
+    fn top(&self) -> Result<Handle> {
+        let path = PathBuf::from("/");
+        match &self.report {
+            None => Handle::new(self.dir.as_fd().try_clone_to_owned()?, path),
+            Some(report) => report.lookup(&path)?.context("a report without a root"),
+        }
+    }
+
     fn walk(&self, path: &Path, follow_last: bool) -> Result<Reached> {
         let mut todo = components(path)?;
-        let mut chain = vec![Handle::new(self.dir.as_fd().try_clone_to_owned()?, PathBuf::from("/"))?];
+        let mut chain = vec![self.top()?];
         let mut left = Vec::new();
         let mut links = 0;
         while let Some(name) = todo.pop() {
@@ -213,6 +247,10 @@ fn with_left(mut chain: Vec<Handle>, left: Vec<Handle>) -> Vec<Handle> {
 
 /// A link may be followed when nobody but root (or whoever runs us, in tests) can have put it there.
 fn trusted_link(parent: &Handle, link: &Handle) -> Result<()> {
+    // In a report a link leads from name to name, and only what the node itself would not follow is not followed.
+    if link.report().is_some() && (!link.has_owner() || !parent.has_owner()) {
+        return Ok(());
+    }
     let ours = |uid: u32| uid == 0 || uid == nix::unistd::geteuid().as_raw();
     let why = if !ours(parent.uid()) || !ours(link.uid()) {
         "a symlink that root did not create"

@@ -26,7 +26,7 @@ pub use perform::{give_sockets, start_again};
 
 /// Lists, or turns what it was told to.
 pub fn run(args: &ConvertArgs) -> Result<Outcome> {
-    let root = super::open_root("/".as_ref(), true)?;
+    let root = super::open_root_or_report(args.sos.as_deref(), "/".as_ref(), true)?;
     let acts = (args.all || !args.vms.is_empty()) && !args.dry_run;
     let _lock = acts.then(|| Lock::take(&root)).transpose()?;
     let mut output = Output::default();
@@ -39,6 +39,9 @@ pub fn run(args: &ConvertArgs) -> Result<Outcome> {
     let journal = Journal::read(&root)?;
     output.list(&inventory, &journal);
     let chosen = choose(&inventory, args)?;
+    if args.sos.is_some() && !args.json {
+        crate::report::out(&super::lacking_text(&super::lacking(&root)));
+    }
     if !acts {
         return tell::listed(args, &output, &root, &survey, &chosen);
     }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Domain, parse_domain};
-use crate::base::root::{Handle, Kind, Root};
+use crate::base::root::{Handle, Kind, NotInReport, Root};
 
 /// Status files of the domains that run.
 pub const RUNNING: &str = "/run/libvirt/qemu";
@@ -53,6 +53,8 @@ fn read_directory(root: &Root, dir: &Path) -> Result<Domains> {
         }
         match read_file(&dir, &name) {
             Ok(domain) => found.domains.extend(domain),
+            // A VM that is not in the report would be taken for one that is off, and its QEMU for a stranger.
+            Err(error) if error.is::<NotInReport>() => return Err(error),
             Err(error) => {
                 found.broken.push(BrokenFile { path: dir.path().join(&name), error: format!("{error:#}") });
             }

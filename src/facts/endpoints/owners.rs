@@ -9,6 +9,7 @@ use nix::fcntl::{OFlag, readlinkat};
 
 use super::links::Owner;
 use crate::base::root::Root;
+use crate::base::root::ss::Stream;
 
 /// Who should hold what.
 #[derive(Debug)]
@@ -28,6 +29,14 @@ const READERS: usize = 2;
 /// Finds the holders: first those who should be, of whose descriptors no more are read than it takes, then, where some
 /// are left, among all.
 pub fn find(root: &Root, mut wanted: HashSet<u64>, expected: &[Expected<'_>]) -> HashMap<u64, Owner> {
+    if let Some(report) = root.report() {
+        let streams = report.streams().unwrap_or_default().iter();
+        let owner = |stream: &Stream| {
+            let (pid, name) = stream.owner.clone().filter(|_| wanted.contains(&stream.inode))?;
+            Some((stream.inode, Owner { pid, name }))
+        };
+        return streams.filter_map(owner).collect();
+    }
     let mut found = HashMap::new();
     for (inode, owner) in among(root, &wanted, expected) {
         wanted.remove(&inode);
@@ -72,6 +81,11 @@ fn among(root: &Root, wanted: &HashSet<u64>, expected: &[Expected<'_>]) -> Vec<(
 
 /// The wanted sockets that this process holds; it is left when all of `own` are found. One that ends meanwhile holds none.
 pub fn held(root: &Root, pid: u32, wanted: &HashSet<u64>, own: Option<&HashSet<u64>>) -> HashSet<u64> {
+    if let Some(report) = root.report() {
+        let is_its = |stream: &&Stream| stream.owner.as_ref().is_some_and(|owner| owner.0 == pid);
+        let streams = report.streams().unwrap_or_default().iter().filter(is_its);
+        return streams.map(|stream| stream.inode).filter(|inode| wanted.contains(inode)).collect();
+    }
     let mut found = HashSet::new();
     let mut left = own.map(HashSet::len);
     if left == Some(0) {

@@ -29,7 +29,7 @@ impl Usage {
             bail!("{}: {}", broken.path.display(), broken.error);
         }
         let machines = found.domains.into_iter().filter(|domain| domain.running).collect();
-        Ok(Usage { machines, sockets: diag::sockets()? })
+        Ok(Usage { machines, sockets: diag::sockets(root)? })
     }
 
     /// Who has this port, whose socket is to be at `path`: in words. The VM that it is about does not count.

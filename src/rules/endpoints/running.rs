@@ -88,6 +88,10 @@ pub fn free_word(endpoints: &Endpoints, port: &FreePort) -> String {
 /// What the kernel says of this socket.
 pub fn trouble(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> Option<Trouble> {
     endpoints.peers.known()?;
+    // Who is connected is found by the file's inode.
+    if socket.id.is_none() && matches!(socket.liveness, Liveness::Unknown(_)) {
+        return None;
+    }
     match (machine.domain.running, socket.endpoint.mode) {
         (true, SocketMode::Server) => serving(endpoints, machine, socket, link),
         (true, SocketMode::Client) => connecting(endpoints, machine, socket, link),

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The units of a node by its report: `systemctl show` of those that were loaded, and the names of all unit files.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::systemctl::{parse_show, restore_words};
+use super::{ServiceManager, UnitFact, Units, live};
+use crate::base::root::Root;
+
+/// A report.
+#[derive(Debug)]
+pub struct Told<'a> {
+    root: &'a Root,
+}
+
+impl<'a> Told<'a> {
+    /// Of the report at `root`.
+    pub fn new(root: &'a Root) -> Told<'a> {
+        Told { root }
+    }
+
+    /// What was shown of a unit, by its name or another of its names; the one with exact times first.
+    fn shown(&self, name: &str) -> Option<String> {
+        let report = self.root.report()?;
+        let exact = report.outputs("systemctl show --timestamp=us");
+        let mut outputs = exact.into_iter().chain(report.outputs("systemctl show"));
+        let is_meant = |block: &&str| {
+            let names = block
+                .lines()
+                .filter_map(|line| line.strip_prefix("Id=").or_else(|| line.strip_prefix("Names=")));
+            names.into_iter().any(|names| names.split(' ').any(|other| other == name))
+        };
+        outputs.find_map(|text| text.split("\n\n").find(is_meant).map(str::to_string))
+    }
+
+    /// Whether there is a file of that name; `None` where the report has no list of them.
+    fn has_file(&self, name: &str) -> Option<bool> {
+        let report = self.root.report()?;
+        let list = report.outputs("systemctl list-unit-files").into_iter().next()?;
+        Some(list.lines().any(|line| line.split_whitespace().next() == Some(name)))
+    }
+}
+
+impl Units for Told<'_> {
+    fn unit(&self, name: &str) -> Result<Option<UnitFact>> {
+        let context = || format!("reading the unit {name}");
+        let Some(block) = self.shown(name) else {
+            return match (self.has_file(name), self.root.report()) {
+                (Some(false), _) | (_, None) => Ok(None),
+                (_, Some(report)) => Err(report.lacks(&format!("'systemctl show {name}'"))),
+            };
+        };
+        let Some(mut unit) = parse_show(&block).with_context(context)? else { return Ok(None) };
+        let written = live::written(self.root, &unit)?;
+        restore_words(&mut unit, &written);
+        live::see_new_drop_ins(self.root, &mut unit).with_context(context)?;
+        Ok(Some(unit))
+    }
+}
+
+impl ServiceManager for Told<'_> {
+    fn reload(&self) -> Result<()> {
+        bail!("nothing is done to a report")
+    }
+
+    fn reload_unit(&self, name: &str) -> Result<()> {
+        bail!("{name}: nothing is done to a report")
+    }
+
+    fn restart(&self, name: &str) -> Result<()> {
+        bail!("{name}: nothing is done to a report")
+    }
+
+    fn start(&self, name: &str, _limit: Duration) -> Result<()> {
+        bail!("{name}: nothing is done to a report")
+    }
+
+    fn stop(&self, name: &str, _limit: Duration) -> Result<()> {
+        bail!("{name}: nothing is done to a report")
+    }
+
+    fn forgive(&self, _name: &str) {}
+
+    fn kill(&self, name: &str) -> Result<()> {
+        bail!("{name}: nothing is done to a report")
+    }
+}
