@@ -22,7 +22,12 @@ fn apply_alone_lets_every_vm_start(kind: &'static str) {
     let found = "modes = look: dpdkvhostuserclient dpdkvhostuser: OVS has the dpdkvhostuser port vhuc0";
     assert!(plan.stdout.lines().any(|line| line == found), "{plan}");
     let config = node.accord("config");
-    assert!(config.stdout.contains("# default; dpdkvhostuserclient dpdkvhostuser: OVS has the dpdkvhostuser port vhuc0"), "{config}");
+    assert!(
+        config
+            .stdout
+            .contains("# default; dpdkvhostuserclient dpdkvhostuser: OVS has the dpdkvhostuser port vhuc0"),
+        "{config}"
+    );
     let json: serde_json::Value = serde_json::from_str(&node.accord("check --json").stdout).unwrap();
     for finding in json["findings"]
         .as_array()
