@@ -172,3 +172,29 @@ fn nothing_leads_out_of_the_report_or_waits() {
     fs::write(&path, manifest.replace("sos_commands/", "../../../../../../../../tmp/sos_commands/")).unwrap();
     assert_eq!(check(report.path())["verdict"], "unknown");
 }
+
+#[test]
+fn a_stopped_switch_and_open_modes_are_told_as_far_as_they_are_known() {
+    let report = copy();
+    let pid = fs::read_to_string(report.path().join("run/openvswitch/ovs-vswitchd.pid")).unwrap();
+    let stat = report.path().join("proc").join(pid.trim()).join("stat");
+    let text = fs::read_to_string(&stat).unwrap();
+    let (name, rest) = text.rsplit_once(')').unwrap();
+    fs::write(&stat, format!("{name}) T{}", &rest[2..])).unwrap();
+    let hung = format!("dataplane-hung ovs-vswitchd (pid {})", pid.trim());
+    assert_eq!(ids(&check(report.path())), [hung]);
+
+    // What an earlier apply found is in the journal, which no report has.
+    let report = copy();
+    fs::write(report.path().join("etc/vhost-accord/vhost-accord.conf"), "[accord]\nmodes = look\n").unwrap();
+    assert_eq!(check(report.path())["verdict"], "agreed");
+    let silent = |_| "ovs-vsctl: unix:/run/openvswitch/db.sock: database connection failed\n".to_string();
+    edit(report.path(), "ovs-vsctl -t 5 list Open_vSwitch", silent);
+    for name in ["etc/libvirt/qemu/vmc.xml", "run/libvirt/qemu/vmc.xml"] {
+        let path = report.path().join(name);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replace("openvswitch/vhuc0", "elsewhere/vhuc0")).unwrap();
+    }
+    let json = check(report.path());
+    assert_eq!((ids(&json), &json["verdict"]), (vec![], &"unknown".into()), "{json:#}");
+}
