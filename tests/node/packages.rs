@@ -91,7 +91,7 @@ fn deb_from_installation_to_purge(kind: &'static str) {
     node.start("vms", true);
     holds_after_a_boot(&node);
 
-    node.sh("printf '\\n# mine\\nmodes = dpdkvhostuserclient dpdkvhostuser\\n' >> /etc/vhost-accord/vhost-accord.conf");
+    node.sh("printf '\\n# mine\\non-error = refuse\\n' >> /etc/vhost-accord/vhost-accord.conf");
     let journal = node.sh("cat /var/lib/vhost-accord/journal.json");
     says(&node, "dpkg -i --force-confdef --force-confold /root/now.deb");
     assert!(
