@@ -68,11 +68,16 @@ pub fn ovsdb_server() -> Daemon {
     run("/usr/bin/ovsdb-tool", &["create", "/tmp/conf.db", SCHEMA]);
     let server = Command::new("/usr/sbin/ovsdb-server")
         .args(["/tmp/conf.db", "--remote=punix:/run/openvswitch/db.sock", "--unixctl=/tmp/ctl", "--no-chdir"])
+        // As every switch's has one: the program looks for it first.
+        .arg("--pidfile=/run/openvswitch/ovsdb-server.pid")
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let server = Daemon(server);
-    while !Path::new("/run/openvswitch/db.sock").exists() {
+    while ["db.sock", "ovsdb-server.pid"]
+        .iter()
+        .any(|name| !Path::new("/run/openvswitch").join(name).exists())
+    {
         std::thread::sleep(Duration::from_millis(10));
     }
     server

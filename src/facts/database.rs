@@ -14,7 +14,7 @@ use super::ovsdb::Ovsdb;
 use super::processes;
 use super::vswitchd::Vswitchd;
 use crate::base::paths;
-use crate::base::root::Root;
+use crate::base::root::{Handle, Root};
 
 /// Connects to the database's socket. `limit` is for the whole conversation, from now on.
 ///
@@ -25,11 +25,13 @@ pub fn connect(root: &Root, limit: Duration) -> Result<Ovsdb> {
         return Err(report.lacks("an answer of OVSDB"));
     }
     let socket = Path::new(paths::OVSDB_SOCKET);
+    let missing = || format!("there is no {}", socket.display());
+    let file = root.find(socket)?.with_context(missing)?;
     if root.is_live() {
         match Vswitchd::database(root) {
             Vswitchd::Running(_) => {}
             Vswitchd::NotRunning => bail!("ovsdb-server does not run"),
-            Vswitchd::Unknown(why) if !is_served(root, socket)? => {
+            Vswitchd::Unknown(why) if !is_served(root, &file, socket)? => {
                 bail!("the switch's ovsdb-server does not run: {why}")
             }
             Vswitchd::Unknown(_) => {}
@@ -39,8 +41,7 @@ pub fn connect(root: &Root, limit: Duration) -> Result<Ovsdb> {
 }
 
 /// Is it an ovsdb-server that listens there, whatever its pid file is?
-fn is_served(root: &Root, path: &Path) -> Result<bool> {
-    let file = root.find(path)?.with_context(|| format!("there is no {}", path.display()))?;
+fn is_served(root: &Root, file: &Handle, path: &Path) -> Result<bool> {
     let listens = |found: &diag::Diag| found.listening && found.is_at(file.id(), path);
     let listeners: HashSet<u64> =
         diag::sockets(root)?.into_iter().filter(listens).map(|found| found.inode).collect();
