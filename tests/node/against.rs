@@ -64,6 +64,7 @@ fn what_is_said_before_is_what_the_hook_says(kind: &'static str) {
     source.start("vms", true);
     source.start("vmc", true);
     tell(&source, &target);
+    target.configure("modes = dpdkvhostuserclient\\n");
 
     // A stock node, and VMs of the same names.
     let (output, json) = against(&target, "");
