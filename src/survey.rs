@@ -54,6 +54,9 @@ pub struct Survey {
 pub struct Options {
     /// `--renumber`: as `gid-mismatch = renumber`.
     pub renumber: bool,
+    /// What `apply` set up by `modes = look` is what is checked, though the node may need less of it by now: that is no
+    /// disagreement. The next `apply` takes it back.
+    pub settled: bool,
 }
 
 impl Survey {
@@ -86,7 +89,10 @@ impl Survey {
         let (mut accord, mut live) = read(&config)?;
         let modes = config.looks.then(|| modes(root, &config, &journal, live.as_ref())).transpose()?;
         // Only until it is applied: afterwards the journal knows it before anything is asked.
-        if let Some(modes) = modes.as_ref().filter(|modes| modes.types != config.modes) {
+        let differs = |modes: &&Modes| {
+            modes.types != config.modes && !(options.settled && modes.types.len() < config.modes.len())
+        };
+        if let Some(modes) = modes.as_ref().filter(differs) {
             config.modes.clone_from(&modes.types);
             (accord, live) = read(&config)?;
         }

@@ -31,8 +31,8 @@ pub fn run(args: &CheckArgs, file: &Path) -> Result<Outcome> {
     let name = if file == Path::new("-") { "standard input".to_string() } else { file.display().to_string() };
     let there = fingerprint::parse(&text, &name)?;
     let manager = systemd::connect(&root)?;
-    let survey =
-        Survey::take(&root, manager.as_ref(), Options::default()).context("this node cannot be compared")?;
+    let survey = Survey::take(&root, manager.as_ref(), Options { settled: true, ..Options::default() })
+        .context("this node cannot be compared")?;
     let compared = survey.against(&root, &there)?;
     let (_, outcome) = check::verdict(&compared.findings);
     let verdict = match outcome {

@@ -76,7 +76,8 @@ fn converge(
 ) -> Result<Survey> {
     resume(root)?;
     let progress = args.plan.renumber.then(|| progress_of_search("searching for files of the group"));
-    let mut survey = Survey::take(root, manager, Options { renumber: args.plan.renumber })?;
+    let mut survey =
+        Survey::take(root, manager, Options { renumber: args.plan.renumber, ..Options::default() })?;
     drop(progress);
     let known = survey.journal.running.is_some() && restart::awaits(&survey, &survey.findings());
     if root.is_live() && !known {

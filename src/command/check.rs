@@ -51,7 +51,7 @@ pub fn run(args: &CheckArgs) -> Result<Outcome> {
 /// The verdict, and what it was found by; none where something is in the way of any.
 fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
     let manager = systemd::connect(root)?;
-    match Survey::take(root, manager.as_ref(), Options::default()) {
+    match Survey::take(root, manager.as_ref(), Options { settled: true, ..Options::default() }) {
         Ok(survey) => match told(survey.judged(root))? {
             Some(judged) => Ok((judged, Some(survey))),
             None => Ok((Judged::of(survey.findings()), Some(survey))),

@@ -142,7 +142,7 @@ fn join(events: Vec<Event>, sos: Option<&Path>) -> Vec<Explained> {
 fn look(sos: Option<&Path>) -> Result<(Root, Survey, Vec<Finding>)> {
     let root = super::open_root_or_report(sos, Path::new("/"), false)?;
     let manager = systemd::connect(&root)?;
-    let survey = Survey::take(&root, manager.as_ref(), Options::default())?;
+    let survey = Survey::take(&root, manager.as_ref(), Options { settled: true, ..Options::default() })?;
     drop(manager);
     let findings = survey.judged(&root)?.findings;
     Ok((root, survey, findings))

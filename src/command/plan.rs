@@ -120,7 +120,8 @@ pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
     let PlanCommandArgs { plan: args, sos } = args;
     let root = super::open_root_or_report(sos.as_deref(), &args.output.root, false)?;
     let manager = systemd::connect(&root)?;
-    let survey = Survey::take(&root, manager.as_ref(), Options { renumber: args.renumber })?;
+    let survey =
+        Survey::take(&root, manager.as_ref(), Options { renumber: args.renumber, ..Options::default() })?;
     let plan = Plan::of(&survey)?;
     let waiting: Vec<Finding> =
         survey.findings().into_iter().filter(|finding| finding.restart.is_some()).collect();

@@ -42,7 +42,7 @@ pub fn run(args: &ProbeArgs) -> Result<Outcome> {
     // Before any thread is there that would not know of it.
     let signals = Signals::hold()?;
     let manager = systemd::connect(&root)?;
-    let survey = Survey::take(&root, manager.as_ref(), Options::default())?;
+    let survey = Survey::take(&root, manager.as_ref(), Options { settled: true, ..Options::default() })?;
     let trials = plan::trials(&survey, agreed_group(&root)?, huge(&root, &survey)?.as_ref());
     if trials.is_empty() {
         bail!("nothing to test: no dataplane or no libvirt is installed; run 'vhost-accord check'");

@@ -261,7 +261,10 @@ fn each_breakage_is_named_alone(kind: &'static str) {
         ),
         (
             "mount options overridden",
-            "printf '[Mount]\\nOptions=mode=01770,gid=136\\n' > /etc/systemd/system/dev-hugepages.mount.d/override.conf; systemctl daemon-reload",
+            // With what the unit has itself: whoever drops that changes what ours has to repeat.
+            "own=$(sed -n 's/^Options=//p' /usr/lib/systemd/system/dev-hugepages.mount); \
+             printf '[Mount]\\nOptions=%s\\n' \"${own:+$own,}mode=01770,gid=136\" \
+                 > /etc/systemd/system/dev-hugepages.mount.d/override.conf; systemctl daemon-reload",
             "drop-in-without-effect dev-hugepages.mount",
         ),
         (
