@@ -57,7 +57,7 @@ torture:
 	@tests/fuzz/run $(SECONDS_EACH)
 	VHOST_ACCORD_TORTURE=1 $(CARGO) test --locked --test root_crash -- --ignored --nocapture --skip _some_calls_
 	@tests/node/node prepare && tests/node/node build bookworm && tests/node/node build rhel-2.17 && tests/packages dev
-	VHOST_ACCORD_TORTURE=1 $(CARGO) test --locked --test node -- --ignored --nocapture --test-threads 2 crash:: hostile::
+	VHOST_ACCORD_TORTURE=1 $(CARGO) test --locked --test node -- --ignored --nocapture --test-threads 2 crash:: hostile:: every_breakage_is_in_the_report
 	VHOST_ACCORD_SWAPS=$(SWAPS) $(CARGO) test --locked --test node -- --ignored --nocapture --test-threads 1 races::
 	VHOST_ACCORD_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test node -- --ignored --nocapture load::
 

@@ -121,7 +121,9 @@ fn every_breakage_is_in_the_report(kind: &'static str) {
     install(&node);
     as_it_was(&node);
     let mut wrong = differences(&node, "a node that agrees");
-    for (what, script, expected) in BREAKAGES {
+    // A report takes a while; `make torture` breaks the node in every way.
+    let step = if std::env::var_os("VHOST_ACCORD_TORTURE").is_some() { 1 } else { 3 };
+    for (what, script, expected) in BREAKAGES.iter().step_by(step) {
         as_it_was(&node);
         let script = script.replace("SWITCH", node.switch());
         node.sh(&script.replace("LISTEN", LISTEN).replace("STALE", STALE));
