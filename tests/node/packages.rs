@@ -205,7 +205,7 @@ fn removal_goes_on_past_what_others_changed(kind: &'static str) {
         ),
         (
             "usermod -aG hugetlbfs nobody".to_string(),
-            vec![format!("{group}nobody is a member of it by now")],
+            vec![format!("{group}nobody is now a member of it")],
             "groupdel hugetlbfs".to_string(),
         ),
         (
@@ -242,7 +242,7 @@ fn removal_goes_on_past_what_others_changed(kind: &'static str) {
         }
         // A directory that others have put something into waits for that; nothing else does.
         let kept = node.try_sh("test -e /var/lib/vhost-accord").code == 0;
-        assert_eq!(kept, output.stdout.contains("waits: not empty (1 inside)"), "{change}: {output}");
+        assert_eq!(kept, output.stdout.contains("in use: not empty (1 inside)"), "{change}: {output}");
         node.sh("systemctl restart libvirtd");
         node.wait_for("libvirt", "virsh version");
         node.sh(&format!(

@@ -124,6 +124,10 @@ fn every_breakage_is_in_the_report(kind: &'static str) {
     // A report takes a while; `make torture` breaks the node in every way.
     let step = if std::env::var_os("VHOST_ACCORD_TORTURE").is_some() { 1 } else { 3 };
     for (what, script, expected) in BREAKAGES.iter().step_by(step) {
+        // libvirt 11.2 and later does not take such a definition.
+        if node.kind == "trixie" && script.contains("access mode='shared'/>##") {
+            continue;
+        }
         as_it_was(&node);
         let script = script.replace("SWITCH", node.switch());
         node.sh(&script.replace("LISTEN", LISTEN).replace("STALE", STALE));
