@@ -17,10 +17,10 @@ pub mod edit;
 pub mod explain;
 pub mod facts;
 pub mod fingerprint;
+pub mod fixes;
 pub mod hook;
 pub mod items;
 pub mod journal;
-pub mod mends;
 #[cfg(feature = "probe")]
 pub mod probe;
 pub mod profile;

@@ -67,7 +67,7 @@ fn text(reading: &Reading) -> String {
         for said in event.causes.iter().chain(&event.notes) {
             writeln!(text, "{said}").unwrap();
         }
-        writeln!(text, "{}\n{}", event.decide, event.mend).unwrap();
+        writeln!(text, "{}\n{}", event.decide, event.fix).unwrap();
     }
     if reading.foreign > 0 {
         text.push_str("other programs\n");

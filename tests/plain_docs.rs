@@ -56,7 +56,7 @@ fn every_finding_has_a_page_and_every_page_a_finding() {
     assert_eq!(ids.iter().filter(kebab).count(), ids.len());
     for page in pages() {
         assert!(ids.contains(page.id), "a page of no finding: {}", page.id);
-        for text in [page.effect, page.see, page.mend, page.source] {
+        for text in [page.effect, page.see, page.fix, page.source] {
             assert!(!text.is_empty() && !text.contains('\n') && !text.contains('|') || text == page.see);
         }
     }

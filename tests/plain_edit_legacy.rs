@@ -120,7 +120,7 @@ fn a_packagers_own_lines_stay() {
 }
 
 #[test]
-fn ovs_ctl_is_mended_also_when_patched_twice() {
+fn ovs_ctl_is_fixed_also_when_patched_twice() {
     assert_eq!(find(Kind::OvsCtl, OVS_CTL), []);
     assert_eq!(undo(Kind::OvsCtl, OVS_CTL), OVS_CTL);
     let once = OVS_CTL.replace("\tstart_daemon", "\tumask 0002 && start_daemon");

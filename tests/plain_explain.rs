@@ -176,12 +176,12 @@ fn every_wording_has_its_line() {
         for id in signature.findings {
             assert!(catalogue::find(id).is_some(), "{}: there is no finding {id}", signature.id);
         }
-        // A mend is a fixed text: nothing of a log is ever part of a command. And apply is a finding's, never a message's.
-        let texts = [signature.mend, signature.decide];
+        // A fix is a fixed text: nothing of a log is ever part of a command. And apply is a finding's, never a message's.
+        let texts = [signature.fix, signature.decide];
         assert!(texts.iter().all(|text| !text.contains('{') || !text.contains("{}")), "{}", signature.id);
-        assert!(!signature.mend.is_empty() && !signature.source.is_empty(), "{}", signature.id);
+        assert!(!signature.fix.is_empty() && !signature.source.is_empty(), "{}", signature.id);
         assert!(
-            !signature.causes.is_empty() && !signature.mend.contains("vhost-accord apply"),
+            !signature.causes.is_empty() && !signature.fix.contains("vhost-accord apply"),
             "{}",
             signature.id
         );
@@ -251,8 +251,8 @@ fn nothing_in_a_log_moves_the_terminal_or_gets_into_a_command() {
     );
     assert!(!out.contains('\u{1b}') && !out.contains('\u{7}'), "{out}");
     assert!(out.contains("1 line looks like an error, and is not known here:"), "{out}");
-    let mends: Vec<&str> = out.lines().filter(|line| line.trim_start().starts_with("mend:")).collect();
-    assert!(mends.len() == 1 && !mends[0].contains("reboot"), "{mends:?}");
+    let fixes: Vec<&str> = out.lines().filter(|line| line.trim_start().starts_with("fix:")).collect();
+    assert!(fixes.len() == 1 && !fixes[0].contains("reboot"), "{fixes:?}");
     let (_, json, _) = run(&["explain", "--json", "-"], line);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((json["explained"][0]["count"].as_u64(), json["unknown"].as_u64()), (Some(1), Some(1)));

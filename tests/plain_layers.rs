@@ -17,7 +17,7 @@ const LAYERS: [&str; 28] = [
     "edit",
     "systemd",
     "facts",
-    "mends",
+    "fixes",
     "convert",
     "profile",
     "items",

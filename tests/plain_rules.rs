@@ -341,7 +341,7 @@ fn each_breakage_is_named_by_its_id_and_nothing_else_is_accused() {
         break_it(&mut node);
         assert_eq!(ids(&node), BTreeSet::from([*id]), "{:#?}", node.findings());
         for finding in node.findings() {
-            let texts = [&finding.subject, &finding.seen, &finding.mend];
+            let texts = [&finding.subject, &finding.seen, &finding.fix];
             assert!(texts.iter().all(|text| !text.is_empty() && !text.contains('\n')), "{finding:?}");
         }
     }

@@ -36,7 +36,7 @@ impl SharedGroup {
             Some(holder) if existing != Some(gid) && holder.gid == gid => Err(Obstacle {
                 id: "group-gid-taken",
                 what: format!("gid {gid} belongs to group '{}', not to '{}'", holder.name, config.group),
-                mend: format!(
+                fix: format!(
                     "give '{}' another number (groupmod -g NUMBER {}), or set gid= to a free one in every container too",
                     holder.name, holder.name
                 ),
@@ -62,7 +62,7 @@ fn sources_allow(config: &Config, profile: &Profile, gid: u32) -> Result<(), Obs
     Err(Obstacle {
         id: "group-sources-disagree",
         what: format!("{} gives group '{}' gid {}, not {gid}", source.name, config.group, source.gid),
-        mend: format!(
+        fix: format!(
             "give the group gid {gid} in every source of 'group:' in /etc/nsswitch.conf, or use only 'files'"
         ),
     })

@@ -87,7 +87,7 @@ pub(super) fn decide(
         return Err(Obstacle {
             id: "dataplane-user-not-supported",
             what: format!("{} cannot run its daemons as another user", dataplane.vswitchd_unit),
-            mend: "set dataplane-user=keep".to_string(),
+            fix: "set dataplane-user=keep".to_string(),
         });
     }
     let account = if is_root { (0, None) } else { account(profile, &user)? };
@@ -142,7 +142,7 @@ fn account(profile: &Profile, user: &str) -> Result<(u32, Option<User>), Obstacl
     Err(Obstacle {
         id: "dataplane-user-missing",
         what: format!("dataplane-user names the user '{user}', which does not exist"),
-        mend: format!("create it (useradd --system --no-create-home {user}), or set dataplane-user=keep"),
+        fix: format!("create it (useradd --system --no-create-home {user}), or set dataplane-user=keep"),
     })
 }
 
@@ -155,7 +155,7 @@ fn group_number(profile: &Profile, shared: &SharedGroup, group: &str) -> Result<
         None => Err(Obstacle {
             id: "group-missing",
             what: format!("dataplane-user names the group '{group}', which does not exist"),
-            mend: format!("create it (groupadd --system {group}), or set dataplane-user=keep"),
+            fix: format!("create it (groupadd --system {group}), or set dataplane-user=keep"),
         }),
     }
 }

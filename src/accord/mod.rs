@@ -56,12 +56,12 @@ pub struct Obstacle {
     /// What is wrong.
     pub what: String,
     /// What to do.
-    pub mend: String,
+    pub fix: String,
 }
 
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} ({})", self.id, self.what, self.mend)
+        write!(f, "{}: {} ({})", self.id, self.what, self.fix)
     }
 }
 

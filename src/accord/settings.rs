@@ -98,7 +98,7 @@ fn group_number(profile: &Profile, shared: &SharedGroup, name: &str) -> Result<(
     known.map(|group| (group.name.clone(), group.gid)).ok_or_else(|| Obstacle {
         id: "group-missing",
         what: format!("qemu-group = {name}: this group does not exist, and libvirt would not start with it"),
-        mend: format!("create it (groupadd --system {name}), or set qemu-group=keep"),
+        fix: format!("create it (groupadd --system {name}), or set qemu-group=keep"),
     })
 }
 

@@ -28,7 +28,7 @@ pub enum Priority {
     Error = 3,
     /// A VM was started in spite of something.
     Warning = 4,
-    /// Something was mended.
+    /// Something was fixed.
     Notice = 5,
     /// A VM has gone.
     Info = 6,

@@ -12,7 +12,7 @@ const HEAD: &str = "\
 `UPDATE_DOCS=1 cargo test --test plain_docs`.
 
 A finding has an id that never changes, a subject, what was seen, the cause, and the command that fixes it. With
-`check --json`, these are `id`, `level`, `subject`, `seen`, `cause` and `mend`.
+`check --json`, these are `id`, `level`, `subject`, `seen`, `cause` and `fix`.
 
 - **advice**: VMs work. Something could be better, or a restart is pending.
 - **broken**: a VM does not start, hangs or has no network, or QEMU can reach what it must not.
@@ -76,7 +76,7 @@ fn section(text: &mut String, entry: &Entry) {
 fn lines(entry: &Entry) -> Vec<(&'static str, &'static str)> {
     let cause = ("why", entry.cause);
     let Some(page) = &entry.page else { return vec![cause] };
-    vec![("you see", page.effect), cause, ("confirm", page.see), ("fix", page.mend), ("source", page.source)]
+    vec![("you see", page.effect), cause, ("confirm", page.see), ("fix", page.fix), ("source", page.source)]
 }
 
 /// One page for a terminal.

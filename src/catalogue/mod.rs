@@ -27,8 +27,8 @@ pub struct Page {
     pub effect: &'static str,
     /// A command that shows it by hand.
     pub see: &'static str,
-    /// What mends it, in general: the finding itself has the exact command.
-    pub mend: &'static str,
+    /// What fixes it, in general: the finding itself has the exact command.
+    pub fix: &'static str,
     /// Where the fact is from: program, version, file.
     pub source: &'static str,
 }
@@ -37,10 +37,10 @@ const fn page(
     id: &'static str,
     effect: &'static str,
     see: &'static str,
-    mend: &'static str,
+    fix: &'static str,
     source: &'static str,
 ) -> Page {
-    Page { id, effect, see, mend, source }
+    Page { id, effect, see, fix, source }
 }
 
 const PAGES: [&[Page]; 6] =

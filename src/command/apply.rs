@@ -269,7 +269,7 @@ fn hand_over(
 pub fn waiting_text(survey: &Survey, waiting: &[Finding]) -> String {
     let mut text = String::new();
     for finding in waiting {
-        let line = format!("pending restart: {}: {} ({})", finding.subject, finding.seen, finding.mend);
+        let line = format!("pending restart: {}: {} ({})", finding.subject, finding.seen, finding.fix);
         text.push_str(&report::colour(Style::Advice, &format!("{}\n", report::one_line(&line))));
     }
     let switch = survey.accord.dataplane.as_ref().map(|dataplane| &dataplane.switch_unit);
@@ -292,7 +292,7 @@ fn closing(survey: &Survey, output: &Output) -> String {
         text.extend(output.failed.iter().map(line));
         let made = report::count(output.steps.len(), "change");
         return text
-            + &format!("{made} made; mend what failed, then run 'vhost-accord apply --restart' again.\n");
+            + &format!("{made} made; fix what failed, then run 'vhost-accord apply --restart' again.\n");
     }
     for finding in &output.findings {
         text.push_str(&super::check::finding_text(finding));

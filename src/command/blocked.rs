@@ -18,7 +18,7 @@ pub fn finding(error: anyhow::Error) -> Result<Finding> {
         subject: "configuration".to_string(),
         seen: obstacle.what,
         cause: catalogue::find(obstacle.id).map_or(cause, |entry| entry.cause),
-        mend: obstacle.mend,
+        fix: obstacle.fix,
         restart: None,
     })
 }

@@ -112,7 +112,7 @@ pub fn tell_findings(findings: &[Finding], verdict: &str, outcome: Outcome) {
     report::out(&format!("{}\n", report::colour(style, verdict)));
 }
 
-/// A finding in three lines: what, why, and the command that mends it.
+/// A finding in three lines: what, why, and the command that fixes it.
 pub fn finding_text(finding: &Finding) -> String {
     let style = match finding.level {
         Level::Advice => Style::Advice,
@@ -122,10 +122,10 @@ pub fn finding_text(finding: &Finding) -> String {
     // A name with a newline in it shall not look like another finding.
     let clean = report::one_line;
     format!(
-        "{head}: {}: {}\n    {}\n    mend: {}\n",
+        "{head}: {}: {}\n    {}\n    fix: {}\n",
         clean(&finding.subject),
         clean(&finding.seen),
         report::colour(Style::Dim, finding.cause),
-        clean(&finding.mend)
+        clean(&finding.fix)
     )
 }

@@ -222,7 +222,7 @@ fn event_text(event: &Event, now: &Now) -> String {
         Now::Unknown(what) => (Style::Dim, format!("not known: {what}")),
     };
     text.push_str(&format!("    now: {}\n", report::colour(style, &one_line(&state))));
-    for (word, what) in [("see", event.decide), ("mend", mend(event, now)), ("from", event.source)] {
+    for (word, what) in [("see", event.decide), ("fix", fix(event, now)), ("from", event.source)] {
         if !what.is_empty() {
             text.push_str(&format!("    {word}: {}\n", one_line(what)));
         }
@@ -234,10 +234,10 @@ fn event_text(event: &Event, now: &Now) -> String {
 }
 
 /// The finding's own command, where the node shows the same now: it is for this node. Else what helps in general.
-fn mend<'a>(event: &'a Event, now: &'a Now) -> &'a str {
+fn fix<'a>(event: &'a Event, now: &'a Now) -> &'a str {
     match now {
-        Now::StillSo { mend: Some(mend), .. } => mend,
-        _ => event.mend,
+        Now::StillSo { fix: Some(fix), .. } => fix,
+        _ => event.fix,
     }
 }
 

@@ -36,8 +36,8 @@ impl Plan {
         if let Some(QemuConf::Invalid(why)) = survey.profile.hypervisor.as_ref().map(|found| &found.conf)
             && survey.config.managed.has("qemu-conf")
         {
-            let mend = "correct the line first; libvirt does not start with this file".to_string();
-            return Err(Obstacle { id: "qemu-conf-invalid", what: why.clone(), mend }.into());
+            let fix = "correct the line first; libvirt does not start with this file".to_string();
+            return Err(Obstacle { id: "qemu-conf-invalid", what: why.clone(), fix }.into());
         }
         let sockets = survey.live.as_ref().map(|live| live.sockets.as_slice()).unwrap_or_default();
         let grants = grant::plan(&Giving::of(&survey.accord), sockets);

@@ -85,7 +85,7 @@ fn end_children() {
 /// What `apply` agreed to; none where it is not to be trusted or not there.
 fn agreed(root: &Root) -> Option<Agreed> {
     Agreed::read(root).unwrap_or_else(|error| {
-        tracing::warn!("{}", log_line(&format!("{error:#}; mend: vhost-accord apply")));
+        tracing::warn!("{}", log_line(&format!("{error:#}; fix: vhost-accord apply")));
         None
     })
 }

@@ -139,7 +139,7 @@ pub(super) fn hit(
     class: Class,
     (subject, key): (Option<String>, String),
     causes: Vec<String>,
-    (decide, mend, source): (&'static str, &'static str, &'static str),
+    (decide, fix, source): (&'static str, &'static str, &'static str),
     findings: &'static [&'static str],
 ) -> Hit {
     // Of the processes at the other end; what QEMU is denied closes no connection.
@@ -153,7 +153,7 @@ pub(super) fn hit(
         key,
         causes,
         decide,
-        mend,
+        fix,
         source,
         findings,
         asks: None,

@@ -69,8 +69,8 @@ fn read(text: &str) -> Found {
         Err(error) => {
             let cause = format!("{error:#}");
             let line = text.lines().next().unwrap_or_default().to_string();
-            let mend = "correct the text there (virt-xml-validate FILE domain); nothing was changed";
-            vec![(line, hit("xml-refused", Class::Setting, vec![cause], mend))]
+            let fix = "correct the text there (virt-xml-validate FILE domain); nothing was changed";
+            vec![(line, hit("xml-refused", Class::Setting, vec![cause], fix))]
         }
     }
 }
@@ -81,11 +81,9 @@ fn facts(shared: bool, endpoints: &[Endpoint]) -> Found {
     if !endpoints.is_empty() && !shared {
         let cause =
             "the domain's memory is not shared: no back end can map it, and the device is dead".to_string();
-        let mend = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>, or huge pages and memAccess='shared' in each <cell>";
-        found.push((
-            "<memoryBacking>".to_string(),
-            hit("memory-not-shared", Class::Memory, vec![cause], mend),
-        ));
+        let fix = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>, or huge pages and memAccess='shared' in each <cell>";
+        found
+            .push(("<memoryBacking>".to_string(), hit("memory-not-shared", Class::Memory, vec![cause], fix)));
     }
     for endpoint in endpoints {
         let Some(path) = &endpoint.path else { continue };
@@ -102,15 +100,15 @@ fn facts(shared: bool, endpoints: &[Endpoint]) -> Found {
         let home = ["/home", "/root"].iter().any(|place| path.starts_with(place));
         if home && endpoint.mode == SocketMode::Server {
             let cause = "QEMU creates this socket in somebody's home directory, which its user normally cannot even search (0700 or 0750): 'Failed to bind socket: Permission denied'; with SELinux the label user_home_t forbids it too".to_string();
-            let mend = "move the socket into a directory made for such sockets; do not open the home directory or give it away";
+            let fix = "move the socket into a directory made for such sockets; do not open the home directory or give it away";
             let hit = Hit {
                 subject: Some(path.display().to_string()),
                 key: line.clone(),
-                ..hit("socket-in-home", Class::Permission, vec![cause], mend)
+                ..hit("socket-in-home", Class::Permission, vec![cause], fix)
             };
             found.push((line.clone(), hit));
         }
-        let (id, cause, mend) = match (endpoint.device, endpoint.mode) {
+        let (id, cause, fix) = match (endpoint.device, endpoint.mode) {
             (EndpointKind::Interface | EndpointKind::CommandLine, SocketMode::Server) => (
                 "qemu-serves",
                 "mode='server': QEMU creates this socket, and the VM waits at its start until the other end connects (by design, no error). The switch's port has to be dpdkvhostuserclient with this vhost-server-path; at a dpdkvhostuser port both ends would be servers",
@@ -126,14 +124,14 @@ fn facts(shared: bool, endpoints: &[Endpoint]) -> Found {
         let hit = Hit {
             subject: Some(path.display().to_string()),
             key: line.clone(),
-            ..hit(id, Class::Harmless, vec![cause.to_string()], mend)
+            ..hit(id, Class::Harmless, vec![cause.to_string()], fix)
         };
         found.push((line, hit));
     }
     found
 }
 
-fn hit(id: &'static str, class: Class, causes: Vec<String>, mend: &'static str) -> Hit {
+fn hit(id: &'static str, class: Class, causes: Vec<String>, fix: &'static str) -> Hit {
     Hit {
         id,
         class,
@@ -141,7 +139,7 @@ fn hit(id: &'static str, class: Class, causes: Vec<String>, mend: &'static str) 
         key: causes.join("; "),
         causes,
         decide: "vhost-accord inspect FILE; ovs-vsctl --columns=name,type,options find Interface",
-        mend,
+        fix,
         source: "libvirt docs/formatdomain.rst",
         findings: &[],
         asks: None,

@@ -23,9 +23,9 @@ pub enum Now {
         /// What shows it.
         what: String,
         /// The finding's own fix.
-        mend: Option<String>,
+        fix: Option<String>,
     },
-    /// The node agrees now: the log is older than what mended it.
+    /// The node agrees now: the log is older than what fixed it.
     Agrees(String),
     /// Nothing that can be asked now shows it: why.
     Unknown(String),
@@ -34,16 +34,16 @@ pub enum Now {
 /// Looks for it among the findings, and asks again what was refused.
 pub fn now(root: &Root, survey: &Survey, findings: &[Finding], event: &Event) -> Now {
     if matches!(event.class, Class::Harmless | Class::Logged) {
-        return Now::Agrees("nothing to mend".to_string());
+        return Now::Agrees("nothing to fix".to_string());
     }
     let says_it = |finding: &&Finding| event.findings.contains(&finding.id) && concerns(event, finding);
     if let Some(finding) = findings.iter().find(says_it) {
         let what = format!("{}: {}: {}", finding.id, finding.subject, finding.seen);
-        return Now::StillSo { what, mend: Some(finding.mend.clone()) };
+        return Now::StillSo { what, fix: Some(finding.fix.clone()) };
     }
     match refused(root, survey, event) {
         Some(Verdict::Denied(denial)) => {
-            return Now::StillSo { what: denial.text(&survey.accounts), mend: None };
+            return Now::StillSo { what: denial.text(&survey.accounts), fix: None };
         }
         Some(Verdict::Allowed) if event.also_security_module => {}
         Some(Verdict::Allowed) => return Now::Agrees("owner and mode let it now".to_string()),

@@ -121,10 +121,10 @@ impl Listing {
         }
         self.other_inode |= text.contains("inode") || text.contains("RuntimeDirectoryPreserve=no");
         let mut known = self.port(text);
-        if let Some((_, id, class, cause, mend)) =
+        if let Some((_, id, class, cause, fix)) =
             FACTS.iter().find(|(parts, ..)| parts.iter().all(|part| has(text, part)))
         {
-            self.found.push((text.to_string(), hit(id, *class, None, cause.to_string(), mend)));
+            self.found.push((text.to_string(), hit(id, *class, None, cause.to_string(), fix)));
             known = true;
         }
         if text
@@ -132,10 +132,10 @@ impl Listing {
             .is_some_and(|rest| rest.trim_matches(['"', '\'']).is_empty())
         {
             let cause = "the forwarder is the client (VIRTIOFWD_VHOST_CLIENT=y), so QEMU creates the socket in its directory; without an owner that directory stays root:root 0755, and QEMU fails with 'Failed to bind socket: Permission denied'";
-            let mend = "VIRTIOFWD_SOCKET_OWNER and _GROUP to QEMU's user and group (libvirt-qemu:kvm, qemu:qemu), restart the forwarder; better a directory outside /tmp";
+            let fix = "VIRTIOFWD_SOCKET_OWNER and _GROUP to QEMU's user and group (libvirt-qemu:kvm, qemu:qemu), restart the forwarder; better a directory outside /tmp";
             self.found.push((
                 text.to_string(),
-                hit("forwarder-without-owner", Class::Permission, None, cause.to_string(), mend),
+                hit("forwarder-without-owner", Class::Permission, None, cause.to_string(), fix),
             ));
             known = true;
         }
@@ -182,8 +182,8 @@ impl Listing {
         let mut found = Vec::new();
         let huge = |mount: &&Mount| mount.kind == "hugetlbfs";
         for (number, mount) in self.mounts.iter().enumerate().filter(|(_, mount)| huge(mount)) {
-            let mut add = |id, cause: String, mend| {
-                found.push((mount.line.clone(), hit(id, Class::Memory, Some(&mount.path), cause, mend)));
+            let mut add = |id, cause: String, fix| {
+                found.push((mount.line.clone(), hit(id, Class::Memory, Some(&mount.path), cause, fix)));
             };
             if let Some(size) = mount.options.iter().find(|option| option.starts_with("size=")) {
                 add(
@@ -284,8 +284,8 @@ fn socket(entry: &Entry) -> Option<(String, Hit)> {
     let closed = !group.contains('w') && !entry.mode[7..10].contains('w');
     closed.then(|| {
         let cause = format!("only the owner {} may connect (connecting needs write): the group {} has '{group}'", entry.owner, entry.group);
-        let mend = "the mode by an option of what creates the socket (swtpm --ctrl mode=0660, virtiofsd --socket-group, UMask= of its unit); a chmod is lost at its next start";
-        (entry.line.clone(), hit("socket-group-without-write", Class::Permission, subject, cause, mend))
+        let fix = "the mode by an option of what creates the socket (swtpm --ctrl mode=0660, virtiofsd --socket-group, UMask= of its unit); a chmod is lost at its next start";
+        (entry.line.clone(), hit("socket-group-without-write", Class::Permission, subject, cause, fix))
     })
 }
 
@@ -335,7 +335,7 @@ fn mount(text: &str) -> Option<Mount> {
     })
 }
 
-fn hit(id: &'static str, class: Class, subject: Option<&str>, cause: String, mend: &'static str) -> Hit {
+fn hit(id: &'static str, class: Class, subject: Option<&str>, cause: String, fix: &'static str) -> Hit {
     Hit {
         id,
         class,
@@ -343,7 +343,7 @@ fn hit(id: &'static str, class: Class, subject: Option<&str>, cause: String, men
         key: subject.map_or_else(|| cause.clone(), str::to_string),
         causes: vec![cause],
         decide: "findmnt -t hugetlbfs -o TARGET,OPTIONS; stat -f -c %T DIRECTORY; getfacl PATH",
-        mend,
+        fix,
         source: "mount(8), kernel fs/hugetlbfs; acl(5)",
         findings: &[],
         asks: None,

@@ -113,7 +113,7 @@ pub struct Event {
     #[serde(skip_serializing_if = "str::is_empty")]
     pub decide: &'static str,
     /// How to fix it.
-    pub mend: &'static str,
+    pub fix: &'static str,
     /// Where the message is from.
     pub source: &'static str,
     /// Facts from other lines that bear on it.
@@ -145,7 +145,7 @@ struct Hit {
     key: String,
     causes: Vec<String>,
     decide: &'static str,
-    mend: &'static str,
+    fix: &'static str,
     source: &'static str,
     findings: &'static [&'static str],
     asks: Option<(Actor, Wish)>,
@@ -166,7 +166,7 @@ impl Hit {
             subject,
             causes: signature.causes.iter().map(|cause| cause.to_string()).collect(),
             decide: signature.decide,
-            mend: signature.mend,
+            fix: signature.fix,
             source: signature.source,
             findings: signature.findings,
             asks: signature.asks,

@@ -148,7 +148,7 @@ impl Reading {
             line: cut(&line.text, SHOWN),
             causes: hit.causes,
             decide: hit.decide,
-            mend: hit.mend,
+            fix: hit.fix,
             source: hit.source,
             notes: Vec::new(),
             findings: hit.findings,
@@ -207,7 +207,7 @@ impl Reading {
             event.class = Class::Setting;
             event.findings = &["both-ends-server", "both-ends-client"];
             event.causes = vec![format!("{what} (port {})", port.name)];
-            event.mend = "change one end: port type dpdkvhostuserclient with options:vhost-server-path and mode='server' in a directory that QEMU may write, or dpdkvhostuser and mode='client'";
+            event.fix = "change one end: port type dpdkvhostuserclient with options:vhost-server-path and mode='server' in a directory that QEMU may write, or dpdkvhostuser and mode='client'";
         }
     }
 

@@ -31,7 +31,7 @@ struct Rule {
     part: &'static str,
     id: &'static str,
     cause: &'static str,
-    mend: &'static str,
+    fix: &'static str,
 }
 
 const MODULE: &str = "semodule -i /usr/share/selinux/packages/vhost_accord.cil (this program's module), or a current openstack-selinux; no chmod helps, and not setenforce 0";
@@ -55,9 +55,9 @@ const fn rule(
     part: &'static str,
     id: &'static str,
     cause: &'static str,
-    mend: &'static str,
+    fix: &'static str,
 ) -> Rule {
-    Rule { who, target, class, permissions, part, id, cause, mend }
+    Rule { who, target, class, permissions, part, id, cause, fix }
 }
 
 const SOCKET: &[&str] = &["unix_stream_socket"];
@@ -233,7 +233,7 @@ pub(super) fn explain(denial: &Denial) -> Hit {
     }
     let comm = or_unknown(&denial.comm);
     cause.push_str(&format!("{} (by {comm}", rule.cause));
-    cause.push_str(&match rule.mend != NOTHING && !denial.source.is_empty() {
+    cause.push_str(&match rule.fix != NOTHING && !denial.source.is_empty() {
         true => format!(
             "; the rule that is missing: allow {source} {target}:{} {{ {permissions} }};)",
             denial.class
@@ -258,8 +258,8 @@ pub(super) fn explain(denial: &Denial) -> Hit {
         (_, false) => Class::SecurityModule,
     };
     let key = format!("{source} {target} {} {permissions} {comm} {}", denial.class, denial.permissive);
-    let findings: &[&str] = if rule.mend == LABEL { &["selinux-label"] } else { &[] };
-    hit(rule.id, class, (denial.object.clone(), key), vec![cause], (DECIDE, rule.mend, SOURCE), findings)
+    let findings: &[&str] = if rule.fix == LABEL { &["selinux-label"] } else { &[] };
+    hit(rule.id, class, (denial.object.clone(), key), vec![cause], (DECIDE, rule.fix, SOURCE), findings)
 }
 
 pub(super) fn ids() -> impl Iterator<Item = &'static str> {

@@ -37,7 +37,7 @@ pub struct Signature {
     /// The command that decides between the causes, or shows the one.
     pub decide: &'static str,
     /// How to fix it: never with a name from a log.
-    pub mend: &'static str,
+    pub fix: &'static str,
     /// Where the message is from.
     pub source: &'static str,
     /// Only says that the other end closed the connection: why is in the other end's log.
@@ -62,7 +62,7 @@ pub(super) const fn known(
         asks: None,
         causes,
         decide: "",
-        mend: "",
+        fix: "",
         source: "",
         is_effect: false,
         ends_connection: false,
@@ -90,8 +90,8 @@ impl Signature {
         Signature { decide, ..self }
     }
 
-    pub(super) const fn mend(self, mend: &'static str) -> Signature {
-        Signature { mend, ..self }
+    pub(super) const fn fix(self, fix: &'static str) -> Signature {
+        Signature { fix, ..self }
     }
 
     pub(super) const fn source(self, source: &'static str) -> Signature {

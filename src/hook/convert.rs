@@ -184,6 +184,6 @@ impl Conversion {
 /// Part of a document may have reached libvirt: it must not be taken for the whole.
 pub fn unfinished(name: &str, why: &str) -> String {
     format!(
-        "vhost-accord: conversion-failed: {name}: libvirt did not accept the converted domain: {why}; nothing was converted; mend: try again, or set incoming = keep"
+        "vhost-accord: conversion-failed: {name}: libvirt did not accept the converted domain: {why}; nothing was converted; fix: try again, or set incoming = keep"
     )
 }

@@ -100,7 +100,7 @@ impl Ledger {
                     continue;
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let line = "a port may be converted although its VM is not; mend: vhost-accord check";
+                    let line = "a port may be converted although its VM is not; fix: vhost-accord check";
                     log(Priority::Error, line, &[("VA_FINDING", "conversion-failed")]);
                     return Phase::Turning;
                 }
@@ -124,7 +124,7 @@ fn undo(turned: &mut Turned) {
             Ok(_) => (Priority::Notice, format!("restored port {}: {}", before.name, port::describe(before))),
             Err(error) => {
                 let line =
-                    format!("port {} was not restored: {error:#}; mend: vhost-accord check", before.name);
+                    format!("port {} was not restored: {error:#}; fix: vhost-accord check", before.name);
                 (Priority::Error, line)
             }
         };

@@ -7,9 +7,9 @@
 
 mod call;
 mod convert;
+mod fix;
 pub mod input;
 mod ledger;
-mod mend;
 mod predict;
 mod release;
 mod rules;
@@ -26,7 +26,7 @@ use anyhow::{Context, Result};
 pub use crate::facts::endpoints::start::{Directory, Facts, Need, Socket};
 pub use call::{Operation, is_hook, operation};
 pub use convert::Held;
-pub use mend::will_mend;
+pub use fix::will_fix;
 pub use rules::{Case, Problem, RULES, Rule, cause, is_switch_path};
 pub use subject::Subject;
 
@@ -38,7 +38,7 @@ use crate::base::watchdog::Watchdog;
 use crate::config::{Action, Config, HookConfig, PortType};
 use crate::facts::Known;
 use crate::facts::domains::{Domain, parse_domain};
-use crate::mends;
+use crate::fixes;
 use ledger::{Ledger, Phase, PutBack};
 
 /// Before the configuration is read.
@@ -110,7 +110,7 @@ fn failed(error: &anyhow::Error, operation: Operation, name: &str, config: &Hook
         Action::Refuse => {
             log(Priority::Error, &what, &fields);
             Decision::Refuse(format!(
-                "vhost-accord: {what}; refused by on-error = refuse; mend: vhost-accord check, or set on-error = warn"
+                "vhost-accord: {what}; refused by on-error = refuse; fix: vhost-accord check, or set on-error = warn"
             ))
         }
     }
@@ -131,13 +131,13 @@ fn configuration() -> (HookConfig, Option<Config>) {
 /// What keeps the VM from working. Where `apply` would pass over its sockets, the key that leaves them out is named.
 pub fn problems(case: &Case<'_>) -> Vec<Problem> {
     let mut found = rules::run(case);
-    for problem in found.iter_mut().filter(|found| found.mend == mends::APPLY) {
+    for problem in found.iter_mut().filter(|found| found.fix == fixes::APPLY) {
         let kind = match problem.id.starts_with("server-") {
             true => PortType::Dpdkvhostuser,
             false => PortType::Dpdkvhostuserclient,
         };
-        if let Some(mend) = case.subject.let_in(kind) {
-            problem.mend = mend;
+        if let Some(fix) = case.subject.let_in(kind) {
+            problem.fix = fix;
         }
     }
     found
@@ -208,7 +208,7 @@ fn too_late(operation: Operation, name: &str, config: &HookConfig, ledger: &Ledg
     }
 }
 
-/// Mends what is ours, looks, and looks again while the dataplane is just starting.
+/// Fixes what is ours, looks, and looks again while the dataplane is just starting.
 fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, Vec<Problem>)> {
     let (mut last, mut silent) = (None, false);
     loop {
@@ -221,7 +221,7 @@ fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, 
         if let (Known::Unknown(_), Some(before)) = (&facts.switch, &last) {
             facts.switch = Known::clone(before);
         }
-        if mend::mend(root, subject, &facts) {
+        if fix::fix(root, subject, &facts) {
             facts = facts.look_again(root, &subject.domain);
         }
         let problems = problems(&Case { subject, facts: &facts });
@@ -252,7 +252,7 @@ fn decide(subject: &Subject, facts: &Facts, problems: Vec<Problem>, config: &Hoo
             ("VA_DOMAIN", name),
             ("VA_OPERATION", operation),
             ("VA_SOCKET", problem.subject.as_str()),
-            ("VA_MEND", problem.mend.as_str()),
+            ("VA_FIX", problem.fix.as_str()),
         ];
         log(priority, &format!("{name}: {}", problem.text()), &fields);
     }

@@ -14,7 +14,7 @@ use crate::base::root::{Root, told};
 use crate::config::{Config, PortType};
 use crate::facts::accounts::{Accounts, User};
 use crate::facts::domains::{Account, Domain, parse_domain};
-use crate::mends;
+use crate::fixes;
 use crate::profile;
 
 /// A start.
@@ -24,7 +24,7 @@ pub struct Subject {
     pub operation: Operation,
     /// The VM.
     pub domain: Domain,
-    /// What `apply` settled; `None` before the first one, and then nothing is ours to mend.
+    /// What `apply` settled; `None` before the first one, and then nothing is ours to fix.
     pub agreed: Option<Agreed>,
     /// Where the configuration has the sockets now, agreed or not.
     pub socket_directory: Option<PathBuf>,
@@ -45,7 +45,7 @@ impl Subject {
     pub fn read(root: &Root, operation: Operation, domain: Domain) -> Result<Subject> {
         let names = Accounts::read_files(root)?;
         let agreed = told(Agreed::read(root)).map(Option::flatten).unwrap_or_else(|error| {
-            log(Priority::Warning, &format!("{error:#}; mend: vhost-accord apply"), &[]);
+            log(Priority::Warning, &format!("{error:#}; fix: vhost-accord apply"), &[]);
             None
         });
         let mut subject = Subject {
@@ -76,9 +76,9 @@ impl Subject {
     /// What the configuration has to do with it.
     pub fn configure(&mut self, config: &Config) {
         self.socket_directory = Some(config.socket_directory.clone());
-        let by_type = config.excluded().map(|(kind, set_in)| (Some(kind), mends::look_for_modes(set_in)));
+        let by_type = config.excluded().map(|(kind, set_in)| (Some(kind), fixes::look_for_modes(set_in)));
         let unmanaged = !config.managed.has("sockets");
-        let by_part = unmanaged.then(|| (None, mends::manage_sockets(&config.managed_from)));
+        let by_part = unmanaged.then(|| (None, fixes::manage_sockets(&config.managed_from)));
         self.left_out = by_type.into_iter().chain(by_part).collect();
     }
 
@@ -87,7 +87,7 @@ impl Subject {
         let concerns =
             |(left_out, _): &&(Option<PortType>, String)| left_out.is_none_or(|other| other == kind);
         let steps: Vec<&str> = self.left_out.iter().filter(concerns).map(|(_, step)| step.as_str()).collect();
-        (!steps.is_empty()).then(|| format!("{} && {}", steps.join(" && "), mends::APPLY))
+        (!steps.is_empty()).then(|| format!("{} && {}", steps.join(" && "), fixes::APPLY))
     }
 
     /// Makes it about the start of another domain. `configured` is whom qemu.conf has.

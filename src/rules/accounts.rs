@@ -57,8 +57,8 @@ fn not_the_contract(case: &Case<'_>) -> Vec<Evidence> {
     let group = &case.accord.group;
     let evidence = |contract| {
         let seen = format!("gid {}, the contract is {contract}", group.gid);
-        let mend = "vhost-accord apply --renumber --restart  # or set gid-mismatch=keep if no container uses the group";
-        Evidence::mended_by(format!("group {}", group.name), seen, mend)
+        let fix = "vhost-accord apply --renumber --restart  # or set gid-mismatch=keep if no container uses the group";
+        Evidence::fixed_by(format!("group {}", group.name), seen, fix)
     };
     group.contract.map(evidence).into_iter().collect()
 }
@@ -70,8 +70,8 @@ fn sources_disagree(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = || {
         let seen: Vec<String> =
             sources.iter().map(|source| format!("{} has {}", source.name, source.gid)).collect();
-        let mend = format!("give {name} the same number in every source of 'group:' in /etc/nsswitch.conf");
-        Evidence::mended_by(format!("group {name}"), seen.join(", "), mend)
+        let fix = format!("give {name} the same number in every source of 'group:' in /etc/nsswitch.conf");
+        Evidence::fixed_by(format!("group {name}"), seen.join(", "), fix)
     };
     (!agree).then(evidence).into_iter().collect()
 }

@@ -18,8 +18,8 @@ use super::{Case, Evidence, Finding, Level, Rule, catalogue};
 use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::endpoints::{Endpoints, FreePort, Link, Machine};
 use crate::facts::vswitchd::Vswitchd;
+use crate::fixes;
 use crate::hook::{self, Problem, Subject};
-use crate::mends;
 
 /// A rule whose findings [`judge`] makes: the first cause of each endpoint counts, whichever rule names it.
 macro_rules! rule {
@@ -148,18 +148,18 @@ pub struct Trouble {
     id: &'static str,
     subject: String,
     seen: String,
-    mend: String,
+    fix: String,
 }
 
 impl Trouble {
-    fn of(id: &'static str, socket: &Socket, seen: impl Into<String>, mend: String) -> Trouble {
-        Trouble { id, subject: socket.path.display().to_string(), seen: seen.into(), mend }
+    fn of(id: &'static str, socket: &Socket, seen: impl Into<String>, fix: String) -> Trouble {
+        Trouble { id, subject: socket.path.display().to_string(), seen: seen.into(), fix }
     }
 }
 
 impl From<Problem> for Trouble {
     fn from(problem: Problem) -> Trouble {
-        Trouble { id: problem.id, subject: problem.subject, seen: problem.seen, mend: problem.mend }
+        Trouble { id: problem.id, subject: problem.subject, seen: problem.seen, fix: problem.fix }
     }
 }
 
@@ -243,13 +243,13 @@ impl Judged {
 
     /// One cause is one finding, however many VMs have it.
     fn add(&mut self, trouble: Trouble) -> &'static str {
-        let Trouble { id, subject, seen, mend } = trouble;
+        let Trouble { id, subject, seen, fix } = trouble;
         if !self.known.insert((id, subject.clone())) {
             return id;
         }
         if let Some(rule) = catalogue().find(|rule| rule.id == id) {
             let (level, cause) = (rule.level, rule.cause);
-            self.findings.push(Finding { id, level, subject, seen, cause, mend, restart: None });
+            self.findings.push(Finding { id, level, subject, seen, cause, fix, restart: None });
         }
         id
     }
@@ -275,7 +275,7 @@ fn troubles(node: &Case<'_>, subject: &Subject, endpoints: &Endpoints, machine: 
     let mut found: Vec<Trouble> = match machine.domain.running {
         true => problems.filter(running::still_counts).map(Trouble::from).collect(),
         false => {
-            let is_left = |problem: &Problem| !hook::will_mend(&case, problem);
+            let is_left = |problem: &Problem| !hook::will_fix(&case, problem);
             problems.filter(is_left).map(Trouble::from).collect()
         }
     };
@@ -362,8 +362,8 @@ fn free(endpoints: &Endpoints, port: &FreePort, sees_vms: bool) -> Option<Troubl
     if used || !all_known {
         return None;
     }
-    let mend = format!("ovs-vsctl --if-exists del-port {}", mends::interface(&port.port));
+    let fix = format!("ovs-vsctl --if-exists del-port {}", fixes::interface(&port.port));
     let path = port.socket.path.display();
     let seen = format!("a {} at {path}, and no VM uses it", port.port.kind);
-    Some(Trouble { id: "port-without-vm", subject: format!("port {}", port.port.name), seen, mend })
+    Some(Trouble { id: "port-without-vm", subject: format!("port {}", port.port.name), seen, fix })
 }

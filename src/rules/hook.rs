@@ -4,8 +4,8 @@
 use super::{Case, Evidence, Level, Rule};
 use crate::base::shell;
 use crate::facts::hooks::Hook;
+use crate::fixes;
 use crate::items::{Change, Link, LinkState};
-use crate::mends;
 use crate::profile::MainHook;
 
 pub const RULES: &[Rule] = &[
@@ -52,8 +52,8 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
                 Some(Evidence::applies(path, format!("points to {}", target.display())))
             }
             Some(LinkState { target: None }) => {
-                let mend = format!("{} && {}", mends::move_away(&link.path), mends::APPLY);
-                Some(Evidence::mended_by(path, "not a symlink of vhost-accord", mend))
+                let fix = format!("{} && {}", fixes::move_away(&link.path), fixes::APPLY);
+                Some(Evidence::fixed_by(path, "not a symlink of vhost-accord", fix))
             }
         }
     };
@@ -69,9 +69,9 @@ fn ours<'a>(case: &Case<'a>) -> Option<(&'a Link, &'a Hook)> {
 
 fn not_executable(case: &Case<'_>) -> Vec<Evidence> {
     let Some((link, _)) = ours(case).filter(|(_, hook)| !hook.executable) else { return Vec::new() };
-    let mend = format!("chmod 0755 {}", shell::path(&link.target));
+    let fix = format!("chmod 0755 {}", shell::path(&link.target));
     let seen = format!("{} is missing or not executable", link.target.display());
-    vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
+    vec![Evidence::fixed_by(link.path.display().to_string(), seen, fix)]
 }
 
 fn shadowed(case: &Case<'_>) -> Vec<Evidence> {
@@ -80,8 +80,8 @@ fn shadowed(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let path = format!("{}/qemu", crate::base::paths::HOOKS);
-    let mend = format!("end {path} with: exec {} hook \"$@\"", crate::base::paths::PROGRAM);
-    vec![Evidence::mended_by(path, "a hook of another program", mend)]
+    let fix = format!("end {path} with: exec {} hook \"$@\"", crate::base::paths::PROGRAM);
+    vec![Evidence::fixed_by(path, "a hook of another program", fix)]
 }
 
 /// With a hook that was there when the daemon last looked, ones that come later are found without a reload.
@@ -99,6 +99,6 @@ fn not_picked_up(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     let seen = format!("newer than the start of {} (pid {})", daemon.status.name, daemon.pid);
-    let mend = format!("systemctl reload {}", shell::quote(&hypervisor.daemon_unit));
-    vec![Evidence::mended_by(link.path.display().to_string(), seen, mend)]
+    let fix = format!("systemctl reload {}", shell::quote(&hypervisor.daemon_unit));
+    vec![Evidence::fixed_by(link.path.display().to_string(), seen, fix)]
 }

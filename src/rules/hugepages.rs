@@ -5,7 +5,7 @@ use super::{Case, Evidence, Level, Rule};
 use crate::base::shell;
 use crate::edit::virconf::Value;
 use crate::facts::mounts::HugetlbMount;
-use crate::mends;
+use crate::fixes;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -56,11 +56,11 @@ fn read_only(case: &Case<'_>) -> Vec<Evidence> {
     let mounts = case.surroundings.hugetlb.iter().filter(|mount| mount.read_only);
     let evidence = |mount: &HugetlbMount| {
         let path = mount.path.display().to_string();
-        let mend = format!(
+        let fix = format!(
             "mount -o remount,rw {}  # and remove 'ro' from its unit or fstab",
             shell::path(&mount.path)
         );
-        Evidence::mended_by(path, "mounted read-only", mend)
+        Evidence::fixed_by(path, "mounted read-only", fix)
     };
     mounts.map(evidence).collect()
 }
@@ -74,11 +74,11 @@ fn none(case: &Case<'_>) -> Vec<Evidence> {
     if case.surroundings.hugepages != Some(0) || !has_dataplane(case) {
         return Vec::new();
     }
-    let mend = "reserve them at boot (kernel: hugepagesz=1G hugepages=N), or sysctl -w vm.nr_hugepages=N";
-    vec![Evidence::mended_by(
+    let fix = "reserve them at boot (kernel: hugepagesz=1G hugepages=N), or sysctl -w vm.nr_hugepages=N";
+    vec![Evidence::fixed_by(
         "huge pages",
         "none are reserved, and the kernel may not allocate any on demand",
-        mend,
+        fix,
     )]
 }
 
@@ -88,16 +88,16 @@ fn no_mount(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     }
     // libvirt's daemon looks for mounts when it starts.
-    let mend = format!("systemctl restart dev-hugepages.mount && {}", mends::RESTART_LIBVIRT);
-    vec![Evidence::mended_by("hugetlbfs", "not mounted anywhere", mend)]
+    let fix = format!("systemctl restart dev-hugepages.mount && {}", fixes::RESTART_LIBVIRT);
+    vec![Evidence::fixed_by("hugetlbfs", "not mounted anywhere", fix)]
 }
 
 fn masked(case: &Case<'_>) -> Vec<Evidence> {
     let mut evidence = Vec::new();
     for (path, kind) in case.surroundings.hugetlb.iter().flat_map(|mount| &mount.masked_by) {
-        let mend = format!("umount {} && systemctl try-restart libvirtd virtqemud", shell::path(path));
+        let fix = format!("umount {} && systemctl try-restart libvirtd virtqemud", shell::path(path));
         let seen = format!("{kind} is mounted on it");
-        evidence.push(Evidence::mended_by(path.display().to_string(), seen, mend));
+        evidence.push(Evidence::fixed_by(path.display().to_string(), seen, fix));
     }
     evidence
 }
@@ -105,12 +105,12 @@ fn masked(case: &Case<'_>) -> Vec<Evidence> {
 fn stacked(case: &Case<'_>) -> Vec<Evidence> {
     let stacked = case.surroundings.hugetlb.iter().filter(|mount| mount.hides > 0);
     let evidence = |mount: &HugetlbMount| {
-        let mend = format!(
+        let fix = format!(
             "take all but one of its entries out of fstab, units and scripts, then umount {} while no VM runs",
             shell::path(&mount.path)
         );
         let seen = format!("mounted {} times", mount.hides + 1);
-        Evidence::mended_by(mount.path.display().to_string(), seen, mend)
+        Evidence::fixed_by(mount.path.display().to_string(), seen, fix)
     };
     stacked.map(evidence).collect()
 }
@@ -124,9 +124,9 @@ fn capped(case: &Case<'_>) -> Vec<Evidence> {
         };
         if cap < pool {
             let seen = format!("size={} MiB, of {} MiB of huge pages", cap >> 20, pool >> 20);
-            let mend =
+            let fix =
                 "take size= out of its unit or fstab, then mount it again while no VM and no switch uses it";
-            evidence.push(Evidence::mended_by(mount.path.display().to_string(), seen, mend));
+            evidence.push(Evidence::fixed_by(mount.path.display().to_string(), seen, fix));
         }
     }
     evidence
@@ -139,7 +139,7 @@ fn disabled(case: &Case<'_>) -> Vec<Evidence> {
         Some(Value::Integer(_)) | None => false,
     };
     let unit = case.profile.hypervisor.as_ref().map_or("libvirtd", |found| found.daemon_unit.as_str());
-    let mend = mends::take_from_qemu_conf("hugetlbfs_mount", unit);
-    let evidence = || Evidence::mended_by(crate::base::paths::QEMU_CONF, "hugetlbfs_mount is empty", mend);
+    let fix = fixes::take_from_qemu_conf("hugetlbfs_mount", unit);
+    let evidence = || Evidence::fixed_by(crate::base::paths::QEMU_CONF, "hugetlbfs_mount is empty", fix);
     empty.then(evidence).into_iter().collect()
 }

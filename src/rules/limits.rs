@@ -5,7 +5,7 @@ use super::{Case, Evidence, Level, Rule};
 use crate::base::shell;
 use crate::facts::domains::Domain;
 use crate::facts::surroundings::UdevRule;
-use crate::mends;
+use crate::fixes;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -40,14 +40,14 @@ fn udev(case: &Case<'_>, concerns: fn(u32) -> bool) -> Vec<Evidence> {
             }
             _ => format!("sed -E -i {edit} {file}"),
         };
-        let mend = format!(
+        let fix = format!(
             "{edited} && udevadm control --reload && udevadm trigger --action=add --subsystem-match='vfio*'"
         );
         let seen = format!(
             "GROUP=\"{group}\", but the number of {} is {}, not that of a system group (systemd {})",
             case.accord.group.name, case.accord.group.gid, rule.systemd
         );
-        Evidence::mended_by(rule.file.display().to_string(), seen, mend)
+        Evidence::fixed_by(rule.file.display().to_string(), seen, fix)
     };
     let confined = case.accord.dataplane.as_ref().is_some_and(|dataplane| dataplane.is_confined());
     let rules = case.surroundings.udev_rules.iter().filter(|rule| confined && concerns(rule.systemd));
@@ -71,16 +71,16 @@ fn memory_limits(case: &Case<'_>) -> Vec<Evidence> {
                 vm.name,
                 pages(vm)
             );
-            let mend = format!("systemctl set-property {} {}={wanted}", shell::quote(&limit.unit), limit.key);
-            evidence.push(Evidence::mended_by(limit.unit.clone(), seen, mend));
+            let fix = format!("systemctl set-property {} {}={wanted}", shell::quote(&limit.unit), limit.key);
+            evidence.push(Evidence::fixed_by(limit.unit.clone(), seen, fix));
         }
     }
     for vm in vms() {
         let Some(limit) = vm.memory.hard_limit.filter(|limit| *limit < pages(vm)) else { continue };
         let seen = format!("<hard_limit> is {limit} bytes, but the VM has {} bytes of huge pages", pages(vm));
         let kib = limit.saturating_add(pages(vm)).div_ceil(1024);
-        let mend = format!("virsh memtune {} --config --hard-limit {kib}", mends::domain(vm));
-        evidence.push(Evidence::mended_by(format!("VM {}", vm.name), seen, mend));
+        let fix = format!("virsh memtune {} --config --hard-limit {kib}", fixes::domain(vm));
+        evidence.push(Evidence::fixed_by(format!("VM {}", vm.name), seen, fix));
     }
     evidence
 }

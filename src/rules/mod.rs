@@ -24,8 +24,8 @@ use crate::base::shell;
 use crate::facts::accounts::Accounts;
 use crate::facts::live::Live;
 use crate::facts::surroundings::Surroundings;
+use crate::fixes;
 use crate::items::Change;
-use crate::mends;
 use crate::profile::Profile;
 
 /// How much it matters.
@@ -90,33 +90,33 @@ impl Case<'_> {
     }
 }
 
-/// What was seen, and what mends it.
+/// What was seen, and what fixes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
     /// What it is about: a path, a unit, a process, a VM.
     pub subject: String,
     /// What was seen instead of what was expected.
     pub seen: String,
-    /// The command that mends it.
-    pub mend: String,
+    /// The command that fixes it.
+    pub fix: String,
     /// The unit whose restart is what it waits for.
     pub restart: Option<String>,
 }
 
 impl Evidence {
-    /// Something that `apply` mends.
+    /// Something that `apply` fixes.
     fn applies(subject: impl Into<String>, seen: impl Into<String>) -> Evidence {
-        Evidence::mended_by(subject, seen, mends::APPLY)
+        Evidence::fixed_by(subject, seen, fixes::APPLY)
     }
 
-    fn mended_by(subject: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Evidence {
-        Evidence { subject: subject.into(), seen: seen.into(), mend: mend.into(), restart: None }
+    fn fixed_by(subject: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) -> Evidence {
+        Evidence { subject: subject.into(), seen: seen.into(), fix: fix.into(), restart: None }
     }
 
-    /// Something that a restart of `unit` mends.
+    /// Something that a restart of `unit` fixes.
     fn waits(subject: impl Into<String>, seen: impl Into<String>, unit: &str) -> Evidence {
-        let mend = format!("systemctl restart {}", shell::quote(unit));
-        Evidence { subject: subject.into(), seen: seen.into(), mend, restart: Some(unit.to_string()) }
+        let fix = format!("systemctl restart {}", shell::quote(unit));
+        Evidence { subject: subject.into(), seen: seen.into(), fix, restart: Some(unit.to_string()) }
     }
 }
 
@@ -133,8 +133,8 @@ pub struct Finding {
     pub seen: String,
     /// Why it matters.
     pub cause: &'static str,
-    /// The command that mends it.
-    pub mend: String,
+    /// The command that fixes it.
+    pub fix: String,
     /// The unit whose restart it waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
@@ -174,7 +174,7 @@ pub fn run(case: &Case<'_>) -> Vec<Finding> {
             subject: evidence.subject,
             seen: evidence.seen,
             cause: rule.cause,
-            mend: evidence.mend,
+            fix: evidence.fix,
             restart: evidence.restart,
         }));
     }

@@ -4,8 +4,8 @@
 use super::{Case, Evidence, Level, Rule};
 use crate::access::owner_text;
 use crate::base::root::Kind;
+use crate::fixes;
 use crate::items::{Absent, Change, Held, Owner, OwnerState, Subject};
-use crate::mends;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -86,10 +86,10 @@ fn deviations(case: &Case<'_>, subject: Subject, aspect: Aspect) -> Vec<Evidence
             // `apply` makes the directory, and touches nothing that is in its place.
             let in_the_way = now.is_some() && aspect_of(item, now) == Aspect::Missing;
             evidence.push(match in_the_way {
-                true => Evidence::mended_by(
+                true => Evidence::fixed_by(
                     subject,
                     seen,
-                    format!("{} && {}", mends::move_away(&item.path), mends::APPLY),
+                    format!("{} && {}", fixes::move_away(&item.path), fixes::APPLY),
                 ),
                 false => Evidence::applies(subject, seen),
             });

@@ -116,7 +116,7 @@ struct Trouble {
     id: &'static str,
     subject: String,
     seen: String,
-    mend: String,
+    fix: String,
 }
 
 impl Trouble {
@@ -124,15 +124,15 @@ impl Trouble {
         id: &'static str,
         subject: impl Into<String>,
         seen: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Trouble {
-        Trouble { id, subject: subject.into(), seen: seen.into(), mend: mend.into() }
+        Trouble { id, subject: subject.into(), seen: seen.into(), fix: fix.into() }
     }
 
     fn finding(self) -> Option<Finding> {
         let rule = RULES.iter().find(|rule| rule.id == self.id)?;
-        let Trouble { id, subject, seen, mend } = self;
-        Some(Finding { id, level: rule.level, subject, seen, cause: rule.cause, mend, restart: None })
+        let Trouble { id, subject, seen, fix } = self;
+        Some(Finding { id, level: rule.level, subject, seen, cause: rule.cause, fix, restart: None })
     }
 }
 

@@ -20,20 +20,16 @@ pub const RULES: &[Rule] = &[
 
 fn no_dataplane(case: &Case<'_>) -> Vec<Evidence> {
     let missing = || {
-        let mend = "install openvswitch with DPDK, then vhost-accord apply";
-        Evidence::mended_by("openvswitch", "no unit of ovs-vswitchd is installed", mend)
+        let fix = "install openvswitch with DPDK, then vhost-accord apply";
+        Evidence::fixed_by("openvswitch", "no unit of ovs-vswitchd is installed", fix)
     };
     case.profile.dataplane.is_none().then(missing).into_iter().collect()
 }
 
 fn no_libvirt(case: &Case<'_>) -> Vec<Evidence> {
     let missing = || {
-        let mend = "install libvirt's QEMU driver, then vhost-accord apply";
-        Evidence::mended_by(
-            "libvirt",
-            "neither libvirtd nor virtqemud is installed with a user for QEMU",
-            mend,
-        )
+        let fix = "install libvirt's QEMU driver, then vhost-accord apply";
+        Evidence::fixed_by("libvirt", "neither libvirtd nor virtqemud is installed with a user for QEMU", fix)
     };
     case.lacks_libvirt().then(missing).into_iter().collect()
 }

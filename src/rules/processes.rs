@@ -84,8 +84,8 @@ fn guest_identity(case: &Case<'_>) -> Vec<Evidence> {
                 case.names.group_name(process.status.gid.effective),
             );
             let seen = format!("runs as {user}:{group}, after a new start {}:{}", wanted.user, wanted.group);
-            let mend = crate::mends::shut_off_and_start(&guest.domain);
-            evidence.push(Evidence::mended_by(format!("VM {}", guest.domain.name), seen, mend));
+            let fix = crate::fixes::shut_off_and_start(&guest.domain);
+            evidence.push(Evidence::fixed_by(format!("VM {}", guest.domain.name), seen, fix));
         }
     }
     evidence

@@ -31,11 +31,11 @@ fn invalid(case: &Case<'_>) -> Vec<Evidence> {
     let Some(hypervisor) = &case.profile.hypervisor else { return Vec::new() };
     match &hypervisor.conf {
         QemuConf::Invalid(why) => {
-            let mend = format!(
+            let fix = format!(
                 "correct the line, then systemctl restart {}",
                 crate::base::shell::quote(&hypervisor.daemon_unit)
             );
-            vec![Evidence::mended_by(crate::base::paths::QEMU_CONF, why.clone(), mend)]
+            vec![Evidence::fixed_by(crate::base::paths::QEMU_CONF, why.clone(), fix)]
         }
         QemuConf::Missing | QemuConf::Valid(_) => Vec::new(),
     }

@@ -9,8 +9,8 @@ use crate::base::shell;
 use crate::config::ServerAccess;
 use crate::facts::live::{Guarded, Live};
 use crate::facts::paths::PathFact;
+use crate::fixes;
 use crate::items::Change;
-use crate::mends;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -45,15 +45,15 @@ fn reached(case: &Case<'_>, kind: Kind, wish: Wish) -> Vec<Evidence> {
         let PathFact::Present { chain, .. } = &guarded.fact else { continue };
         let Some(node) = chain.last().filter(|_| may(&qemu, chain, wish).is_allowed()) else { continue };
         let seen = owner_text(case.names, node.uid, node.gid, node.mode);
-        let mend = match case.accord.server_access {
+        let fix = match case.accord.server_access {
             Some(ServerAccess::Umask) => {
-                format!("{} && vhost-accord apply --restart", mends::set_key("server-access", "grant"))
+                format!("{} && vhost-accord apply --restart", fixes::set_key("server-access", "grant"))
             }
             _ if opens_all(live) => "vhost-accord apply --restart".to_string(),
             // Opened by hand: the next start would close it, and nothing has to wait for that.
             _ => format!("chmod go= {}", shell::path(&guarded.path)),
         };
-        evidence.push(Evidence::mended_by(guarded.path.display().to_string(), seen, mend));
+        evidence.push(Evidence::fixed_by(guarded.path.display().to_string(), seen, fix));
     }
     evidence
 }

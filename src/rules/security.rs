@@ -9,8 +9,8 @@ use crate::base::shell;
 use crate::config::PortType;
 use crate::edit::virconf::Value;
 use crate::facts::surroundings::{SeLinux, TmpfilesLine};
+use crate::fixes;
 use crate::items::Item;
-use crate::mends;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -105,8 +105,8 @@ fn selinux_label(case: &Case<'_>) -> Vec<Evidence> {
     let fcontext = format!("semanage fcontext -a -t {SOCKET_TYPE} '{directory}(/.*)?'");
     let label = format!("restorecon -RF {}", shell::quote(&directory));
     let steps = [load(selinux), other.then_some(fcontext), Some(label)];
-    let mend = steps.into_iter().flatten().collect::<Vec<_>>().join(" && ");
-    vec![Evidence::mended_by(directory, format!("its SELinux type is {kind}"), mend)]
+    let fix = steps.into_iter().flatten().collect::<Vec<_>>().join(" && ");
+    vec![Evidence::fixed_by(directory, format!("its SELinux type is {kind}"), fix)]
 }
 
 /// The step that loads our policy module, unless it is loaded.
@@ -131,8 +131,8 @@ fn selinux_hook(case: &Case<'_>) -> Vec<Evidence> {
         if boolean { "on" } else { "off" }
     );
     let steps = [load(selinux), Some(format!("restorecon -F {PROGRAM}"))];
-    let mend = steps.into_iter().flatten().collect::<Vec<_>>().join(" && ");
-    vec![Evidence::mended_by(PROGRAM, seen, mend)]
+    let fix = steps.into_iter().flatten().collect::<Vec<_>>().join(" && ");
+    vec![Evidence::fixed_by(PROGRAM, seen, fix)]
 }
 
 fn selinux_dac_override(case: &Case<'_>) -> Vec<Evidence> {
@@ -142,15 +142,15 @@ fn selinux_dac_override(case: &Case<'_>) -> Vec<Evidence> {
     if !(case.surroundings.selinux.as_ref().is_some_and(is_off) && runs_as_root) {
         return Vec::new();
     }
-    let mend = "setsebool -P os_openvswitch_dac_override on";
-    vec![Evidence::mended_by("os_openvswitch_dac_override", "off, and OVS runs as root", mend)]
+    let fix = "setsebool -P os_openvswitch_dac_override on";
+    vec![Evidence::fixed_by("os_openvswitch_dac_override", "off, and OVS runs as root", fix)]
 }
 
 fn apparmor_disabled(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |name: &String| {
         let (off, on) = (format!("/etc/apparmor.d/disable/{name}"), format!("/etc/apparmor.d/{name}"));
-        let mend = format!("rm {} && apparmor_parser -r {}", shell::quote(&off), shell::quote(&on));
-        Evidence::mended_by(format!("/etc/apparmor.d/disable/{name}"), "the profile is disabled", mend)
+        let fix = format!("rm {} && apparmor_parser -r {}", shell::quote(&off), shell::quote(&on));
+        Evidence::fixed_by(format!("/etc/apparmor.d/disable/{name}"), "the profile is disabled", fix)
     };
     case.surroundings.apparmor_disabled.iter().map(evidence).collect()
 }
@@ -158,8 +158,8 @@ fn apparmor_disabled(case: &Case<'_>) -> Vec<Evidence> {
 /// A finding about one line of qemu.conf.
 fn line(case: &Case<'_>, seen: impl Into<String>, key: &str) -> Vec<Evidence> {
     let unit = case.profile.hypervisor.as_ref().map_or("libvirtd", |found| found.daemon_unit.as_str());
-    let mend = mends::take_from_qemu_conf(key, unit);
-    vec![Evidence::mended_by(QEMU_CONF, seen, mend)]
+    let fix = fixes::take_from_qemu_conf(key, unit);
+    vec![Evidence::fixed_by(QEMU_CONF, seen, fix)]
 }
 
 /// Only the user: a group that is not the accord's is a finding of its own.
@@ -220,8 +220,8 @@ fn default_acl(case: &Case<'_>) -> Vec<Evidence> {
         return Vec::new();
     };
     let directory = case.accord.socket_directory.display().to_string();
-    let mend = format!("setfacl -k {}", shell::quote(&directory));
-    vec![Evidence::mended_by(directory, format!("its default ACL has {}", entry.text(case.names)), mend)]
+    let fix = format!("setfacl -k {}", shell::quote(&directory));
+    vec![Evidence::fixed_by(directory, format!("its default ACL has {}", entry.text(case.names)), fix)]
 }
 
 fn tmpfiles(case: &Case<'_>) -> Vec<Evidence> {
@@ -244,10 +244,10 @@ fn tmpfiles(case: &Case<'_>) -> Vec<Evidence> {
         let mode = line.mode.map_or_else(dash, |mode| format!("{mode:04o}"));
         let (user, group) = (line.user.clone().unwrap_or_else(dash), line.group.clone().unwrap_or_else(dash));
         let seen = format!("sets {} to {user}:{group} {mode} at boot", line.path.display());
-        let mend = mends::take_from_tmpfiles(&line.file, &line.path).unwrap_or_else(|| {
+        let fix = fixes::take_from_tmpfiles(&line.file, &line.path).unwrap_or_else(|| {
             "hide it with an edited copy in /etc/tmpfiles.d, without this line".to_string()
         });
-        Evidence::mended_by(line.file.display().to_string(), seen, mend)
+        Evidence::fixed_by(line.file.display().to_string(), seen, fix)
     };
     case.surroundings.tmpfiles.iter().filter(differs).map(evidence).collect()
 }

@@ -8,8 +8,8 @@ use crate::config::{PortType, ServerAccess};
 use crate::facts::live::{PortSocket, is_switch_place};
 use crate::facts::paths::PathFact;
 use crate::facts::sockets::Liveness;
+use crate::fixes;
 use crate::items::Item;
-use crate::mends;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -61,16 +61,16 @@ fn refused(case: &Case<'_>, socket: &PortSocket, denial: &Denial, identity: &Ide
     let path = socket.path.display().to_string();
     let text = denial.text(case.names);
     let seen = text.strip_prefix(&format!("{path} is ")).map(str::to_string).unwrap_or(text);
-    Evidence::mended_by(path, seen, mend(case, socket, denial, identity))
+    Evidence::fixed_by(path, seen, fix(case, socket, denial, identity))
 }
 
-/// `apply` gives sockets away where they are ours to give, and mends directories of the accord; no other.
-fn mend(case: &Case<'_>, socket: &PortSocket, denial: &Denial, identity: &Identity) -> String {
+/// `apply` gives sockets away where they are ours to give, and fixes directories of the accord; no other.
+fn fix(case: &Case<'_>, socket: &PortSocket, denial: &Denial, identity: &Identity) -> String {
     let of_accord =
         |item: &Item| matches!(item, Item::Owner(owner) if owner.path == denial.path && owner.mode.is_some());
     if denial.path != socket.path {
         return match case.accord.items.iter().any(of_accord) {
-            true => mends::APPLY.to_string(),
+            true => fixes::APPLY.to_string(),
             false => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
         };
     }
@@ -81,10 +81,10 @@ fn mend(case: &Case<'_>, socket: &PortSocket, denial: &Denial, identity: &Identi
         };
     match case.accord.server_access {
         Some(ServerAccess::Umask) if ours && socket.kind == PortType::Dpdkvhostuser => {
-            format!("{} --restart", mends::APPLY)
+            format!("{} --restart", fixes::APPLY)
         }
-        _ if ours => mends::APPLY.to_string(),
-        _ => mends::give_socket(&socket.path, identity.gid),
+        _ if ours => fixes::APPLY.to_string(),
+        _ => fixes::give_socket(&socket.path, identity.gid),
     }
 }
 
@@ -148,8 +148,8 @@ fn stale(case: &Case<'_>) -> Vec<Evidence> {
         .filter(stale)
         .map(|socket| {
             let (path, unit) = (shell::path(&socket.path), shell::quote(&dataplane.switch_unit));
-            let mend = format!("rm {path} && systemctl restart {unit}");
-            Evidence::mended_by(socket.path.display().to_string(), "no process listens on it", mend)
+            let fix = format!("rm {path} && systemctl restart {unit}");
+            Evidence::fixed_by(socket.path.display().to_string(), "no process listens on it", fix)
         })
         .collect()
 }

@@ -54,8 +54,8 @@ fn vhost_owner(case: &Case<'_>) -> Vec<Evidence> {
     let found: Vec<&str> = extra.split_whitespace().filter(obsolete).collect();
     let evidence = || {
         let words = extra.split_whitespace().collect::<Vec<_>>();
-        let mend = and_restart(case, &format!("ovs-vsctl {}", without_owner(&words)));
-        Evidence::mended_by("other_config:dpdk-extra", found.join(" "), mend)
+        let fix = and_restart(case, &format!("ovs-vsctl {}", without_owner(&words)));
+        Evidence::fixed_by("other_config:dpdk-extra", found.join(" "), fix)
     };
     (!found.is_empty()).then(evidence).into_iter().collect()
 }
@@ -82,8 +82,8 @@ fn and_restart(case: &Case<'_>, command: &str) -> String {
 
 fn dpdk_opts(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |path: &PathBuf| {
-        let mend = format!("sed -i '/^[[:space:]]*DPDK_OPTS=/d' {}", shell::path(path));
-        Evidence::mended_by(path.display().to_string(), "DPDK_OPTS is set", mend)
+        let fix = format!("sed -i '/^[[:space:]]*DPDK_OPTS=/d' {}", shell::path(path));
+        Evidence::fixed_by(path.display().to_string(), "DPDK_OPTS is set", fix)
     };
     case.surroundings.dpdk_opts.iter().map(evidence).collect()
 }
@@ -99,15 +99,15 @@ fn sock_dir(case: &Case<'_>) -> Vec<Evidence> {
         _ if directory.starts_with('/') && !directory.starts_with(paths::OVS_RUN) => "is an absolute path",
         _ => return Vec::new(),
     };
-    let mend = and_restart(case, "ovs-vsctl remove Open_vSwitch . other_config vhost-sock-dir");
-    vec![Evidence::mended_by("other_config:vhost-sock-dir", format!("{directory} {seen}"), mend)]
+    let fix = and_restart(case, "ovs-vsctl remove Open_vSwitch . other_config vhost-sock-dir");
+    vec![Evidence::fixed_by("other_config:vhost-sock-dir", format!("{directory} {seen}"), fix)]
 }
 
 fn iommu(case: &Case<'_>) -> Vec<Evidence> {
     let set = other_config(case, "vhost-iommu-support").is_some_and(|value| value == "true");
-    let mend =
+    let fix =
         "ovs-vsctl remove Open_vSwitch . other_config vhost-iommu-support  # unless guests use a vIOMMU";
-    let evidence = || Evidence::mended_by("other_config:vhost-iommu-support", "true", mend);
+    let evidence = || Evidence::fixed_by("other_config:vhost-iommu-support", "true", fix);
     set.then(evidence).into_iter().collect()
 }
 
@@ -117,10 +117,6 @@ fn in_run_directory(case: &Case<'_>) -> Vec<Evidence> {
     if !below || !case.accord.has(PortType::Dpdkvhostuserclient) || case.accord.dataplane.is_none() {
         return Vec::new();
     }
-    let mend = "set socket-directory = /var/lib/vhost_sockets, run vhost-accord apply, and use that directory in ports and agents";
-    vec![Evidence::mended_by(
-        directory.display().to_string(),
-        "is OVS's own run directory, or below it",
-        mend,
-    )]
+    let fix = "set socket-directory = /var/lib/vhost_sockets, run vhost-accord apply, and use that directory in ports and agents";
+    vec![Evidence::fixed_by(directory.display().to_string(), "is OVS's own run directory, or below it", fix)]
 }

@@ -7,8 +7,8 @@ use super::{Case, Evidence, Level, Rule};
 use crate::base::paths;
 use crate::base::shell;
 use crate::facts::surroundings::LaterDropIn;
+use crate::fixes::{self, Taken};
 use crate::items::{Change, File, Held, Kind as _};
-use crate::mends::{self, Taken};
 use crate::systemd::UnitFact;
 
 pub const RULES: &[Rule] = &[
@@ -104,7 +104,7 @@ fn reload_missing(case: &Case<'_>) -> Vec<Evidence> {
         .filter(|(_, unit)| unit.load_state != "masked")
         .map(|(_, unit)| {
             let seen = "changed on disk since systemd read it";
-            Evidence::mended_by(unit.name.clone(), seen, "systemctl daemon-reload")
+            Evidence::fixed_by(unit.name.clone(), seen, "systemctl daemon-reload")
         })
         .collect()
 }
@@ -122,7 +122,7 @@ fn without_effect(case: &Case<'_>) -> Vec<Evidence> {
         let lost: Vec<Lost<'_>> = lines.filter_map(|line| lost(case, line, unit, &later)).collect();
         if !lost.is_empty() {
             let seen: Vec<&str> = lost.iter().map(|lost| lost.seen.as_str()).collect();
-            evidence.push(Evidence::mended_by(unit.name.clone(), seen.join("; "), mend(unit, &lost)));
+            evidence.push(Evidence::fixed_by(unit.name.clone(), seen.join("; "), fix(unit, &lost)));
         }
     }
     evidence
@@ -136,10 +136,10 @@ struct Lost<'a> {
 }
 
 /// Takes all of it back at once: nothing else of the files is touched.
-fn mend(unit: &UnitFact, lost: &[Lost<'_>]) -> String {
+fn fix(unit: &UnitFact, lost: &[Lost<'_>]) -> String {
     let mut steps: Vec<String> = Vec::new();
     for (path, taken) in lost.iter().flat_map(|lost| &lost.by) {
-        let step = mends::take_out(&unit.name, path, taken);
+        let step = fixes::take_out(&unit.name, path, taken);
         if !steps.contains(&step) {
             steps.push(step);
         }
@@ -234,8 +234,8 @@ fn masked(case: &Case<'_>) -> Vec<Evidence> {
         .into_iter()
         .filter(|(_, unit)| unit.load_state == "masked")
         .map(|(_, unit)| {
-            let mend = format!("systemctl unmask {}", shell::quote(&unit.name));
-            Evidence::mended_by(unit.name.clone(), "masked", mend)
+            let fix = format!("systemctl unmask {}", shell::quote(&unit.name));
+            Evidence::fixed_by(unit.name.clone(), "masked", fix)
         })
         .collect()
 }
@@ -246,8 +246,8 @@ fn opens_files(case: &Case<'_>) -> Vec<Evidence> {
         let commands = unit.exec_start_pre.iter().chain(&unit.exec_start).chain(&unit.exec_start_post);
         for command in commands.filter(|command| opens(command)) {
             let seen = command.join(" ");
-            let mend = format!("systemctl cat {}; take the line out where it is", unit.name);
-            evidence.push(Evidence::mended_by(unit.name.clone(), seen, mend));
+            let fix = format!("systemctl cat {}; take the line out where it is", unit.name);
+            evidence.push(Evidence::fixed_by(unit.name.clone(), seen, fix));
         }
     }
     evidence

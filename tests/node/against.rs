@@ -86,8 +86,8 @@ fn what_is_said_before_is_what_the_hook_says(kind: &'static str) {
     let seen = text(finding(&json, "peer-qemu-identity-differs"), "seen").to_string();
     assert!(seen.starts_with(&ids) && seen.contains("64055:42477"), "{seen}");
 
-    // It is made to agree: by the mend of the mode, pasted.
-    target.sh(text(finding(&json, "peer-mode-not-here"), "mend"));
+    // It is made to agree: by the fix of the mode, pasted.
+    target.sh(text(finding(&json, "peer-mode-not-here"), "fix"));
     target.apply("--restart --renumber");
     let (output, json) = against(&target, "");
     assert_eq!(verdicts(&json), pairs(&[("vmc", "yes"), ("vms", "yes")]), "{json:#}");
@@ -109,8 +109,8 @@ fn what_is_said_before_is_what_the_hook_says(kind: &'static str) {
     assert_eq!(refusal.code, 1, "{refusal}");
     let path = "/var/lib/vhost_sockets/vhus0";
     assert_eq!(text(missing, "subject"), format!("vms: {path}"));
-    let (seen, cause, mend) = (text(missing, "seen"), text(missing, "cause"), text(missing, "mend"));
-    let line = format!("vhost-accord: port-missing: {path}: {seen}; {cause}; mend: {mend}");
+    let (seen, cause, fix) = (text(missing, "seen"), text(missing, "cause"), text(missing, "fix"));
+    let line = format!("vhost-accord: port-missing: {path}: {seen}; {cause}; fix: {fix}");
     assert!(refusal.stderr.contains(&line), "{line}\n{refusal}");
 
     // nova has it made before libvirt hears of the migration.
@@ -119,7 +119,7 @@ fn what_is_said_before_is_what_the_hook_says(kind: &'static str) {
     tell(&source, &target);
     assert_eq!(verdicts(&against(&target, "").1), pairs(&[("vmc", "yes"), ("vms", "yes")]));
     copy(&target, &plain, "/root/source.json");
-    target.sh(mend);
+    target.sh(fix);
     assert_eq!(verdicts(&against(&target, "").1), pairs(&[("vmc", "yes"), ("vms", "yes")]));
 
     // The target turns what comes in, as the hook does; before, and with the port that it turned already.
@@ -142,7 +142,7 @@ fn what_is_said_before_is_what_the_hook_says(kind: &'static str) {
     assert!(refusal.code == 1 && refusal.stderr.contains("vhost-accord: both-ends-client: "), "{refusal}");
     assert!(refusal.stderr.contains(text(clash, "seen")), "{json:#}\n{refusal}");
     // The hook would turn the VM; it runs well there, so the port is turned.
-    target.sh(text(clash, "mend"));
+    target.sh(text(clash, "fix"));
     target.wait_for("the socket", "test -S /run/openvswitch/vhuc0");
     target.apply("");
     converts("the port is back");

@@ -14,7 +14,7 @@ on_every_node!(
 );
 on_nodes!(rhel_4_0 = "rhel-4.0": both_port_types_agree_after_apply it_stays_so);
 
-/// As the packages are installed, with nothing configured: what the hook would refuse is mended by what it prints.
+/// As the packages are installed, with nothing configured: what the hook would refuse is fixed by what it prints.
 fn apply_alone_lets_every_vm_start(kind: &'static str) {
     let node = Node::up(kind);
     let stock = node.snapshot();
@@ -35,7 +35,7 @@ fn apply_alone_lets_every_vm_start(kind: &'static str) {
         .iter()
         .filter(|finding| finding["level"] == "broken" && finding["restart"].is_null())
     {
-        assert_eq!(finding["mend"], "vhost-accord apply", "{finding:#}");
+        assert_eq!(finding["fix"], "vhost-accord apply", "{finding:#}");
     }
     // That switch is a root without root's capabilities: it gets its group when it is started again.
     let output = node.apply_anyway(if kind == "rhel-2.9" { "--restart" } else { "" });
@@ -72,14 +72,14 @@ fn apply_alone_lets_every_vm_start(kind: &'static str) {
     let refused = node.refuses("vmc");
     assert!(
         refused.contains("server-socket-refuses-qemu: /run/openvswitch/vhuc0")
-            && refused.contains(&format!("mend: {command}")),
+            && refused.contains(&format!("fix: {command}")),
         "{refused}"
     );
     let json: serde_json::Value = serde_json::from_str(&node.accord("check --json").stdout).unwrap();
-    let mend = |finding: &serde_json::Value| {
-        finding["id"] == "server-socket-refuses-qemu" && finding["mend"] == command
+    let fix = |finding: &serde_json::Value| {
+        finding["id"] == "server-socket-refuses-qemu" && finding["fix"] == command
     };
-    assert!(json["findings"].as_array().unwrap().iter().any(mend), "{json:#}");
+    assert!(json["findings"].as_array().unwrap().iter().any(fix), "{json:#}");
     let cured = node.try_sh(command);
     assert!(cured.code == 0 || cured.code == 2, "{cured}");
     node.start("vmc", false);
@@ -294,14 +294,14 @@ fn each_breakage_is_named_alone(kind: &'static str) {
         assert_eq!(code, 2, "{what} on {kind}: {findings:?}");
         assert_eq!(findings.len(), 1, "{what} on {kind}: {findings:?}");
         assert!(findings[0].starts_with(expected), "{what} on {kind}: {findings:?}");
-        mend(&node);
-        node.agrees(&format!("after mending '{what}'"));
+        fix(&node);
+        node.agrees(&format!("after fixing '{what}'"));
     }
     old_identity(&node);
 }
 
 /// Follows the printed commands to the letter.
-fn mend(node: &Node) {
+fn fix(node: &Node) {
     for _ in 0..3 {
         let output = node.accord("check --json");
         let json: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
@@ -309,7 +309,7 @@ fn mend(node: &Node) {
         let Some(finding) = findings.iter().find(|finding| finding["id"] != "group-not-the-contract") else {
             return;
         };
-        let command = finding["mend"].as_str().unwrap();
+        let command = finding["fix"].as_str().unwrap();
         let output = node.try_sh(command);
         assert!(output.code == 0 || output.code == 2, "{command}: {output}");
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What `check` says of both sides: of a node that agrees every field, of one that was broken by hand one cause, and a
-//! command that mends it.
+//! command that fixes it.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::steps::BOTH;
 use super::support::{Node, on_nodes};
 
-on_nodes!(bookworm = "bookworm": every_field_is_what_other_tools_say every_breakage_is_named_and_mended);
+on_nodes!(bookworm = "bookworm": every_field_is_what_other_tools_say every_breakage_is_named_and_fixed);
 on_nodes!(rhel_2_9 = "rhel-2.9": every_field_is_what_other_tools_say);
 
 pub fn agreed(kind: &'static str) -> Node {
@@ -254,7 +254,7 @@ pub const BREAKAGES: [(&str, &str, &str); 22] = [
 pub const LISTEN: &str = "import socket,os,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); os.chmod(sys.argv[1],0o777); s.listen(); os.fork() and os._exit(0); os.setsid(); os.closerange(0,3); time.sleep(300)";
 pub const STALE: &str = "import socket,sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])";
 
-fn every_breakage_is_named_and_mended(kind: &'static str) {
+fn every_breakage_is_named_and_fixed(kind: &'static str) {
     let node = agreed(kind);
     for (what, script, expected) in BREAKAGES {
         as_it_was(&node);
@@ -263,17 +263,17 @@ fn every_breakage_is_named_and_mended(kind: &'static str) {
         let level = if expected.starts_with("port-without-vm") { 1 } else { 2 };
         let named = (level, vec![expected.to_string()]);
         assert_eq!(settled(|| accused(&node), |seen| *seen == named), named, "{what} on {kind}");
-        mend(&node, what);
+        fix(&node, what);
         for vm in ["vmc", "vms"] {
             if node.try_sh(&format!("virsh domstate {vm} | grep -q running")).code != 0 {
                 let started = node.try_sh(&format!("timeout 30 virsh start {vm}"));
-                assert_eq!(started.code, 0, "{vm} after mending '{what}' on {kind}: {started}");
+                assert_eq!(started.code, 0, "{vm} after fixing '{what}' on {kind}: {started}");
             }
         }
         let fine = |json: &Value| rows(json).iter().all(|row| row["verdict"] == "ok");
         let json = settled(|| json(&node), fine);
         assert!(fine(&json), "{what}: {json:#}");
-        node.agrees(&format!("after mending '{what}'"));
+        node.agrees(&format!("after fixing '{what}'"));
     }
 }
 
@@ -309,14 +309,14 @@ pub fn as_it_was(node: &Node) {
 }
 
 /// Follows the printed commands to the letter.
-pub fn mend(node: &Node, what: &str) {
+pub fn fix(node: &Node, what: &str) {
     for _ in 0..4 {
         let json = json(node);
         let findings = json["findings"].as_array().unwrap();
         let Some(finding) = findings.iter().find(|finding| finding["id"] != "group-not-the-contract") else {
             return;
         };
-        let command = finding["mend"].as_str().unwrap();
+        let command = finding["fix"].as_str().unwrap();
         let output = node.try_sh(&format!("timeout 60 sh -c '{}'", command.replace('\'', "'\\''")));
         assert!(output.code == 0 || output.code == 2, "{what}: {command}: {output}");
         node.wait_for("the switch", "ovs-vsctl --timeout=5 show || ! systemctl is-active ovs-vswitchd");

@@ -186,7 +186,7 @@ impl Inside {
             return Err(format!("the plan after it: {plan}"));
         }
         let (_, told) = sh("vhost-accord check");
-        if !told.contains("\nagreed") || told.matches("    mend: ").count() != WAITING {
+        if !told.contains("\nagreed") || told.matches("    fix: ").count() != WAITING {
             return Err(format!("the check after it: {told}"));
         }
         // On a busy machine OVSDB may not answer the hook in its time: it is asked again then.

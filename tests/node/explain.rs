@@ -61,7 +61,7 @@ fn what_else_has_a_say_is_named_alone() {
     let drop_in = format!("printf '[Service]\\nExecStartPost=\\n' >{later}; systemctl daemon-reload");
     let no_drop_in = format!("rm {later}; systemctl daemon-reload");
     let line = "d /var/lib/vhost_sockets 0755 root root -";
-    for (breaks, mends, finding) in [
+    for (breaks, fixes, finding) in [
         (drop_in.as_str(), no_drop_in.as_str(), "drop-in-without-effect ovs-vswitchd.service"),
         (
             "setfacl -d -m g::rx /var/lib/vhost_sockets",
@@ -96,8 +96,8 @@ fn what_else_has_a_say_is_named_alone() {
     ] {
         node.sh(breaks);
         assert_eq!(node.check().1, [finding], "{breaks}");
-        node.sh(mends);
-        node.agrees(mends);
+        node.sh(fixes);
+        node.agrees(fixes);
     }
     node.configure("qemu-group = nosuch\\n");
     assert_eq!(node.check(), (2, vec!["group-missing configuration".to_string()]));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Fixes that once did not fix: each is broken by hand, named, mended by the printed command to the letter, and gone.
+//! Fixes that once did not fix: each is broken by hand, named, fixed by the printed command to the letter, and gone.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ on_nodes!(rhel_3_6 = "rhel-3.6":
 struct Found {
     line: String,
     seen: String,
-    mend: String,
+    fix: String,
 }
 
 fn findings(node: &Node) -> Vec<Found> {
@@ -30,7 +30,7 @@ fn findings(node: &Node) -> Vec<Found> {
     let json: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("{output}"));
     let found = json["findings"].as_array().unwrap().iter().map(|finding| {
         let text = |key: &str| finding[key].as_str().unwrap().to_string();
-        Found { line: format!("{} {}", text("id"), text("subject")), seen: text("seen"), mend: text("mend") }
+        Found { line: format!("{} {}", text("id"), text("subject")), seen: text("seen"), fix: text("fix") }
     });
     found.filter(|found| !found.line.starts_with("group-not-the-contract")).collect()
 }
@@ -48,15 +48,15 @@ fn cured(node: &Node, what: &str, script: &str, expected: &str) -> Found {
         assert!(Instant::now() < end, "{what} on {}: {lines:?}, not {expected}", node.kind);
         std::thread::sleep(Duration::from_millis(500));
     };
-    let output = node.try_sh(&found.mend);
-    assert!(output.code == 0 || output.code == 2, "{what}: {}: {output}", found.mend);
+    let output = node.try_sh(&found.fix);
+    assert!(output.code == 0 || output.code == 2, "{what}: {}: {output}", found.fix);
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let left: Vec<_> = findings(node).into_iter().map(|found| (found.line, found.seen)).collect();
         if left.is_empty() {
             break;
         }
-        assert!(Instant::now() < end, "{what} on {}, after '{}': {left:?}", node.kind, found.mend);
+        assert!(Instant::now() < end, "{what} on {}, after '{}': {left:?}", node.kind, found.fix);
         std::thread::sleep(Duration::from_millis(500));
     }
     found
@@ -154,7 +154,7 @@ fn what_is_in_the_way_is_moved(kind: &'static str) {
     let command =
         "sed -i '3s/=[[:blank:]]*/&sockets /' /etc/vhost-accord/vhost-accord.conf && vhost-accord apply";
     let refused = node.refuses("vmc");
-    assert!(refused.contains(&format!("mend: {command}")), "{refused}");
+    assert!(refused.contains(&format!("fix: {command}")), "{refused}");
     let cured = node.try_sh(command);
     assert!(cured.code == 0 || cured.code == 2, "{cured}");
     node.start("vmc", false);
@@ -221,9 +221,9 @@ fn who_is_kept_out_is_let_in(kind: &'static str) {
     let script = "systemctl restart openvswitch-switch; sleep 6";
     let found = cured(&node, "a type left out", script, "server-socket-refuses-qemu /run/openvswitch/vhuc0");
     assert!(
-        found.mend.starts_with("sed -i '2s/.*/modes = look/' /etc/vhost-accord/vhost-accord.conf && "),
+        found.fix.starts_with("sed -i '2s/.*/modes = look/' /etc/vhost-accord/vhost-accord.conf && "),
         "{}",
-        found.mend
+        found.fix
     );
 }
 
@@ -323,7 +323,7 @@ fn every_other_fix_cures(kind: &'static str) {
     let node = agreed(kind, "dataplane-user = openvswitch\\n");
     for (what, script, expected) in BREAKAGES {
         let found = cured(&node, what, script, expected);
-        assert!(!found.mend.contains("then "), "{what}: a sentence is no command: {}", found.mend);
+        assert!(!found.fix.contains("then "), "{what}: a sentence is no command: {}", found.fix);
     }
     node.start("vmc", false);
     node.start("vms", false);

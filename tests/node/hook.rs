@@ -37,7 +37,7 @@ fn named(node: &Node, domain: &str, id: &str) {
     let told = node.refuses(domain);
     let line = format!("vhost-accord: {id}: ");
     assert!(told.contains(&line), "{domain} on {}: expected {id}: {told}", node.kind);
-    assert!(told.contains("; mend: "), "{domain} on {}: {told}", node.kind);
+    assert!(told.contains("; fix: "), "{domain} on {}: {told}", node.kind);
     let lines = told.lines().filter(|line| line.contains("vhost-accord: ")).count();
     assert_eq!(lines, 1, "{told}");
     node.wait_for(
@@ -105,15 +105,15 @@ fn each_disagreement_is_named(kind: &'static str) {
         ("vms", "sed 's#<hugepages/>#<hugepages><page size=\"1\" unit=\"GiB\"/></hugepages>#' /root/good.xml > /root/bad.xml; virsh define /root/bad.xml".into(), "hugepages-not-mounted", "virsh define /root/good.xml".into()),
         ("vms", "sed \"s#<access mode='shared'/>##\" /root/good.xml > /root/bad.xml; virsh define /root/bad.xml".into(), "memory-not-shared", "virsh define /root/good.xml".into()),
     ];
-    for (domain, breaks, id, mends) in cases {
+    for (domain, breaks, id, fixes) in cases {
         node.sh(&breaks);
         named(&node, domain, id);
-        node.sh(&mends);
+        node.sh(&fixes);
         if id == "dataplane-not-running" {
             node.wait_for("ovs-vswitchd", "ovs-appctl --timeout=5 version");
         }
     }
-    // What is ours to mend is mended, not reported.
+    // What is ours to fix is fixed, not reported.
     for breaks in [
         "chgrp root /run/openvswitch/vhuc0; chmod 0755 /run/openvswitch/vhuc0",
         "rm -rf /var/lib/vhost_sockets",
@@ -229,7 +229,7 @@ fn a_failing_hook_kills_nothing(kind: &'static str) {
     node.start("vms", true);
     let runs = |when: &str| assert_eq!(node.sh("virsh domstate vms").trim(), "running", "{when} on {kind}");
     let pid = node.sh("pgrep -o qemu-system");
-    for (what, breaks, mends) in [
+    for (what, breaks, fixes) in [
         ("a database that never answers", DEAF, HEARING),
         (
             "garbage in what was agreed",
@@ -263,7 +263,7 @@ fn a_failing_hook_kills_nothing(kind: &'static str) {
             assert!(begun.elapsed() < IN_TIME, "{what}: {:?}", begun.elapsed());
             node.sh("virsh destroy vmc");
         }
-        node.sh(mends);
+        node.sh(fixes);
     }
     every_operation_whatever_comes(&node);
     only_what_is_proven_stale_goes(&node);

@@ -153,7 +153,7 @@ fn hostile_names_are_data(kind: &'static str) {
     let name = std::thread::current().name().unwrap().to_string();
     node.sh(&format!("{ROLE}=files {PLACE} --ignored --exact {name} --nocapture"));
     fake(&node, "names");
-    let mut mends = BTreeSet::new();
+    let mut fixes = BTreeSet::new();
     let commands = commands().into_iter().chain([(0..TEXTS.len()).flat_map(of_text).collect()]);
     for (command, output) in commands.flat_map(|commands| {
         let outputs = told(&node, "names", &commands);
@@ -162,16 +162,16 @@ fn hostile_names_are_data(kind: &'static str) {
         // Findings in JSON have their commands in full; text has them to the end of the line.
         if let Ok(json) = serde_json::from_str::<serde_json::Value>(&output.stdout) {
             let findings = json["findings"].as_array().into_iter().flatten();
-            mends.extend(findings.filter_map(|finding| finding["mend"].as_str().map(str::to_string)));
+            fixes.extend(findings.filter_map(|finding| finding["fix"].as_str().map(str::to_string)));
         } else {
             let lines = output.stdout.lines().chain(output.stderr.lines());
-            let forged = lines.clone().find(|line| line.trim() == "mend: injected");
+            let forged = lines.clone().find(|line| line.trim() == "fix: injected");
             assert!(forged.is_none(), "{command}: {output}");
-            mends.extend(lines.filter_map(|line| Some(line.split_once("mend: ")?.1.to_string())));
+            fixes.extend(lines.filter_map(|line| Some(line.split_once("fix: ")?.1.to_string())));
         }
     }
-    mends.extend(journal_is_clean(&node));
-    pasted(&node, &mends);
+    fixes.extend(journal_is_clean(&node));
+    pasted(&node, &fixes);
 }
 
 /// The hook for a VM whose every text is this one, and `explain` with a log of it.
@@ -190,7 +190,7 @@ fn of_text(number: usize) -> Vec<String> {
 /// What the program wrote into the journal; the commands in it.
 fn journal_is_clean(node: &Node) -> Vec<String> {
     let text = node.sh("journalctl -t vhost-accord -o json --no-pager -q");
-    let mut mends = Vec::new();
+    let mut fixes = Vec::new();
     for line in text.lines() {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap();
         // What begins with a line is journald's own: how the process was called, by whoever called it.
@@ -198,29 +198,29 @@ fn journal_is_clean(node: &Node) -> Vec<String> {
             // journald gives what is no clean text as numbers.
             let value = value.as_str().unwrap_or_else(|| panic!("{field}: {line}"));
             assert!(!value.chars().any(|c| texts::is_obeyed(c) || c == '\n'), "{field}: {value:?}");
-            if field == "VA_MEND" {
-                mends.push(value.to_string());
+            if field == "VA_FIX" {
+                fixes.push(value.to_string());
             }
         }
     }
     assert!(!text.is_empty(), "the journal was to have something");
-    mends
+    fixes
 }
 
 /// Pastes every command into a shell that finds nothing but programs that write down how they were called.
-fn pasted(node: &Node, mends: &BTreeSet<String>) {
-    push_json(node, mends, "/root/mends.json");
+fn pasted(node: &Node, fixes: &BTreeSet<String>) {
+    push_json(node, fixes, "/root/fixes.json");
     let called = node.sh("python3 /root/paste.py");
     let calls: Vec<(String, Vec<Vec<String>>)> = serde_json::from_str(&called).unwrap();
     assert!(calls.len() > TEXTS.len(), "too few commands were seen: {calls:?}");
     let known: BTreeSet<String> = TEXTS.iter().flat_map(|text| texts::places(text)).collect();
     let mut seen = BTreeSet::new();
-    for (mend, calls) in &calls {
+    for (fix, calls) in &calls {
         for call in calls {
-            assert_ne!(call[0], "injected", "{mend:?}: {calls:?}");
+            assert_ne!(call[0], "injected", "{fix:?}: {calls:?}");
             if call[0] == "rm" {
                 let path = call.last().unwrap().trim_end_matches('/').to_string();
-                assert!(known.contains(&path), "{mend}: removes {path:?}, which nobody named");
+                assert!(known.contains(&path), "{fix}: removes {path:?}, which nobody named");
                 seen.insert(path);
             }
         }

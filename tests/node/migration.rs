@@ -19,10 +19,10 @@ fn foretold(from: &Node, to: &Node) -> (i32, Vec<String>) {
     let output = to.accord("check --against /root/source.json --json");
     let json: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("{output}"));
     let line = |finding: &serde_json::Value| {
-        let [id, subject, seen, cause, mend] =
-            ["id", "subject", "seen", "cause", "mend"].map(|key| finding[key].as_str().unwrap());
+        let [id, subject, seen, cause, fix] =
+            ["id", "subject", "seen", "cause", "fix"].map(|key| finding[key].as_str().unwrap());
         let subject = subject.strip_prefix("vms: ").unwrap();
-        format!("vhost-accord: {id}: {subject}: {seen}; {cause}; mend: {mend}")
+        format!("vhost-accord: {id}: {subject}: {seen}; {cause}; fix: {fix}")
     };
     (output.code, json["findings"].as_array().unwrap().iter().map(line).collect())
 }

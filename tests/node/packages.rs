@@ -231,7 +231,7 @@ fn removal_goes_on_past_what_others_changed(kind: &'static str) {
         all
     };
     let stock = snapshot();
-    for (change, left, mend) in cases {
+    for (change, left, fix) in cases {
         node.configure(super::steps::BOTH);
         node.apply("--restart");
         node.sh(&change);
@@ -246,7 +246,7 @@ fn removal_goes_on_past_what_others_changed(kind: &'static str) {
         node.sh("systemctl restart libvirtd");
         node.wait_for("libvirt", "virsh version");
         node.sh(&format!(
-            "{mend}; rm -rf /etc/vhost-accord /var/lib/vhost-accord; systemctl daemon-reload; systemctl restart libvirtd"
+            "{fix}; rm -rf /etc/vhost-accord /var/lib/vhost-accord; systemctl daemon-reload; systemctl restart libvirtd"
         ));
         let differing = super::steps::differences(&stock, &snapshot());
         assert!(differing.is_empty(), "{change}: {differing:#?}");

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Pastes each command of /root/mends.json into a shell whose every program only writes down how it was called; prints the
+# Pastes each command of /root/fixes.json into a shell whose every program only writes down how it was called; prints the
 # calls of each as JSON.
 import json
 import os
@@ -19,12 +19,12 @@ for name in names:
                    f"open({calls!r}, 'a').write(json.dumps(call) + '\\n')\n")
     os.chmod(path, 0o755)
 told = []
-for mend in json.load(open("/root/mends.json")):
+for fix in json.load(open("/root/fixes.json")):
     open(calls, "w").close()
-    subprocess.run(["/bin/sh", "-c", mend], env={"PATH": stubs}, cwd="/root/empty", stdin=subprocess.DEVNULL,
+    subprocess.run(["/bin/sh", "-c", fix], env={"PATH": stubs}, cwd="/root/empty", stdin=subprocess.DEVNULL,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60, check=False)
     made = [json.loads(line) for line in open(calls)]
     if os.listdir("/root/empty"):
         made.append(["injected", *os.listdir("/root/empty")])
-    told.append([mend, made])
+    told.append([fix, made])
 print(json.dumps(told))

@@ -93,7 +93,7 @@ fn it_never_disagrees_with_check(kind: &'static str) {
         }
         node.apply("");
         let (probed, trials) = probe(&node);
-        assert_eq!((node.check().0 == 2, probed), (false, 0), "mended: {script}, on {kind}: {trials:?}");
+        assert_eq!((node.check().0 == 2, probed), (false, 0), "fixed: {script}, on {kind}: {trials:?}");
     }
     assert_eq!(left_behind(&node), "");
 }

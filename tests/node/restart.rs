@@ -184,7 +184,7 @@ fn what_cannot_be_written_stops_nothing(kind: &'static str) {
         ("full", small("/etc/systemd/system"), away("/etc/systemd/system")),
         ("read-only", "mount --bind /etc /etc && mount -o remount,ro,bind /etc".to_string(), away("/etc")),
     ];
-    for (why, fault, mend) in cases {
+    for (why, fault, fix) in cases {
         node.sh(&fault);
         for command in ["apply --restart", "revert --restart"] {
             let output = node.accord(command);
@@ -192,7 +192,7 @@ fn what_cannot_be_written_stops_nothing(kind: &'static str) {
             assert!(output.stderr.contains(why), "{command}: {output}");
             assert_eq!(node.sh("pgrep -o ovs-vswitchd"), pid, "{command}, {fault}: {output}");
         }
-        node.sh(&mend);
+        node.sh(&fix);
         scene.works(why);
     }
     scene.ends_well();

@@ -173,7 +173,7 @@ fn a_plugged_card_without_a_port(node: &Node) {
     let (code, findings) = node.check();
     let waits = "hot-plug-waits /var/lib/vhost_sockets/vhus9".to_string();
     assert_eq!((code, findings), (2, vec![waits]));
-    node.sh(&mend(node, "hot-plug-waits"));
+    node.sh(&fix(node, "hot-plug-waits"));
     node.wait_for("the card", "grep -q vhus9 /run/libvirt/qemu/vms.xml");
     node.wait_for("agreement", "vhost-accord check");
 }
@@ -183,7 +183,7 @@ fn a_stopped_switch(node: &Node) {
     node.wait_for("a switch that is no longer young", &format!("test $(ps -o etimes= -p {pid}) -gt 31"));
     node.sh(&format!("kill -STOP {pid}"));
     assert_eq!(node.check(), (2, vec![format!("dataplane-hung ovs-vswitchd (pid {pid})")]));
-    node.sh(&mend(node, "dataplane-hung"));
+    node.sh(&fix(node, "dataplane-hung"));
     node.agrees("after SIGCONT");
     // It runs, and its main loop takes no questions.
     let listens = "import socket,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(999)";
@@ -191,7 +191,7 @@ fn a_stopped_switch(node: &Node) {
     node.sh(&format!("rm {ctl}; systemd-run -q --unit=deaf python3 -c '{listens}' {ctl}"));
     node.wait_for("the deaf socket", &format!("test -S {ctl}"));
     assert_eq!(node.check(), (2, vec![format!("dataplane-hung ovs-vswitchd (pid {pid})")]));
-    node.sh(&mend(node, "dataplane-hung"));
+    node.sh(&fix(node, "dataplane-hung"));
     node.wait_for("agreement", "vhost-accord check");
     node.sh("systemctl stop deaf");
 }
@@ -216,9 +216,9 @@ fn a_port_that_could_not_be_configured(node: &Node) {
 }
 
 /// The command that is printed under a finding.
-fn mend(node: &Node, id: &str) -> String {
+fn fix(node: &Node, id: &str) -> String {
     let output = node.accord("check --json");
     let json: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
     let found = json["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == id);
-    found.unwrap_or_else(|| panic!("{output}"))["mend"].as_str().unwrap().to_string()
+    found.unwrap_or_else(|| panic!("{output}"))["fix"].as_str().unwrap().to_string()
 }

@@ -105,7 +105,7 @@ fn rules_of_udev(node: &Node) {
     assert_eq!(node.check(), (1, vec![format!("udev-group-deprecated {packaged}")]));
     // Nobody listens to udevadm in a container: only the first part of the fix works here.
     let json: serde_json::Value = serde_json::from_str(&node.accord("check --json").stdout).unwrap();
-    node.try_sh(json["findings"][0]["mend"].as_str().unwrap());
+    node.try_sh(json["findings"][0]["fix"].as_str().unwrap());
     node.agrees("after the fix");
     let own =
         node.sh("udevadm verify /etc/udev/rules.d/91-vfio.rules >&2; cat /etc/udev/rules.d/91-vfio.rules");

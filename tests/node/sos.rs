@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::check::{BREAKAGES, LISTEN, STALE, accused, agreed, as_it_was, mend, settled};
+use super::check::{BREAKAGES, LISTEN, STALE, accused, agreed, as_it_was, fix, settled};
 use super::steps::BOTH;
 use super::support::{Node, Output, on_nodes};
 
@@ -102,7 +102,7 @@ fn program(arguments: &[&str], report: &Path) -> Output {
     }
 }
 
-/// Verdict, findings with what mends them, and the verdict of each endpoint.
+/// Verdict, findings with what fixes them, and the verdict of each endpoint.
 fn said(output: &Output) -> (String, BTreeSet<String>, BTreeSet<String>) {
     let json: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("{output}"));
     let lines = |list: &str, keys: &[&str]| -> BTreeSet<String> {
@@ -111,7 +111,7 @@ fn said(output: &Output) -> (String, BTreeSet<String>, BTreeSet<String>) {
     };
     (
         json["verdict"].as_str().unwrap().to_string(),
-        lines("findings", &["id", "subject", "seen", "mend"]),
+        lines("findings", &["id", "subject", "seen", "fix"]),
         lines("endpoints", &["vm", "path", "state", "verdict", "connected", "listener"]),
     )
 }
@@ -135,7 +135,7 @@ fn every_breakage_is_in_the_report(kind: &'static str) {
         let different = differences(&node, what);
         eprintln!("{what}: {}", if different.is_empty() { "the same" } else { "different" });
         wrong.extend(different);
-        mend(&node, what);
+        fix(&node, what);
     }
     assert!(wrong.is_empty(), "on {kind}:\n{}", wrong.join("\n"));
 }

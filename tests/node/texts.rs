@@ -14,7 +14,7 @@ use nix::unistd::mkfifo;
 /// Each would do something, or look like something else, where it is not quoted, escaped or cut.
 pub const TEXTS: [&str; 21] = [
     "\x1b[2J\x1b]0;owned\x07x",
-    "a\n    mend: injected\nb",
+    "a\n    fix: injected\nb",
     ";injected;#",
     "$(injected)",
     "`injected`",

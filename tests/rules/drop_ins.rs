@@ -46,11 +46,10 @@ fn what_an_image_has_after_ours_is_named_with_what_takes_it_back() {
             )),
         ),
     ];
-    for (path, text, mend) in cases {
+    for (path, text, fix) in cases {
         let node = Node::sound().unbooted(&[(&file(path), text), ("/etc/other.env", "OVS_CTL_OPTS=x\n")]);
-        let found: Vec<_> = node.findings().into_iter().map(|found| (found.id, found.mend)).collect();
-        let wanted =
-            mend.map(|mend| ("drop-in-without-effect", format!("{mend} && systemctl daemon-reload")));
+        let found: Vec<_> = node.findings().into_iter().map(|found| (found.id, found.fix)).collect();
+        let wanted = fix.map(|fix| ("drop-in-without-effect", format!("{fix} && systemctl daemon-reload")));
         match wanted {
             Some(wanted) => assert!(found.contains(&wanted), "{path}: {text}: {found:#?}"),
             None => assert_eq!(found, [], "{path}: {text}"),

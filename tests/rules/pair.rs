@@ -237,7 +237,7 @@ impl Pair {
         judge(&self.node.case(), ground)
     }
 
-    /// Nothing was applied yet: the hook will mend nothing.
+    /// Nothing was applied yet: the hook will fix nothing.
     pub fn before_apply(&mut self) -> &mut Self {
         self.subject.agreed = None;
         self

@@ -195,7 +195,7 @@ fn each_difference_is_named() {
             "{ids:?}"
         );
         for finding in &compared.findings {
-            let texts = [&finding.subject, &finding.seen, &finding.mend];
+            let texts = [&finding.subject, &finding.seen, &finding.fix];
             assert!(texts.iter().all(|text| !text.is_empty() && !text.contains('\n')), "{finding:?}");
         }
     }
@@ -219,7 +219,7 @@ fn a_mode_that_keeps_a_vm_out_is_broken_and_comes_first() {
     assert_eq!(nodes.ids(), ["peer-mode-not-here", "server-socket-refuses-qemu"]);
     let compared = nodes.compared();
     assert_eq!(compared.findings[0].subject, "off");
-    assert!(compared.findings[0].mend.contains("'modes = dpdkvhostuserclient dpdkvhostuser'"));
+    assert!(compared.findings[0].fix.contains("'modes = dpdkvhostuserclient dpdkvhostuser'"));
     assert_eq!(compared.vms[0].starts_here, "server-socket-refuses-qemu");
     nodes.here.incoming = Some("dpdkvhostuserclient".to_string());
     assert_eq!(nodes.ids(), ["server-socket-refuses-qemu"], "the hook turns it to what is agreed on");
@@ -276,14 +276,14 @@ fn what_the_hook_would_convert_is_judged_as_it_would_be_then() {
 }
 
 #[test]
-fn a_mend_is_for_this_node_or_says_where() {
+fn a_fix_is_for_this_node_or_says_where() {
     let mut nodes = Nodes::sound();
     nodes.vm().memory.access = None;
-    let mend = nodes.compared().findings[0].mend.clone();
-    assert!(mend.starts_with("virsh ") && mend.ends_with("  # on source"), "{mend}");
+    let fix = nodes.compared().findings[0].fix.clone();
+    assert!(fix.starts_with("virsh ") && fix.ends_with("  # on source"), "{fix}");
     nodes.there.host = Some("x\nreboot".to_string());
-    let mend = nodes.compared().findings[0].mend.clone();
-    assert!(mend.ends_with("  # on the other node"), "{mend}");
+    let fix = nodes.compared().findings[0].fix.clone();
+    assert!(fix.ends_with("  # on the other node"), "{fix}");
 
     // A VM that runs well there is not turned over: the port here is.
     let mut nodes = Nodes::sound();
@@ -292,7 +292,7 @@ fn a_mend_is_for_this_node_or_says_where() {
     nodes.ports().push(pair::port("vhuc0", PortType::Dpdkvhostuserclient, Some(&path)));
     let findings = nodes.compared().findings;
     let clash = findings.iter().find(|finding| finding.id == "both-ends-client").unwrap();
-    assert_eq!(clash.mend, "ovs-vsctl set Interface vhuc0 type=dpdkvhostuser");
+    assert_eq!(clash.fix, "ovs-vsctl set Interface vhuc0 type=dpdkvhostuser");
 }
 
 #[test]

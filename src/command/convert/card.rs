@@ -10,9 +10,9 @@ use crate::convert::{self, Decision, Step};
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint, SocketMode};
 use crate::facts::ovsdb::{PortState, VhostPort};
+use crate::fixes;
 use crate::items::port::describe;
 use crate::items::{Card, Side};
-use crate::mends;
 
 /// What is known of the VM that a card is of.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,7 @@ pub fn row(ground: &Ground<'_>, of: Of<'_>, own: Option<(usize, &Endpoint)>, liv
             row.verdict = verdict;
             row.turn = Some((card, change.map(|(_, wanted)| wanted)));
         }
-        Err((why, mend)) => (row.blocked, row.steps) = (Some(why), mend.into_iter().collect()),
+        Err((why, fix)) => (row.blocked, row.steps) = (Some(why), fix.into_iter().collect()),
     }
     row
 }
@@ -105,16 +105,16 @@ fn own_port<'a>(
     let Some(port) = port else {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("PORT");
         let at = step.turn.as_ref().map_or(path, |turn| turn.path.as_path());
-        let mend = mends::add_port(name, mode(to), at);
-        return Err((format!("OVS has no port {name}, and convert creates none"), Some(mend)));
+        let fix = fixes::add_port(name, mode(to), at);
+        return Err((format!("OVS has no port {name}, and convert creates none"), Some(fix)));
     };
     if port.vm_uuid.is_none() {
         return Ok(port);
     }
     let why = format!("port {} is managed by nova, which creates port and definition itself", port.name);
-    let mend =
+    let fix =
         format!("let neutron's agent report {to}, then 'openstack server reboot --hard' or migrate the VM");
-    Err((why, Some(mend)))
+    Err((why, Some(fix)))
 }
 
 fn mode(kind: PortType) -> SocketMode {
@@ -133,11 +133,11 @@ fn undefined(
     if live.and_then(Side::of).is_some_and(|side| side.kind == to) {
         return Ok(None);
     }
-    let name = mends::domain(domain);
+    let name = fixes::domain(domain);
     let why = "this card is in no definition (the VM is transient, or the card was hot-plugged): nothing to convert";
-    let mend =
+    let fix =
         format!("virsh detach-interface {name} vhostuser --live, or create the VM again where it came from");
-    Err((why.to_string(), Some(mend)))
+    Err((why.to_string(), Some(fix)))
 }
 
 /// A port can be of one type only: who else has it would be cut off.
@@ -164,7 +164,7 @@ fn steps(
     card: &Card,
     change: Option<&(PortState, PortState)>,
 ) -> Vec<String> {
-    let name = mends::domain(domain);
+    let name = fixes::domain(domain);
     let command = format!("vhost-accord convert --to {} {name}", ground.terms.wanted);
     let mut steps = match verdict {
         Verdict::Pause => vec![format!(

@@ -28,7 +28,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .findings(&["dataplane-not-running"])
     .decide("coredumpctl list ovs-vswitchd; the lines just before (a VM's SET_MEM_TABLE or SET_VRING that came then); ovs-vsctl --columns=name,type find Interface type=dpdkvhostuser")
-    .mend("stop and start the VMs at dpdkvhostuser ports, and move them to dpdkvhostuserclient; report the core file to the vendor, update OVS and DPDK")
+    .fix("stop and start the VMs at dpdkvhostuser ports, and move them to dpdkvhostuserclient; report the core file to the vendor, update OVS and DPDK")
     .source("OVS lib/daemon-unix.c")
     .ends_connection(),
     known("out-of-memory", Memory, &[
@@ -40,7 +40,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "invoked oom-killer",
     ], &["the kernel killed a process because memory, or its cgroup's, was used up. Huge pages do not count there: often too many are reserved and too little is left for the rest"])
         .decide("dmesg | grep -i -A3 oom; free -m; grep -i huge /proc/meminfo")
-        .mend("fewer huge pages, or a higher limit; then start what was killed")
+        .fix("fewer huge pages, or a higher limit; then start what was killed")
         .source("kernel mm/oom_kill.c")
         .ends_connection(),
     known("qemu-crashed", BackEnd, &[
@@ -58,7 +58,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "signal 7 (SIGBUS): its huge pages were gone when they were touched (too few on that node, a cgroup's limit, a file that somebody removed)",
     ])
     .decide("coredumpctl list; dmesg | grep -i -E 'segfault|hugetlb|sigbus'")
-    .mend("update QEMU; enough huge pages; never remove files below a hugetlbfs mount by hand")
+    .fix("update QEMU; enough huge pages; never remove files below a hugetlbfs mount by hand")
     .source("libvirt src/qemu/qemu_process.c; kernel"),
     known("back-end-crashed", BackEnd, &[
         "vhost[{*}]: segfault at",
@@ -74,7 +74,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "(vhost_user_{*}) assertion `{*}' fails",
     ], &["the back end crashed: QEMU's devices are dead until it runs again and QEMU reconnects, or the VM is started again"])
         .decide("coredumpctl list; the back end's own log")
-        .mend("start it again; report the defect; <reconnect enabled='yes'/> where QEMU is the client")
+        .fix("start it again; report the defect; <reconnect enabled='yes'/> where QEMU is the client")
         .source("kernel; the back end's unit")
         .ends_connection(),
     known("hugepages-not-made", Memory, &[
@@ -86,14 +86,14 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ], &["the kernel could not reserve as many huge pages as it was told: memory is too small, or too fragmented after boot"])
         .findings(&["hugepages-none"])
         .decide("dmesg | grep -i hugetlb; grep -i huge /proc/meminfo")
-        .mend("reserve them on the kernel's command line (hugepagesz=1G hugepages=N)")
+        .fix("reserve them on the kernel's command line (hugepagesz=1G hugepages=N)")
         .source("kernel mm/hugetlb.c"),
     known("seccomp", Stale, &["type=SECCOMP", "audit: type=1326", "Bad system call"], &[
         "a process was killed, or refused, by its filter of system calls (seccomp), not by owner or mode: comm= and syscall= say which",
     ])
     .by(&[Program::Audit, Program::Kernel, Program::Systemd])
     .decide("ausearch -m seccomp -ts recent; ausyscall NUMBER")
-    .mend("seccomp_sandbox in qemu.conf, SystemCallFilter= of the unit, or the container's profile: update the one that is older than the program")
+    .fix("seccomp_sandbox in qemu.conf, SystemCallFilter= of the unit, or the container's profile: update the one that is older than the program")
     .source("kernel kernel/seccomp.c")
     .ends_connection(),
 ];

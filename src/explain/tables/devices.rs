@@ -44,7 +44,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "queue size {*} exceeds the maximum",
     ], &["the device has more queues than the back end offers"])
         .decide("the device's queues= or num-queues in the domain; the back end's own number (ovs: options:n_rxq, qemu-storage-daemon: num-queues=, SPDK: cores)")
-        .mend("<driver queues='N'/> of at most what the back end has")
+        .fix("<driver queues='N'/> of at most what the back end has")
         .source("QEMU net/vhost-user.c, hw/block/vhost-user-blk.c"),
     known("config-refused", Setting, &["get block config failed", "Original request 24.", "VHOST_USER_PROTOCOL_F_CONFIG but the vhost-user backend does not support it"], &[
         "the back end closed the connection at GET_CONFIG (request 24): most often the disk has more queues (num-queues) than the export; what errno the message ends with is left over and says nothing",
@@ -52,7 +52,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .of(REFUSED)
     .decide("queues= of the disk in the domain; num-queues= of the export (qemu-storage-daemon, SPDK); the back end's log")
-    .mend("no more queues in the domain than the back end has; it is no permission")
+    .fix("no more queues in the domain than the back end has; it is no permission")
     .source("QEMU hw/block/vhost-user-blk.c")
     .ends_connection(),
     known("disk-back-end-closed", BackEnd, CLOSED, &[
@@ -60,7 +60,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .of(&[Disk])
     .decide("the back end's own log and process at that time; <reconnect> of the disk in the domain")
-    .mend("start the back end again; with <reconnect enabled='yes'/> QEMU connects by itself, else the disk is dead until the VM is started again")
+    .fix("start the back end again; with <reconnect enabled='yes'/> QEMU connects by itself, else the disk is dead until the VM is started again")
     .source(SOURCE)
     .effect(),
     known("virtiofsd-closed", BackEnd, CLOSED, &[
@@ -69,7 +69,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .of(&[Filesystem])
     .decide("virtiofsd's own log (/var/log/libvirt/qemu/NAME-fs0-virtiofsd.log, the container's log); dmesg | grep -E 'avc|apparmor='")
-    .mend("fix what virtiofsd's own log says; --sandbox=chroot or none needs less of a container; then start the VM again")
+    .fix("fix what virtiofsd's own log says; --sandbox=chroot or none needs less of a container; then start the VM again")
     .source(SOURCE)
     .effect(),
     known("protocol-feature", Unsupported, &[
@@ -84,7 +84,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "vhost_user_set_features failed",
     ], &["front end and back end do not have the same features: one of them is older, or the device asks for more (packed=on, iommu, indirect) than the back end can"])
         .decide("the versions of QEMU and of the back end; the device's options in the domain (iommu, packed, rx_queue_size)")
-        .mend("take the option out of the domain, or update the older end")
+        .fix("take the option out of the domain, or update the older end")
         .source(SOURCE),
     known("backend-went-away", BackEnd, CLOSED, &[
         "the back end (the switch, SPDK, ...) closed the connection after both had met: so it is no permission on the socket. It was restarted or crashed",
@@ -94,7 +94,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     .by(QEMU)
     .findings(&["dataplane-not-running"])
     .decide("the back end's log just before that time (ovs-vswitchd.log: VHOST_CONFIG, VHOST_DATA, 'crashes'), and whether it still runs; for disks and filesystems SPDK's or virtiofsd's own log")
-    .mend("what the back end's line says. Where QEMU serves the socket, or has <reconnect>, the connection comes back by itself; else the device is dead until the VM is started again")
+    .fix("what the back end's line says. Where QEMU serves the socket, or has <reconnect>, the connection comes back by itself; else the device is dead until the VM is started again")
     .source(SOURCE)
     .effect(),
     known("no-vhost-user", Unsupported, &[
@@ -106,7 +106,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "Device 'vhost-user-{}' not found",
     ], &["this QEMU cannot do it: a build or version without this vhost-user device"])
         .decide("qemu-system-x86_64 --version; -device help | grep vhost-user")
-        .mend("a newer QEMU: RHEL and CentOS 7's qemu-kvm has none, qemu-kvm-ev or -rhev 2.6 and newer does (reconnecting: 2.7 and newer)")
+        .fix("a newer QEMU: RHEL and CentOS 7's qemu-kvm has none, qemu-kvm-ev or -rhev 2.6 and newer does (reconnecting: 2.7 and newer)")
         .source("QEMU net/net.c, qapi/net.json"),
     known("chardev-missing", Setting, &[
         "chardev \"{}\" not found",
@@ -120,7 +120,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "Property '{*}.chardev' can't find value '{}'",
     ], &["the command line's or XML's parts do not fit together: the device names a chardev or netdev that does not exist, or that another device has already"])
         .decide("the -chardev, -netdev and -device of the VM's log")
-        .mend("correct the names; each device needs a chardev of its own")
+        .fix("correct the names; each device needs a chardev of its own")
         .source("QEMU net/vhost-user.c"),
     known("chardev-options", Setting, &[
         "'wait' option is incompatible with socket in client connect mode",
@@ -130,19 +130,19 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "'fd' address type cannot be used",
     ], &["the management program (kata, a script) hands QEMU an option that does not go with the socket's role: wait= and server's options with a client, refused since QEMU 6.1. It is no conflict of roles between the two ends"])
         .decide("the version of QEMU and of the management program")
-        .mend("update the management program, or leave out wait= (nowait) where server is off and reconnect where it is on")
+        .fix("update the management program, or leave out wait= (nowait) where server is off and reconnect where it is on")
         .source("QEMU chardev/char-socket.c"),
     known("host-feature", Harmless, &[
         "host doesn't support requested feature",
         "TCG doesn't support requested feature",
     ], &["the guest's CPU is asked for a feature that the host lacks: a warning, and nothing to do with vhost-user"])
-        .mend("nothing")
+        .fix("nothing")
         .source("QEMU target/i386/cpu.c"),
     known("queue-dead", BackEnd, &["VQ {*} size check failed", "Guest moved used index from", "virtio: bogus", "Virtqueue size exceeded"], &[
         "guest and back end disagree about a ring: the guest's driver was reset under it, or the back end was replaced while the VM ran (a restart without reconnecting properly)",
         "a defect of the back end or of QEMU (multi-queue reconnects of QEMU 4.2 to 5.1; packed rings)",
     ])
     .decide("the versions; whether the back end was restarted at that time")
-    .mend("start the VM again; update QEMU and back end")
+    .fix("start the VM again; update QEMU and back end")
     .source("QEMU hw/virtio/virtio.c; QEMU issues 277, 248"),
 ];

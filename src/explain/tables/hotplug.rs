@@ -16,7 +16,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "acpi: device unplug request for",
     ], &["the guest has not finished the previous plug or unplug (PCIe's slot needs about five seconds), or has not booted its driver yet. The device is still attached"])
         .decide("virsh dumpxml NAME | grep -A8 vhostuser; the guest's dmesg (pciehp)")
-        .mend("try again after five seconds or more, once the guest is up. Do not delete the switch's port or the socket meanwhile")
+        .fix("try again after five seconds or more, once the guest is up. Do not delete the switch's port or the socket meanwhile")
         .source("QEMU hw/pci/pcie.c; libvirt src/qemu/qemu_hotplug.c"),
     known("plug-no-slot", Unsupported, &[
         "No more available PCI slots",
@@ -29,7 +29,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "is not hotplug",
     ], &["the machine has no free slot that takes devices while it runs (q35 needs a pcie-root-port for each)"])
         .decide("virsh dumpxml NAME | grep -c pcie-root-port")
-        .mend("add <controller type='pci' model='pcie-root-port'/> for each device that will come, and start the VM again")
+        .fix("add <controller type='pci' model='pcie-root-port'/> for each device that will come, and start the VM again")
         .source("libvirt src/conf/domain_addr.c; QEMU hw/pci"),
     known("plug-duplicate", Setting, &[
         "Duplicate ID '{}' for",
@@ -40,13 +40,13 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "netdev '{}' already exists",
     ], &["a device or chardev of this name is still there: an earlier detach has not ended in the guest, or an earlier attach failed half-way"])
         .decide("virsh qemu-monitor-command NAME '{\"execute\":\"query-chardev\"}'")
-        .mend("wait for the detach to end, then try again; a leftover chardev goes at the VM's next start")
+        .fix("wait for the detach to end, then try again; a leftover chardev goes at the VM's next start")
         .source("QEMU qom/object.c, monitor"),
     known("unplug-missing", Missing, &["no matching network device was found", "device not found: ", "DeviceNotFound"], &[
         "the VM has no such device: it is gone already, or the XML names it otherwise (MAC, alias, path)",
     ])
     .decide("virsh dumpxml NAME | grep -A8 vhostuser")
-    .mend("detach with the XML that virsh dumpxml shows")
+    .fix("detach with the XML that virsh dumpxml shows")
     .source("libvirt src/qemu/qemu_hotplug.c"),
     known("plug-unsupported", Unsupported, &[
         "live update of network device of type vhostuser is not",
@@ -56,6 +56,6 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "unable to change config on 'vhostuser'",
     ], &["libvirt cannot change this of a vhostuser interface while the VM runs"])
         .decide("virsh version")
-        .mend("detach and attach it, or change the definition and start the VM again")
+        .fix("detach and attach it, or change the definition and start the VM again")
         .source("libvirt src/qemu/qemu_hotplug.c"),
 ];

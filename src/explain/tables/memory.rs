@@ -19,7 +19,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "the filesystem is mounted noexec or forbids the mapping",
     ])
     .decide("ausearch -m avc -ts recent | grep map; dmesg | grep apparmor=")
-    .mend("setsebool -P domain_can_mmap_files 1, or keep guest memory on hugetlbfs or in a memfd")
+    .fix("setsebool -P domain_can_mmap_files 1, or keep guest memory on hugetlbfs or in a memfd")
     .source("QEMU system/physmem.c; selinux-policy virt.te"),
     known("memory-file-denied", Access, &[
         "can't open backing store {} for guest RAM: Permission denied",
@@ -30,7 +30,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .of(&[MemoryFile])
     .decide("dmesg | grep apparmor=; ausearch -m avc -ts recent; namei -l PATH")
-    .mend("a rule 'PATH rw,' in /etc/apparmor.d/local/abstractions/libvirt-qemu and the profile loaded again; the file itself owned by QEMU's user, 0660. Or let libvirt choose the place: <memoryBacking><source type='file'/>")
+    .fix("a rule 'PATH rw,' in /etc/apparmor.d/local/abstractions/libvirt-qemu and the profile loaded again; the file itself owned by QEMU's user, 0660. Or let libvirt choose the place: <memoryBacking><source type='file'/>")
     .source(SOURCE),
     known("hugepages-denied", Access, &[
         "can't open backing store {} for guest RAM: Permission denied",
@@ -42,14 +42,14 @@ pub(super) const SIGNATURES: &[Signature] = &[
     .of(&[HugePages, Unknown])
     .findings(&["hugepages-owner", "hugepages-mode", "libvirt-older-than-qemu-conf"])
     .decide("namei -l PATH; findmnt -t hugetlbfs -o TARGET,OPTIONS; id libvirt-qemu qemu; dmesg | grep -E 'avc|apparmor='")
-    .mend("restart libvirt's daemon, which makes its directory anew; if the mount's own mode keeps QEMU out, let others search it (mode=0755), or put QEMU's user into its group and restart daemon and VM; not mode=1777")
+    .fix("restart libvirt's daemon, which makes its directory anew; if the mount's own mode keeps QEMU out, let others search it (mode=0755), or put QEMU's user into its group and restart daemon and VM; not mode=1777")
     .source(SOURCE),
     known("hugepages-read-only", Memory, &["can't open backing store {} for guest RAM: Read-only file system"], &[
         "the hugetlbfs mount is read-only",
     ])
     .findings(&["hugepages-read-only"])
     .decide("findmnt -t hugetlbfs -o TARGET,OPTIONS")
-    .mend("remount it rw")
+    .fix("remount it rw")
     .source(SOURCE),
     known("hugepages-not-a-mount", Missing, &[
         "can't open backing store {} for guest RAM: Is a directory",
@@ -58,7 +58,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "the path is an ordinary directory: no hugetlbfs is mounted there, so QEMU takes it for a file",
     ])
     .decide("findmnt -t hugetlbfs; stat -f -c %T PATH")
-    .mend("mount hugetlbfs there (systemctl start dev-hugepages.mount; in a container pass the mount through)")
+    .fix("mount hugetlbfs there (systemctl start dev-hugepages.mount; in a container pass the mount through)")
     .source("QEMU system/physmem.c file_ram_open"),
     known("hugepages-missing", Missing, &[
         "can't open backing store {} for guest RAM: No such file or directory",
@@ -70,13 +70,13 @@ pub(super) const SIGNATURES: &[Signature] = &[
     .of(&[HugePages])
     .findings(&["hugepages-no-mount"])
     .decide("findmnt -t hugetlbfs; ls -ld the directories of the path")
-    .mend("mount hugetlbfs, then restart libvirt's daemon")
+    .fix("mount hugetlbfs, then restart libvirt's daemon")
     .source(SOURCE),
     known("memory-file-missing", Missing, &["can't open backing store {} for guest RAM: {*}"], &[
         "QEMU cannot open the file that is to be the guest's memory: the message's end says why; a path of mem-path= is QEMU's, not libvirt's",
     ])
     .decide("namei -l PATH; findmnt -T PATH")
-    .mend("correct mem-path=, or let libvirt choose it (<memoryBacking>)")
+    .fix("correct mem-path=, or let libvirt choose it (<memoryBacking>)")
     .source(SOURCE),
     known("hugepages-not-enough", Memory, &[
         "unable to map backing store for guest RAM: Cannot allocate memory",
@@ -85,13 +85,13 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ], NOT_ENOUGH)
     .findings(&["hugepages-not-enough", "hugepages-none"])
     .decide(PAGES)
-    .mend("restart the process that holds deleted files, or stop another VM; reserve more pages (best at boot) only if really too few are free on the right node")
+    .fix("restart the process that holds deleted files, or stop another VM; reserve more pages (best at boot) only if really too few are free on the right node")
     .source(SOURCE),
     known("memory-not-enough", Memory, &["cannot set up guest memory '{*}': Cannot allocate memory"], &[
         "the host has too little ordinary memory for the VM (not huge pages): overcommit is off or used up, a limit of the cgroup, or too many huge pages are reserved. Such memory is not shared, so no vhost-user device would work with it",
     ])
     .decide("free -m; cat /proc/sys/vm/overcommit_memory; the unit's MemoryMax= or the container's limit")
-    .mend("a smaller VM, fewer reserved huge pages, or a higher limit")
+    .fix("a smaller VM, fewer reserved huge pages, or a higher limit")
     .source("QEMU system/physmem.c"),
     known("hugepages-not-on-node", Memory, &[
         "Insufficient free host memory pages available to allocate guest RAM",
@@ -103,7 +103,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .findings(&["hugepages-not-on-node", "hugepages-not-enough"])
     .decide(PAGES)
-    .mend("reserve pages on that node, or widen <numatune>")
+    .fix("reserve pages on that node, or widen <numatune>")
     .source("QEMU util/oslib-posix.c"),
     known("memory-policy-denied", Setting, &[
         "cannot bind memory to host NUMA nodes",
@@ -112,7 +112,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "QEMU may not bind memory to NUMA nodes: mbind() is blocked (seccomp of a container, without CAP_SYS_NICE), or the node has no memory",
     ])
     .decide("numactl -H; grep Seccomp /proc/self/status in the container")
-    .mend("allow mbind and set_mempolicy to the container, or take <numatune> out")
+    .fix("allow mbind and set_mempolicy to the container, or take <numatune> out")
     .source("QEMU backends/hostmem.c"),
     known("memory-size", Setting, &[
         "does not match 'size' option",
@@ -123,7 +123,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "must be multiple of page size",
     ], &["the VM's memory (or a NUMA cell of it) is no multiple of the page size, or the existing file has another size"])
         .decide("virsh dumpxml NAME | grep -E 'memory|cell|page'")
-        .mend("make each <cell>'s memory a multiple of the page size; remove a leftover file if no VM uses it")
+        .fix("make each <cell>'s memory a multiple of the page size; remove a leftover file if no VM uses it")
         .source("QEMU system/physmem.c"),
     known("memory-not-shared", Memory, &[
         "Failed initializing vhost-user memory map",
@@ -133,7 +133,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ], &["the guest's memory is private: the back end cannot map it"])
         .findings(&["memory-not-shared"])
         .decide("virsh dumpxml NAME | grep -E 'memoryBacking|access|memAccess'")
-        .mend("<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking> in the domain, or memAccess='shared' in each <cell> with huge pages; then stop and start the VM")
+        .fix("<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking> in the domain, or memAccess='shared' in each <cell> with huge pages; then stop and start the VM")
         .source("QEMU hw/virtio/vhost-user.c; libvirt src/qemu/qemu_validate.c"),
     known("vhost-not-started", Memory, &["falling back on userspace virtio", "vhost_set_mem_table failed"], &[
         "vhost-user did not come up, and there is no userspace virtio to fall back on: the device is dead. Usual: memory that is not shared (it then says 'memory map' a line before)",
@@ -141,7 +141,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .findings(&["memory-not-shared"])
     .decide("the lines before; ovs-vswitchd.log at the same time; virsh dumpxml NAME | grep -E 'access|memAccess'")
-    .mend("shared memory in the domain first; else what the back end's log says")
+    .fix("shared memory in the domain first; else what the back end's log says")
     .source("QEMU hw/net/virtio-net.c"),
     known("memory-slots", Setting, &[
         "vhost backend memory slots limit",
@@ -152,7 +152,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "more memory regions than a vhost-user back end takes (8 without configurable slots): too many small huge-page files, DIMMs or NUMA cells",
     ])
     .decide("the number of <memory model=> and <cell> in the domain; of 2 MiB files in virtio-user's memory")
-    .mend("fewer and larger regions: 1 GiB pages, or --single-file-segments (DPDK 18.05 and newer), fewer DIMMs")
+    .fix("fewer and larger regions: 1 GiB pages, or --single-file-segments (DPDK 18.05 and newer), fewer DIMMs")
     .source("QEMU hw/virtio/vhost.c; DPDK drivers/net/virtio/virtio_user"),
     known("locked-memory", Setting, &[
         "VFIO_MAP_DMA failed: Cannot allocate memory",
@@ -167,12 +167,12 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "libvirt in a container may not raise it: CAP_SYS_RESOURCE is missing",
     ])
     .decide("grep -i 'locked memory' /proc/PID/limits; dmesg | grep MEMLOCK")
-    .mend("<memtune><hard_limit> in the domain; LimitMEMLOCK=infinity for the service; CAP_SYS_RESOURCE for a container's libvirt")
+    .fix("<memtune><hard_limit> in the domain; LimitMEMLOCK=infinity for the service; CAP_SYS_RESOURCE for a container's libvirt")
     .source("QEMU hw/vfio; kernel drivers/vfio; libvirt src/util/virprocess.c"),
     known("memfd-denied", Unsupported, &["failed to create memfd", "memfd_create() failed", "failed to resize memfd"], &[
         "this kernel or container does not give a memory file (memfd): seccomp, an old kernel, or too few huge pages of that size for hugetlb=on",
     ])
     .decide("grep -i huge /proc/meminfo; uname -r")
-    .mend("memory in a file or on hugetlbfs, or allow memfd_create")
+    .fix("memory in a file or on hugetlbfs, or allow memfd_create")
     .source("QEMU util/memfd.c"),
 ];

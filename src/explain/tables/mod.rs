@@ -28,7 +28,7 @@ pub(super) const NO_MEMORY_TABLE: Signature = known("no-memory-table", Class::Mi
     "with QEMU: the guest's driver has not started the card yet (still booting, no virtio driver), which is no error",
 ])
 .decide("the front end's own log; the number of rtemap files in /dev/hugepages; whether the guest is up")
-.mend("for virtio-user 1 GiB pages, --single-file-segments (DPDK 18.05 and newer) or a smaller --socket-mem; for a guest wait until it is up")
+.fix("for virtio-user 1 GiB pages, --single-file-segments (DPDK 18.05 and newer) or a smaller --socket-mem; for a guest wait until it is up")
 .source("DPDK drivers/net/virtio/virtio_user, lib/vhost/vhost_user.c");
 
 /// Every message that is known. Audit records are read apart.

@@ -21,7 +21,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .findings(&["hugepages-none"])
     .decide(FREE)
-    .mend("reserve pages on that node, then other_config:dpdk-socket-mem with a part for it (such as 4096,1024) and restart the switch; or pin the VM to a node that has memory")
+    .fix("reserve pages on that node, then other_config:dpdk-socket-mem with a part for it (such as 4096,1024) and restart the switch; or pin the VM to a node that has memory")
     .source("OVS lib/netdev-dpdk.c dpdk_mp_create, netdev_dpdk_mempool_configure"),
     known("pool-retry", Transient, &[
         "RING: Cannot reserve memory",
@@ -34,7 +34,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "followed by 'Failed to create memory pool': too few huge pages on that NUMA node",
     ])
     .decide(FREE)
-    .mend("nothing, unless 'Failed to create memory pool' follows: then memory for that node")
+    .fix("nothing, unless 'Failed to create memory pool' follows: then memory for that node")
     .source("OVS lib/netdev-dpdk.c; DPDK lib/ring"),
     known("pool-empty", Memory, &[
         "Failed to allocate memory for mbuf",
@@ -46,7 +46,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "mbuf pool exhausted",
     ], &["the memory for packets is used up while it runs: packets are dropped. Too many queues, ports or VMs for what dpdk-socket-mem gives. No VM fails to start by it"])
         .decide(FREE)
-        .mend("more memory (other_config:dpdk-socket-mem, restart the switch), or fewer queues and shorter rings (n_rxq, n_txq_desc, rx_queue_size)")
+        .fix("more memory (other_config:dpdk-socket-mem, restart the switch), or fewer queues and shorter rings (n_rxq, n_txq_desc, rx_queue_size)")
         .source("DPDK lib/vhost/virtio_net.c"),
     known("socket-mem-invalid", Setting, &[
         "invalid parameters for --socket-mem",
@@ -55,7 +55,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "invalid value for dpdk-socket-mem",
     ], &["other_config:dpdk-socket-mem (or -limit) has a value that DPDK does not take: numbers of MiB with commas, one for each NUMA node, without blanks and quotes"])
         .decide("ovs-vsctl get Open_vSwitch . other_config:dpdk-socket-mem")
-        .mend("ovs-vsctl set Open_vSwitch . other_config:dpdk-socket-mem=1024,1024, then restart the switch")
+        .fix("ovs-vsctl set Open_vSwitch . other_config:dpdk-socket-mem=1024,1024, then restart the switch")
         .source("DPDK lib/eal/common/eal_common_options.c"),
     known("numa-thread", Setting, &[
         "There's no available (non-isolated) pmd thread on numa node {}",
@@ -65,7 +65,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "No available PMD",
     ], &["the port's queues are on a NUMA node without a thread of the switch: another node's serves them, more slowly"])
         .decide("ovs-appctl dpif-netdev/pmd-rxq-show; ovs-vsctl get Open_vSwitch . other_config:pmd-cpu-mask")
-        .mend("put cores of that node into other_config:pmd-cpu-mask")
+        .fix("put cores of that node into other_config:pmd-cpu-mask")
         .source("OVS lib/dpif-netdev.c"),
     known("cores", Setting, &[
         "lcore {} unavailable",
@@ -80,18 +80,18 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "Invalid lcore",
     ], &["the list of cores names one that does not exist, is offline, or that the unit's or container's cpuset does not allow"])
         .decide("grep Cpus_allowed_list /proc/self/status; lscpu | grep NUMA; ovs-vsctl get Open_vSwitch . other_config")
-        .mend("correct dpdk-lcore-mask, pmd-cpu-mask or -l, and the cpuset (isolated CPUs, CPUAffinity=, a pod's)")
+        .fix("correct dpdk-lcore-mask, pmd-cpu-mask or -l, and the cpuset (isolated CPUs, CPUAffinity=, a pod's)")
         .source("DPDK lib/eal"),
     known("vhost-thread", Harmless, &["waiting for vhost{*} to quiesce", "waiting for dpdk-vhost{*} to quiesce"], &[
         "DPDK's vhost thread was called into the switch and told its RCU nothing since: a defect of Open vSwitch before 2.7, or a callback that takes long (a VM with much memory is mapped). Ports and traffic go on; if it never ends, reconfiguration stalls and memory is not freed",
     ])
     .decide("whether the number of milliseconds grows without end; ovs-vswitchd --version")
-    .mend("nothing if it ends; else update Open vSwitch, and restart it meanwhile")
+    .fix("nothing if it ends; else update Open vSwitch, and restart it meanwhile")
     .source("OVS lib/ovs-rcu.c, lib/netdev-dpdk.c"),
     known("long-poll", Harmless, &["Unreasonably long {} poll interval", "waiting for main to quiesce", "waiting for {*} to quiesce"], &[
         "the switch was busy or got no CPU for that time: slow start of DPDK, a blocked vhost thread, too few cores for its main thread",
     ])
     .decide("ovs-appctl coverage/show; whether the main thread's core is one of pmd-cpu-mask or of a VM")
-    .mend("nothing at a start of the switch; again and again: a core of its own for the main thread")
+    .fix("nothing at a start of the switch; again and again: a core of its own for the main thread")
     .source("OVS lib/timeval.c, lib/ovs-rcu.c"),
 ];

@@ -20,7 +20,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "failed to connect to the hypervisor",
     ], &["the client cannot reach libvirt's daemon: it is not running, or the caller may not (group libvirt, polkit). No vhost-user socket is concerned"])
         .decide("systemctl status virtqemud libvirtd; id")
-        .mend("start the daemon; put the caller into the group libvirt")
+        .fix("start the daemon; put the caller into the group libvirt")
         .source("libvirt src/rpc/virnetsocket.c"),
     known("monitor-missing", Unrelated, &[
         "dial unix {}: connect: no such file or directory",
@@ -29,7 +29,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ], &["QEMU's monitor is not there (yet): QEMU did not start, or ended. Its own message, or the log of the VM, says why; this line does not"])
         .of(&[Monitor])
         .decide("QEMU's own lines in the same log; is the process there")
-        .mend("what QEMU's own line says")
+        .fix("what QEMU's own line says")
         .source("QEMU qmp; kata virtcontainers"),
     known("socket-filesystem", Unsupported, &[
         "Failed to bind socket to {}: Operation not permitted",
@@ -38,7 +38,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "EPERM, not EACCES: the filesystem there does not support Unix sockets (a shared folder of a VM or a desktop's container machine, some network and FUSE filesystems). It is no question of owner, mode or label",
     ])
     .decide("findmnt -T PATH")
-    .mend("put the socket on a local filesystem, such as one below /run")
+    .fix("put the socket on a local filesystem, such as one below /run")
     .source("bind(2), mknod of the filesystem"),
     known("tpm-socket-denied", Access, &[
         "Failed to connect to '{}': Permission denied",
@@ -51,14 +51,14 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .of(&[Tpm])
     .decide(DECIDE)
-    .mend("let libvirt start swtpm (<tpm> with <backend type='emulator'/>), or start it with --ctrl type=unixio,path=...,mode=0660,gid=...; a chmod is lost at its next start")
+    .fix("let libvirt start swtpm (<tpm> with <backend type='emulator'/>), or start it with --ctrl type=unixio,path=...,mode=0660,gid=...; a chmod is lost at its next start")
     .source("swtpm(8), QEMU util/qemu-sockets.c"),
     known("tpm-socket", Unrelated, &["Failed to connect to '{}': ", "Failed to connect socket {}: ", "Failed to bind socket to {}: "], &[
         "the socket of a virtual TPM: swtpm serves it and is not running, or died",
     ])
     .of(&[Tpm])
     .decide("journalctl -t swtpm; ls -l /var/log/swtpm/libvirt/qemu")
-    .mend("see swtpm's own log")
+    .fix("see swtpm's own log")
     .source("swtpm(8)"),
     known("other-socket-denied", Access, &[
         "Failed to bind socket to {}: Permission denied",
@@ -73,7 +73,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .of(OTHER)
     .decide(DECIDE)
-    .mend("give it a path that libvirt knows (below /var/lib/libvirt/qemu or /run/libvirt/qemu), or a directory of its own that QEMU may write; AppArmor: a rule in /etc/apparmor.d/local/abstractions/libvirt-qemu")
+    .fix("give it a path that libvirt knows (below /var/lib/libvirt/qemu or /run/libvirt/qemu), or a directory of its own that QEMU may write; AppArmor: a rule in /etc/apparmor.d/local/abstractions/libvirt-qemu")
     .source(SOURCE),
     known("other-socket", Unrelated, &[
         "Failed to bind socket to {}: ",
@@ -82,7 +82,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ], &["not a vhost-user port: another socket of QEMU's. Its directory does not exist, or nobody listens, as the message says"])
         .of(OTHER)
         .decide("namei -l PATH; ss -xlp | grep PATH")
-        .mend("start what serves it, or create its directory")
+        .fix("start what serves it, or create its directory")
         .source(SOURCE),
     known("database-missing", Missing, &[
         "unix:{}: database connection failed (No such file or directory)",
@@ -99,7 +99,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "if it is still missing: the daemon is not running, or has another run directory (container, OVS_RUNDIR)",
     ])
     .decide("systemctl status ovsdb-server ovs-vswitchd; ls -l /run/openvswitch/db.sock")
-    .mend("order the caller After=ovs-vswitchd.service (Requires= alone orders nothing), or let it try again; then start the daemon if it is down")
+    .fix("order the caller After=ovs-vswitchd.service (Requires= alone orders nothing), or let it try again; then start the daemon if it is down")
     .source("OVS lib/stream-unix.c, utilities/ovs-vsctl.c, systemd units"),
     known("stale-mount", Stale, &[
         "dial unix {}: connect: no such file or directory",
@@ -110,7 +110,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "in a container: its directory is a deleted one. The daemon's RuntimeDirectory= was removed and created anew at a restart, and the container's bind mount still shows the old one",
     ])
     .decide("stat -c '%d %i' of the directory, on the host and in the container: two numbers are a stale mount")
-    .mend("restart the container; for good mount the parent directory, or set RuntimeDirectoryPreserve=yes for the daemon's unit. This holds for /run/openvswitch too")
+    .fix("restart the container; for good mount the parent directory, or set RuntimeDirectoryPreserve=yes for the daemon's unit. This holds for /run/openvswitch too")
     .source("systemd.exec(5) RuntimeDirectory=; mount_namespaces(7)"),
     known("socket-denied", Access, &[
         "dial unix {}: connect: permission denied",
@@ -120,12 +120,12 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "a container or security module keeps it out, whatever the mode",
     ])
     .decide(DECIDE)
-    .mend("run the caller as a user or group of the socket's; in a container compare numbers, not names")
+    .fix("run the caller as a user or group of the socket's; in a container compare numbers, not names")
     .source("unix(7)"),
     known("socket-refused", Stale, &["dial unix {}: connect: connection refused"], &[
         "the socket file exists, and nobody listens: its daemon ended",
     ])
     .decide("ss -xlp | grep PATH")
-    .mend("start the daemon")
+    .fix("start the daemon")
     .source("unix(7)"),
 ];

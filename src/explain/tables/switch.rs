@@ -21,33 +21,33 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .findings(&["dpdk-not-initialized"])
     .decide("ovs-vswitchd --version | grep DPDK; update-alternatives --display ovs-vswitchd; ovs-vsctl get Open_vSwitch . dpdk_initialized")
-    .mend("update-alternatives --set ovs-vswitchd /usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk, ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true, then restart the switch")
+    .fix("update-alternatives --set ovs-vswitchd /usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk, ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true, then restart the switch")
     .source("OVS lib/dpdk-stub.c, lib/netdev.c"),
     known("dpdk-disabled", Setting, &["DPDK Disabled - Use other_config:dpdk-init to enable", "DPDK is disabled"], &[
         "other_config:dpdk-init is not set: the switch has no DPDK and no vhost-user ports",
     ])
     .findings(&["dpdk-not-initialized"])
     .decide("ovs-vsctl get Open_vSwitch . other_config")
-    .mend("ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true, then restart the switch")
+    .fix("ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true, then restart the switch")
     .source("OVS lib/dpdk.c"),
     known("port-removed-while-attached", Stale, &[
         "Removing port '{}' while vhost device still attached",
         "To restore connectivity after re-adding of port, VM on socket '{}' must be restarted",
     ], &["a dpdkvhostuser port was taken away under a running VM: it has no network until it is started again"])
         .decide("virsh list; ovs-vsctl show")
-        .mend("start the VM again; dpdkvhostuserclient ports do not need it")
+        .fix("start the VM again; dpdkvhostuserclient ports do not need it")
         .source("OVS lib/netdev-dpdk.c"),
     known("deprecated-port", Harmless, &["dpdkvhostuser ports are considered deprecated"], &[
         "advice of the switch: QEMU does not connect again to such a port after a restart of the switch",
     ])
-    .mend("nothing now; dpdkvhostuserclient ports when it suits")
+    .fix("nothing now; dpdkvhostuserclient ports when it suits")
     .source("OVS lib/netdev-dpdk.c"),
     known("sock-dir-missing", Missing, &["vhost-user sock directory '{}' does not exist", "vhost-user sock directory request '{}' has invalid"], &[
         "other_config:vhost-sock-dir names a directory below the switch's run directory that does not exist, or has '..' in it",
     ])
     .findings(&["vhost-sock-dir-invalid"])
     .decide("ovs-vsctl get Open_vSwitch . other_config:vhost-sock-dir")
-    .mend("create it by tmpfiles.d, or take the setting back")
+    .fix("create it by tmpfiles.d, or take the setting back")
     .source("OVS lib/dpdk.c"),
     known("port-not-made", Stale, &[
         "vhost-user socket device setup failure for socket {}",
@@ -59,7 +59,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ], &["the switch could not make the port's socket: the line before says why (file in the way, permission, limit)"])
         .findings(&["server-socket-stale", "run-directory-owner"])
         .decide("the VHOST_CONFIG line before")
-        .mend("what the line before says, then plug the port again")
+        .fix("what the line before says, then plug the port again")
         .source("OVS lib/netdev-dpdk.c"),
     known("port-without-device", Missing, &[
         "could not open network device {} (No such device)",
@@ -69,13 +69,13 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "a port of type dpdk whose card is not bound to a driver that DPDK can use (options:dpdk-devargs)",
     ])
     .decide("ovs-vsctl --columns=name,type,options,error find Interface; ip link; driverctl list-devices")
-    .mend("ovs-vsctl --if-exists del-port for one that is left over; bind the card for a dpdk port. A vhost-user port has no device, and is not meant")
+    .fix("ovs-vsctl --if-exists del-port for one that is left over; bind the card for a dpdk port. A vhost-user port has no device, and is not meant")
     .source("OVS vswitchd/bridge.c"),
     known("port-mtu", Setting, &["MTU ({*}) setup error", "Requested MTU"], &[
         "the port cannot have this MTU: more than the card or DPDK's buffers take (mtu_request), or no memory for packets of that size",
     ])
     .decide("ovs-vsctl --columns=name,mtu,mtu_request find Interface")
-    .mend("a smaller mtu_request, or more dpdk-socket-mem")
+    .fix("a smaller mtu_request, or more dpdk-socket-mem")
     .source("OVS lib/netdev-dpdk.c"),
     known("port-refused", Setting, &[
         "could not set configuration ({*})",
@@ -91,37 +91,37 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "the bridge has not datapath_type=netdev, which such ports need",
     ])
     .decide("ovs-vsctl --columns=name,type,error find Interface; ovs-vsctl --columns=name,datapath_type list Bridge; ovs-vswitchd.log")
-    .mend("what the column error says; ovs-vsctl set Bridge NAME datapath_type=netdev")
+    .fix("what the column error says; ovs-vsctl set Bridge NAME datapath_type=netdev")
     .source("OVS vswitchd/bridge.c, utilities/ovs-vsctl.c"),
     known("no-bridge", Missing, &["no bridge named {}", "no port named {}", "no row \"{}\" in table", "no interface named {}"], &[
         "the command names something that this switch does not have: another switch's (container), or not made yet",
     ])
     .decide("ovs-vsctl show; ss -xlp | grep db.sock")
-    .mend("create it, or ask the right switch (--db=unix:PATH)")
+    .fix("create it, or ask the right switch (--db=unix:PATH)")
     .source("OVS utilities/ovs-vsctl.c"),
     known("port-exists", Setting, &["cannot create a port named {} because", "cannot create a bridge named {} because", "could not create {*} (File exists)"], &[
         "a port of this name is there already, perhaps on another bridge or left from an earlier VM",
     ])
     .decide("ovs-vsctl port-to-br NAME")
-    .mend("--may-exist, or ovs-vsctl --if-exists del-port if no VM uses it")
+    .fix("--may-exist, or ovs-vsctl --if-exists del-port if no VM uses it")
     .source("OVS utilities/ovs-vsctl.c"),
     known("controller-denied", Permission, &["|WARN|unix:{}: connection failed (Permission denied)", "unix:{}: connection failed (Permission denied)"], &[
         "a third program (ovn-controller, an agent) lost its way into the switch's run directory when that changed its owner",
     ])
     .findings(&["run-directory-owner"])
     .decide("ls -ld /run/openvswitch; ls -l /run/openvswitch/*.mgmt")
-    .mend("leave the run directory as the package has it (vhost-user sockets belong into a directory of their own), or run that program with the switch's group")
+    .fix("leave the run directory as the package has it (vhost-user sockets belong into a directory of their own), or run that program with the switch's group")
     .source("OVS lib/rconn.c"),
     known("controller-missing", Harmless, &["rconn|WARN|{}: connection failed", "rconn|WARN|{}: connection dropped", "reconnect|WARN|{}: connection"], &[
         "the switch or an agent tries to reach its controller or database: not a vhost-user port",
     ])
     .decide("ovs-vsctl get-controller BRIDGE")
-    .mend("nothing for vhost-user")
+    .fix("nothing for vhost-user")
     .source("OVS lib/rconn.c"),
     known("ovs-command-timeout", Transient, &["ovs-vsctl timed out", "terminating with signal 14 (Alarm clock)", "ovs-vsctl: {*}timeout", "Command exceeded timeout"], &[
         "ovs-vsctl waited for ovs-vswitchd, which did not take the change in time: it is down, starting, or blocked (DPDK's start and many ports take long)",
     ])
     .decide("systemctl status ovs-vswitchd; ovs-appctl -t ovs-vswitchd version")
-    .mend("start the switch, or wait for it; --no-wait only if nobody needs the result")
+    .fix("start the switch, or wait for it; --no-wait only if nobody needs the result")
     .source("OVS lib/timeval.c"),
 ];

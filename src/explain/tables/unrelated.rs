@@ -15,19 +15,19 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "unable to open '/dev/vhost-net'",
     ], &["/dev/vhost-net, the kernel's vhost for tap cards: its owner or mode keeps QEMU out. No vhost-user socket is concerned"])
         .decide("ls -l /dev/vhost-net; id")
-        .mend("udev: GROUP=\"kvm\", MODE=\"0660\" for /dev/vhost-net (systemd 248 and newer does it), and QEMU's user in the group kvm")
+        .fix("udev: GROUP=\"kvm\", MODE=\"0660\" for /dev/vhost-net (systemd 248 and newer does it), and QEMU's user in the group kvm")
         .source("QEMU net/tap.c"),
     known("kvm-denied", Access, &["Could not access KVM kernel module", "failed to initialize kvm", "failed to initialize KVM", "/dev/kvm: Permission denied"], &[
         "/dev/kvm is missing or closed to QEMU; no vhost-user socket is concerned",
     ])
     .decide("ls -l /dev/kvm; id")
-    .mend("load kvm_intel or kvm_amd; QEMU's user in the group kvm")
+    .fix("load kvm_intel or kvm_amd; QEMU's user in the group kvm")
     .source("QEMU accel/kvm"),
     known("tun-denied", Unrelated, &["could not configure /dev/net/tun", "could not open /dev/net/tun", "Unable to open /dev/net/tun", "TUNSETIFF", "failed to attach tap"], &[
         "a tap card, not a vhost-user port",
     ])
     .decide("ls -l /dev/net/tun; ip link")
-    .mend("cgroup_device_acl of qemu.conf, or CAP_NET_ADMIN")
+    .fix("cgroup_device_acl of qemu.conf, or CAP_NET_ADMIN")
     .source("QEMU net/tap-linux.c"),
     known("parent-denied", Access, &[
         "Failed to open file \u{201c}{}\u{201d}: Permission denied",
@@ -38,7 +38,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "SELinux or AppArmor: then every directory above looks right",
     ])
     .decide("namei -l PATH; ausearch -m avc -ts recent")
-    .mend("let others search libvirt's own directory again (chmod o+x /var/lib/libvirt; packages have 0755)")
+    .fix("let others search libvirt's own directory again (chmod o+x /var/lib/libvirt; packages have 0755)")
     .source("QEMU crypto/secret.c; libvirt's packages"),
     known("image", Unrelated, &[
         "Failed to get \"write\" lock",
@@ -51,7 +51,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "Cannot access backing file '{}'",
     ], &["a disk image, not a vhost-user port: another process has it, or QEMU may not open it (owner, a directory above, label)"])
         .decide("namei -l PATH; qemu-img info -U PATH; ausearch -m avc -ts recent")
-        .mend("the image where libvirt can label it; end the other process")
+        .fix("the image where libvirt can label it; end the other process")
         .source("QEMU block"),
     known("hook-not-run", Access, &[
         "Hook script execution failed: {*}unexpected exit status 126",
@@ -63,7 +63,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "SELinux or AppArmor: the hook's label or path is none that the daemon may run",
     ])
     .decide("ls -lZL /etc/libvirt/hooks; head -1 of the hook; ausearch -m avc -ts recent; dmesg | grep apparmor=")
-    .mend("chmod 0755 on the hook, an interpreter that exists; restorecon -RF /etc/libvirt/hooks, or a rule in /etc/apparmor.d/local/usr.sbin.libvirtd")
+    .fix("chmod 0755 on the hook, an interpreter that exists; restorecon -RF /etc/libvirt/hooks, or a rule in /etc/apparmor.d/local/usr.sbin.libvirtd")
     .source("libvirt src/util/virhook.c, vircommand.c"),
     known("qemu-not-executable", Access, &[
         "cannot execute binary {}: Permission denied",
@@ -74,30 +74,30 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "the file or a directory above it is not executable for that user, or mounted noexec",
     ])
     .decide("dmesg | grep apparmor=; ls -l the binary; findmnt -T its path")
-    .mend("a line 'PATH PUx,' in /etc/apparmor.d/local/usr.sbin.libvirtd and systemctl reload apparmor; or the distribution's QEMU")
+    .fix("a line 'PATH PUx,' in /etc/apparmor.d/local/usr.sbin.libvirtd and systemctl reload apparmor; or the distribution's QEMU")
     .source("libvirt src/util/vircommand.c; AppArmor usr.sbin.libvirtd"),
     known("shader-cache", Harmless, &["for shader cache (Permission denied)---disabling"], &[
         "QEMU cannot keep a cache of its screen's drivers: a note, no failure",
     ])
-    .mend("nothing")
+    .fix("nothing")
     .source("Mesa"),
     known("firmware", Unrelated, &["Unable to find any firmware", "could not load PC BIOS", "failed to find romfile", "could not load kernel"], &[
         "the VM's firmware or a ROM, not a vhost-user port",
     ])
-    .mend("install the firmware's package")
+    .fix("install the firmware's package")
     .source("QEMU hw/i386"),
     known("bridge-helper", Unrelated, &["bridge helper failed", "failed to parse default acl file", "access denied by acl file"], &[
         "a tap card by qemu-bridge-helper, not a vhost-user port",
     ])
-    .mend("/etc/qemu/bridge.conf")
+    .fix("/etc/qemu/bridge.conf")
     .source("QEMU qemu-bridge-helper.c"),
     known("shutdown", Harmless, &["terminating on signal 15 from pid", "shutting down, reason=", "char device redirected to"], &[
         "QEMU was told to end, or tells how it started: no error",
     ])
     .by(&[Program::Qemu, Program::Libvirt])
-    .mend("nothing")
+    .fix("nothing")
     .source("QEMU system/runstate.c"),
     known("taint", Harmless, &["is tainted: "], &["libvirt notes a setting that it does not vouch for: custom-argv, high-privileges (QEMU as root), host-cpu"])
-        .mend("nothing")
+        .fix("nothing")
         .source("libvirt src/qemu/qemu_domain.c"),
 ];

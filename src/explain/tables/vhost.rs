@@ -22,7 +22,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     .findings(&["client-socket-refuses-dataplane", "dataplane-identity", "qemu-conf-group", "socket-directory-mode"])
     .asks(Actor::Dataplane, Wish::Connect)
     .decide("namei -l PATH; grep -E 'Uid|Gid' /proc/$(pidof ovs-vswitchd)/status; ausearch -m avc -ts recent")
-    .mend("QEMU's group (qemu.conf) and the switch's own group must be one; the directory 2770 or 2775 with that group; then restart the switch and start the VM again")
+    .fix("QEMU's group (qemu.conf) and the switch's own group must be one; the directory 2770 or 2775 with that group; then restart the switch and start the VM again")
     .source(SOURCE),
     known("ovs-connect-missing", Missing, &[
         "VHOST_CONFIG: ({}) failed to connect: No such file or directory",
@@ -34,14 +34,14 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .findings(&["port-path-differs", "both-ends-client", "socket-path-too-long"])
     .decide("virsh dumpxml NAME | grep -A3 vhostuser; ovs-vsctl --columns=name,options find Interface type=dpdkvhostuserclient")
-    .mend("the domain's path and options:vhost-server-path letter by letter the same, mode='server' in the domain")
+    .fix("the domain's path and options:vhost-server-path letter by letter the same, mode='server' in the domain")
     .source(SOURCE),
     known("ovs-connect-refused", Stale, &[
         "VHOST_CONFIG: ({}) failed to connect: Connection refused",
         "failed to connect to {}: Connection refused",
     ], &["the socket's QEMU is gone: normal after a VM was stopped; the switch connects again when it is back"])
         .decide("ss -xl | grep PATH")
-        .mend("start the VM")
+        .fix("start the VM")
         .source(SOURCE),
     known("ovs-bind-in-use", Stale, &[
         "VHOST_CONFIG: ({}) failed to bind: Address already in use; remove it and try again",
@@ -53,7 +53,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .findings(&["server-socket-stale"])
     .decide("ss -xlp | grep PATH")
-    .mend("if nobody listens: remove the socket file and add the port again; if QEMU does: give the port type dpdkvhostuserclient")
+    .fix("if nobody listens: remove the socket file and add the port again; if QEMU does: give the port type dpdkvhostuserclient")
     .source(SOURCE),
     known("ovs-bind-denied", Access, &[
         "VHOST_CONFIG: ({}) failed to bind: Permission denied",
@@ -62,7 +62,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         .findings(&["run-directory-owner", "dataplane-identity"])
         .asks(Actor::Dataplane, Wish::Create)
         .decide("namei -l PATH; ausearch -m avc -ts recent")
-        .mend("a directory that the switch's user may write; the run directory is given to it by its own unit")
+        .fix("a directory that the switch's user may write; the run directory is given to it by its own unit")
         .source(SOURCE),
     known("vhost-fd-stripped", SecurityModule, &[
         "VHOST_CONFIG: ({}) truncated control data (fd",
@@ -73,7 +73,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ], &["the message came without its descriptors: a security module took the memory's files from it, and no owner or mode helps", "the process has too many open files (limit of descriptors)"])
         .findings(&["selinux-label"])
         .decide("ausearch -m avc -ts recent; dmesg | grep apparmor=; ls /proc/PID/fd | wc -l")
-        .mend("the policy module of the dataplane (semodule -i /usr/share/selinux/packages/vhost_accord.cil, openstack-selinux)")
+        .fix("the policy module of the dataplane (semodule -i /usr/share/selinux/packages/vhost_accord.cil, openstack-selinux)")
         .source(SOURCE)
         .ends_connection(),
     known("vhost-map-failed", Memory, &[
@@ -91,7 +91,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .findings(&["selinux-label"])
     .decide("the errno in the line; grep -E 'locked|address' /proc/PID/limits; grep . /sys/devices/system/node/node*/hugepages/*/free_hugepages")
-    .mend("guest memory as a multiple of the page size, pages free on the VM's node, no RLIMIT_AS for the back end. It is not that memory is not shared: that says something else")
+    .fix("guest memory as a multiple of the page size, pages free on the VM's node, no RLIMIT_AS for the back end. It is not that memory is not shared: that says something else")
     .source(SOURCE)
     .ends_connection(),
     known("vhost-refused", BackEnd, &[
@@ -106,19 +106,19 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "failed to map used ring",
     ], &["the back end refused a message of the front end and closes the connection: the line before says which and why (memory, features, queues)"])
         .decide("the lines just before in the back end's log")
-        .mend("what the line before says")
+        .fix("what the line before says")
         .source(SOURCE)
         .effect(),
     known("vhost-index-mismatch", Harmless, &["mismatches; some packets maybe resent"], &[
         "a warning after a reconnect: a few packets may be sent twice or lost",
     ])
-    .mend("nothing")
+    .fix("nothing")
     .source("DPDK lib/vhost/vhost_user.c"),
     known("vhost-too-many", Setting, &["the number of vhost sockets reaches maximum", "number of vhost-user sockets exceeds", "vhost device has too many", "failed to add listen fd"], &[
         "the library has no room for another socket (1024 each), or the process none for another descriptor",
     ])
     .decide("ovs-vsctl find Interface | grep -c vhost; ls /proc/$(pidof ovs-vswitchd)/fd | wc -l")
-    .mend("fewer ports, or LimitNOFILE= for the unit")
+    .fix("fewer ports, or LimitNOFILE= for the unit")
     .source(SOURCE),
     known("vhost-features", Unsupported, &[
         "vhost_user_set_features",
@@ -128,27 +128,27 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "requested invalid message type",
     ], &["front end and back end have no common features or messages: versions too far apart, or options of the guest's card that this back end lacks"])
         .decide("the versions of QEMU, DPDK and the guest's driver")
-        .mend("update the older one, or take the option out of the domain")
+        .fix("update the older one, or take the option out of the domain")
         .source(SOURCE)
         .ends_connection(),
     known("vhost-no-memory-table", Missing, &["prepare_vhost_memory_user", "Failed to prepare memory for vhost-user", "failed to prepare memory"], &[
         "the front end (virtio-user) cannot send its memory: more than 8 regions (too many 2 MiB files), or no huge pages",
     ])
     .decide("ls /dev/hugepages | grep -c rtemap")
-    .mend("1 GiB pages, --single-file-segments (DPDK 18.05 and newer), or a smaller --socket-mem")
+    .fix("1 GiB pages, --single-file-segments (DPDK 18.05 and newer), or a smaller --socket-mem")
     .source("DPDK drivers/net/virtio/virtio_user/vhost_user.c"),
     known("virtio-user-connect", Missing, &["virtio_user_dev_init", "Failed to start device", "vhost_user_setup(): connect error", "backend set up fails", "Cannot init virtio_user"], &[
         "the front end (virtio-user) cannot reach the back end's socket: path, listener or permission as the line or the one before says",
     ])
     .decide("ss -xlp | grep PATH; namei -l PATH")
-    .mend("start the back end first, with the same path")
+    .fix("start the back end first, with the same path")
     .source("DPDK drivers/net/virtio/virtio_user"),
     known("device-not-found", Missing, &["vHost Device '{}' can't be added - name not found"], &[
         "the switch knows the socket by another spelling of its path (/var/run and /run, another mount)",
     ])
     .findings(&["port-path-differs"])
     .decide("ovs-vsctl --columns=name,options find Interface")
-    .mend("write the path in the switch's database as the domain has it")
+    .fix("write the path in the switch's database as the domain has it")
     .source("OVS lib/netdev-dpdk.c new_device"),
     known("port-link-down", Missing, &["LINK_DOWN"], &[
         "no QEMU is connected to this port: the VM does not run, or its guest has not started the card",
@@ -156,7 +156,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ])
     .findings(&["port-path-differs", "both-ends-client", "both-ends-server", "client-socket-refuses-dataplane"])
     .decide("grep -E 'VHOST_CONFIG.*(connect|bind)' /var/log/openvswitch/ovs-vswitchd.log; ovs-vsctl --columns=name,type,options find Interface; virsh dumpxml NAME | grep -A3 vhostuser")
-    .mend("the same path at both ends, mode='server' for a dpdkvhostuserclient port, shared memory in the domain")
+    .fix("the same path at both ends, mode='server' for a dpdkvhostuserclient port, shared memory in the domain")
     .source("OVS lib/netdev-dpdk.c"),
     known("vhost-connection-closed", BackEnd, &[
         "connection has been destroyed",
@@ -167,7 +167,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "again and again while the VM runs: the switch itself drops it (memory that is not shared or cannot be mapped, no memory for packets on that NUMA node): the VHOST_CONFIG, VHOST_DATA or netdev_dpdk line just before says so",
     ])
     .decide("the lines just before in ovs-vswitchd.log; the VM's own log at that time")
-    .mend("nothing if the VM was stopped then; else what the line before says")
+    .fix("nothing if the VM was stopped then; else what the line before says")
     .source("OVS lib/netdev-dpdk.c; DPDK lib/vhost/socket.c")
     .effect(),
 ];

@@ -26,13 +26,13 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "virtiofsd may not build its sandbox (mount, unshare, pivot_root) and exits: in a container AppArmor's default profile, seccomp or a missing CAP_SYS_ADMIN forbids it. QEMU then only says that the connection was closed ('Failed to read msg header', 'vhost_dev_init failed: Operation not permitted')",
     ])
     .decide("dmesg | grep apparmor=; the container's security profile and capabilities")
-    .mend("run that container with a profile that allows mount (AppArmor unconfined for it), or virtiofsd with --sandbox=chroot or none; the socket's owner and mode are right")
+    .fix("run that container with a profile that allows mount (AppArmor unconfined for it), or virtiofsd with --sandbox=chroot or none; the socket's owner and mode are right")
     .source("virtiofsd src/sandbox.rs; QEMU 5-7 tools/virtiofsd/passthrough_ll.c")
     .ends_connection(),
     known("virtiofsd-soft-limit", Harmless, &["open file descriptors is used instead"], &[
         "a note of virtiofsd: it may open fewer files than it would like",
     ])
-    .mend("nothing")
+    .fix("nothing")
     .source("virtiofsd src/limits.rs"),
     known("virtiofsd-limit", Setting, &[
         "Error increasing number of open files",
@@ -41,7 +41,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ], &["the limit of open files is too low for virtiofsd, or may not be raised"])
         .by(BY)
         .decide("grep 'open files' /proc/PID/limits")
-        .mend("LimitNOFILE= of the unit that starts it, or --rlimit-nofile=0")
+        .fix("LimitNOFILE= of the unit that starts it, or --rlimit-nofile=0")
         .source("virtiofsd src/limits.rs")
         .ends_connection(),
     known("virtiofsd-listen", Access, &[
@@ -54,7 +54,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ], &["virtiofsd cannot create its socket: its directory does not exist, or is not writable for its user", "SELinux or AppArmor"])
         .by(BY)
         .decide("namei -l PATH; the user that virtiofsd runs as")
-        .mend("create the directory first, for virtiofsd's user; --socket-group=QEMU'S-GROUP lets QEMU connect")
+        .fix("create the directory first, for virtiofsd's user; --socket-group=QEMU'S-GROUP lets QEMU connect")
         .source("virtiofsd src/main.rs"),
     known("virtiofsd-ended", BackEnd, &[
         "Waiting for daemon failed",
@@ -67,7 +67,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     ], &["virtiofsd ended, or broke the connection off: the line says at what"])
         .by(&[Program::Virtiofsd, Program::Libvirt, Program::BackEnd, Program::Containers])
         .decide(OWN)
-        .mend("what the line says; start the VM again, virtiofsd serves one connection only")
+        .fix("what the line says; start the VM again, virtiofsd serves one connection only")
         .source("virtiofsd src/main.rs; libvhost-user")
         .ends_connection(),
     known("virtiofsd-waits", Harmless, &[
@@ -76,7 +76,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "Client disconnected, shutting down",
         "virtio_session_mount: ",
     ], &["virtiofsd tells how it gets on: no error. It ends when its VM does"])
-        .mend("nothing")
+        .fix("nothing")
         .source("virtiofsd src/main.rs"),
     known("virtiofsd-missing", Unsupported, &[
         "Unable to find a satisfying virtiofsd",
@@ -84,6 +84,6 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "virtiofs is not supported",
     ], &["libvirt finds no virtiofsd: it is a package of its own since QEMU 8"])
         .decide("ls /usr/share/qemu/vhost-user /usr/libexec/virtiofsd")
-        .mend("install the package virtiofsd")
+        .fix("install the package virtiofsd")
         .source("libvirt src/qemu/qemu_vhost_user.c"),
 ];

@@ -104,7 +104,7 @@ impl Facts {
         Facts { switch, asks_switch, vswitchd, directories, sockets, memory }
     }
 
-    /// The same with the file tree read anew, after something was mended in it.
+    /// The same with the file tree read anew, after something was fixed in it.
     pub fn look_again(self, root: &Root, domain: &Domain) -> Facts {
         let (directories, sockets) = Shared::default().places(root, &domain.endpoints);
         Facts { directories, sockets, ..self }

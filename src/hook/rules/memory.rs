@@ -6,7 +6,7 @@ use crate::config::Family;
 use crate::facts::domains::EndpointKind;
 use crate::facts::endpoints::start::Need;
 use crate::facts::hugepages::text;
-use crate::mends;
+use crate::fixes;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -41,8 +41,8 @@ fn not_shared(case: &Case<'_>) -> Vec<Evidence> {
     if domain.memory.is_shared() || domain.shares_by_command_line || device.is_none() {
         return Vec::new();
     }
-    let mend = mends::share_memory(domain);
-    vec![Evidence::new(domain.name.clone(), "its memory is private", mend)]
+    let fix = fixes::share_memory(domain);
+    vec![Evidence::new(domain.name.clone(), "its memory is private", fix)]
 }
 
 fn needs<'a>(case: &Case<'a>) -> &'a [Need] {
@@ -53,8 +53,8 @@ fn not_mounted(case: &Case<'_>) -> Vec<Evidence> {
     let mut found: Vec<Evidence> = Vec::new();
     for need in needs(case).iter().filter(|need| !need.mounted) {
         let subject = format!("huge pages of {}", text(need.page_size));
-        let mend = mends::mount_pages(need.page_size);
-        let evidence = Evidence::new(subject, "no hugetlbfs of that size is mounted", mend);
+        let fix = fixes::mount_pages(need.page_size);
+        let evidence = Evidence::new(subject, "no hugetlbfs of that size is mounted", fix);
         if !found.contains(&evidence) {
             found.push(evidence);
         }
@@ -73,8 +73,8 @@ fn not_enough(case: &Case<'_>) -> Vec<Evidence> {
         let available = of_size().find_map(|need| need.pool.as_ref()).map_or(0, |pool| pool.available);
         if wanted > available {
             let seen = format!("{wanted} needed, {available} free and not reserved");
-            let mend = mends::more_pages(mends::POOLS, page_size, wanted - available);
-            found.push(Evidence::new(format!("huge pages of {}", text(page_size)), seen, mend));
+            let fix = fixes::more_pages(fixes::POOLS, page_size, wanted - available);
+            found.push(Evidence::new(format!("huge pages of {}", text(page_size)), seen, fix));
         }
     }
     found
@@ -91,12 +91,12 @@ fn not_on_node(case: &Case<'_>) -> Vec<Evidence> {
         let nodes = nodes.join(",");
         let seen = format!("{} needed on NUMA node {nodes}, {there} free there", need.pages);
         let first = need.nodes.first()?;
-        let mend = mends::more_pages(
+        let fix = fixes::more_pages(
             &format!("/sys/devices/system/node/node{first}/hugepages"),
             need.page_size,
             need.pages - there,
         );
-        Some(Evidence::new(format!("huge pages of {}", text(need.page_size)), seen, mend))
+        Some(Evidence::new(format!("huge pages of {}", text(need.page_size)), seen, fix))
     };
     needs(case).iter().filter_map(short).collect()
 }

@@ -45,23 +45,23 @@ impl std::fmt::Debug for Rule {
     }
 }
 
-/// What was seen, and what mends it.
+/// What was seen, and what fixes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Evidence {
     subject: String,
     seen: String,
-    mend: String,
+    fix: String,
     passing: bool,
     sure: bool,
 }
 
 impl Evidence {
-    fn new(subject: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Evidence {
-        Evidence { subject: subject.into(), seen: seen.into(), mend: mend.into(), passing: false, sure: true }
+    fn new(subject: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) -> Evidence {
+        Evidence { subject: subject.into(), seen: seen.into(), fix: fix.into(), passing: false, sure: true }
     }
 
-    fn of(socket: &Socket, seen: impl Into<String>, mend: impl Into<String>) -> Evidence {
-        Evidence::new(socket.path.display().to_string(), seen, mend)
+    fn of(socket: &Socket, seen: impl Into<String>, fix: impl Into<String>) -> Evidence {
+        Evidence::new(socket.path.display().to_string(), seen, fix)
     }
 
     /// It may be gone when the dataplane has come up.
@@ -87,8 +87,8 @@ pub struct Problem {
     pub seen: String,
     /// Why it matters.
     pub cause: &'static str,
-    /// The command that mends it.
-    pub mend: String,
+    /// The command that fixes it.
+    pub fix: String,
     /// It may pass by itself while the dataplane comes up.
     pub passing: bool,
     /// Nothing that could not be read may make it otherwise. What is not sure is never refused.
@@ -100,7 +100,7 @@ impl Problem {
     pub fn text(&self) -> String {
         // The kernel's reason names the path once more where it is the subject itself.
         let seen = self.seen.replace(&format!(": {} is ", self.subject), ": it is ");
-        format!("{}: {}: {seen}; {}; mend: {}", self.id, self.subject, self.cause, self.mend)
+        format!("{}: {}: {seen}; {}; fix: {}", self.id, self.subject, self.cause, self.fix)
     }
 }
 
@@ -143,7 +143,7 @@ pub fn run(case: &Case<'_>) -> Vec<Problem> {
             subject: evidence.subject,
             seen: evidence.seen,
             cause: rule.cause,
-            mend: evidence.mend,
+            fix: evidence.fix,
             passing: evidence.passing,
             sure: evidence.sure,
         }));

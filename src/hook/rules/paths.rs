@@ -13,7 +13,7 @@ use crate::facts::domains::{LabelKind, SocketMode, oddity};
 use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::paths::PathFact;
 use crate::facts::vswitchd::Vswitchd;
-use crate::mends;
+use crate::fixes;
 
 /// `sun_path` of unix(7) less its NUL. QEMU would take 108 bytes; DPDK cuts at 107 and looks for another name.
 const LONGEST: usize = 107;
@@ -71,7 +71,7 @@ fn not_clean(case: &Case<'_>) -> Vec<Evidence> {
 }
 
 fn edit(case: &Case<'_>) -> String {
-    format!("virsh edit {}", mends::domain(&case.subject.domain))
+    format!("virsh edit {}", fixes::domain(&case.subject.domain))
 }
 
 fn dirt(path: &Path) -> Option<&'static str> {
@@ -105,11 +105,11 @@ fn directory_missing(case: &Case<'_>) -> Vec<Evidence> {
             false => format!("{} is missing", first.display()),
         };
         let ours = case.subject.socket_directory.as_ref() == Some(&directory.path);
-        let mend = match ours || case.subject.is_agreed_path(&socket.path) {
+        let fix = match ours || case.subject.is_agreed_path(&socket.path) {
             true => case.apply().to_string(),
             false => moved(case, socket),
         };
-        found.push(Evidence::new(directory.path.display().to_string(), seen, mend));
+        found.push(Evidence::new(directory.path.display().to_string(), seen, fix));
     }
     found
 }
@@ -119,7 +119,7 @@ fn own_label(case: &Case<'_>) -> Option<String> {
     let domain = &case.subject.domain;
     let label = domain.dac.as_ref().filter(|label| label.kind == LabelKind::Static)?;
     let (user, group) = label.owner.as_ref()?;
-    Some(mends::share_group(domain, user, group, case.subject.agreed.as_ref()?.gid))
+    Some(fixes::share_group(domain, user, group, case.subject.agreed.as_ref()?.gid))
 }
 
 /// A directory that is the domain's own choice is somebody else's: the socket moves, and the directory stays as it is.
@@ -135,9 +135,9 @@ fn moved(case: &Case<'_>, socket: &Socket) -> String {
         return case.apply().to_string();
     }
     let to = directory.join(name);
-    let domain = mends::move_socket(&case.subject.domain, &socket.path, &to);
+    let domain = fixes::move_socket(&case.subject.domain, &socket.path, &to);
     match super::sockets::port_at(case, socket) {
-        Some(port) => format!("{} && {domain}", mends::convert_port(&port.name, SocketMode::Server, &to)),
+        Some(port) => format!("{} && {domain}", fixes::convert_port(&port.name, SocketMode::Server, &to)),
         None => domain,
     }
 }
@@ -159,11 +159,11 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
         if found.iter().all(|evidence| evidence.subject != path) {
             let seen =
                 format!("QEMU ({}) has no access: {}", who(case, qemu), denial.text(&case.subject.names));
-            let mend = match case.subject.is_agreed_path(&socket.path) {
+            let fix = match case.subject.is_agreed_path(&socket.path) {
                 true => own_label(case).unwrap_or_else(|| case.apply().to_string()),
                 false => moved(case, socket),
             };
-            found.push(Evidence::new(path, seen, mend).sure_if(case.subject.groups_are_known));
+            found.push(Evidence::new(path, seen, fix).sure_if(case.subject.groups_are_known));
         }
     }
     found
@@ -201,11 +201,11 @@ fn refuses_dataplane(case: &Case<'_>) -> Vec<Evidence> {
                 who(case, &identity),
                 denial.text(&case.subject.names)
             );
-            let mend = match case.subject.is_agreed_path(&socket.path) {
+            let fix = match case.subject.is_agreed_path(&socket.path) {
                 true => case.apply().to_string(),
                 false => moved(case, socket),
             };
-            found.push(Evidence::new(path, seen, mend));
+            found.push(Evidence::new(path, seen, fix));
         }
     }
     found

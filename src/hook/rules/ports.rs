@@ -12,8 +12,8 @@ use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::ovsdb::{Join, VhostPort, plain, same_path};
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
+use crate::fixes;
 use crate::hook::call::Operation;
-use crate::mends;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -176,8 +176,8 @@ fn not_running(case: &Case<'_>) -> Vec<Evidence> {
     if case.facts.vswitchd != Vswitchd::NotRunning || !needed {
         return Vec::new();
     }
-    let mend = format!("systemctl start {}", switch_unit(case));
-    vec![Evidence::new("ovs-vswitchd", "is not running", mend).passing()]
+    let fix = format!("systemctl start {}", switch_unit(case));
+    vec![Evidence::new("ovs-vswitchd", "is not running", fix).passing()]
 }
 
 fn not_initialized(case: &Case<'_>) -> Vec<Evidence> {
@@ -186,7 +186,7 @@ fn not_initialized(case: &Case<'_>) -> Vec<Evidence> {
     if !running || join.config.dpdk_initialized != Some(false) || on_switch(case).next().is_none() {
         return Vec::new();
     }
-    let (seen, mend) = match join.config.other_config.get("dpdk-init").map(String::as_str) {
+    let (seen, fix) = match join.config.other_config.get("dpdk-init").map(String::as_str) {
         None | Some("false") => (
             "other_config:dpdk-init is not set",
             "ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true".to_string(),
@@ -196,7 +196,7 @@ fn not_initialized(case: &Case<'_>) -> Vec<Evidence> {
             format!("systemctl restart {}", switch_unit(case)),
         ),
     };
-    vec![Evidence::new("Open vSwitch", seen, mend).passing()]
+    vec![Evidence::new("Open vSwitch", seen, fix).passing()]
 }
 
 fn both_servers(case: &Case<'_>) -> Vec<Evidence> {
@@ -208,8 +208,8 @@ fn both_servers(case: &Case<'_>) -> Vec<Evidence> {
             port.kind,
             met.join.expected_socket(port).display()
         );
-        let mend = mends::convert_port(&port.name, SocketMode::Server, &met.socket.path);
-        Some(Evidence::of(met.socket, seen, mend))
+        let fix = fixes::convert_port(&port.name, SocketMode::Server, &met.socket.path);
+        Some(Evidence::of(met.socket, seen, fix))
     };
     met(case).iter().filter(|met| met.roles_clash(SocketMode::Server)).filter_map(clash).collect()
 }
@@ -224,8 +224,8 @@ fn both_clients(case: &Case<'_>) -> Vec<Evidence> {
             port.kind,
             path.display()
         );
-        let mend = mends::convert_domain(&case.subject.domain, &met.socket.path, port.kind, &path);
-        Some(Evidence::of(met.socket, seen, mend))
+        let fix = fixes::convert_domain(&case.subject.domain, &met.socket.path, port.kind, &path);
+        Some(Evidence::of(met.socket, seen, fix))
     };
     let clashing = |met: &&Met<'_>| met.roles_clash(SocketMode::Client) && !met.is_served();
     met(case).iter().filter(clashing).filter_map(clash).collect()
@@ -239,13 +239,13 @@ fn path_differs(case: &Case<'_>) -> Vec<Evidence> {
         }
         let other = met.join.expected_socket(port);
         let seen = format!("the socket of port {} is {}", port.name, other.display());
-        let mend = match port.kind {
+        let fix = match port.kind {
             PortType::Dpdkvhostuserclient => {
-                mends::convert_port(&port.name, SocketMode::Server, &met.socket.path)
+                fixes::convert_port(&port.name, SocketMode::Server, &met.socket.path)
             }
-            PortType::Dpdkvhostuser => mends::move_socket(&case.subject.domain, &met.socket.path, &other),
+            PortType::Dpdkvhostuser => fixes::move_socket(&case.subject.domain, &met.socket.path, &other),
         };
-        Some(Evidence::of(met.socket, seen, mend))
+        Some(Evidence::of(met.socket, seen, fix))
     };
     met(case).iter().filter_map(differs).collect()
 }
@@ -258,14 +258,14 @@ fn other_type(case: &Case<'_>) -> Vec<Evidence> {
         Some(Evidence::of(
             met.socket,
             seen,
-            mends::convert_port(name, met.socket.endpoint.mode, &met.socket.path),
+            fixes::convert_port(name, met.socket.endpoint.mode, &met.socket.path),
         ))
     };
     met(case).iter().filter_map(wrong).collect()
 }
 
 fn add_port(socket: &Socket) -> String {
-    mends::add_port(file_name(socket).unwrap_or("PORT"), socket.endpoint.mode, &socket.path)
+    fixes::add_port(file_name(socket).unwrap_or("PORT"), socket.endpoint.mode, &socket.path)
 }
 
 fn missing(case: &Case<'_>) -> Vec<Evidence> {
@@ -300,8 +300,8 @@ fn failed(case: &Case<'_>) -> Vec<Evidence> {
             (None, Some(-1)) => format!("port {} has no OpenFlow number", port.name),
             (None, _) => return None,
         };
-        let mend = mends::remake(port);
-        Some(Evidence::of(met.socket, seen, mend).passing())
+        let fix = fixes::remake(port);
+        Some(Evidence::of(met.socket, seen, fix).passing())
     };
     met(case).iter().filter_map(broken).collect()
 }

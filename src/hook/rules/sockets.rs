@@ -11,9 +11,9 @@ use crate::facts::domains::SocketMode;
 use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::ovsdb::{VhostPort, same_path};
 use crate::facts::sockets::Liveness;
+use crate::fixes;
 use crate::hook::call::Operation;
 use crate::hook::predict;
-use crate::mends;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -77,24 +77,24 @@ fn due<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Socket> {
 
 fn missing(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
-        let mend = match is_network_card(&socket.endpoint) {
+        let fix = match is_network_card(&socket.endpoint) {
             // Without a word from OVSDB nobody knows if a restart would make it.
             true if case.facts.switch.known().is_none() => "ovs-vsctl --timeout=5 show".to_string(),
-            true => port_at(case, socket).map_or_else(|| restart(case), mends::remake),
+            true => port_at(case, socket).map_or_else(|| restart(case), fixes::remake),
             false => format!("lsof -- {}", shell::path(&socket.path)),
         };
-        Evidence::of(socket, "missing", mend).passing()
+        Evidence::of(socket, "missing", fix).passing()
     };
     due(case).filter(|socket| socket.liveness == Liveness::Missing).map(evidence).collect()
 }
 
 fn stale(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
-        let mend = match is_network_card(&socket.endpoint) {
-            true => format!("{} && {}", mends::remove(&socket.path), restart(case)),
-            false => mends::remove(&socket.path),
+        let fix = match is_network_card(&socket.endpoint) {
+            true => format!("{} && {}", fixes::remove(&socket.path), restart(case)),
+            false => fixes::remove(&socket.path),
         };
-        Evidence::of(socket, "no process listens on it", mend).passing()
+        Evidence::of(socket, "no process listens on it", fix).passing()
     };
     due(case).filter(|socket| socket.liveness == Liveness::Stale).map(evidence).collect()
 }
@@ -134,11 +134,11 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
         let seen = format!("QEMU ({}) has no access: {}", who(case, qemu), denial.text(&case.subject.names));
         // Of a back end that is not the switch `apply` knows nothing: who serves it has to let QEMU in.
         let ours = is_network_card(&socket.endpoint) && is_switch_path(case, &socket.path);
-        let mend = match ours {
+        let fix = match ours {
             true => case.apply().to_string(),
             false => format!("lsof -- {}", shell::path(&socket.path)),
         };
-        Some(Evidence::of(socket, seen, mend).passing().sure_if(case.subject.groups_are_known))
+        Some(Evidence::of(socket, seen, fix).passing().sure_if(case.subject.groups_are_known))
     };
     of_mode(case, SocketMode::Client).filter(listening).filter_map(evidence).collect()
 }
@@ -146,10 +146,10 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
 fn in_use(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
         // OVS is connected to that one, and would stay so.
-        let remove = mends::remove(&socket.path);
-        let again = port_at(case, socket).map(|port| format!(" && {}", mends::remake(port)));
-        let mend = format!("{remove}{}", again.unwrap_or_default());
-        Evidence::of(socket, "another process listens on it", mend)
+        let remove = fixes::remove(&socket.path);
+        let again = port_at(case, socket).map(|port| format!(" && {}", fixes::remake(port)));
+        let fix = format!("{remove}{}", again.unwrap_or_default());
+        Evidence::of(socket, "another process listens on it", fix)
     };
     of_mode(case, SocketMode::Server)
         .filter(|socket| socket.liveness == Liveness::Listening)
@@ -164,8 +164,8 @@ fn in_the_way(case: &Case<'_>) -> Vec<Evidence> {
         let Verdict::Denied(denial) = may(qemu, &chain, Wish::Remove) else { return None };
         let seen =
             format!("QEMU ({}) may not remove it: {}", who(case, qemu), denial.text(&case.subject.names));
-        let mend = mends::remove(&socket.path);
-        Some(Evidence::of(socket, seen, mend).sure_if(case.subject.groups_are_known))
+        let fix = fixes::remove(&socket.path);
+        Some(Evidence::of(socket, seen, fix).sure_if(case.subject.groups_are_known))
     };
     of_mode(case, SocketMode::Server)
         .filter(|socket| socket.liveness == Liveness::Stale)

@@ -356,7 +356,7 @@ fn a_line_says_id_what_cause_and_command() {
     assert_eq!(
         problems[0].text(),
         "port-missing: /var/lib/vhost_sockets/vhu1: OVSDB has no port for it; no port of OVS uses this socket: \
-         QEMU would wait forever, and nothing logs an error; mend: ovs-vsctl add-port \"$(ovs-vsctl --bare --columns=name find Bridge datapath_type=netdev | head -n 1)\" vhu1 -- set Interface vhu1 \
+         QEMU would wait forever, and nothing logs an error; fix: ovs-vsctl add-port \"$(ovs-vsctl --bare --columns=name find Bridge datapath_type=netdev | head -n 1)\" vhu1 -- set Interface vhu1 \
          type=dpdkvhostuserclient options:vhost-server-path=/var/lib/vhost_sockets/vhu1"
     );
 }

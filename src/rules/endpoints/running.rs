@@ -13,8 +13,8 @@ use crate::facts::ovsdb::{VhostPort, same_path};
 use crate::facts::paths::PathFact;
 use crate::facts::sockets::Liveness;
 use crate::facts::vswitchd::Vswitchd;
+use crate::fixes;
 use crate::hook::{self, Problem, Subject};
-use crate::mends;
 
 /// QEMU and DPDK try each second: who is younger than this, in nanoseconds, may still be at it.
 const YOUNG: u64 = 5_000_000_000;
@@ -102,7 +102,7 @@ pub fn trouble(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: 
 
 fn serving(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> Option<Trouble> {
     let qemu = machine.process.as_ref()?.pid;
-    let again = mends::start_again(&machine.domain);
+    let again = fixes::start_again(&machine.domain);
     let Some(listener) = &link.listener else {
         let gone = matches!(socket.liveness, Liveness::Missing | Liveness::Stale);
         let seen = if socket.liveness == Liveness::Missing { "missing" } else { "no process listens on it" };
@@ -111,8 +111,8 @@ fn serving(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Lin
     };
     if is_other(listener, Some(qemu)) {
         let seen = format!("{} listens on it", name(listener));
-        let mend = format!("{} && {again}", mends::remove(&socket.path));
-        return Some(Trouble::of("listener-is-foreign", socket, seen, mend));
+        let fix = format!("{} && {again}", fixes::remove(&socket.path));
+        return Some(Trouble::of("listener-is-foreign", socket, seen, fix));
     }
     apart(endpoints, machine, socket, link, &again)
 }
@@ -122,7 +122,7 @@ fn connecting(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &
         return Some(trouble);
     }
     let (qemu, switch) = (machine.process.as_ref()?, endpoints.vswitchd.process()?);
-    let again = mends::start_again(&machine.domain);
+    let again = fixes::start_again(&machine.domain);
     let joined = is_joined(endpoints, machine, socket, link);
     let tries = socket.endpoint.reconnect.is_some_and(|seconds| seconds > 0);
     if !joined && !tries && qemu.started.since_boot < switch.started.since_boot {
@@ -161,13 +161,13 @@ pub fn refused(
     let identity = process.identity();
     let chain = [chain.as_slice(), std::slice::from_ref(socket.node.as_ref()?)].concat();
     let Verdict::Denied(denial) = may(&identity, &chain, Wish::Connect) else { return None };
-    let mend = match subject.let_in(kind) {
-        Some(mend) => mend,
-        None if denial.path == socket.path => mends::give_socket(&socket.path, identity.gid),
+    let fix = match subject.let_in(kind) {
+        Some(fix) => fix,
+        None if denial.path == socket.path => fixes::give_socket(&socket.path, identity.gid),
         None => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
     };
     let seen = format!("{name} (pid {}) has no access: {}", process.pid, denial.text(&subject.names));
-    Some(Trouble::of(id, socket, seen, mend))
+    Some(Trouble::of(id, socket, seen, fix))
 }
 
 /// Everything is in its place, and nobody is connected.
@@ -194,11 +194,11 @@ fn apart(
     let port = machine.start.switch.known().and_then(|join| {
         join.ports.iter().find(|port| port.server_path.as_deref() == Some(socket.path.as_path()))
     });
-    let mend = match (port, socket.endpoint.mode) {
-        (Some(port), SocketMode::Server) if others.is_empty() => mends::remake(port),
+    let fix = match (port, socket.endpoint.mode) {
+        (Some(port), SocketMode::Server) if others.is_empty() => fixes::remake(port),
         _ => again.to_string(),
     };
-    Some(Trouble::of("not-connected", socket, seen, mend))
+    Some(Trouble::of("not-connected", socket, seen, fix))
 }
 
 /// The port of a connected socket, which the datapath does not have.
@@ -212,17 +212,17 @@ pub fn unmade(endpoints: &Endpoints, socket: &Socket) -> Option<Trouble> {
         port.name
     );
     let log = "grep ERR /var/log/openvswitch/ovs-vswitchd.log";
-    let mend = format!("fix the error that '{log}' shows for the port, then {}", mends::remake(port));
-    Some(Trouble::of("port-not-in-datapath", socket, seen, mend))
+    let fix = format!("fix the error that '{log}' shows for the port, then {}", fixes::remake(port));
+    Some(Trouble::of("port-not-in-datapath", socket, seen, fix))
 }
 
 /// A card that was plugged in and waits for its port.
 pub fn waits(endpoints: &Endpoints, waiting: &Waiting) -> Trouble {
     let name = waiting.path.file_name().and_then(|name| name.to_str()).unwrap_or("PORT");
     // One that no VM has was meant for it, most likely, with another path.
-    let mend = match endpoints.free.iter().any(|free| free.port.name == name) {
-        true => mends::convert_port(name, SocketMode::Server, &waiting.path),
-        false => mends::add_port(name, SocketMode::Server, &waiting.path),
+    let fix = match endpoints.free.iter().any(|free| free.port.name == name) {
+        true => fixes::convert_port(name, SocketMode::Server, &waiting.path),
+        false => fixes::add_port(name, SocketMode::Server, &waiting.path),
     };
     Trouble {
         id: "hot-plug-waits",
@@ -231,7 +231,7 @@ pub fn waits(endpoints: &Endpoints, waiting: &Waiting) -> Trouble {
             "QEMU of VM {} (pid {}) listens on it, but no port and no definition has it, and nothing is connected",
             waiting.domain, waiting.pid
         ),
-        mend,
+        fix,
     }
 }
 
@@ -245,14 +245,14 @@ pub fn next(subject: &mut Subject, machine: &Machine, next: &Next) -> Option<Tro
     let of_card = |problem: &Problem| problem.family == Family::Ports && paths.contains(&problem.subject);
     let problem = hook::problems(&case).into_iter().find(|problem| problem.sure && of_card(problem))?;
     let convert =
-        |kind: PortType| format!("vhost-accord convert --to {kind} {}", mends::domain(&machine.domain));
-    let mend = match problem.id {
+        |kind: PortType| format!("vhost-accord convert --to {kind} {}", fixes::domain(&machine.domain));
+    let fix = match problem.id {
         "both-ends-client" => convert(PortType::Dpdkvhostuserclient),
         "both-ends-server" => convert(PortType::Dpdkvhostuser),
-        _ => problem.mend,
+        _ => problem.fix,
     };
     let seen = format!("{}: {}: {}", problem.id, problem.subject, problem.seen);
-    Some(Trouble { id: "next-start-fails", subject: format!("VM {}", machine.domain.name), seen, mend })
+    Some(Trouble { id: "next-start-fails", subject: format!("VM {}", machine.domain.name), seen, fix })
 }
 
 /// Another process than ovs-vswitchd serves what is to be its socket.
@@ -260,9 +260,9 @@ fn foreign(endpoints: &Endpoints, socket: &Socket, link: &Link) -> Option<Troubl
     let listener = link.listener.as_ref().filter(|end| is_other(end, dataplane(endpoints)))?;
     let seen = format!("{} listens on it", name(listener));
     let port = socket.path.file_name().and_then(|name| name.to_str()).map(shell::quote)?;
-    let again = mends::remake_interface(&port, PortType::Dpdkvhostuser);
-    let mend = format!("{} && {again}", mends::remove(&socket.path));
-    Some(Trouble::of("listener-is-foreign", socket, seen, mend))
+    let again = fixes::remake_interface(&port, PortType::Dpdkvhostuser);
+    let fix = format!("{} && {again}", fixes::remove(&socket.path));
+    Some(Trouble::of("listener-is-foreign", socket, seen, fix))
 }
 
 /// The same of a port that no VM has. Where QEMU is to listen, nobody's QEMU is expected.

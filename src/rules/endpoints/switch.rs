@@ -15,9 +15,9 @@ pub fn general(judged: &mut Judged, case: &Case<'_>, endpoints: &Endpoints) {
         let running = endpoints.vswitchd != Vswitchd::NotRunning;
         let asked = endpoints.machines.iter().any(|machine| machine.start.asks_switch);
         if running && asked {
-            let mend = "ovs-vsctl --timeout=5 show".to_string();
+            let fix = "ovs-vsctl --timeout=5 show".to_string();
             let subject = "Open vSwitch".to_string();
-            judged.add(Trouble { id: "switch-unknown", subject, seen: why.clone(), mend });
+            judged.add(Trouble { id: "switch-unknown", subject, seen: why.clone(), fix });
         }
     }
     if let Some(trouble) = hung(case, endpoints) {
@@ -28,14 +28,14 @@ pub fn general(judged: &mut Judged, case: &Case<'_>, endpoints: &Endpoints) {
     }
     for file in &endpoints.unread {
         let subject = file.path.display().to_string();
-        let mend = format!("xmllint --noout {}", crate::base::shell::path(&file.path));
-        judged.add(Trouble { id: "domain-unreadable", subject, seen: file.error.clone(), mend });
+        let fix = format!("xmllint --noout {}", crate::base::shell::path(&file.path));
+        judged.add(Trouble { id: "domain-unreadable", subject, seen: file.error.clone(), fix });
     }
 }
 
 /// What no VM can be judged without; the rule of that id names it, once for the node.
 pub fn absent(id: &'static str, subject: &str) -> Trouble {
-    Trouble { id, subject: subject.to_string(), seen: String::new(), mend: String::new() }
+    Trouble { id, subject: subject.to_string(), seen: String::new(), fix: String::new() }
 }
 
 /// It runs and answers nobody.
@@ -44,7 +44,7 @@ pub fn hung(node: &Case<'_>, endpoints: &Endpoints) -> Option<Trouble> {
         return None;
     };
     let subject = format!("ovs-vswitchd (pid {})", process.pid);
-    let (seen, mend) = match (control::is_stopped(*state), state) {
+    let (seen, fix) = match (control::is_stopped(*state), state) {
         (true, _) => ("is stopped by a signal (state T)".to_string(), format!("kill -CONT {}", process.pid)),
         (false, state) => {
             let state = state.map(|state| format!(" (state {state})")).unwrap_or_default();
@@ -53,7 +53,7 @@ pub fn hung(node: &Case<'_>, endpoints: &Endpoints) -> Option<Trouble> {
             (seen, format!("systemctl restart {}", crate::base::shell::quote(unit)))
         }
     };
-    Some(Trouble { id: "dataplane-hung", subject, seen, mend })
+    Some(Trouble { id: "dataplane-hung", subject, seen, fix })
 }
 
 pub fn not_running(node: &Case<'_>, subject: &Subject) -> Trouble {
@@ -62,7 +62,7 @@ pub fn not_running(node: &Case<'_>, subject: &Subject) -> Trouble {
     }
     let unit = subject.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
     let unit = unit.map_or("openvswitch-switch", |dataplane| dataplane.unit.as_str());
-    let mend = format!("systemctl start {}", crate::base::shell::quote(unit));
+    let fix = format!("systemctl start {}", crate::base::shell::quote(unit));
     let (subject, seen) = ("ovs-vswitchd".to_string(), "is not running".to_string());
-    Trouble { id: "dataplane-not-running", subject, seen, mend }
+    Trouble { id: "dataplane-not-running", subject, seen, fix }
 }

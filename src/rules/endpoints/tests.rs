@@ -183,22 +183,22 @@ fn a_port_without_a_vm_is_a_leftover_unless_someone_uses_it() {
     let found = free(&endpoints, &free_port, true).unwrap();
     assert_eq!(found.id, "port-without-vm");
     let waiting = Waiting { path: PathBuf::from("/s/vhu$(x)"), domain: "a b".to_string(), pid: QEMU };
-    assert!(running::waits(&endpoints, &waiting).mend.contains("ovs-vsctl add-port "));
+    assert!(running::waits(&endpoints, &waiting).fix.contains("ovs-vsctl add-port "));
     endpoints.free.push(free_port.clone());
-    assert!(running::waits(&endpoints, &waiting).mend.starts_with("ovs-vsctl set Interface 'vhu$(x)' type="));
-    assert_eq!(found.mend, "ovs-vsctl --if-exists del-port 'vhu$(x)'");
+    assert!(running::waits(&endpoints, &waiting).fix.starts_with("ovs-vsctl set Interface 'vhu$(x)' type="));
+    assert_eq!(found.fix, "ovs-vsctl --if-exists del-port 'vhu$(x)'");
     assert_eq!(free(&endpoints, &free_port, false), None, "who has it is not to be seen");
     free_port.link.connections.push((end(STRANGER), end(SWITCH)));
     assert_eq!(free(&endpoints, &free_port, true), None);
 }
 
 #[test]
-fn a_name_is_quoted_in_what_mends() {
+fn a_name_is_quoted_in_what_fixes() {
     let mut case = running(SocketMode::Server);
     case.link.connections.clear();
     let found = running::trouble(&case.endpoints, &case.machine, &case.socket, &case.link).unwrap();
-    assert_eq!(found.mend, "virsh destroy --graceful 'a b' && virsh start 'a b'");
+    assert_eq!(found.fix, "virsh destroy --graceful 'a b' && virsh start 'a b'");
     case.machine.domain.name = "-x".to_string();
     let found = running::trouble(&case.endpoints, &case.machine, &case.socket, &case.link).unwrap();
-    assert_eq!(found.mend, "virsh destroy --graceful u && virsh start u");
+    assert_eq!(found.fix, "virsh destroy --graceful u && virsh start u");
 }

@@ -13,7 +13,7 @@ use crate::facts::endpoints::start::is_network_card;
 use crate::facts::hugepages;
 use crate::facts::ovsdb::same_path;
 use crate::fingerprint::{Fingerprint, Identity, Pages, VERSION};
-use crate::mends;
+use crate::fixes;
 
 /// Both nodes.
 #[derive(Debug)]
@@ -43,13 +43,13 @@ pub fn troubles(nodes: &Nodes<'_>, met: &Met) -> Vec<Trouble> {
 fn newer(nodes: &Nodes<'_>) -> Option<Trouble> {
     let there = nodes.there;
     let seen = format!("its fingerprint has format {}, this vhost-accord reads {VERSION}", there.version);
-    let mend = format!("install vhost-accord {} here as well", there.program);
-    (there.version > VERSION).then(|| Trouble::new("peer-newer", there.name(), seen, mend))
+    let fix = format!("install vhost-accord {} here as well", there.program);
+    (there.version > VERSION).then(|| Trouble::new("peer-newer", there.name(), seen, fix))
 }
 
 /// A key of the configuration, and `apply`, whose options may follow.
 fn configure(key: &str, value: &str) -> String {
-    format!("{} && {}", mends::set_key(key, value), mends::APPLY)
+    format!("{} && {}", fixes::set_key(key, value), fixes::APPLY)
 }
 
 fn has_card(vm: &Domain, mode: &str) -> bool {
@@ -68,7 +68,7 @@ fn mode_missing(nodes: &Nodes<'_>, mode: &str) -> Option<Trouble> {
     }
     let modes = here.modes.join(" ");
     let seen = format!("modes there has {mode}, here it is {modes}");
-    let mend = match PortType::ALL.iter().any(|known| known.as_str() == mode) {
+    let fix = match PortType::ALL.iter().any(|known| known.as_str() == mode) {
         true => configure("modes", &format!("{modes} {mode}")),
         false => format!("install vhost-accord {} here as well", nodes.there.program),
     };
@@ -76,37 +76,37 @@ fn mode_missing(nodes: &Nodes<'_>, mode: &str) -> Option<Trouble> {
     let kept_out = of_mode.map(|domain| domain.name.as_str()).filter(|name| nodes.kept_out.contains(name));
     let kept_out = names(kept_out);
     Some(match kept_out.is_empty() {
-        true => Trouble::new("peer-modes-differ", mode, seen, mend),
-        false => Trouble::new("peer-mode-not-here", kept_out, seen, mend),
+        true => Trouble::new("peer-modes-differ", mode, seen, fix),
+        false => Trouble::new("peer-mode-not-here", kept_out, seen, fix),
     })
 }
 
 fn directories(nodes: &Nodes<'_>) -> Vec<Trouble> {
     let (here, there) = (nodes.here, nodes.there);
     let mut found = Vec::new();
-    let mut differ = |key: &str, mine: &Path, other: &Path, mend: String| {
+    let mut differ = |key: &str, mine: &Path, other: &Path, fix: String| {
         if !same_path(mine, other) {
             let seen = format!("{} here, {} there", mine.display(), other.display());
-            found.push(Trouble::new("peer-directory-differs", key, seen, mend));
+            found.push(Trouble::new("peer-directory-differs", key, seen, fix));
         }
     };
     let makes = |mode: PortType| there.modes.iter().any(|other| other == mode.as_str());
     if makes(PortType::Dpdkvhostuserclient) {
-        let mend = configure("socket-directory", &there.socket_directory.display().to_string());
-        differ("socket-directory", &here.socket_directory, &there.socket_directory, mend);
+        let fix = configure("socket-directory", &there.socket_directory.display().to_string());
+        differ("socket-directory", &here.socket_directory, &there.socket_directory, fix);
     }
     if let (Some(mine), Some(other), true) =
         (&here.server_directory, &there.server_directory, makes(PortType::Dpdkvhostuser))
     {
         let below = other.strip_prefix(crate::base::paths::OVS_RUN).unwrap_or(other).display().to_string();
-        let mend = match below.as_str() {
+        let fix = match below.as_str() {
             "" => "ovs-vsctl remove Open_vSwitch . other_config vhost-sock-dir".to_string(),
             below => format!(
                 "ovs-vsctl set Open_vSwitch . {}",
                 shell::quote(&format!("other_config:vhost-sock-dir={below:?}"))
             ),
         };
-        differ("vhost-sock-dir", mine, other, format!("{mend} && vhost-accord apply --restart"));
+        differ("vhost-sock-dir", mine, other, format!("{fix} && vhost-accord apply --restart"));
     }
     found
 }
@@ -114,8 +114,8 @@ fn directories(nodes: &Nodes<'_>) -> Vec<Trouble> {
 fn gid(nodes: &Nodes<'_>) -> Option<Trouble> {
     let (mine, other) = (&nodes.here.group, &nodes.there.group);
     let seen = format!("{} ({}) here, {} ({}) there", mine.id, mine.name, other.id, other.name);
-    let mend = format!("{} --renumber --restart", configure("gid", &other.id.to_string()));
-    (mine.id != other.id).then(|| Trouble::new("peer-gid-differs", "the shared group", seen, mend))
+    let fix = format!("{} --renumber --restart", configure("gid", &other.id.to_string()));
+    (mine.id != other.id).then(|| Trouble::new("peer-gid-differs", "the shared group", seen, fix))
 }
 
 fn identity(nodes: &Nodes<'_>) -> Option<Trouble> {
@@ -124,8 +124,8 @@ fn identity(nodes: &Nodes<'_>) -> Option<Trouble> {
         |who: &Identity| format!("{}:{} ({}:{})", who.user.id, who.group.id, who.user.name, who.group.name);
     let numbers = |who: &Identity| (who.user.id, who.group.id);
     let seen = format!("{} here, {} there", text(mine), text(other));
-    let mend = "use one number for QEMU's user on all nodes that share storage: user and group in /etc/libvirt/qemu.conf";
-    (numbers(mine) != numbers(other)).then(|| Trouble::new("peer-qemu-identity-differs", "QEMU", seen, mend))
+    let fix = "use one number for QEMU's user on all nodes that share storage: user and group in /etc/libvirt/qemu.conf";
+    (numbers(mine) != numbers(other)).then(|| Trouble::new("peer-qemu-identity-differs", "QEMU", seen, fix))
 }
 
 /// That VMs lack them is told by the hook's rules already.
@@ -137,20 +137,20 @@ fn page_size(nodes: &Nodes<'_>, there: &Pages, met: &Met) -> Option<Trouble> {
         return None;
     }
     let here = nodes.here.pages.iter().find(|pages| pages.size == size);
-    let (seen, mend) = match here {
+    let (seen, fix) = match here {
         None => (
             "this kernel does not support that size".to_string(),
             format!("boot this node with hugepagesz={}K hugepages={}", size >> 10, there.total),
         ),
         Some(pages) if pages.total == 0 && pages.available == 0 => {
-            (format!("none here, {} there", there.total), mends::more_pages(mends::POOLS, size, there.total))
+            (format!("none here, {} there", there.total), fixes::more_pages(fixes::POOLS, size, there.total))
         }
         Some(pages) if pages.mounts.is_empty() && !there.mounts.is_empty() => {
-            ("no hugetlbfs of that size is mounted here".to_string(), mends::mount_pages(size))
+            ("no hugetlbfs of that size is mounted here".to_string(), fixes::mount_pages(size))
         }
         Some(_) => return None,
     };
-    Some(Trouble::new("peer-page-size-missing", subject, seen, mend))
+    Some(Trouble::new("peer-page-size-missing", subject, seen, fix))
 }
 
 /// Only where no single VM needs more than there is: that one is refused by itself.
@@ -165,8 +165,8 @@ fn short(nodes: &Nodes<'_>, met: &Met) -> Vec<Trouble> {
             let count = nodes.there.vms.len();
             let seen =
                 format!("the {count} VMs there use {wanted}; {available} are free and not reserved here");
-            let mend = mends::more_pages(mends::POOLS, *size, wanted - available);
-            found.push(Trouble::new("peer-pages-short", subject, seen, mend));
+            let fix = fixes::more_pages(fixes::POOLS, *size, wanted - available);
+            found.push(Trouble::new("peer-pages-short", subject, seen, fix));
         }
     }
     found
@@ -183,8 +183,8 @@ fn older(nodes: &Nodes<'_>) -> Vec<Trouble> {
     let older = |(name, mine, other): (&str, &Option<String>, &Option<String>)| {
         let (mine, other) = (mine.as_ref()?, other.as_ref()?);
         let seen = format!("{mine} here, {other} there");
-        let mend = format!("install {name} {other} or newer here, or migrate the other way only");
-        (numbers(mine)? < numbers(other)?).then(|| Trouble::new("peer-older", name, seen, mend))
+        let fix = format!("install {name} {other} or newer here, or migrate the other way only");
+        (numbers(mine)? < numbers(other)?).then(|| Trouble::new("peer-older", name, seen, fix))
     };
     programs.into_iter().filter_map(older).collect()
 }

@@ -11,8 +11,8 @@ use crate::facts::domains::{Domain, SocketMode};
 use crate::facts::endpoints::start::Facts;
 use crate::facts::hugepages;
 use crate::fingerprint::Vm;
+use crate::fixes;
 use crate::hook::{self, Problem};
-use crate::mends;
 
 /// What was found of the VMs.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ struct Told {
 
 impl Told {
     fn add(&mut self, vm: &str, finding: Finding) {
-        let key = (finding.id, finding.subject.clone(), finding.mend.clone());
+        let key = (finding.id, finding.subject.clone(), finding.fix.clone());
         let at = *self.known.entry(key).or_insert(self.findings.len());
         match self.findings.get_mut(at) {
             Some((_, vms)) => vms.push(vm.to_string()),
@@ -85,7 +85,7 @@ pub fn judge(ground: Ground<'_>) -> Met {
 fn problems(case: &hook::Case<'_>, vm: &Vm, arrival: &Arrival, there: &str) -> Vec<Finding> {
     let turned =
         |problem: &Problem| arrival.turned.iter().any(|path| path.display().to_string() == problem.subject);
-    let left = |problem: &Problem| !hook::will_mend(case, problem) && !novas(vm, problem) && !turned(problem);
+    let left = |problem: &Problem| !hook::will_fix(case, problem) && !novas(vm, problem) && !turned(problem);
     let problems = hook::problems(case).into_iter().filter(left);
     let mut found: Vec<Finding> = problems.map(|problem| finding(case, problem, there)).collect();
     found.extend(case.facts.unknown().into_iter().filter_map(|why| unknown(why).finding()));
@@ -112,15 +112,15 @@ fn row(vm: &Domain, found: &[Finding]) -> Row {
 
 /// What the hook is sure of refuses the migration, whatever it means to a VM that is off.
 fn finding(case: &hook::Case<'_>, problem: Problem, there: &str) -> Finding {
-    let mend = match of_this_node(case, &problem) {
-        Some(mend) => mend,
+    let fix = match of_this_node(case, &problem) {
+        Some(fix) => fix,
         // The VM is there, and so is its definition.
-        None if problem.mend.starts_with("virsh ") => format!("{}  # on {}", problem.mend, plain(there)),
-        None => problem.mend,
+        None if problem.fix.starts_with("virsh ") => format!("{}  # on {}", problem.fix, plain(there)),
+        None => problem.fix,
     };
     let level = if problem.sure { Level::Broken } else { Level::Advice };
     let Problem { id, subject, seen, cause, .. } = problem;
-    Finding { id, level, subject, seen, cause, mend, restart: None }
+    Finding { id, level, subject, seen, cause, fix, restart: None }
 }
 
 /// The hook would change the VM; one that runs elsewhere, and well, keeps its side: the port here is to meet it.
@@ -131,7 +131,7 @@ fn of_this_node(case: &hook::Case<'_>, problem: &Problem) -> Option<String> {
     let join = case.facts.switch.known()?;
     let name = socket.path.file_name()?.to_str()?;
     let port = join.ports.iter().find(|port| port.name == name)?;
-    Some(mends::convert_port(&port.name, SocketMode::Client, &socket.path))
+    Some(fixes::convert_port(&port.name, SocketMode::Client, &socket.path))
 }
 
 /// A comment ends where a line does: the other node may call itself what it likes.
@@ -156,8 +156,8 @@ fn count(pages: &mut HashMap<u64, (u64, u64)>, facts: &Facts) {
     }
 }
 
-fn exists(seen: String, mend: String) -> Trouble {
-    Trouble::new("peer-vm-exists", "", seen, mend)
+fn exists(seen: String, fix: String) -> Trouble {
+    Trouble::new("peer-vm-exists", "", seen, fix)
 }
 
 fn has_uuid_of(one: &Domain, other: &Domain) -> bool {
@@ -169,16 +169,16 @@ fn runs_here(vm: &Domain, domains: &[&Domain]) -> Option<Trouble> {
     let is_it = |other: &&&Domain| other.running && (other.name == vm.name || has_uuid_of(vm, other));
     let other = domains.iter().find(is_it)?;
     let seen = format!("'{}' runs here already", other.name);
-    Some(exists(seen, format!("virsh shutdown {}", mends::domain(other))))
+    Some(exists(seen, format!("virsh shutdown {}", fixes::domain(other))))
 }
 
 /// The definition that an earlier stay left is in nobody's way.
 fn defined(vm: &Domain, domains: &[&Domain]) -> Option<Trouble> {
     let other = domains.iter().find(|other| (other.name == vm.name) != has_uuid_of(vm, other))?;
-    let name = mends::domain(other);
+    let name = fixes::domain(other);
     if has_uuid_of(vm, other) {
         let seen = format!("VM '{}' with the same UUID is defined here", other.name);
-        return Some(exists(seen, format!("virsh domrename {name} {}", mends::domain(vm))));
+        return Some(exists(seen, format!("virsh domrename {name} {}", fixes::domain(vm))));
     }
     let uuid = other.uuid.as_deref().filter(|_| vm.uuid.is_some())?;
     let free = shell::quote(&format!("{}-of-this-node", other.name));

@@ -80,7 +80,7 @@ node_reboot() {
     node_wait "$name"
 }
 
-# The switch with both kinds of port, and two domains that use them: what a deployment leaves, and no permission mended.
+# The switch with both kinds of port, and two domains that use them: what a deployment leaves, and no permission fixed.
 setup_stock() {
     enter "$(leader_of "$1")" sh -eu -s <"$here/lib/setup"
     local domain

@@ -88,7 +88,7 @@ This is a compute node ($1) as its packages left it. OVS-DPDK runs with a port o
 Neither starts. See why:
   ls -ln /run/openvswitch /var/lib/vhost_sockets /dev/hugepages
   tail /var/log/openvswitch/ovs-vswitchd.log${2:+
-And mend it:
+And fix it:
   vhost-accord plan; vhost-accord apply --restart; vhost-accord check; vhost-accord revert --restart}
 The node goes when you leave this shell.
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Commands that mend what keeps the two sides of a socket apart: each can be pasted into a shell as it is. `check` and the
+//! Commands that fix what keeps the two sides of a socket apart: each can be pasted into a shell as it is. `check` and the
 //! hook print the same ones.
 
 use std::path::Path;

@@ -20,8 +20,8 @@ use crate::items::{Change, Held, Kind as _};
 use crate::sockets::grant::{self, Grant};
 use crate::write;
 
-/// True when something was changed. What cannot be mended is left to the rules: they say why it matters.
-pub fn mend(root: &Root, subject: &Subject, facts: &Facts) -> bool {
+/// True when something was changed. What cannot be fixed is left to the rules: they say why it matters.
+pub fn fix(root: &Root, subject: &Subject, facts: &Facts) -> bool {
     let Some(agreed) = &subject.agreed else { return false };
     let mut changed = note(subject, "the socket directory", directory(root, subject, agreed, facts));
     for socket in &facts.sockets {
@@ -67,8 +67,8 @@ fn directory(root: &Root, subject: &Subject, agreed: &Agreed, facts: &Facts) -> 
     Ok(changed.then(|| format!("fixed owner and mode of {}", agreed.socket_directory.display())))
 }
 
-/// Would this be mended before the rules look, when the VM starts?
-pub fn will_mend(case: &super::Case<'_>, problem: &super::Problem) -> bool {
+/// Would this be fixed before the rules look, when the VM starts?
+pub fn will_fix(case: &super::Case<'_>, problem: &super::Problem) -> bool {
     let Some(agreed) = &case.subject.agreed else { return false };
     let is_it = |socket: &&Socket| socket.path.display().to_string() == problem.subject;
     let Some(socket) = case.facts.sockets.iter().find(is_it) else { return false };
