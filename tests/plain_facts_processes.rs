@@ -62,8 +62,9 @@ fn finds_this_process_as_it_is() {
     seen.sort_unstable();
     assert_eq!(seen, groups);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let age = Duration::from_nanos(u64::try_from(now.as_nanos() as i128 - own.started.at).unwrap());
-    assert!(age < Duration::from_secs(60), "{age:?}");
+    // Told as the end of the 10 ms in which it started, which may still come.
+    let age = now.as_nanos() as i128 - own.started.at;
+    assert!((-10_000_000..60_000_000_000).contains(&age), "{age}");
 }
 
 #[test]

@@ -36,8 +36,8 @@ pub struct Ids {
 pub struct Started {
     /// Nanoseconds since boot, in steps of 10 ms. Together with the pid it names one process for ever.
     pub since_boot: u64,
-    /// Nanoseconds since 1970 by today's clock, to compare with a file's times: rounded down to 10 ms, and wrong by as
-    /// much as the clock was set meanwhile.
+    /// Nanoseconds since 1970 by today's clock, to compare with a file's times: the end of the 10 ms in which it
+    /// started, so that it seems older than no file that it can have read. Wrong by as much as the clock was set meanwhile.
     pub at: i128,
 }
 
@@ -189,7 +189,7 @@ fn read(root: &Root, pid: u32, boot: i128) -> Result<Option<Process>> {
     }
     let status = parse_status(&String::from_utf8_lossy(&status)).context("reading its status")?;
     let since_boot = parse_start(&stat).context("reading its stat")?;
-    let started = Started { since_boot, at: boot + i128::from(since_boot) };
+    let started = Started { since_boot, at: boot + i128::from(since_boot) + i128::from(NANOS_PER_TICK - 1) };
     Ok(Some(Process { pid, status, started }))
 }
 

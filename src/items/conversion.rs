@@ -102,6 +102,11 @@ impl Kind for Conversion {
         ["/etc/libvirt/qemu/x", "/etc/openvswitch/x"].map(PathBuf::from).to_vec()
     }
 
+    /// libvirt and the switch write these files.
+    fn clear(&self, _root: &Root) -> Result<()> {
+        Ok(())
+    }
+
     /// Memory that is saved first: while the definition is as it was, a run that follows a killed one knows what was
     /// before. The port last: libvirt may refuse the rest.
     fn make(&self, root: &Root, _before: &VmState) -> Result<()> {

@@ -66,8 +66,4 @@ impl Kind for File {
             _ => Undone::Restored,
         })
     }
-
-    fn clear(&self, root: &Root) -> Result<()> {
-        text::clear(root, &self.path)
-    }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Target, Undone, text};
+use super::{Kind, Target, Undone};
 use crate::base::root::{self, Root};
 use crate::facts::accounts::Accounts;
 use crate::write;
@@ -86,9 +86,5 @@ impl Kind for Link {
                 Ok(Undone::Restored)
             }
         }
-    }
-
-    fn clear(&self, root: &Root) -> Result<()> {
-        text::clear(root, &self.path)
     }
 }

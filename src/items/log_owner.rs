@@ -59,14 +59,6 @@ impl Kind for LogOwner {
         };
         let (state, text) = text::read(root, &self.path)?;
         let restored = logrotate::set_owner(&text, owner);
-        if restored == text {
-            return Ok(Undone::AlreadyBack);
-        }
-        text::rewrite(root, &self.path, restored.as_bytes(), &state)?;
-        Ok(Undone::Restored)
-    }
-
-    fn clear(&self, root: &Root) -> Result<()> {
-        text::clear(root, &self.path)
+        text::put_back(root, &self.path, &state, (&text, &restored))
     }
 }

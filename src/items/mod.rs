@@ -75,8 +75,8 @@ pub trait Kind: Clone + Into<Item> {
     fn undo(&self, root: &Root, before: &Self::Found, now: &Self::Found) -> Result<Undone>;
 
     /// Removes what a killed run left beside the target.
-    fn clear(&self, _root: &Root) -> Result<()> {
-        Ok(())
+    fn clear(&self, root: &Root) -> Result<()> {
+        self.writes().iter().try_for_each(|path| text::clear(root, path))
     }
 
     /// The same before a new plan; what was made by half goes, too.

@@ -64,8 +64,4 @@ impl Kind for Patch {
         text::restore(root, &self.path, Some(before))?;
         Ok(Undone::Restored)
     }
-
-    fn clear(&self, root: &Root) -> Result<()> {
-        text::clear(root, &self.path)
-    }
 }

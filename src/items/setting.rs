@@ -76,14 +76,6 @@ impl Kind for Setting {
             Ok(restored) => restored,
             Err(why) => return Ok(Undone::Left(why.to_string())),
         };
-        if restored == text {
-            return Ok(Undone::AlreadyBack);
-        }
-        text::rewrite(root, &self.path, restored.as_bytes(), &state)?;
-        Ok(Undone::Restored)
-    }
-
-    fn clear(&self, root: &Root) -> Result<()> {
-        text::clear(root, &self.path)
+        text::put_back(root, &self.path, &state, (&text, &restored))
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::FileState;
 use super::diff::hunks;
+use super::{FileState, Undone};
 use crate::base::root::Root;
 use crate::write;
 
@@ -24,6 +24,20 @@ pub fn rewrite(root: &Root, path: &Path, content: &[u8], like: &FileState) -> Re
     let meta = write::FileMeta { uid: like.uid, gid: like.gid, mode: like.mode, xattrs: like.raw_xattrs()? };
     let (parent, name) = root.place(path)?;
     write::replace_file(&parent, name, content, &meta)
+}
+
+/// Ends an undo: the text that was read becomes the one that was there before, where the two differ.
+pub fn put_back(
+    root: &Root,
+    path: &Path,
+    like: &FileState,
+    (read, restored): (&str, &str),
+) -> Result<Undone> {
+    if read == restored {
+        return Ok(Undone::AlreadyBack);
+    }
+    rewrite(root, path, restored.as_bytes(), like)?;
+    Ok(Undone::Restored)
 }
 
 /// Removes what a change that was killed left beside the file.
