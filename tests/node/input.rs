@@ -290,7 +290,7 @@ fn a_broken_journal_is_said_and_kept() {
 }
 
 #[test]
-#[ignore = "needs a real node: make test"]
+#[ignore = "needs a real node: make test-all"]
 fn an_apply_killed_anywhere_converges_and_reverts() {
     let node = configured();
     let stock = node.snapshot();
