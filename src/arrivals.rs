@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use crate::base::root::Root;
 use crate::config::PortType;
 use crate::convert::{self, Decision, Step, Terms};
+use crate::dataplane::ovs::ovsdb::PortState;
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint, EndpointKind, LabelKind, SocketMode};
-use crate::facts::endpoints;
-use crate::facts::endpoints::start::Facts;
-use crate::facts::endpoints::usage::Usage;
-use crate::facts::live::Live;
-use crate::facts::ovsdb::PortState;
 use crate::hook::Held;
+use crate::node::endpoints;
+use crate::node::endpoints::start::Facts;
+use crate::node::endpoints::usage::Usage;
+use crate::node::live::Live;
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use crate::base::paths::{ADMIN_CONFIG, CONFIG_NAME, QEMU_CONF, UNIT_DIRECTORY};
 use crate::base::shell::{is_plain, path as word, quote};
 use crate::base::text::clean;
 use crate::config::{Origin, PortType};
+use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::facts::domains::{Account, Domain, SocketMode};
-use crate::facts::ovsdb::VhostPort;
 
 /// The kernel's huge pages, wherever they are.
 pub const POOLS: &str = "/sys/kernel/mm/hugepages";

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod convert;
+pub mod dataplane;
 #[cfg(feature = "probe")]
 pub mod demo;
 pub mod edit;
@@ -21,6 +22,7 @@ pub mod fixes;
 pub mod hook;
 pub mod items;
 pub mod journal;
+pub mod node;
 #[cfg(feature = "probe")]
 pub mod probe;
 pub mod profile;

@@ -12,14 +12,14 @@ use crate::convert::Terms;
 use crate::facts::Known;
 use crate::facts::accounts::Accounts;
 use crate::facts::domains::{self, Domain, Domains};
-use crate::facts::endpoints::Endpoints;
-use crate::facts::live::{Asked, Live};
 use crate::facts::mounts;
-use crate::facts::surroundings::Surroundings;
+use crate::facts::surroundings::{Running, Surroundings};
 use crate::fingerprint::Fingerprint;
 use crate::hook;
 use crate::items::{Change, Item};
 use crate::journal::{Entry, Journal};
+use crate::node::endpoints::Endpoints;
+use crate::node::live::{Asked, Live};
 use crate::profile::{Modes, Profile};
 use crate::rules::endpoints::{Judged, Matter, follows, judge};
 use crate::rules::peer::{self, Compared, Ground};
@@ -101,7 +101,8 @@ impl Survey {
         let observed = accord.items.iter().filter_map(observe).collect::<Result<_>>()?;
         let asked = Asked { libvirt: None, units: accord.units() };
         let units = if live.is_none() { asked.units(manager)? } else { Vec::new() };
-        let surroundings = Surroundings::read(root, &accord.concern(), units, hugetlb, live.as_ref())?;
+        let surroundings =
+            Surroundings::read(root, &accord.concern(), units, hugetlb, live.as_ref().map(running))?;
         Ok(Survey { config, modes, profile, accord, journal, observed, live, surroundings, accounts })
     }
 
@@ -235,4 +236,10 @@ fn program(root: &Root) -> String {
     let own = std::env::current_exe().ok().filter(|path| path.exists());
     let own = own.and_then(|path| path.into_os_string().into_string().ok());
     own.filter(|_| root.is_live()).unwrap_or_else(|| paths::PROGRAM.to_string())
+}
+
+/// What of the surroundings runs.
+fn running(live: &Live) -> Running<'_> {
+    let guest = live.guests.iter().find_map(|guest| guest.process.as_ref());
+    Running { units: &live.units, guest: guest.map(|process| process.pid) }
 }

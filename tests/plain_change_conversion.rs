@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use vhost_accord::config::PortType::{self, Dpdkvhostuser, Dpdkvhostuserclient};
-use vhost_accord::facts::ovsdb::PortState;
+use vhost_accord::dataplane::ovs::ovsdb::PortState;
 use vhost_accord::items::conversion::turned;
 use vhost_accord::items::{Card, Change, Conversion, Held, Kind as _, Side, VmState};
 use vhost_accord::journal::Journal;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vhost_accord::base::root::Root;
 use vhost_accord::config::PortType;
-use vhost_accord::facts::ovsdb::Ovsdb;
+use vhost_accord::dataplane::ovs::ovsdb::Ovsdb;
 use vhost_accord::items::port::{self, PortState};
 
 const LIMIT: Duration = Duration::from_secs(5);

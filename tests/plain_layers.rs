@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up: each may import those before it.
-const LAYERS: [&str; 28] = [
+const LAYERS: [&str; 30] = [
     "base",
     "cli",
     "config",
@@ -17,6 +17,8 @@ const LAYERS: [&str; 28] = [
     "edit",
     "systemd",
     "facts",
+    "dataplane",
+    "node",
     "fixes",
     "convert",
     "profile",

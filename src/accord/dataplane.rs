@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{Accord, Agreed, Ground, Obstacle, SharedGroup};
 use crate::base::paths;
 use crate::config::{Action, Config, DataplaneUser, PortType, ServerAccess};
+use crate::dataplane::ovs;
 use crate::edit::shell;
 use crate::items::{Absent, File, Item, LogOwner, Owner, Subject, User};
 use crate::profile::{DROP_IN, Dataplane, IdentityBy, OPENVSWITCH_ID, Profile};
@@ -194,7 +195,7 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
         // systemd would create it for root, to put the database's socket there.
         let is_sockets = found.socket.is_some() && !found.changes_run_directory;
         if is_sockets || found.needs_run_directory && resets_run_directory(found) {
-            let line = format!("d {} 0755 {} {} -\n", paths::OVS_RUN, wanted.user, wanted.group);
+            let line = format!("d {} 0755 {} {} -\n", ovs::paths::RUN, wanted.user, wanted.group);
             items.push(file(paths::TMPFILES, line, None));
         }
         items.extend(state(accord, wanted, found));
@@ -258,7 +259,7 @@ fn service_lines(
     // Where DPDK keeps its run-time files for a user that is not root; else it takes /tmp (lib/eal/unix/eal_filesystem.c).
     line(
         wanted.switched && wanted.uid != 0 && is_vswitchd,
-        format!("Environment=XDG_RUNTIME_DIR={}", paths::OVS_RUN),
+        format!("Environment=XDG_RUNTIME_DIR={}", ovs::paths::RUN),
     );
     if is_vswitchd && let Some(access) = accord.server_access {
         line(true, format!("{before}{program} {VSWITCHD_PRE}"));
@@ -285,18 +286,18 @@ fn state(accord: &Accord, wanted: &DataplaneAccord, found: &Dataplane) -> Vec<It
         data(database.clone(), private),
         data(database.join("conf.db"), None),
         data(database.join(".conf.db.~lock~"), None),
-        data(Path::new(paths::OVS_ETC).join("system-id.conf"), None),
-        data(PathBuf::from(paths::OVS_LOG), None),
-        data(Path::new(paths::OVS_LOG).join("ovs-vswitchd.log"), None),
-        data(Path::new(paths::OVS_LOG).join("ovsdb-server.log"), None),
+        data(Path::new(ovs::paths::ETC).join("system-id.conf"), None),
+        data(PathBuf::from(ovs::paths::LOG), None),
+        data(Path::new(ovs::paths::LOG).join("ovs-vswitchd.log"), None),
+        data(Path::new(ovs::paths::LOG).join("ovsdb-server.log"), None),
     ];
-    if database != Path::new(paths::OVS_ETC) {
-        items.push(data(PathBuf::from(paths::OVS_ETC), None));
+    if database != Path::new(ovs::paths::ETC) {
+        items.push(data(PathBuf::from(ovs::paths::ETC), None));
     }
     // Units that change the owner themselves do it while nobody runs: a root without capabilities could else not remove
     // its own pid file from a directory that is no longer root's.
     if !found.changes_run_directory && (wanted.switched || resets_run_directory(found)) {
-        let run = PathBuf::from(paths::OVS_RUN);
+        let run = PathBuf::from(ovs::paths::RUN);
         items.push(owned(run, Subject::RunDirectory, Some(wanted.gid), Some(0o755)));
     }
     items

@@ -19,9 +19,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::{Config, PortType, ServerAccess};
-use crate::facts::live::Live;
 use crate::facts::surroundings::Concern;
 use crate::items::{File, Item, Owner, Subject};
+use crate::node::live::Live;
 use crate::profile::Profile;
 
 /// The accord of this node.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Accord, Ground, Obstacle, SharedGroup};
 use crate::base::paths;
 use crate::config::{Config, PortType, QemuGroup};
+use crate::dataplane::ovs;
 use crate::edit::legacy;
 use crate::items::{Item, Patch, Setting};
 use crate::profile::{PACKAGED_UNITS, Profile, QemuConf};
@@ -113,7 +114,9 @@ pub(super) fn legacy(_accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     let packaged = |path: &&PathBuf| PACKAGED_UNITS.iter().any(|directory| path.starts_with(directory));
     let unit = |path: &PathBuf| Item::Patch(Patch { path: path.clone(), of: legacy::Kind::Unit });
     let mut items: Vec<Item> = dataplane.fragments.iter().filter(packaged).map(unit).collect();
-    items
-        .push(Item::Patch(Patch { path: Path::new(paths::OVS_CTL).to_path_buf(), of: legacy::Kind::OvsCtl }));
+    items.push(Item::Patch(Patch {
+        path: Path::new(ovs::paths::CTL).to_path_buf(),
+        of: legacy::Kind::OvsCtl,
+    }));
     items
 }

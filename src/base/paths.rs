@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every fixed place on the node, once.
+//! Every fixed place on the node, once, but for those of a dataplane.
+
+use std::path::{Path, PathBuf};
 
 /// Where the distribution, or a site's own package, keeps its defaults for this program.
 pub const VENDOR_CONFIG: &str = "/usr/lib/vhost-accord";
@@ -28,20 +30,20 @@ pub const UNIT_DIRECTORY: &str = "/etc/systemd/system";
 /// tmpfiles.d of the administrator.
 pub const TMPFILES: &str = "/etc/tmpfiles.d/vhost-accord.conf";
 
-/// OVS's run directory: control sockets, the database's socket, `dpdkvhostuser` sockets.
-pub const OVS_RUN: &str = "/run/openvswitch";
-/// OVSDB's own socket.
-pub const OVSDB_SOCKET: &str = "/run/openvswitch/db.sock";
-/// OVS's configuration directory.
-pub const OVS_ETC: &str = "/etc/openvswitch";
-/// The database's directory since OVS 3.1 (RHEL) and on Debian; before, it is in [`OVS_ETC`].
-pub const OVS_LIB: &str = "/var/lib/openvswitch";
-/// OVS's logs.
-pub const OVS_LOG: &str = "/var/log/openvswitch";
-/// The script that starts both daemons.
-pub const OVS_CTL: &str = "/usr/share/openvswitch/scripts/ovs-ctl";
-
 /// libvirt's configuration of the QEMU driver.
 pub const QEMU_CONF: &str = "/etc/libvirt/qemu.conf";
 /// Where programs that are run are looked for, whatever our own environment says.
 pub const SEARCH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// `/var/run` is a link to `/run` on every node there is.
+pub fn same_path(one: &Path, other: &Path) -> bool {
+    plain(one) == plain(other)
+}
+
+/// The path as the other spelling has it.
+pub fn plain(path: &Path) -> PathBuf {
+    match path.strip_prefix("/var/run") {
+        Ok(rest) => Path::new("/run").join(rest),
+        Err(_) => path.to_path_buf(),
+    }
+}

@@ -2,7 +2,7 @@
 //! What a restart costs: said before it is done.
 
 use crate::facts::domains::SocketMode;
-use crate::facts::live::Live;
+use crate::node::live::Live;
 use crate::report;
 
 /// Tells people which VMs the restart that comes now cuts off; the lines.

@@ -11,8 +11,8 @@ use anyhow::{Result, bail};
 use crate::base::progress::{self, Progress};
 use crate::base::root::Root;
 use crate::facts::domains::SocketMode;
-use crate::facts::endpoints::{Endpoints, Machine};
-use crate::facts::live::Live;
+use crate::node::endpoints::{Endpoints, Machine};
+use crate::node::live::Live;
 use crate::report;
 use crate::rules::endpoints::is_joined;
 

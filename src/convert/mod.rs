@@ -7,12 +7,13 @@ mod tests;
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::base::paths;
+use crate::base::paths::{plain, same_path};
 use crate::config::PortType;
+use crate::dataplane::ovs;
+use crate::dataplane::ovs::ovsdb::{Join, PortState, VhostPort};
 use crate::edit::domain::Turn;
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint, EndpointKind, SocketMode};
-use crate::facts::ovsdb::{Join, PortState, VhostPort, plain, same_path};
 
 /// The longest path of a socket: `sun_path` of unix(7), less its NUL.
 pub const LONGEST_PATH: usize = 107;
@@ -176,8 +177,8 @@ fn is_managed(join: &Join, agreed: &Path, kind: PortType, path: &Path) -> bool {
     }
     let own = plain(&join.config.server_directory());
     let is_own =
-        own.starts_with(paths::OVS_RUN) && !own.components().any(|part| part == Component::ParentDir);
-    parent == Path::new(paths::OVS_RUN) || (is_own && parent == own)
+        own.starts_with(ovs::paths::RUN) && !own.components().any(|part| part == Component::ParentDir);
+    parent == Path::new(ovs::paths::RUN) || (is_own && parent == own)
 }
 
 fn is_name(name: &str) -> bool {

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::dataplane::ovs::ovsdb::SwitchConfig;
 use crate::facts::domains::parse_domain;
-use crate::facts::ovsdb::SwitchConfig;
 
 const CLIENT: PortType = PortType::Dpdkvhostuserclient;
 const SERVER: PortType = PortType::Dpdkvhostuser;

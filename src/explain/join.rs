@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::{Actor, Class, Event};
 use crate::access::{Identity, Node, Verdict, Wish, may};
+use crate::base::paths::plain;
 use crate::base::root::Root;
 use crate::catalogue;
-use crate::facts::ovsdb::plain;
 use crate::facts::paths::{PathFact, read_chain};
 use crate::rules::Finding;
 use crate::survey::Survey;

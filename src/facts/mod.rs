@@ -3,22 +3,18 @@
 
 pub mod accounts;
 pub mod carriers;
-pub mod control;
-pub mod database;
+pub mod diag;
 pub mod domains;
-pub mod endpoints;
 pub mod hooks;
 pub mod hugepages;
 mod known;
 pub mod libvirt;
-pub mod live;
 pub mod mounts;
-pub mod ovsdb;
+pub mod owners;
 pub mod paths;
 pub mod processes;
 pub mod sockets;
 pub mod surroundings;
 pub mod versions;
-pub mod vswitchd;
 
 pub use known::Known;

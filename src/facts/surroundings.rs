@@ -20,7 +20,6 @@ pub use overrides::LaterDropIn;
 pub use tmpfiles::{TmpfilesLine, parse_tmpfiles};
 pub use udev::UdevRule;
 
-use super::live::Live;
 use super::mounts::HugetlbMount;
 use crate::access::Acl;
 use crate::base::paths;
@@ -85,16 +84,29 @@ pub struct Concern<'a> {
     pub group: (&'a str, u32),
 }
 
+/// What runs of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Running<'a> {
+    /// The units that we have drop-ins for.
+    pub units: &'a [UnitFact],
+    /// The process of a VM.
+    pub guest: Option<u32>,
+}
+
 impl Surroundings {
-    /// Reads them. `units` are those that we have drop-ins for, in an image; `live` is what runs.
+    /// Reads them. `units` are those that we have drop-ins for, in an image; `running` what of them and of VMs runs.
     pub fn read(
         root: &Root,
         concern: &Concern<'_>,
         units: Vec<UnitFact>,
         hugetlb: Vec<HugetlbMount>,
-        live: Option<&Live>,
+        running: Option<Running<'_>>,
     ) -> Result<Surroundings> {
-        let later = overrides::read(root, &concern.drop_ins, live.map_or(&units, |live| &live.units))?;
+        let later = overrides::read(
+            root,
+            &concern.drop_ins,
+            running.map_or(units.as_slice(), |running| running.units),
+        )?;
         let directory = told(root.find_nofollow(concern.socket_directory))?.flatten();
         let acl =
             directory.as_ref().map(|found| told(found.xattr(Acl::DEFAULT))).transpose()?.flatten().flatten();
@@ -116,18 +128,13 @@ impl Surroundings {
             udev_rules: told(udev::read(root, concern.group))?.unwrap_or_default(),
             pools: if runs { told(pools(root))?.unwrap_or_default() } else { BTreeMap::new() },
             dpdk_opts: told(dpdk_opts(root))?.unwrap_or_default(),
-            memory_limits: live
-                .map(|running| told(limits::read(root, a_guest(running))))
+            memory_limits: running
+                .map(|running| told(limits::read(root, running.guest)))
                 .transpose()?
                 .flatten()
                 .flatten(),
         })
     }
-}
-
-/// The process of one that runs.
-fn a_guest(live: &Live) -> Option<u32> {
-    live.guests.iter().find_map(|guest| guest.process.as_ref()).map(|process| process.pid)
 }
 
 /// The files of these directories with this extension; one in an earlier directory hides its namesakes in later ones.

@@ -12,9 +12,9 @@ use crate::config::PortType;
 use crate::facts::accounts::Accounts;
 use crate::facts::domains::Domain;
 use crate::facts::hugepages;
-use crate::facts::live::Live;
 use crate::facts::mounts::HugetlbMount;
 use crate::facts::versions;
+use crate::node::live::Live;
 
 impl Fingerprint {
     /// Of the running node.

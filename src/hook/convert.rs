@@ -15,14 +15,14 @@ use crate::base::journald::{self, CONVERTED, Priority, log};
 use crate::base::root::Root;
 use crate::config::PortType;
 use crate::convert::{self, Step, Terms};
+use crate::dataplane::ovs::database;
+use crate::dataplane::ovs::ovsdb::Join;
 use crate::edit;
 use crate::facts::Known;
-use crate::facts::database;
 use crate::facts::domains::parse_domain;
-use crate::facts::endpoints::start::switch_paths;
-use crate::facts::endpoints::usage::Usage;
-use crate::facts::ovsdb::Join;
 use crate::items::port::describe;
+use crate::node::endpoints::start::switch_paths;
+use crate::node::endpoints::usage::Usage;
 
 /// libvirt takes a new domain from the hook at these moments only (libvirt: docs/hooks.rst).
 pub fn may_convert(operation: Operation) -> bool {

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-pub use crate::facts::endpoints::start::{Directory, Facts, Need, Socket};
+pub use crate::node::endpoints::start::{Directory, Facts, Need, Socket};
 pub use call::{Operation, is_hook, operation};
 pub use convert::Held;
 pub use fix::will_fix;

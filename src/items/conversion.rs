@@ -10,16 +10,17 @@ use serde::{Deserialize, Serialize};
 
 use super::diff::hunks;
 use super::{Held, Kind, Target, Undone, port, vm};
-use crate::base::paths;
+use crate::base::paths::same_path;
 use crate::base::root::Root;
 use crate::config::PortType;
 use crate::convert::interfaces;
+use crate::dataplane::ovs;
+use crate::dataplane::ovs::database;
+use crate::dataplane::ovs::ovsdb::{OVSDB_LIMIT, PortState};
 use crate::edit::domain::{Turn, turn};
 use crate::facts::accounts::Accounts;
-use crate::facts::database;
 use crate::facts::domains::{self, Domain, Endpoint, EndpointKind, SocketMode, parse_domain};
 use crate::facts::libvirt;
-use crate::facts::ovsdb::{OVSDB_LIMIT, PortState, same_path};
 
 /// ovs-vswitchd makes a port in well under a second, unless it is busy.
 const PORT_LIMIT: Duration = Duration::from_secs(10);
@@ -252,8 +253,8 @@ pub fn read(root: &Root, item: &Conversion) -> Result<VmState> {
 /// A database of a switch, running or not: without one there are no ports either. Its name is enough, and where a link of
 /// that name leads does not matter: RHEL's packages have one beside the configuration, which the switch's user can change.
 fn has_switch(root: &Root) -> Result<bool> {
-    let databases = [paths::OVS_ETC, paths::OVS_LIB].map(|directory| Path::new(directory).join("conf.db"));
-    for path in databases.iter().map(PathBuf::as_path).chain([Path::new(paths::OVSDB_SOCKET)]) {
+    let databases = [ovs::paths::ETC, ovs::paths::LIB].map(|directory| Path::new(directory).join("conf.db"));
+    for path in databases.iter().map(PathBuf::as_path).chain([Path::new(ovs::paths::OVSDB_SOCKET)]) {
         if root.find_nofollow(path)?.is_some() {
             return Ok(true);
         }

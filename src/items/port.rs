@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::base::root::Root;
 use crate::config::PortType;
-use crate::facts::database;
-use crate::facts::ovsdb::{Ovsdb, VhostPort};
+use crate::dataplane::ovs::database;
+use crate::dataplane::ovs::ovsdb::{Ovsdb, VhostPort};
 
-pub use crate::facts::ovsdb::PortState;
+pub use crate::dataplane::ovs::ovsdb::PortState;
 
 const SWITCH: &str = "Open_vSwitch";
 const INTERFACE: &str = "Interface";

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use super::who::other_mounts;
 use super::{Huge, NAME, Trial, Who};
-use crate::base::paths;
 use crate::config::{PortType, ServerAccess};
-use crate::facts::live::Live;
+use crate::dataplane::ovs;
 use crate::facts::mounts::HugetlbMount;
 use crate::facts::processes::Process;
 use crate::facts::sockets::Liveness;
 use crate::items::{Change, Item};
+use crate::node::live::Live;
 use crate::survey::Survey;
 
 /// libvirt's, for QEMU (src/qemu/qemu_process.c).
@@ -96,7 +96,7 @@ fn directory(survey: &Survey, kind: PortType) -> PathBuf {
         return survey.accord.socket_directory.clone();
     }
     let switch = survey.live.as_ref().and_then(|live| live.switch.known());
-    switch.map_or_else(|| PathBuf::from(paths::OVS_RUN), |switch| switch.config.server_directory())
+    switch.map_or_else(|| PathBuf::from(ovs::paths::RUN), |switch| switch.config.server_directory())
 }
 
 /// Is somebody there who gives sockets away: the hook, or what the unit of ovs-vswitchd calls?

@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::declared;
 use crate::base::paths;
+use crate::base::paths::plain;
 use crate::base::root::{Kind, Root};
+use crate::dataplane::ovs;
 use crate::edit::shell::EnvFile;
 use crate::edit::unit::UnitText;
-use crate::facts::ovsdb::plain;
 use crate::systemd::{UnitFact, Units};
 
 /// Units that run ovs-vswitchd; the second is of OVS 2.5 (RHEL).
@@ -153,7 +154,7 @@ pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> 
 fn database_socket(root: &Root, units: &dyn Units, ovs_group: &str) -> Result<Option<DatabaseSocket>> {
     let Some(unit) = units.unit(SOCKET_UNIT)? else { return Ok(None) };
     let text = declared(root, &unit)?;
-    let is_database = |path: &&str| plain(Path::new(path)) == Path::new(paths::OVSDB_SOCKET);
+    let is_database = |path: &&str| plain(Path::new(path)) == Path::new(ovs::paths::OVSDB_SOCKET);
     if !text.list("Socket", "ListenStream").iter().any(is_database) {
         return Ok(None);
     }
@@ -172,9 +173,9 @@ fn database_socket(root: &Root, units: &dyn Units, ovs_group: &str) -> Result<Op
 }
 
 fn database_directory(root: &Root) -> Result<PathBuf> {
-    let beside = root.find_nofollow(&Path::new(paths::OVS_ETC).join("conf.db"))?;
+    let beside = root.find_nofollow(&Path::new(ovs::paths::ETC).join("conf.db"))?;
     let is_file = beside.is_some_and(|database| database.kind() == Kind::File);
-    Ok(PathBuf::from(if is_file { paths::OVS_ETC } else { paths::OVS_LIB }))
+    Ok(PathBuf::from(if is_file { ovs::paths::ETC } else { ovs::paths::LIB }))
 }
 
 fn logrotate(root: &Root) -> Result<Option<PathBuf>> {

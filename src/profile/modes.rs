@@ -5,12 +5,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::base::paths::same_path;
 use crate::config::PortType;
+use crate::dataplane::ovs::sockets::{Switch, is_switch_place};
 use crate::facts::Known;
 use crate::facts::domains::{Domain, SocketMode};
-use crate::facts::endpoints::start::is_network_card;
-use crate::facts::live::{Live, Switch, is_switch_place};
-use crate::facts::ovsdb::same_path;
+use crate::node::endpoints::start::is_network_card;
+use crate::node::live::Live;
 
 /// What was found, and why it counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -96,8 +97,8 @@ fn client(vm: &Domain, switch: Option<&Switch>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::ovs::ovsdb::{SwitchConfig, VhostPort};
     use crate::facts::domains::parse_domain;
-    use crate::facts::ovsdb::{SwitchConfig, VhostPort};
 
     fn vm(mode: &str, path: &str) -> Domain {
         let card = format!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Style, clean, colour};
 use crate::facts::domains::SocketMode;
-use crate::facts::endpoints::End;
+use crate::node::endpoints::End;
 use crate::rules::endpoints::{ProcessRow, Row};
 
 /// No line is longer.

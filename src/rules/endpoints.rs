@@ -15,11 +15,11 @@ pub use row::{PortRow, ProcessRow, Row, SocketRow};
 pub use running::is_joined;
 
 use super::{Case, Evidence, Finding, Level, Rule, catalogue};
-use crate::facts::endpoints::start::{Socket, is_network_card};
-use crate::facts::endpoints::{Endpoints, FreePort, Link, Machine};
-use crate::facts::vswitchd::Vswitchd;
+use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::fixes;
 use crate::hook::{self, Problem, Subject};
+use crate::node::endpoints::start::{Socket, is_network_card};
+use crate::node::endpoints::{Endpoints, FreePort, Link, Machine};
 
 /// A rule whose findings [`judge`] makes: the first cause of each endpoint counts, whichever rule names it.
 macro_rules! rule {

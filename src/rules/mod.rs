@@ -22,10 +22,10 @@ use serde::Serialize;
 use crate::accord::Accord;
 use crate::base::shell;
 use crate::facts::accounts::Accounts;
-use crate::facts::live::Live;
 use crate::facts::surroundings::Surroundings;
 use crate::fixes;
 use crate::items::Change;
+use crate::node::live::Live;
 use crate::profile::Profile;
 
 /// How much it matters.

@@ -7,10 +7,11 @@ use crate::access::{Wish, may, owner_text};
 use crate::base::root::Kind;
 use crate::base::shell;
 use crate::config::ServerAccess;
-use crate::facts::live::{Guarded, Live};
+use crate::dataplane::Guarded;
 use crate::facts::paths::PathFact;
 use crate::fixes;
 use crate::items::Change;
+use crate::node::live::Live;
 
 pub const RULES: &[Rule] = &[
     Rule {

@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use super::{Case, Evidence, Level, Rule};
-use crate::base::paths;
+use crate::base::paths::plain;
 use crate::base::shell;
 use crate::config::PortType;
-use crate::facts::live::Switch;
-use crate::facts::ovsdb::plain;
+use crate::dataplane::ovs;
+use crate::dataplane::ovs::sockets::Switch;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -96,7 +96,7 @@ fn sock_dir(case: &Case<'_>) -> Vec<Evidence> {
     };
     let seen = match directory {
         _ if directory.split('/').any(|part| part == "..") => "contains '..'",
-        _ if directory.starts_with('/') && !directory.starts_with(paths::OVS_RUN) => "is an absolute path",
+        _ if directory.starts_with('/') && !directory.starts_with(ovs::paths::RUN) => "is an absolute path",
         _ => return Vec::new(),
     };
     let fix = and_restart(case, "ovs-vsctl remove Open_vSwitch . other_config vhost-sock-dir");
@@ -113,7 +113,7 @@ fn iommu(case: &Case<'_>) -> Vec<Evidence> {
 
 fn in_run_directory(case: &Case<'_>) -> Vec<Evidence> {
     let directory = &case.accord.socket_directory;
-    let below = plain(directory).starts_with(paths::OVS_RUN);
+    let below = plain(directory).starts_with(ovs::paths::RUN);
     if !below || !case.accord.has(PortType::Dpdkvhostuserclient) || case.accord.dataplane.is_none() {
         return Vec::new();
     }

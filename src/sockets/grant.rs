@@ -11,7 +11,8 @@ use crate::accord::{Accord, Agreed};
 use crate::base::root::{Kind, Root, UnsafePath};
 use crate::base::text::log_line;
 use crate::config::{PortType, ServerAccess};
-use crate::facts::live::{PortSocket, is_switch_place};
+use crate::dataplane::PortSocket;
+use crate::dataplane::ovs::sockets::is_switch_place;
 use crate::facts::sockets::Liveness;
 use crate::write::{self, Refused};
 

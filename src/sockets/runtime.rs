@@ -5,16 +5,16 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::base::paths;
 use crate::base::root::{Kind, Root};
 use crate::base::text::log_line;
+use crate::dataplane::ovs;
 use crate::write;
 
 /// Removes the empty directories, once nobody runs that would use them. The dataplane may have put anything in their
 /// place: that is said and left, and is no reason to stop half-way.
 pub fn clear(root: &Root) {
     for name in ["dpdk/rte", "dpdk"] {
-        let path = Path::new(paths::OVS_RUN).join(name);
+        let path = Path::new(ovs::paths::RUN).join(name);
         if let Err(error) = clear_one(root, &path) {
             tracing::warn!("{}", log_line(&format!("{} is not removed: {error:#}", path.display())));
         }

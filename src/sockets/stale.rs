@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::base::paths;
 use crate::base::root::{Kind, Root};
 use crate::config::PortType;
-use crate::facts::live::{PortSocket, is_switch_place};
+use crate::dataplane::PortSocket;
+use crate::dataplane::ovs;
+use crate::dataplane::ovs::sockets::is_switch_place;
 use crate::facts::paths::PathFact;
 use crate::facts::processes;
 use crate::facts::sockets::{self, Liveness};
@@ -30,7 +31,7 @@ pub fn remove(root: &Root, socket: &PortSocket) -> Result<bool> {
 /// ("pidfile check failed", lib/daemon-unix.c).
 pub fn remove_pid_files(root: &Root) -> Result<()> {
     for daemon in ["ovs-vswitchd", "ovsdb-server"] {
-        let path = Path::new(paths::OVS_RUN).join(format!("{daemon}.pid"));
+        let path = Path::new(ovs::paths::RUN).join(format!("{daemon}.pid"));
         let Some(file) = root.find_nofollow(&path)?.filter(|file| file.kind() == Kind::File) else {
             continue;
         };

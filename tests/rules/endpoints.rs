@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use super::pair::{self, OFF, ON, OVS_MAKES, Pair, QEMU_MAKES, STRANGER, end};
 use vhost_accord::config::PortType;
+use vhost_accord::dataplane::ovs::control::Control;
+use vhost_accord::dataplane::ovs::vswitchd::Vswitchd;
 use vhost_accord::facts::Known;
-use vhost_accord::facts::control::Control;
 use vhost_accord::facts::domains::{BrokenFile, SocketMode};
-use vhost_accord::facts::endpoints::{Link, Next, Waiting};
 use vhost_accord::facts::sockets::Liveness;
-use vhost_accord::facts::vswitchd::Vswitchd;
+use vhost_accord::node::endpoints::{Link, Next, Waiting};
 use vhost_accord::rules;
 
 pub type Breakage = (&'static str, fn(&mut Pair));

@@ -10,11 +10,11 @@ use vhost_accord::arrivals::{Arrival, look};
 use vhost_accord::base::root::Root;
 use vhost_accord::config::PortType;
 use vhost_accord::convert::Terms;
+use vhost_accord::dataplane::ovs::ovsdb::VhostPort;
 use vhost_accord::facts::Known;
 use vhost_accord::facts::domains::{
     Account as LabelAccount, DacLabel, Domain, LabelKind, SocketMode, parse_domain,
 };
-use vhost_accord::facts::ovsdb::VhostPort;
 use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::fingerprint::{Account, Fingerprint, Identity, Pages, Versions, Vm};
 use vhost_accord::hook::Held;

@@ -8,12 +8,12 @@ use super::node::Node;
 use super::pair::{ON, Pair};
 use super::{BREAKAGES, SOUND};
 use vhost_accord::base::root::Root;
+use vhost_accord::dataplane::ovs::vswitchd::Vswitchd;
 use vhost_accord::facts::Known;
 use vhost_accord::facts::domains::{BrokenFile, Domains};
-use vhost_accord::facts::endpoints::start::{Facts, Shared};
-use vhost_accord::facts::endpoints::{FreePort, Link, Machine};
 use vhost_accord::facts::sockets::Liveness;
-use vhost_accord::facts::vswitchd::Vswitchd;
+use vhost_accord::node::endpoints::start::{Facts, Shared};
+use vhost_accord::node::endpoints::{FreePort, Link, Machine};
 use vhost_accord::rules::Finding;
 
 type Silence<T> = (&'static str, fn(&mut T));

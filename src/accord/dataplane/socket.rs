@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::{DataplaneAccord, drop_in, group_number};
 use crate::accord::{Accord, Ground};
-use crate::base::paths;
+use crate::dataplane::ovs;
 use crate::items::{Absent, Item, Owner, Subject};
 use crate::profile::IdentityBy;
 
@@ -34,7 +34,7 @@ pub(super) fn items(accord: &Accord, wanted: &DataplaneAccord, ground: &Ground<'
     }
     let (user, uid) = if reaches { (&socket.user, None) } else { (&wanted.user, Some(wanted.uid)) };
     let owner = Owner {
-        path: PathBuf::from(paths::OVSDB_SOCKET),
+        path: PathBuf::from(ovs::paths::OVSDB_SOCKET),
         subject: Subject::DatabaseSocket,
         uid,
         gid: number(group),

@@ -11,15 +11,17 @@ use serde::Serialize;
 use super::card::{self, Of};
 
 use crate::accord::Agreed;
+use crate::base::paths::plain;
 use crate::base::root::Root;
 use crate::config::PortType;
 use crate::convert::{self, Terms};
+use crate::dataplane::ovs::ovsdb::{Join, PortState, VhostPort};
+use crate::dataplane::ovs::sockets::Switch;
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint};
-use crate::facts::endpoints::usage::Usage;
-use crate::facts::live::{Live, Switch};
-use crate::facts::ovsdb::{Join, PortState, VhostPort, plain};
 use crate::items::{Card, Side};
+use crate::node::endpoints::usage::Usage;
+use crate::node::live::Live;
 use crate::survey::Survey;
 
 /// Where libvirt keeps the memory of VMs that were saved (libvirt: src/qemu/qemu_conf.c, `saveDir`).

@@ -7,10 +7,10 @@ use super::inventory::{Both, Ground, InUse, Inventory, Machine, Row, Verdict};
 use super::tell;
 use crate::config::PortType;
 use crate::convert::Terms;
+use crate::dataplane::ovs::ovsdb::{SwitchConfig, VhostPort};
+use crate::dataplane::ovs::sockets::Switch;
 use crate::facts::Known;
 use crate::facts::domains::{Domain, parse_domain};
-use crate::facts::live::Switch;
-use crate::facts::ovsdb::{SwitchConfig, VhostPort};
 
 const SOCKETS: &str = "/var/lib/vhost_sockets";
 

@@ -4,9 +4,9 @@
 use super::{Case, Evidence, Rule};
 use crate::config::Family;
 use crate::facts::domains::EndpointKind;
-use crate::facts::endpoints::start::Need;
 use crate::facts::hugepages::text;
 use crate::fixes;
+use crate::node::endpoints::start::Need;
 
 pub const RULES: &[Rule] = &[
     Rule {

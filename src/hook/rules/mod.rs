@@ -13,8 +13,8 @@ use super::subject::Subject;
 use crate::access::{Node, Verdict, Wish, may};
 use crate::config::Family;
 use crate::facts::Known;
-use crate::facts::endpoints::start::{Facts, Socket};
 use crate::facts::paths::PathFact;
+use crate::node::endpoints::start::{Facts, Socket};
 
 pub use ports::is_switch_path;
 

@@ -8,12 +8,12 @@ use super::{Case, Evidence, Rule};
 use crate::access::{Identity, Verdict, Wish, may};
 use crate::base::root::Kind;
 use crate::config::Family;
+use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
 use crate::facts::domains::{LabelKind, SocketMode, oddity};
-use crate::facts::endpoints::start::{Socket, is_network_card};
 use crate::facts::paths::PathFact;
-use crate::facts::vswitchd::Vswitchd;
 use crate::fixes;
+use crate::node::endpoints::start::{Socket, is_network_card};
 
 /// `sun_path` of unix(7) less its NUL. QEMU would take 108 bytes; DPDK cuts at 107 and looks for another name.
 const LONGEST: usize = 107;

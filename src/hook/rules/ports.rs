@@ -5,15 +5,16 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::{Case, Evidence, Rule};
-use crate::base::paths;
+use crate::base::paths::{plain, same_path};
 use crate::config::{Family, PortType};
+use crate::dataplane::ovs;
+use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
+use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::domains::SocketMode;
-use crate::facts::endpoints::start::{Socket, is_network_card};
-use crate::facts::ovsdb::{Join, VhostPort, plain, same_path};
 use crate::facts::sockets::Liveness;
-use crate::facts::vswitchd::Vswitchd;
 use crate::fixes;
 use crate::hook::call::Operation;
+use crate::node::endpoints::start::{Socket, is_network_card};
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -87,7 +88,7 @@ pub fn is_switch_path(case: &Case<'_>, path: &Path) -> bool {
         };
         join.config.has_dpdk() && (configured() || join.ports.iter().any(has))
     };
-    let below_run = plain(path).starts_with(paths::OVS_RUN);
+    let below_run = plain(path).starts_with(ovs::paths::RUN);
     below_run || subject.is_agreed_path(path) || case.facts.switch.known().is_some_and(claims)
 }
 

@@ -5,15 +5,16 @@ use super::paths::{dataplane, who};
 use super::ports::{is_switch_path, switch_unit};
 use super::{Case, Evidence, Rule};
 use crate::access::{Verdict, Wish, may};
+use crate::base::paths::same_path;
 use crate::base::shell;
 use crate::config::Family;
+use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::facts::domains::SocketMode;
-use crate::facts::endpoints::start::{Socket, is_network_card};
-use crate::facts::ovsdb::{VhostPort, same_path};
 use crate::facts::sockets::Liveness;
 use crate::fixes;
 use crate::hook::call::Operation;
 use crate::hook::predict;
+use crate::node::endpoints::start::{Socket, is_network_card};
 
 pub const RULES: &[Rule] = &[
     Rule {

@@ -9,15 +9,15 @@ use super::*;
 use crate::access::Identity;
 use crate::base::root::{Kind, Root};
 use crate::config::PortType;
+use crate::dataplane::ovs::ovsdb::{Join, SwitchConfig, VhostPort};
+use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::domains::{SocketMode, parse_domain};
-use crate::facts::endpoints::start::{Directory, Need};
 use crate::facts::hugepages::Pool;
-use crate::facts::ovsdb::{Join, SwitchConfig, VhostPort};
 use crate::facts::processes::{Ids, Process, Started, Status};
 use crate::facts::sockets::Liveness;
-use crate::facts::vswitchd::Vswitchd;
 use crate::hook::call::Operation;
 use crate::hook::convert::Held;
+use crate::node::endpoints::start::{Directory, Need};
 
 const QEMU: (u32, u32) = (64055, 42477);
 const DATAPLANE: (u32, u32) = (990, 42477);

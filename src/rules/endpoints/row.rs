@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::Case;
 use crate::access::Identity;
+use crate::base::paths::same_path;
+use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::facts::domains::{Endpoint, EndpointKind, SocketMode};
-use crate::facts::endpoints::start::Socket;
-use crate::facts::endpoints::{Endpoints, FreePort, Link, Machine};
-use crate::facts::ovsdb::{VhostPort, same_path};
 use crate::facts::processes::Process;
 use crate::facts::sockets::Liveness;
+use crate::node::endpoints::start::Socket;
+use crate::node::endpoints::{Endpoints, FreePort, Link, Machine};
 
 /// One endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

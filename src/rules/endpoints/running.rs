@@ -3,18 +3,19 @@
 
 use super::Trouble;
 use crate::access::{Verdict, Wish, may};
+use crate::base::paths::same_path;
 use crate::base::shell;
 use crate::config::{Family, PortType};
+use crate::dataplane::ovs::ovsdb::VhostPort;
+use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
 use crate::facts::domains::SocketMode;
-use crate::facts::endpoints::start::Socket;
-use crate::facts::endpoints::{End, Endpoints, FreePort, Link, Machine, Next, Waiting};
-use crate::facts::ovsdb::{VhostPort, same_path};
 use crate::facts::paths::PathFact;
 use crate::facts::sockets::Liveness;
-use crate::facts::vswitchd::Vswitchd;
 use crate::fixes;
 use crate::hook::{self, Problem, Subject};
+use crate::node::endpoints::start::Socket;
+use crate::node::endpoints::{End, Endpoints, FreePort, Link, Machine, Next, Waiting};
 
 /// QEMU and DPDK try each second: who is younger than this, in nanoseconds, may still be at it.
 const YOUNG: u64 = 5_000_000_000;

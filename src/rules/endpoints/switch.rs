@@ -2,11 +2,11 @@
 //! What is about no VM in particular: the switch's daemon, its database, and what could not be read.
 
 use super::{Judged, Trouble, running};
+use crate::dataplane::ovs::control::{self, Control};
+use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
-use crate::facts::control::{self, Control};
-use crate::facts::endpoints::Endpoints;
-use crate::facts::vswitchd::Vswitchd;
 use crate::hook::Subject;
+use crate::node::endpoints::Endpoints;
 use crate::rules::Case;
 
 /// What is about no VM in particular.

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::config::PortType;
+use crate::dataplane::ovs::control::Control;
+use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::facts::Known;
-use crate::facts::control::Control;
 use crate::facts::domains::{Endpoint, EndpointKind, SocketMode, parse_domain};
-use crate::facts::endpoints::start::Facts;
-use crate::facts::endpoints::{End, Owner, Waiting};
-use crate::facts::ovsdb::VhostPort;
 use crate::facts::processes::{Ids, Process, Started, Status};
 use crate::facts::sockets::Liveness;
+use crate::node::endpoints::start::Facts;
+use crate::node::endpoints::{End, Owner, Waiting};
 
 const QEMU: u32 = 7;
 const SWITCH: u32 = 9;

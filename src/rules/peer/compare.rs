@@ -6,14 +6,15 @@ use std::path::Path;
 
 use super::vms::Met;
 use super::{Trouble, names};
+use crate::base::paths::same_path;
 use crate::base::shell;
 use crate::config::PortType;
+use crate::dataplane::ovs;
 use crate::facts::domains::{Domain, SocketMode};
-use crate::facts::endpoints::start::is_network_card;
 use crate::facts::hugepages;
-use crate::facts::ovsdb::same_path;
 use crate::fingerprint::{Fingerprint, Identity, Pages, VERSION};
 use crate::fixes;
+use crate::node::endpoints::start::is_network_card;
 
 /// Both nodes.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ fn directories(nodes: &Nodes<'_>) -> Vec<Trouble> {
     if let (Some(mine), Some(other), true) =
         (&here.server_directory, &there.server_directory, makes(PortType::Dpdkvhostuser))
     {
-        let below = other.strip_prefix(crate::base::paths::OVS_RUN).unwrap_or(other).display().to_string();
+        let below = other.strip_prefix(ovs::paths::RUN).unwrap_or(other).display().to_string();
         let fix = match below.as_str() {
             "" => "ovs-vsctl remove Open_vSwitch . other_config vhost-sock-dir".to_string(),
             below => format!(

@@ -8,11 +8,11 @@ use super::{Finding, Ground, Level, Row, Trouble, names};
 use crate::arrivals::Arrival;
 use crate::base::shell;
 use crate::facts::domains::{Domain, SocketMode};
-use crate::facts::endpoints::start::Facts;
 use crate::facts::hugepages;
 use crate::fingerprint::Vm;
 use crate::fixes;
 use crate::hook::{self, Problem};
+use crate::node::endpoints::start::Facts;
 
 /// What was found of the VMs.
 #[derive(Debug, Default)]

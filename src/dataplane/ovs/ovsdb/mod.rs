@@ -14,7 +14,7 @@ mod tests;
 mod value;
 
 pub use client::Ovsdb;
-pub use join::{Join, Question, plain, same_path};
+pub use join::{Join, Question};
 pub use ports::{PortState, VhostPort};
 pub use switch::SwitchConfig;
 

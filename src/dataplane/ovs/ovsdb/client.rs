@@ -39,7 +39,7 @@ struct Bounded {
 }
 
 impl Ovsdb {
-    /// Connects to the socket at `path`, whoever is behind it: the switch's own has its way in `facts::database`. `limit` is
+    /// Connects to the socket at `path`, whoever is behind it: the switch's own has its way in `dataplane::ovs::database`. `limit` is
     /// for the whole conversation, from now on.
     pub fn connect(root: &Root, path: &Path, limit: Duration) -> Result<Ovsdb> {
         let context = || format!("connecting to {}", path.display());

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::endpoints::{diag, owners};
 use super::ovsdb::Ovsdb;
-use super::processes;
+use super::paths;
 use super::vswitchd::Vswitchd;
-use crate::base::paths;
 use crate::base::root::{Handle, Root};
+use crate::facts::processes;
+use crate::facts::{diag, owners};
 
 /// Connects to the database's socket. `limit` is for the whole conversation, from now on.
 ///

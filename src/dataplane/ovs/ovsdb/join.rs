@@ -78,19 +78,6 @@ impl Question<'_> {
     }
 }
 
-/// `/var/run` is a link to `/run` on every node there is.
-pub fn same_path(one: &Path, other: &Path) -> bool {
-    plain(one) == plain(other)
-}
-
-/// The path as the other spelling has it.
-pub fn plain(path: &Path) -> PathBuf {
-    match path.strip_prefix("/var/run") {
-        Ok(rest) => Path::new("/run").join(rest),
-        Err(_) => path.to_path_buf(),
-    }
-}
-
 impl Join {
     /// Where OVS has, or will have, a port's socket.
     pub fn expected_socket(&self, port: &VhostPort) -> PathBuf {

@@ -2,9 +2,7 @@
 //! Both sides of every vhost-user socket of the node: VMs that run and VMs that are off, the switch's ports, the sockets
 //! between them, who listens and who is connected.
 
-pub mod diag;
 mod links;
-pub(super) mod owners;
 pub mod start;
 pub mod usage;
 mod waiting;
@@ -14,18 +12,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-pub use links::{End, Link, Owner};
+pub use crate::facts::owners::Owner;
+pub use links::{End, Link};
 pub use waiting::Waiting;
 
-use super::control::Control;
-use super::domains::{BrokenFile, Domain, Endpoint, EndpointKind, SocketMode};
-use super::live::{self, Live, Switch};
-use super::ovsdb::{Join, OVSDB_LIMIT, SwitchConfig, VhostPort, plain, report};
-use super::processes::Process;
-use super::vswitchd::Vswitchd;
-use super::{Known, database};
+use super::live::Live;
+use crate::base::paths::plain;
 use crate::base::root::Root;
 use crate::config::PortType;
+use crate::dataplane::ovs::control::Control;
+use crate::dataplane::ovs::database;
+use crate::dataplane::ovs::ovsdb::{Join, OVSDB_LIMIT, SwitchConfig, VhostPort, report};
+use crate::dataplane::ovs::sockets::{Switch, read_switch};
+use crate::dataplane::ovs::vswitchd::Vswitchd;
+use crate::facts::domains::{BrokenFile, Domain, Endpoint, EndpointKind, SocketMode};
+use crate::facts::processes::{self, Process};
+use crate::facts::{Known, diag};
 use links::Links;
 use start::{Facts, Shared, Socket, switch_paths};
 
@@ -122,7 +124,7 @@ impl Endpoints {
             Known::Unknown(why) => Known::Unknown(why.clone()),
         };
         let unread = live.unread.iter().chain(&live.defined.broken).cloned().collect();
-        let now = super::processes::since_boot_of(root)?;
+        let now = processes::since_boot_of(root)?;
         let control = Control::ask(root, &vswitchd);
         Ok(Endpoints {
             unmade: unmade(root, live, &vswitchd, &control),
@@ -151,7 +153,7 @@ fn unmade(root: &Root, live: &Live, vswitchd: &Vswitchd, control: &Control) -> V
     };
     let mut found = lack(&live.switch, control);
     if !found.is_empty() {
-        let still = lack(&live::read_switch(root, OVSDB_LIMIT), &Control::ask(root, vswitchd));
+        let still = lack(&read_switch(root, OVSDB_LIMIT), &Control::ask(root, vswitchd));
         found.retain(|port| still.iter().any(|other| other.uuid == port.uuid));
     }
     found

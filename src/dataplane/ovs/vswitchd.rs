@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 
-use super::processes::{self, Process};
-use crate::base::paths;
+use super::paths;
 use crate::base::root::{Handle, Kind, Root};
+use crate::facts::processes::{self, Process};
 
 const VSWITCHD: &str = "ovs-vswitchd";
 const OVSDB_SERVER: &str = "ovsdb-server";
@@ -53,7 +53,7 @@ impl Vswitchd {
 }
 
 fn look(root: &Root, name: &str) -> Result<Vswitchd> {
-    let pid_file = Path::new(paths::OVS_RUN).join(name).with_extension("pid");
+    let pid_file = Path::new(paths::RUN).join(name).with_extension("pid");
     if let Some(file) = root.find(&pid_file)?.filter(|file| file.kind() == Kind::File) {
         let pid: Option<u32> = String::from_utf8_lossy(&file.read()?).trim().parse().ok();
         let process = pid.and_then(|pid| processes::by_pid(root, pid));

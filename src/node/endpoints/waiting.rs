@@ -5,12 +5,13 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::diag::Diag;
-use super::{Index, Machine, all_paths, owners};
+use super::{Index, Machine, all_paths};
+use crate::base::paths::plain;
 use crate::base::root::Root;
+use crate::facts::diag::Diag;
 use crate::facts::domains::RUNNING;
-use crate::facts::live::{Guest, Live};
-use crate::facts::ovsdb::plain;
+use crate::facts::owners;
+use crate::node::live::{Guest, Live};
 
 /// A socket of a VM's QEMU that is in no definition and no port's.
 #[derive(Debug, Clone, PartialEq, Eq)]

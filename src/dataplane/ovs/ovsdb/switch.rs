@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::client::select;
-use super::join::plain;
 use super::value::{boolean, map, string, strings};
 use super::{Ovsdb, VhostPort};
-use crate::base::paths;
+use crate::base::paths::plain;
 use crate::config::PortType;
+use crate::dataplane::ovs::paths;
 
 const TABLE: &str = "Open_vSwitch";
 /// There since OVS 2.5, and what older schemas do not know.
@@ -51,7 +51,7 @@ impl SwitchConfig {
     /// Where OVS makes the sockets of `dpdkvhostuser` ports.
     pub fn server_directory(&self) -> PathBuf {
         let below = self.other_config.get("vhost-sock-dir").map(String::as_str).unwrap_or_default();
-        Path::new(paths::OVS_RUN).join(below)
+        Path::new(paths::RUN).join(below)
     }
 
     /// DPDK is asked for: Open vSwitch may be the one that all network cards are meant for.

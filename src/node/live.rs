@@ -3,51 +3,22 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::domains::{self, BrokenFile, Domain, Domains};
-use super::hooks::{self, Hook};
-use super::ovsdb::{OVSDB_LIMIT, SwitchConfig, VhostPort, plain, report};
-use super::paths::{Neighbours, PathFact, read_chain};
-use super::processes::{self, Process};
-use super::sockets::{self, Liveness};
-use super::vswitchd::Vswitchd;
-use super::{Known, database};
 use crate::base::paths;
-use crate::base::root::{Kind, Report, Root, told};
-use crate::config::PortType;
+use crate::base::root::{Report, Root, told};
+use crate::dataplane::ovs::ovsdb::OVSDB_LIMIT;
+use crate::dataplane::ovs::sockets::{Switch, guarded, port_sockets, read_switch};
+use crate::dataplane::ovs::vswitchd::Vswitchd;
+use crate::dataplane::{Guarded, PortSocket};
+use crate::facts::Known;
+use crate::facts::domains::{self, BrokenFile, Domain, Domains};
+use crate::facts::hooks::{self, Hook};
+use crate::facts::processes::{self, Process};
 use crate::systemd::{UnitFact, Units};
-
-/// The switch as OVSDB tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Switch {
-    /// Its settings.
-    pub config: SwitchConfig,
-    /// Its vhost-user ports.
-    pub ports: Vec<VhostPort>,
-}
-
-/// A vhost-user socket that the switch has, or expects.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PortSocket {
-    /// The port.
-    pub port: String,
-    /// Which side makes it.
-    pub kind: PortType,
-    /// Where.
-    pub path: PathBuf,
-    /// What is there.
-    pub fact: PathFact,
-    /// Whether someone listens.
-    pub liveness: Liveness,
-    /// There is nothing, or a symlink in its directory was followed.
-    pub followed: bool,
-}
 
 /// A running domain and its process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -89,17 +60,6 @@ pub struct Live {
     pub libvirt_reloaded: Option<i128>,
     /// When qemu.conf was changed last, in nanoseconds since 1970.
     pub qemu_conf_modified: Option<i128>,
-}
-
-/// Something of the switch's own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Guarded {
-    /// Where.
-    pub path: PathBuf,
-    /// A socket is connected to, a file is read.
-    pub kind: Kind,
-    /// What is there.
-    pub fact: PathFact,
 }
 
 /// The units that are to be looked at.
@@ -171,58 +131,6 @@ impl Live {
     }
 }
 
-/// Asks OVSDB, within a limit.
-pub fn read_switch(root: &Root, limit: Duration) -> Known<Switch> {
-    let ask = || {
-        if let Some(report) = root.report() {
-            let (config, ports) = report::switch(report)?;
-            return Ok(Switch { config, ports });
-        }
-        let mut ovsdb = database::connect(root, limit)?;
-        Ok(Switch { config: ovsdb.switch()?, ports: ovsdb.ports()? })
-    };
-    Known::from(ask())
-}
-
-/// Where the switch's sockets are and what is there.
-pub fn port_sockets(root: &Root, switch: &Switch) -> Vec<PortSocket> {
-    let mut found = Vec::new();
-    let mut neighbours = Neighbours::default();
-    for port in &switch.ports {
-        let path = switch.config.expected_socket(port);
-        if !path.is_absolute() {
-            continue;
-        }
-        let (fact, liveness, followed) = match neighbours.read(root, &path) {
-            Ok((fact, Some(handle))) => (fact, sockets::liveness_of(&handle), false),
-            Ok((fact, None)) => (fact, sockets::liveness(root, &path), true),
-            // Whoever may put a symlink there, or name a port, shall not keep us from all others.
-            Err(error) => {
-                let nothing = PathFact::Missing { first: path.clone(), above: Vec::new() };
-                (nothing, Liveness::Unknown(format!("{error:#}")), true)
-            }
-        };
-        found.push(PortSocket { port: port.name.clone(), kind: port.kind, path, fact, liveness, followed });
-    }
-    found
-}
-
-/// Whether a `dpdkvhostuser` socket may be at this path: OVS makes them in its run directory and nowhere else
-/// (lib/netdev-dpdk.c, `vhost_sock_dir`), and not where it has what it keeps for itself. OVSDB can name any other path;
-/// that is no reason to touch it.
-pub fn is_switch_place(path: &Path) -> bool {
-    plain(path).strip_prefix(paths::OVS_RUN).is_ok_and(|below| !is_kept(below))
-}
-
-/// What the switch's daemons, and OVN's, keep for themselves below the run directory: sockets of databases (`db.sock`,
-/// `ovnnb_db.sock`), of control (`ovs-vswitchd.123.ctl`), of a bridge's OpenFlow (`br-int.mgmt`, `br-int.snoop`), and
-/// DPDK's own directory; and the run directory itself.
-fn is_kept(below: &Path) -> bool {
-    let Some(name) = below.file_name() else { return true };
-    let ends = |end: &&str| name.as_bytes().ends_with(end.as_bytes());
-    name == "db.sock" || below.starts_with("dpdk") || ["_db.sock", ".ctl", ".mgmt", ".snoop"].iter().any(ends)
-}
-
 /// A daemon that systemd has and whose state is not in the report could be the one that does not agree.
 fn note_missing<'a>(report: &Report, units: impl Iterator<Item = &'a UnitFact>) {
     for pid in units.filter_map(|unit| unit.main_pid) {
@@ -262,53 +170,9 @@ fn guests(root: &Root, running: Vec<Domain>) -> Vec<Guest> {
     running.into_iter().map(guest).collect()
 }
 
-/// Told by name: what else lies in the run directory may be a port's socket, and OVSDB does not always say so.
-fn guarded(root: &Root) -> Result<Vec<Guarded>> {
-    let mut found = Vec::new();
-    let databases = [paths::OVS_ETC, paths::OVS_LIB].map(|directory| Path::new(directory).join("conf.db"));
-    let run = Path::new(paths::OVS_RUN);
-    let in_run = root.list(run)?.into_iter().map(|name| run.join(name));
-    for path in in_run.filter(|path| !is_switch_place(path)).chain(databases) {
-        // A link into another tree is judged there; one that is not to be trusted is no way in for us to judge.
-        let Ok(fact) = read_chain(root, &path) else { continue };
-        if let Some(kind) =
-            fact.node().map(|node| node.kind).filter(|kind| matches!(kind, Kind::Socket | Kind::File))
-        {
-            let is_database = path.extension().is_some_and(|extension| extension == "db");
-            if kind == Kind::Socket || is_database {
-                found.push(Guarded { path, kind, fact });
-            }
-        }
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_port_in_ovsdb_is_no_reason_to_give_away_what_the_switch_keeps() {
-        for own in [
-            "db.sock",
-            "ovnsb_db.sock",
-            "ovs-vswitchd.123.ctl",
-            "ovsdb-server.7.ctl",
-            "br-int.mgmt",
-            "br-int.snoop",
-            "sub/db.sock",
-            "dpdk/rte/mp_socket",
-            "dpdk",
-            "",
-        ] {
-            let path = Path::new(paths::OVS_RUN).join(own);
-            assert!(!is_switch_place(&path), "{own}");
-            assert!(!is_switch_place(&Path::new("/var").join(path.strip_prefix("/").unwrap())), "{own}");
-        }
-        for port in ["vhuc0", "sub/vhuc0", "vm.sock", "mgmt", "my-dpdk", "dpdkvhostuser0", "br-int.mgmt.1"] {
-            assert!(is_switch_place(&Path::new(paths::OVS_RUN).join(port)), "{port}");
-        }
-    }
 
     #[test]
     fn a_vm_whose_status_cannot_be_read_is_not_taken_for_off() {
@@ -325,19 +189,5 @@ mod tests {
         let vms = Vms::read(&Root::open(tree.path()).unwrap()).unwrap();
         let off: Vec<&str> = vms.defined.domains.iter().map(|domain| domain.name.as_str()).collect();
         assert_eq!((off, vms.next.len(), vms.unread.len()), (vec!["two"], 0, 1));
-    }
-
-    #[test]
-    fn what_the_switch_keeps_is_guarded_whatever_else_is_there() {
-        let tree = tempfile::tempdir().unwrap();
-        let run = tree.path().join("run/openvswitch");
-        std::fs::create_dir_all(&run).unwrap();
-        for name in ["db.sock", "vhuc0"] {
-            drop(std::os::unix::net::UnixListener::bind(run.join(name)).unwrap());
-        }
-        let root = Root::open(tree.path()).unwrap();
-        let found = guarded(&root).unwrap();
-        let found: Vec<&Path> = found.iter().map(|guarded| guarded.path.as_path()).collect();
-        assert_eq!(found, [Path::new(paths::OVSDB_SOCKET)]);
     }
 }

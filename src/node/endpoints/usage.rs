@@ -5,11 +5,12 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::diag::{self, Diag};
+use crate::base::paths::same_path;
 use crate::base::root::Root;
 use crate::config::PortType;
+use crate::dataplane::ovs::ovsdb::VhostPort;
+use crate::facts::diag::{self, Diag};
 use crate::facts::domains::{self, Domain};
-use crate::facts::ovsdb::{VhostPort, same_path};
 
 /// VMs that run, and sockets of the kernel.
 #[derive(Debug)]

@@ -6,10 +6,19 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::fcntl::{OFlag, readlinkat};
+use serde::Serialize;
 
-use super::links::Owner;
 use crate::base::root::Root;
 use crate::base::root::ss::Stream;
+
+/// A process that holds a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Owner {
+    /// Its number.
+    pub pid: u32,
+    /// Its name (`comm`).
+    pub name: String,
+}
 
 /// Who should hold what.
 #[derive(Debug)]

@@ -6,22 +6,13 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::diag::Diag;
-use super::owners::{self, Expected};
 use super::start::Socket;
 use super::{FreePort, Machine};
 use crate::base::root::Root;
+use crate::dataplane::ovs::vswitchd::Vswitchd;
+use crate::facts::diag::Diag;
 use crate::facts::domains::SocketMode;
-use crate::facts::vswitchd::Vswitchd;
-
-/// A process that holds a socket.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-pub struct Owner {
-    /// Its number.
-    pub pid: u32,
-    /// Its name (`comm`).
-    pub name: String,
-}
+use crate::facts::owners::{self, Expected, Owner};
 
 /// One end of a connection, or a listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -10,17 +10,17 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::access::{Acl, Node};
 use crate::base::root::{Handle, Kind, Reached, Root};
+use crate::dataplane::PortSocket;
+use crate::dataplane::ovs::database;
+use crate::dataplane::ovs::ovsdb::{Join, Question};
+use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
-use crate::facts::database;
 use crate::facts::domains::{Domain, Endpoint, EndpointKind, MemoryBacking, NumaCell};
 use crate::facts::hugepages;
-use crate::facts::live::PortSocket;
 use crate::facts::mounts;
-use crate::facts::ovsdb::{Join, Question};
 use crate::facts::paths::{PathFact, chain_of, read_node};
 use crate::facts::processes;
 use crate::facts::sockets::{self, Liveness};
-use crate::facts::vswitchd::Vswitchd;
 
 /// A dataplane younger than this may still be making its sockets.
 const YOUNG: Duration = Duration::from_secs(30);

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::ovsdb::Ovsdb;
-use super::processes::{self, Process};
+use super::paths;
 use super::vswitchd::Vswitchd;
-use crate::base::paths;
 use crate::base::root::Root;
+use crate::facts::processes::{self, Process};
 
 /// It answers in milliseconds, unless it is at a long work: huge pages to clear, many ports to make.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -71,7 +71,7 @@ enum Answer {
 }
 
 fn ports(root: &Root, process: &Process) -> Answer {
-    let socket = Path::new(paths::OVS_RUN).join(format!("ovs-vswitchd.{}.ctl", process.pid));
+    let socket = Path::new(paths::RUN).join(format!("ovs-vswitchd.{}.ctl", process.pid));
     let begun = Instant::now();
     let ask = || Ovsdb::connect(root, &socket, LIMIT)?.call("dpif/show");
     match ask() {

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a dataplane is: what the rest of the program knows of the process at the other end of QEMU's sockets. Each kind of
+//! dataplane is a folder of its own, and what is true of one alone is said there and nowhere else.
+
+pub mod ovs;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::base::root::Kind;
+use crate::config::PortType;
+use crate::facts::paths::PathFact;
+use crate::facts::sockets::Liveness;
+
+/// A vhost-user socket that the switch has, or expects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PortSocket {
+    /// The port.
+    pub port: String,
+    /// Which side makes it.
+    pub kind: PortType,
+    /// Where.
+    pub path: PathBuf,
+    /// What is there.
+    pub fact: PathFact,
+    /// Whether someone listens.
+    pub liveness: Liveness,
+    /// There is nothing, or a symlink in its directory was followed.
+    pub followed: bool,
+}
+
+/// Something of the switch's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Guarded {
+    /// Where.
+    pub path: PathBuf,
+    /// A socket is connected to, a file is read.
+    pub kind: Kind,
+    /// What is there.
+    pub fact: PathFact,
+}
