@@ -9,6 +9,7 @@ use crate::base::paths;
 use crate::base::root::{NotInReport, Root, told};
 use crate::config::{Config, GidMismatch, PortType};
 use crate::convert::Terms;
+use crate::dataplane::ovs::modes::Modes;
 use crate::facts::Known;
 use crate::facts::accounts::Accounts;
 use crate::facts::domains::{self, Domain, Domains};
@@ -20,7 +21,7 @@ use crate::items::{Change, Item};
 use crate::journal::{Entry, Journal};
 use crate::node::endpoints::Endpoints;
 use crate::node::live::{Asked, Live};
-use crate::profile::{Modes, Profile};
+use crate::profile::Profile;
 use crate::rules::endpoints::{Judged, Matter, follows, judge};
 use crate::rules::peer::{self, Compared, Ground};
 use crate::rules::{self, Case, Finding};
@@ -216,7 +217,7 @@ impl Survey {
 pub fn modes(root: &Root, config: &Config, journal: &Journal, live: Option<&Live>) -> Result<Modes> {
     let (incoming, before) = (config.hook.incoming, journal.serves());
     if let Some(live) = live {
-        let found = Modes::of_node(live, incoming, before);
+        let found = live.modes(incoming, before);
         // A report does not have the journal, which would say what the last apply found.
         let is_open = live.switch.known().is_none() && found.types != PortType::ALL;
         return match root.report().filter(|_| is_open) {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use vhost_accord::base::root::Root;
 use vhost_accord::config::PortType;
 use vhost_accord::dataplane::ovs::ovsdb::Ovsdb;
-use vhost_accord::items::port::{self, PortState};
+use vhost_accord::dataplane::ovs::port::{self, PortState};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";

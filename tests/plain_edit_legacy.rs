@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `edit::legacy`: the field's in-place patches, recognised and undone.
+//! `dataplane::ovs::legacy`: the field's in-place patches, recognised and undone.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::process::Command;
 
 use proptest::prelude::*;
-use vhost_accord::edit::legacy::{Kind, What, find, undo};
+use vhost_accord::dataplane::ovs::legacy::{Kind, What, find, undo};
 
 /// As OVS 2.6 ships it.
 const VSWITCHD: &str = r"[Unit]

@@ -11,8 +11,9 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use vhost_accord::dataplane::ovs::legacy;
 use vhost_accord::edit::virconf::{self, VirConf};
-use vhost_accord::edit::{legacy, logrotate, shell, unit};
+use vhost_accord::edit::{logrotate, shell, unit};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 

@@ -9,11 +9,13 @@ use serde::Serialize;
 
 use super::{Accord, Agreed, Ground, Obstacle, SharedGroup};
 use crate::base::paths;
+use crate::base::paths::DROP_IN;
 use crate::config::{Action, Config, DataplaneUser, PortType, ServerAccess};
 use crate::dataplane::ovs;
+use crate::dataplane::ovs::units::{Dataplane, IdentityBy, OPENVSWITCH_ID};
 use crate::edit::shell;
 use crate::items::{Absent, File, Item, LogOwner, Owner, Subject, User};
-use crate::profile::{DROP_IN, Dataplane, IdentityBy, OPENVSWITCH_ID, Profile};
+use crate::profile::Profile;
 
 /// The dataplane's identity and units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use super::{Accord, Ground, Obstacle, SharedGroup};
 use crate::base::paths;
+use crate::base::paths::PACKAGED_UNITS;
 use crate::config::{Config, PortType, QemuGroup};
 use crate::dataplane::ovs;
-use crate::edit::legacy;
+use crate::dataplane::ovs::legacy;
 use crate::items::{Item, Patch, Setting};
-use crate::profile::{PACKAGED_UNITS, Profile, QemuConf};
+use crate::profile::{Profile, QemuConf};
 
 /// Whom QEMU runs as, unless a domain has a DAC label of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -27,6 +27,12 @@ pub const PROGRAM: &str = "/usr/bin/vhost-accord";
 
 /// Units of the administrator, before those of packages.
 pub const UNIT_DIRECTORY: &str = "/etc/systemd/system";
+/// Where packages put their units.
+pub const PACKAGED_UNITS: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
+
+/// The base name of every drop-in this program writes.
+pub const DROP_IN: &str = "50-vhost-accord.conf";
+
 /// tmpfiles.d of the administrator.
 pub const TMPFILES: &str = "/etc/tmpfiles.d/vhost-accord.conf";
 

@@ -10,12 +10,13 @@ use super::{Outcome, blast};
 use crate::base::lock::Lock;
 use crate::base::root::Root;
 use crate::cli::ApplyArgs;
+use crate::dataplane::ovs::remains;
 use crate::items::Group;
 use crate::items::{Change, Undone, preflight, progress_of_search};
 use crate::journal::{Entry, Journal};
 use crate::report::{self, Style};
 use crate::rules::{Finding, Level};
-use crate::sockets::{grant, runtime};
+use crate::sockets::grant;
 use crate::survey::{Options, Survey};
 use crate::systemd::{self, ServiceManager};
 
@@ -259,7 +260,7 @@ fn hand_over(
     outage.run(running, || {
         let survey = Survey::take(root, manager, Options::default())?;
         if survey.accord.dataplane.as_ref().is_some_and(|dataplane| dataplane.uid == 0) {
-            runtime::clear(root);
+            remains::clear(root);
         }
         round(root, manager, survey, json, output).map(drop)
     })

@@ -17,6 +17,7 @@ use crate::accord::DataplaneAccord;
 use crate::base::paths;
 use crate::base::progress::{self, Progress};
 use crate::base::root::Root;
+use crate::dataplane::ovs::remains;
 use crate::dataplane::ovs::sockets::port_sockets;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::accounts::Accounts;
@@ -25,7 +26,7 @@ use crate::journal::{Entry, Journal};
 use crate::node::live::Live;
 use crate::report;
 use crate::rules::Finding;
-use crate::sockets::{runtime, stale};
+use crate::sockets::stale;
 use crate::survey::{Options, Survey};
 use crate::systemd::ServiceManager;
 use crate::systemd::systemctl::Systemctl;
@@ -141,7 +142,7 @@ impl<'a> Outage<'a> {
             note(Err(failed));
         }
         note(self.manager.reload().or_else(|_| systemctl.reload()));
-        runtime::clear(self.root);
+        remains::clear(self.root);
         let limit = self.limit.max(BACK_LIMIT);
         match self.start(self.manager, limit).or_else(|_| self.start(&systemctl, limit)) {
             Ok(()) => {
@@ -208,7 +209,7 @@ impl<'a> Outage<'a> {
         let sockets = self.live.switch.known().map(|switch| port_sockets(self.root, switch));
         let removed =
             sockets.unwrap_or_default().into_iter().map(|socket| stale::remove(self.root, &socket).map(drop));
-        for error in removed.chain([stale::remove_pid_files(self.root)]).filter_map(Result::err) {
+        for error in removed.chain([remains::remove_pid_files(self.root)]).filter_map(Result::err) {
             tracing::warn!("{}", report::log_line(&format!("{error:#}")));
         }
     }

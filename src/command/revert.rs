@@ -12,10 +12,11 @@ use crate::base::lock::Lock;
 use crate::base::paths;
 use crate::base::root::Root;
 use crate::cli::RevertArgs;
+use crate::dataplane::ovs::remains;
 use crate::items::{Change, Held, NotAFile, Undone};
 use crate::journal::{Entry, Journal};
 use crate::report;
-use crate::sockets::{grant, runtime};
+use crate::sockets::grant;
 use crate::survey::{Options, Survey};
 use crate::systemd::{self, ServiceManager};
 use crate::write::Refused;
@@ -87,7 +88,7 @@ pub fn under(
     let overdue = survey.as_ref().is_some_and(Survey::reload_overdue);
     if root.is_live() && (overdue || !output.undone.is_empty()) {
         manager.reload()?;
-        runtime::clear(root);
+        remains::clear(root);
     }
     finish(manager, args, units, &mut output);
     if !output.restarted.is_empty() {
@@ -132,7 +133,7 @@ fn restart_switch(
             bail!("{failed}");
         }
         manager.reload()?;
-        runtime::clear(root);
+        remains::clear(root);
         Ok(())
     })?;
     match ended {

@@ -5,7 +5,6 @@
 //! is not the wanted key's.
 
 pub mod domain;
-pub mod legacy;
 pub mod logrotate;
 pub mod shell;
 pub mod unit;

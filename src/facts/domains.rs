@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use roxmltree::{Document, Node, ParsingOptions};
 use serde::{Deserialize, Serialize};
 
-pub use endpoints::{Endpoint, EndpointKind, SocketMode};
+pub use endpoints::{Endpoint, EndpointKind, SocketMode, is_network_card};
 pub use files::{BrokenFile, Domains, RUNNING, persistent, running};
 pub use label::{Account, DacLabel, LabelKind};
 pub use lint::oddity;

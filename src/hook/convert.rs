@@ -17,10 +17,10 @@ use crate::config::PortType;
 use crate::convert::{self, Step, Terms};
 use crate::dataplane::ovs::database;
 use crate::dataplane::ovs::ovsdb::Join;
+use crate::dataplane::ovs::port::describe;
 use crate::edit;
 use crate::facts::Known;
 use crate::facts::domains::parse_domain;
-use crate::items::port::describe;
 use crate::node::endpoints::start::switch_paths;
 use crate::node::endpoints::usage::Usage;
 

@@ -14,9 +14,10 @@ use crate::config::PortType;
 use crate::dataplane::ovs::sockets::is_switch_place;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::domains::SocketMode;
+use crate::facts::domains::is_network_card;
 use crate::facts::sockets::{self, Liveness};
 use crate::items::{Change, Held, Kind as _};
-use crate::node::endpoints::start::{Facts, Socket, is_network_card};
+use crate::node::endpoints::start::{Facts, Socket};
 use crate::sockets::grant::{self, Grant};
 use crate::write;
 

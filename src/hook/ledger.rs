@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 
 use crate::base::journald::{Priority, log};
 use crate::base::root::Root;
-use crate::items::port::{self, PortState};
+use crate::dataplane::ovs::port::{self, PortState};
 
 /// For putting back one port; the watchdog has as much to get hold of the ledger.
 const PATIENCE: Duration = Duration::from_millis(400);

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::diff::hunks;
-use super::{Held, Kind, Target, Undone, port, vm};
+use super::{Held, Kind, Target, Undone, vm};
 use crate::base::paths::same_path;
 use crate::base::root::Root;
 use crate::config::PortType;
@@ -17,6 +17,7 @@ use crate::convert::interfaces;
 use crate::dataplane::ovs;
 use crate::dataplane::ovs::database;
 use crate::dataplane::ovs::ovsdb::{OVSDB_LIMIT, PortState};
+use crate::dataplane::ovs::port;
 use crate::edit::domain::{Turn, turn};
 use crate::facts::accounts::Accounts;
 use crate::facts::domains::{self, Domain, Endpoint, EndpointKind, SocketMode, parse_domain};

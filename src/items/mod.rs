@@ -13,7 +13,6 @@ mod member;
 mod named;
 mod owner;
 mod patch;
-pub mod port;
 pub mod preflight;
 mod renumber;
 mod setting;

@@ -7,14 +7,9 @@ use anyhow::Result;
 
 use crate::base::paths;
 use crate::base::root::{Kind, Root};
+use crate::dataplane::ovs::units::{ENVIRONMENTS, UNITS};
 use crate::edit::virconf::{Value, VirConf};
 use crate::facts::accounts::Accounts;
-
-/// Where Open vSwitch's units look for whom to run as, on Debian and on RHEL.
-const ENVIRONMENTS: [&str; 2] = ["/etc/default/openvswitch-switch", "/etc/sysconfig/openvswitch"];
-/// Its units, and where an administrator's drop-ins for them are.
-const UNITS: [&str; 4] =
-    ["ovs-vswitchd.service", "ovsdb-server.service", "openvswitch.service", "openvswitch-nonetwork.service"];
 
 /// The file that names the group or user, by `key` in qemu.conf, and so keeps it.
 pub fn by(root: &Root, key: &str, name: &str) -> Result<Option<String>> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FileState, Kind, Target, Undone, text};
 use crate::base::root::Root;
-use crate::edit::legacy;
+use crate::dataplane::ovs::legacy;
 use crate::facts::accounts::Accounts;
 
 /// A packaged file that may have been patched in place.

@@ -25,7 +25,7 @@ use crate::dataplane::ovs::database;
 use crate::dataplane::ovs::ovsdb::{Join, OVSDB_LIMIT, SwitchConfig, VhostPort, report};
 use crate::dataplane::ovs::sockets::{Switch, read_switch};
 use crate::dataplane::ovs::vswitchd::Vswitchd;
-use crate::facts::domains::{BrokenFile, Domain, Endpoint, EndpointKind, SocketMode};
+use crate::facts::domains::{BrokenFile, Domain, Endpoint, EndpointKind, SocketMode, is_network_card};
 use crate::facts::processes::{self, Process};
 use crate::facts::{Known, diag};
 use links::Links;
@@ -191,7 +191,7 @@ fn machines(live: &Live) -> Vec<Machine> {
 /// The definition of a running domain, where its sockets differ.
 fn next(live: &Live, domain: &Domain) -> Option<Next> {
     let sockets = |domain: &Domain| -> Vec<_> {
-        let cards = domain.endpoints.iter().filter(|endpoint| start::is_network_card(endpoint));
+        let cards = domain.endpoints.iter().filter(|endpoint| is_network_card(endpoint));
         cards.filter_map(|card| Some((plain(card.path.as_deref()?), card.mode))).collect()
     };
     let mut definitions = live.next.iter().filter(|_| domain.running);

@@ -10,9 +10,11 @@ use serde::Serialize;
 
 use crate::base::paths;
 use crate::base::root::{Report, Root, told};
+use crate::config::PortType;
+use crate::dataplane::ovs::modes::Modes;
 use crate::dataplane::ovs::ovsdb::OVSDB_LIMIT;
 use crate::dataplane::ovs::sockets::{Switch, guarded, port_sockets, read_switch};
-use crate::dataplane::ovs::vswitchd::Vswitchd;
+use crate::dataplane::ovs::vswitchd::{VSWITCHD, Vswitchd};
 use crate::dataplane::{Guarded, PortSocket};
 use crate::facts::Known;
 use crate::facts::domains::{self, BrokenFile, Domain, Domains};
@@ -125,9 +127,17 @@ impl Live {
         Ok(Live { sockets, guests, unread, defined, next, ..self.clone() })
     }
 
+    /// Which port types must work here. `incoming` and `before` as in [`Modes::look`].
+    pub fn modes(&self, incoming: Option<PortType>, before: bool) -> Modes {
+        let guests = self.guests.iter().map(|guest| &guest.domain);
+        let vms = guests.chain(&self.next).chain(&self.defined.domains);
+        let broken = self.unread.iter().chain(&self.defined.broken).next();
+        Modes::look(&self.switch, vms, broken.map(|file| file.path.as_path()), incoming, before)
+    }
+
     /// ovs-vswitchd.
     pub fn vswitchd(&self) -> Option<&Process> {
-        self.dataplane.iter().find(|process| process.status.name == "ovs-vswitchd")
+        self.dataplane.iter().find(|process| process.status.name == VSWITCHD)
     }
 }
 

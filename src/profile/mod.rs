@@ -6,38 +6,23 @@
 //! Everything is read without this program's own drop-ins: the profile is the node the accord is made for, and must
 //! be the same before and after `apply`.
 
-mod dataplane;
 mod hooks;
 mod hypervisor;
-mod modes;
 mod mounts;
 
-pub use dataplane::{DatabaseSocket, Dataplane, IdentityBy};
 pub use hooks::{Hooks, MainHook};
 pub use hypervisor::{Hypervisor, QemuConf, configured};
-pub use modes::Modes;
 pub use mounts::{DeclaredMount, escape_path};
-
-use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::base::root::{Kind, Root};
+use crate::base::root::Root;
 use crate::config::{Config, DataplaneUser, QemuGroup};
-use crate::edit::unit::UnitText;
+use crate::dataplane::ovs;
+use crate::dataplane::ovs::units::{Dataplane, OPENVSWITCH_ID};
 use crate::facts::accounts::{Accounts, Group, Source, User};
-use crate::systemd::{UnitFact, Units};
-
-/// uid and gid of a user `openvswitch` that we make: the numbers kolla, TripleO's successor and their images use
-/// (openstack/kolla kolla/common/users.py, edpm-ansible roles/edpm_ovs).
-pub const OPENVSWITCH_ID: u32 = 42476;
-
-/// Where packages put their units.
-pub const PACKAGED_UNITS: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
-
-/// The base name of every drop-in this program writes.
-pub const DROP_IN: &str = "50-vhost-accord.conf";
+use crate::systemd::Units;
 
 /// The node as its distribution and administrator made it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -82,7 +67,7 @@ impl Profile {
         recorded_gid: Option<u32>,
     ) -> Result<Profile> {
         let mut profile = Profile {
-            dataplane: dataplane::look(root, units)?,
+            dataplane: ovs::units::look(root, units)?,
             hypervisor: hypervisor::look(root, units, accounts)?,
             mounts: mounts::look(root, units)?,
             accounts: NamedAccounts { recorded_gid, ..NamedAccounts::default() },
@@ -119,27 +104,4 @@ impl Profile {
         groups.extend(self.hypervisor.as_ref().map(|hypervisor| hypervisor.own_group.name.clone()));
         named.named = groups.iter().filter_map(|name| accounts.group(name)).collect();
     }
-}
-
-/// What fragment and drop-ins of a unit declare together, ours left out.
-fn declared(root: &Root, unit: &UnitFact) -> Result<UnitText> {
-    let foreign = |path: &&Path| path.file_name().is_none_or(|name| name != DROP_IN);
-    let drop_ins = unit.drop_ins.iter().map(|path| path.as_path()).filter(foreign);
-    // A masked unit leads to /dev/null; what it is comes back as its package has it.
-    let packaged = PACKAGED_UNITS.map(|directory| Path::new(directory).join(&unit.name));
-    let mut fragment = unit.fragment.as_deref();
-    if unit.load_state == "masked" {
-        fragment = None;
-        for path in &packaged {
-            let is_file = root.find(path)?.is_some_and(|found| found.kind() == Kind::File);
-            fragment = fragment.or(Some(path.as_path()).filter(|_| is_file));
-        }
-    }
-    let mut texts = Vec::new();
-    for path in fragment.into_iter().chain(drop_ins) {
-        if let Some(text) = root.read_text(path)? {
-            texts.push(UnitText::parse(&text));
-        }
-    }
-    Ok(UnitText::merge(texts))
 }

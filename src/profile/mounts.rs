@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::declared;
 use crate::base::root::Root;
 use crate::systemd::Units;
+use crate::systemd::declared;
 
 /// systemd's own hugetlbfs mount.
 const DEFAULT_MOUNT: &str = "/dev/hugepages";

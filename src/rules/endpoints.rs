@@ -15,10 +15,11 @@ pub use row::{PortRow, ProcessRow, Row, SocketRow};
 pub use running::is_joined;
 
 use super::{Case, Evidence, Finding, Level, Rule, catalogue};
+use crate::dataplane::ovs;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
-use crate::fixes;
+use crate::facts::domains::is_network_card;
 use crate::hook::{self, Problem, Subject};
-use crate::node::endpoints::start::{Socket, is_network_card};
+use crate::node::endpoints::start::Socket;
 use crate::node::endpoints::{Endpoints, FreePort, Link, Machine};
 
 /// A rule whose findings [`judge`] makes: the first cause of each endpoint counts, whichever rule names it.
@@ -362,7 +363,7 @@ fn free(endpoints: &Endpoints, port: &FreePort, sees_vms: bool) -> Option<Troubl
     if used || !all_known {
         return None;
     }
-    let fix = format!("ovs-vsctl --if-exists del-port {}", fixes::interface(&port.port));
+    let fix = format!("ovs-vsctl --if-exists del-port {}", ovs::fixes::interface(&port.port));
     let path = port.socket.path.display();
     let seen = format!("a {} at {path}, and no VM uses it", port.port.kind);
     Some(Trouble { id: "port-without-vm", subject: format!("port {}", port.port.name), seen, fix })

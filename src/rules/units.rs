@@ -286,7 +286,7 @@ fn rotated_logs(case: &Case<'_>) -> Vec<Evidence> {
 fn patched(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |change: &Change| {
         let Change::Patch(Held { item, before: Some(file) }) = change else { return None };
-        let patches = crate::edit::legacy::find(item.of, file.content.text());
+        let patches = crate::dataplane::ovs::legacy::find(item.of, file.content.text());
         let seen: Vec<String> =
             patches.iter().map(|patch| format!("line {}: {}", patch.line, patch.text)).collect();
         Some(Evidence::applies(item.path.display().to_string(), seen.join("; ")))

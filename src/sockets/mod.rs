@@ -3,5 +3,4 @@
 //! none of it stands in the journal.
 
 pub mod grant;
-pub mod runtime;
 pub mod stale;

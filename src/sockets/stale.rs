@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sockets that nobody listens on any more, and pid files of nobody.
+//! Sockets that nobody listens on any more.
 
 use std::path::Path;
 
 use anyhow::Result;
 
-use crate::base::root::{Kind, Root};
+use crate::base::root::Root;
 use crate::config::PortType;
 use crate::dataplane::PortSocket;
-use crate::dataplane::ovs;
 use crate::dataplane::ovs::sockets::is_switch_place;
 use crate::facts::paths::PathFact;
-use crate::facts::processes;
 use crate::facts::sockets::{self, Liveness};
 use crate::write;
 
@@ -25,24 +23,6 @@ pub fn remove(root: &Root, socket: &PortSocket) -> Result<bool> {
     }
     let (parent, name) = root.place(&socket.path)?;
     write::remove_file(&parent, name, *id)
-}
-
-/// Removes pid files of OVS's daemons that were killed: one that runs as another user cannot open them, and does not start
-/// ("pidfile check failed", lib/daemon-unix.c).
-pub fn remove_pid_files(root: &Root) -> Result<()> {
-    for daemon in ["ovs-vswitchd", "ovsdb-server"] {
-        let path = Path::new(ovs::paths::RUN).join(format!("{daemon}.pid"));
-        let Some(file) = root.find_nofollow(&path)?.filter(|file| file.kind() == Kind::File) else {
-            continue;
-        };
-        let pid = String::from_utf8_lossy(&file.read()?).trim().parse().ok();
-        let process = pid.and_then(|pid| processes::by_pid(root, pid));
-        if process.is_none_or(|process| process.status.name != daemon) {
-            let (parent, name) = root.place(&path)?;
-            write::remove_file(&parent, name, file.id())?;
-        }
-    }
-    Ok(())
 }
 
 /// Removes every socket right below a directory that is proven to have no listener.

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "dbus")]
 pub mod dbus;
+mod declared;
 mod fact;
 pub mod image;
 mod live;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::base::root::Root;
+pub use declared::declared;
 pub use fact::UnitFact;
 
 /// One question to systemd takes no longer.

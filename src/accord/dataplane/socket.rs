@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::{DataplaneAccord, drop_in, group_number};
 use crate::accord::{Accord, Ground};
 use crate::dataplane::ovs;
+use crate::dataplane::ovs::units::IdentityBy;
 use crate::items::{Absent, Item, Owner, Subject};
-use crate::profile::IdentityBy;
 
 /// Its drop-in, and its owner and mode now: systemd gives them to a new socket only, and this one stays open while the
 /// daemons restart. Nothing where the distribution's are right.

@@ -7,11 +7,12 @@ use super::inventory::{Ground, PortRow, Row, SAVED, Verdict};
 use crate::base::shell;
 use crate::config::PortType;
 use crate::convert::{self, Decision, Step};
+use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::{PortState, VhostPort};
+use crate::dataplane::ovs::port::describe;
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint, SocketMode};
 use crate::fixes;
-use crate::items::port::describe;
 use crate::items::{Card, Side};
 
 /// What is known of the VM that a card is of.
@@ -105,7 +106,7 @@ fn own_port<'a>(
     let Some(port) = port else {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("PORT");
         let at = step.turn.as_ref().map_or(path, |turn| turn.path.as_path());
-        let fix = fixes::add_port(name, mode(to), at);
+        let fix = ovs::fixes::add_port(name, mode(to), at);
         return Err((format!("OVS has no port {name}, and convert creates none"), Some(fix)));
     };
     if port.vm_uuid.is_none() {

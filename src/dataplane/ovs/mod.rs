@@ -3,7 +3,13 @@
 
 pub mod control;
 pub mod database;
+pub mod fixes;
+pub mod legacy;
+pub mod modes;
 pub mod ovsdb;
 pub mod paths;
+pub mod port;
+pub mod remains;
 pub mod sockets;
+pub mod units;
 pub mod vswitchd;

@@ -13,8 +13,10 @@ use super::paths;
 use crate::base::root::{Handle, Kind, Root};
 use crate::facts::processes::{self, Process};
 
-const VSWITCHD: &str = "ovs-vswitchd";
-const OVSDB_SERVER: &str = "ovsdb-server";
+/// The daemon that has the ports.
+pub const VSWITCHD: &str = "ovs-vswitchd";
+/// The database.
+pub const OVSDB_SERVER: &str = "ovsdb-server";
 
 /// ovs-vswitchd now, or the switch's ovsdb-server.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -212,3 +212,8 @@ impl Options {
         })
     }
 }
+
+/// Endpoints whose other end is a switch's port.
+pub fn is_network_card(endpoint: &Endpoint) -> bool {
+    matches!(endpoint.device, EndpointKind::Interface | EndpointKind::CommandLine)
+}

@@ -8,12 +8,14 @@ use super::{Case, Evidence, Rule};
 use crate::access::{Identity, Verdict, Wish, may};
 use crate::base::root::Kind;
 use crate::config::Family;
+use crate::dataplane::ovs;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
+use crate::facts::domains::is_network_card;
 use crate::facts::domains::{LabelKind, SocketMode, oddity};
 use crate::facts::paths::PathFact;
 use crate::fixes;
-use crate::node::endpoints::start::{Socket, is_network_card};
+use crate::node::endpoints::start::Socket;
 
 /// `sun_path` of unix(7) less its NUL. QEMU would take 108 bytes; DPDK cuts at 107 and looks for another name.
 const LONGEST: usize = 107;
@@ -137,7 +139,9 @@ fn moved(case: &Case<'_>, socket: &Socket) -> String {
     let to = directory.join(name);
     let domain = fixes::move_socket(&case.subject.domain, &socket.path, &to);
     match super::sockets::port_at(case, socket) {
-        Some(port) => format!("{} && {domain}", fixes::convert_port(&port.name, SocketMode::Server, &to)),
+        Some(port) => {
+            format!("{} && {domain}", ovs::fixes::convert_port(&port.name, SocketMode::Server, &to))
+        }
         None => domain,
     }
 }

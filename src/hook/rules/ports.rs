@@ -11,10 +11,11 @@ use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::domains::SocketMode;
+use crate::facts::domains::is_network_card;
 use crate::facts::sockets::Liveness;
 use crate::fixes;
 use crate::hook::call::Operation;
-use crate::node::endpoints::start::{Socket, is_network_card};
+use crate::node::endpoints::start::Socket;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -209,7 +210,7 @@ fn both_servers(case: &Case<'_>) -> Vec<Evidence> {
             port.kind,
             met.join.expected_socket(port).display()
         );
-        let fix = fixes::convert_port(&port.name, SocketMode::Server, &met.socket.path);
+        let fix = ovs::fixes::convert_port(&port.name, SocketMode::Server, &met.socket.path);
         Some(Evidence::of(met.socket, seen, fix))
     };
     met(case).iter().filter(|met| met.roles_clash(SocketMode::Server)).filter_map(clash).collect()
@@ -242,7 +243,7 @@ fn path_differs(case: &Case<'_>) -> Vec<Evidence> {
         let seen = format!("the socket of port {} is {}", port.name, other.display());
         let fix = match port.kind {
             PortType::Dpdkvhostuserclient => {
-                fixes::convert_port(&port.name, SocketMode::Server, &met.socket.path)
+                ovs::fixes::convert_port(&port.name, SocketMode::Server, &met.socket.path)
             }
             PortType::Dpdkvhostuser => fixes::move_socket(&case.subject.domain, &met.socket.path, &other),
         };
@@ -259,14 +260,14 @@ fn other_type(case: &Case<'_>) -> Vec<Evidence> {
         Some(Evidence::of(
             met.socket,
             seen,
-            fixes::convert_port(name, met.socket.endpoint.mode, &met.socket.path),
+            ovs::fixes::convert_port(name, met.socket.endpoint.mode, &met.socket.path),
         ))
     };
     met(case).iter().filter_map(wrong).collect()
 }
 
 fn add_port(socket: &Socket) -> String {
-    fixes::add_port(file_name(socket).unwrap_or("PORT"), socket.endpoint.mode, &socket.path)
+    ovs::fixes::add_port(file_name(socket).unwrap_or("PORT"), socket.endpoint.mode, &socket.path)
 }
 
 fn missing(case: &Case<'_>) -> Vec<Evidence> {
@@ -301,7 +302,7 @@ fn failed(case: &Case<'_>) -> Vec<Evidence> {
             (None, Some(-1)) => format!("port {} has no OpenFlow number", port.name),
             (None, _) => return None,
         };
-        let fix = fixes::remake(port);
+        let fix = ovs::fixes::remake(port);
         Some(Evidence::of(met.socket, seen, fix).passing())
     };
     met(case).iter().filter_map(broken).collect()

@@ -8,13 +8,15 @@ use crate::access::{Verdict, Wish, may};
 use crate::base::paths::same_path;
 use crate::base::shell;
 use crate::config::Family;
+use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::facts::domains::SocketMode;
+use crate::facts::domains::is_network_card;
 use crate::facts::sockets::Liveness;
 use crate::fixes;
 use crate::hook::call::Operation;
 use crate::hook::predict;
-use crate::node::endpoints::start::{Socket, is_network_card};
+use crate::node::endpoints::start::Socket;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -81,7 +83,7 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
         let fix = match is_network_card(&socket.endpoint) {
             // Without a word from OVSDB nobody knows if a restart would make it.
             true if case.facts.switch.known().is_none() => "ovs-vsctl --timeout=5 show".to_string(),
-            true => port_at(case, socket).map_or_else(|| restart(case), fixes::remake),
+            true => port_at(case, socket).map_or_else(|| restart(case), ovs::fixes::remake),
             false => format!("lsof -- {}", shell::path(&socket.path)),
         };
         Evidence::of(socket, "missing", fix).passing()
@@ -148,7 +150,7 @@ fn in_use(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
         // OVS is connected to that one, and would stay so.
         let remove = fixes::remove(&socket.path);
-        let again = port_at(case, socket).map(|port| format!(" && {}", fixes::remake(port)));
+        let again = port_at(case, socket).map(|port| format!(" && {}", ovs::fixes::remake(port)));
         let fix = format!("{remove}{}", again.unwrap_or_default());
         Evidence::of(socket, "another process listens on it", fix)
     };

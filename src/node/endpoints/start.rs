@@ -15,7 +15,7 @@ use crate::dataplane::ovs::database;
 use crate::dataplane::ovs::ovsdb::{Join, Question};
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
-use crate::facts::domains::{Domain, Endpoint, EndpointKind, MemoryBacking, NumaCell};
+use crate::facts::domains::{Domain, Endpoint, MemoryBacking, NumaCell, is_network_card};
 use crate::facts::hugepages;
 use crate::facts::mounts;
 use crate::facts::paths::{PathFact, chain_of, read_node};
@@ -156,11 +156,6 @@ impl Facts {
             Vswitchd::Running(None) | Vswitchd::Unknown(_) => !all_tried,
         }
     }
-}
-
-/// Endpoints whose other end is a switch's port.
-pub fn is_network_card(endpoint: &Endpoint) -> bool {
-    matches!(endpoint.device, EndpointKind::Interface | EndpointKind::CommandLine)
 }
 
 fn is_young(since_boot: u64) -> bool {

@@ -6,6 +6,7 @@ use crate::access::{Verdict, Wish, may};
 use crate::base::paths::same_path;
 use crate::base::shell;
 use crate::config::{Family, PortType};
+use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
@@ -196,7 +197,7 @@ fn apart(
         join.ports.iter().find(|port| port.server_path.as_deref() == Some(socket.path.as_path()))
     });
     let fix = match (port, socket.endpoint.mode) {
-        (Some(port), SocketMode::Server) if others.is_empty() => fixes::remake(port),
+        (Some(port), SocketMode::Server) if others.is_empty() => ovs::fixes::remake(port),
         _ => again.to_string(),
     };
     Some(Trouble::of("not-connected", socket, seen, fix))
@@ -213,7 +214,7 @@ pub fn unmade(endpoints: &Endpoints, socket: &Socket) -> Option<Trouble> {
         port.name
     );
     let log = "grep ERR /var/log/openvswitch/ovs-vswitchd.log";
-    let fix = format!("fix the error that '{log}' shows for the port, then {}", fixes::remake(port));
+    let fix = format!("fix the error that '{log}' shows for the port, then {}", ovs::fixes::remake(port));
     Some(Trouble::of("port-not-in-datapath", socket, seen, fix))
 }
 
@@ -222,8 +223,8 @@ pub fn waits(endpoints: &Endpoints, waiting: &Waiting) -> Trouble {
     let name = waiting.path.file_name().and_then(|name| name.to_str()).unwrap_or("PORT");
     // One that no VM has was meant for it, most likely, with another path.
     let fix = match endpoints.free.iter().any(|free| free.port.name == name) {
-        true => fixes::convert_port(name, SocketMode::Server, &waiting.path),
-        false => fixes::add_port(name, SocketMode::Server, &waiting.path),
+        true => ovs::fixes::convert_port(name, SocketMode::Server, &waiting.path),
+        false => ovs::fixes::add_port(name, SocketMode::Server, &waiting.path),
     };
     Trouble {
         id: "hot-plug-waits",
@@ -261,7 +262,7 @@ fn foreign(endpoints: &Endpoints, socket: &Socket, link: &Link) -> Option<Troubl
     let listener = link.listener.as_ref().filter(|end| is_other(end, dataplane(endpoints)))?;
     let seen = format!("{} listens on it", name(listener));
     let port = socket.path.file_name().and_then(|name| name.to_str()).map(shell::quote)?;
-    let again = fixes::remake_interface(&port, PortType::Dpdkvhostuser);
+    let again = ovs::fixes::remake_interface(&port, PortType::Dpdkvhostuser);
     let fix = format!("{} && {again}", fixes::remove(&socket.path));
     Some(Trouble::of("listener-is-foreign", socket, seen, fix))
 }

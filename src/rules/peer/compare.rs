@@ -10,11 +10,11 @@ use crate::base::paths::same_path;
 use crate::base::shell;
 use crate::config::PortType;
 use crate::dataplane::ovs;
+use crate::facts::domains::is_network_card;
 use crate::facts::domains::{Domain, SocketMode};
 use crate::facts::hugepages;
 use crate::fingerprint::{Fingerprint, Identity, Pages, VERSION};
 use crate::fixes;
-use crate::node::endpoints::start::is_network_card;
 
 /// Both nodes.
 #[derive(Debug)]

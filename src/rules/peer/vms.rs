@@ -7,6 +7,7 @@ use std::path::Path;
 use super::{Finding, Ground, Level, Row, Trouble, names};
 use crate::arrivals::Arrival;
 use crate::base::shell;
+use crate::dataplane::ovs;
 use crate::facts::domains::{Domain, SocketMode};
 use crate::facts::hugepages;
 use crate::fingerprint::Vm;
@@ -131,7 +132,7 @@ fn of_this_node(case: &hook::Case<'_>, problem: &Problem) -> Option<String> {
     let join = case.facts.switch.known()?;
     let name = socket.path.file_name()?.to_str()?;
     let port = join.ports.iter().find(|port| port.name == name)?;
-    Some(fixes::convert_port(&port.name, SocketMode::Client, &socket.path))
+    Some(ovs::fixes::convert_port(&port.name, SocketMode::Client, &socket.path))
 }
 
 /// A comment ends where a line does: the other node may call itself what it likes.

@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::declared;
-use crate::base::paths;
-use crate::base::paths::plain;
+use super::paths;
+use crate::base::paths::{DATAPLANE_ENVIRONMENT, plain};
 use crate::base::root::{Kind, Root};
-use crate::dataplane::ovs;
 use crate::edit::shell::EnvFile;
 use crate::edit::unit::UnitText;
-use crate::systemd::{UnitFact, Units};
+use crate::systemd::{UnitFact, Units, declared};
 
 /// Units that run ovs-vswitchd; the second is of OVS 2.5 (RHEL).
 const VSWITCHD_UNITS: [&str; 2] = ["ovs-vswitchd.service", "openvswitch-nonetwork.service"];
@@ -23,10 +21,19 @@ const OVSDB_UNIT: &str = "ovsdb-server.service";
 const SOCKET_UNIT: &str = "ovsdb-server.socket";
 /// Units that stand for the whole switch: Debian's, RHEL's.
 const SWITCH_UNITS: [&str; 2] = ["openvswitch-switch.service", "openvswitch.service"];
+/// Where the units look for whom to run as, on Debian and on RHEL.
+pub const ENVIRONMENTS: [&str; 2] = ["/etc/default/openvswitch-switch", "/etc/sysconfig/openvswitch"];
+/// The units that take a user.
+pub const UNITS: [&str; 4] =
+    ["ovs-vswitchd.service", "ovsdb-server.service", "openvswitch.service", "openvswitch-nonetwork.service"];
 /// Debian's variable for options of ovs-ctl.
 pub const OVS_CTL_OPTS: &str = "OVS_CTL_OPTS";
 /// RHEL's variable for the daemons' user and group.
 pub const OVS_USER_ID: &str = "OVS_USER_ID";
+
+/// uid and gid of a user `openvswitch` that we make: the numbers kolla, TripleO's successor and their images use
+/// (openstack/kolla kolla/common/users.py, edpm-ansible roles/edpm_ovs).
+pub const OPENVSWITCH_ID: u32 = 42476;
 
 /// How the units take the user the daemons shall run as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -100,7 +107,8 @@ impl Dataplane {
     }
 }
 
-pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> {
+/// Looks for its units.
+pub fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> {
     let Some(vswitchd) = first(units, &VSWITCHD_UNITS)? else { return Ok(None) };
     let ovsdb = units.unit(OVSDB_UNIT)?;
     let switch = first(units, &SWITCH_UNITS)?;
@@ -154,7 +162,7 @@ pub(super) fn look(root: &Root, units: &dyn Units) -> Result<Option<Dataplane>> 
 fn database_socket(root: &Root, units: &dyn Units, ovs_group: &str) -> Result<Option<DatabaseSocket>> {
     let Some(unit) = units.unit(SOCKET_UNIT)? else { return Ok(None) };
     let text = declared(root, &unit)?;
-    let is_database = |path: &&str| plain(Path::new(path)) == Path::new(ovs::paths::OVSDB_SOCKET);
+    let is_database = |path: &&str| plain(Path::new(path)) == Path::new(paths::OVSDB_SOCKET);
     if !text.list("Socket", "ListenStream").iter().any(is_database) {
         return Ok(None);
     }
@@ -173,9 +181,9 @@ fn database_socket(root: &Root, units: &dyn Units, ovs_group: &str) -> Result<Op
 }
 
 fn database_directory(root: &Root) -> Result<PathBuf> {
-    let beside = root.find_nofollow(&Path::new(ovs::paths::ETC).join("conf.db"))?;
+    let beside = root.find_nofollow(&Path::new(paths::ETC).join("conf.db"))?;
     let is_file = beside.is_some_and(|database| database.kind() == Kind::File);
-    Ok(PathBuf::from(if is_file { ovs::paths::ETC } else { ovs::paths::LIB }))
+    Ok(PathBuf::from(if is_file { paths::ETC } else { paths::LIB }))
 }
 
 fn logrotate(root: &Root) -> Result<Option<PathBuf>> {
@@ -238,7 +246,7 @@ fn variables(root: &Root, declarations: &[(String, UnitText)]) -> Result<BTreeMa
     for (_, text) in declarations {
         for file in text.list("Service", "EnvironmentFile") {
             let path = Path::new(file.trim_start_matches('-'));
-            let ours = path == Path::new(paths::DATAPLANE_ENVIRONMENT);
+            let ours = path == Path::new(DATAPLANE_ENVIRONMENT);
             if ours || !path.is_absolute() || path.starts_with("/run") {
                 continue;
             }

@@ -9,9 +9,8 @@ use crate::base::paths::same_path;
 use crate::config::PortType;
 use crate::dataplane::ovs::sockets::{Switch, is_switch_place};
 use crate::facts::Known;
+use crate::facts::domains::is_network_card;
 use crate::facts::domains::{Domain, SocketMode};
-use crate::node::endpoints::start::is_network_card;
-use crate::node::live::Live;
 
 /// What was found, and why it counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,14 +50,6 @@ impl Modes {
                 Modes::one("OVS has no dpdkvhostuser port, and no VM connects to one".to_string())
             }
         }
-    }
-
-    /// The same of a running node.
-    pub fn of_node(live: &Live, incoming: Option<PortType>, before: bool) -> Modes {
-        let guests = live.guests.iter().map(|guest| &guest.domain);
-        let vms = guests.chain(&live.next).chain(&live.defined.domains);
-        let broken = live.unread.iter().chain(&live.defined.broken).next();
-        Modes::look(&live.switch, vms, broken.map(|file| file.path.as_path()), incoming, before)
     }
 
     /// In a line.

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Fixes in OVS's own commands: each can be pasted into a shell as it is.
+
+use std::path::Path;
+
+use super::ovsdb::VhostPort;
+use crate::base::shell::{is_plain, quote};
+use crate::config::PortType;
+use crate::facts::domains::SocketMode;
+
+/// How ovs-vsctl finds the interface.
+pub fn interface(port: &VhostPort) -> String {
+    if port.name.starts_with('-') { quote(&port.uuid) } else { quote(&port.name) }
+}
+
+/// Columns of a port that meets QEMU, whose side is given, at this path.
+pub fn columns(mode: SocketMode, path: &Path) -> String {
+    match mode {
+        SocketMode::Client => "type=dpdkvhostuser".to_string(),
+        SocketMode::Server => {
+            let text = path.display().to_string();
+            let option = match is_plain(&text) {
+                true => format!("options:vhost-server-path={text}"),
+                false => quote(&format!("options:vhost-server-path={text:?}")),
+            };
+            format!("type=dpdkvhostuserclient {option}")
+        }
+    }
+}
+
+/// Makes the port over again; whatever else is set on it stays.
+pub fn remake(port: &VhostPort) -> String {
+    remake_interface(&interface(port), port.kind)
+}
+
+/// The same of an interface by its name as a word of the shell.
+pub fn remake_interface(name: &str, kind: PortType) -> String {
+    format!("ovs-vsctl set Interface {name} type=internal && ovs-vsctl set Interface {name} type={kind}")
+}
+
+/// The port as QEMU's side expects it.
+pub fn convert_port(name: &str, mode: SocketMode, path: &Path) -> String {
+    format!("ovs-vsctl set Interface {} {}", quote(name), columns(mode, path))
+}
+
+/// A port on the (first) bridge that can have one.
+pub fn add_port(name: &str, mode: SocketMode, path: &Path) -> String {
+    let (name, columns) = (quote(name), columns(mode, path));
+    let bridge = "\"$(ovs-vsctl --bare --columns=name find Bridge datapath_type=netdev | head -n 1)\"";
+    format!("ovs-vsctl add-port {bridge} {name} -- set Interface {name} {columns}")
+}
