@@ -12,7 +12,7 @@ use crate::base::paths;
 use crate::base::paths::DROP_IN;
 use crate::config::{Action, Config, DataplaneUser, PortType, ServerAccess};
 use crate::dataplane::ovs;
-use crate::dataplane::ovs::units::{Dataplane, IdentityBy, OPENVSWITCH_ID};
+use crate::dataplane::ovs::units::{Dataplane, IdentityBy, OWN_ID};
 use crate::edit::shell;
 use crate::items::{Absent, File, Item, LogOwner, Owner, Subject, User};
 use crate::profile::Profile;
@@ -130,17 +130,17 @@ fn primary(profile: &Profile, user: &str, gid: u32) -> bool {
 }
 
 fn account(profile: &Profile, user: &str) -> Result<(u32, Option<User>), Obstacle> {
-    let made = User { name: user.to_string(), uid: OPENVSWITCH_ID, gid: OPENVSWITCH_ID };
+    let made = User { name: user.to_string(), uid: OWN_ID, gid: OWN_ID };
     match &profile.accounts.dataplane_user {
         // One with our own numbers is the one that an earlier apply made, and stays asked for.
         Some(existing) if existing.name == user => {
-            let ours = existing.uid == OPENVSWITCH_ID && existing.gid == OPENVSWITCH_ID;
+            let ours = existing.uid == OWN_ID && existing.gid == OWN_ID;
             return Ok((existing.uid, ours.then_some(made)));
         }
         Some(_) | None => {}
     }
-    if user == "openvswitch" && !profile.accounts.openvswitch_id_taken {
-        return Ok((OPENVSWITCH_ID, Some(made)));
+    if user == ovs::units::OWN_USER && !profile.accounts.own_id_taken {
+        return Ok((OWN_ID, Some(made)));
     }
     Err(Obstacle {
         id: "dataplane-user-missing",
@@ -221,18 +221,10 @@ fn resets_run_directory(found: &Dataplane) -> bool {
     !found.runtime_directory_units.is_empty()
 }
 
-/// The variable that carries the identity. A later `EnvironmentFile=` wins over an earlier one and over `Environment=`
-/// (systemd.exec(5)); it replaces the whole value, so the administrator's options are carried along.
+/// The variable that carries the identity, with the administrator's options.
 fn environment(wanted: &DataplaneAccord, found: &Dataplane) -> String {
-    let user = format!("{}:{}", wanted.user, wanted.group);
-    let (name, value) = match found.identity_by {
-        // RHEL's units take the group from here for the hugepages too, also where the daemons stay root's.
-        IdentityBy::OvsUserId => ("OVS_USER_ID", format!("{}:{}", wanted.user, wanted.unit_group)),
-        IdentityBy::OvsCtlOpts | IdentityBy::Neither => {
-            let option = if wanted.privileged { String::new() } else { format!(" --ovs-user={user}") };
-            ("OVS_CTL_OPTS", format!("{}{option}", found.options).trim().to_string())
-        }
-    };
+    let told = (!wanted.privileged).then_some((wanted.user.as_str(), wanted.group.as_str()));
+    let (name, value) = found.variable(told, (&wanted.user, &wanted.unit_group));
     format!("{name}={}\n", shell::quote(&value).unwrap_or(value))
 }
 
@@ -283,19 +275,9 @@ fn state(accord: &Accord, wanted: &DataplaneAccord, found: &Dataplane) -> Vec<It
     // QEMU in the dataplane's group must not read the database: its directory is the dataplane's alone then.
     let qemu_in_group = accord.qemu.as_ref().is_some_and(|qemu| qemu.is_in(wanted.gid));
     let private = qemu_in_group.then_some(0o700);
-    let database = &found.database_directory;
-    let mut items = vec![
-        data(database.clone(), private),
-        data(database.join("conf.db"), None),
-        data(database.join(".conf.db.~lock~"), None),
-        data(Path::new(ovs::paths::ETC).join("system-id.conf"), None),
-        data(PathBuf::from(ovs::paths::LOG), None),
-        data(Path::new(ovs::paths::LOG).join("ovs-vswitchd.log"), None),
-        data(Path::new(ovs::paths::LOG).join("ovsdb-server.log"), None),
-    ];
-    if database != Path::new(ovs::paths::ETC) {
-        items.push(data(PathBuf::from(ovs::paths::ETC), None));
-    }
+    let state = found.state().into_iter().enumerate();
+    // The first is the database's directory.
+    let mut items: Vec<Item> = state.map(|(at, path)| data(path, private.filter(|_| at == 0))).collect();
     // Units that change the owner themselves do it while nobody runs: a root without capabilities could else not remove
     // its own pid file from a directory that is no longer root's.
     if !found.changes_run_directory && (wanted.switched || resets_run_directory(found)) {

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::{Config, PortType, ServerAccess};
+use crate::dataplane::ovs::units::ENVIRONMENTS;
 use crate::facts::surroundings::Concern;
 use crate::items::{File, Item, Owner, Subject};
 use crate::node::live::Live;
@@ -135,6 +136,7 @@ impl Accord {
             directories: Vec::new(),
             drop_ins: Vec::new(),
             group: (&self.group.name, self.group.gid),
+            environments: &ENVIRONMENTS,
         };
         for item in &self.items {
             match item {

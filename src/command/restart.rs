@@ -19,7 +19,7 @@ use crate::base::progress::{self, Progress};
 use crate::base::root::Root;
 use crate::dataplane::ovs::remains;
 use crate::dataplane::ovs::sockets::port_sockets;
-use crate::dataplane::ovs::vswitchd::Vswitchd;
+use crate::dataplane::ovs::vswitchd::{VSWITCHD, Vswitchd};
 use crate::facts::accounts::Accounts;
 use crate::items::{Change, Held, preflight};
 use crate::journal::{Entry, Journal};
@@ -184,7 +184,7 @@ impl<'a> Outage<'a> {
         }
         match Vswitchd::read(self.root) {
             Vswitchd::NotRunning => {
-                bail!("{} was started, and ovs-vswitchd does not run", self.dataplane.switch_unit)
+                bail!("{} was started, and {VSWITCHD} does not run", self.dataplane.switch_unit)
             }
             Vswitchd::Running(_) | Vswitchd::Unknown(_) => Ok(()),
         }

@@ -36,8 +36,6 @@ const KEYS: [&str; 6] = [
     "namespaces",
     "hugetlbfs_mount",
 ];
-/// Where recipes for Open vSwitch 2.4 and 2.5 put the options of DPDK.
-const DEFAULTS: [&str; 2] = ["/etc/default/openvswitch-switch", "/etc/sysconfig/openvswitch"];
 const POOLS: &str = "/sys/kernel/mm/hugepages";
 
 /// What else has a say.
@@ -82,6 +80,8 @@ pub struct Concern<'a> {
     pub drop_ins: Vec<(&'a str, &'a Path)>,
     /// The shared group's name and number.
     pub group: (&'a str, u32),
+    /// Where recipes of 2016 put the options of DPDK.
+    pub environments: &'a [&'a str],
 }
 
 /// What runs of it.
@@ -127,7 +127,7 @@ impl Surroundings {
             hugepages: if runs { told(hugepages(root))?.flatten() } else { None },
             udev_rules: told(udev::read(root, concern.group))?.unwrap_or_default(),
             pools: if runs { told(pools(root))?.unwrap_or_default() } else { BTreeMap::new() },
-            dpdk_opts: told(dpdk_opts(root))?.unwrap_or_default(),
+            dpdk_opts: told(dpdk_opts(root, concern.environments))?.unwrap_or_default(),
             memory_limits: running
                 .map(|running| told(limits::read(root, running.guest)))
                 .transpose()?
@@ -172,9 +172,9 @@ fn pools(root: &Root) -> Result<BTreeMap<u64, u64>> {
     Ok(found)
 }
 
-fn dpdk_opts(root: &Root) -> Result<Vec<PathBuf>> {
+fn dpdk_opts(root: &Root, environments: &[&str]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for path in DEFAULTS.map(Path::new) {
+    for path in environments.iter().map(Path::new) {
         let text = root.read_text(path)?.unwrap_or_default();
         let is_set = |line: &str| {
             let value = line.trim_start().strip_prefix("DPDK_OPTS=");

@@ -101,7 +101,7 @@ impl Kind for Conversion {
     }
 
     fn writes(&self) -> Vec<PathBuf> {
-        ["/etc/libvirt/qemu/x", "/etc/openvswitch/x"].map(PathBuf::from).to_vec()
+        ["/etc/libvirt/qemu", ovs::paths::ETC].map(|directory| Path::new(directory).join("x")).to_vec()
     }
 
     /// libvirt and the switch write these files.
@@ -254,7 +254,7 @@ pub fn read(root: &Root, item: &Conversion) -> Result<VmState> {
 /// A database of a switch, running or not: without one there are no ports either. Its name is enough, and where a link of
 /// that name leads does not matter: RHEL's packages have one beside the configuration, which the switch's user can change.
 fn has_switch(root: &Root) -> Result<bool> {
-    let databases = [ovs::paths::ETC, ovs::paths::LIB].map(|directory| Path::new(directory).join("conf.db"));
+    let databases = ovs::paths::databases();
     for path in databases.iter().map(PathBuf::as_path).chain([Path::new(ovs::paths::OVSDB_SOCKET)]) {
         if root.find_nofollow(path)?.is_some() {
             return Ok(true);

@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::base::root::Root;
 use crate::config::{Config, DataplaneUser, QemuGroup};
 use crate::dataplane::ovs;
-use crate::dataplane::ovs::units::{Dataplane, OPENVSWITCH_ID};
+use crate::dataplane::ovs::units::{Dataplane, OWN_ID, OWN_USER};
 use crate::facts::accounts::{Accounts, Group, Source, User};
 use crate::systemd::Units;
 
@@ -48,8 +48,8 @@ pub struct NamedAccounts {
     pub gid_holder: Option<Group>,
     /// The user the dataplane shall run as.
     pub dataplane_user: Option<User>,
-    /// uid or gid of the user `openvswitch` that we would make is someone else's.
-    pub openvswitch_id_taken: bool,
+    /// uid or gid of the dataplane's own user that we would make is someone else's.
+    pub own_id_taken: bool,
     /// What each NSS source says of the shared group.
     pub sources: Vec<Source>,
     /// Other groups the configuration or the distribution names.
@@ -91,10 +91,10 @@ impl Profile {
             DataplaneUser::Root => None,
         };
         named.dataplane_user = user.and_then(|user| accounts.user(&user));
-        let id = OPENVSWITCH_ID;
+        let id = OWN_ID;
         // A group of that name without the user is ours, from an apply that was killed between the two.
-        let others = |group: Group| group.name != "openvswitch";
-        named.openvswitch_id_taken =
+        let others = |group: Group| group.name != OWN_USER;
+        named.own_id_taken =
             accounts.user_by_id(id).is_some() || accounts.group_by_id(id).is_some_and(others);
         if let QemuGroup::Named(group) = &config.qemu_group {
             groups.push(group.clone());

@@ -15,6 +15,7 @@ use crate::base::paths::plain;
 use crate::base::root::Root;
 use crate::config::PortType;
 use crate::convert::{self, Terms};
+use crate::dataplane::ovs::database::SILENT;
 use crate::dataplane::ovs::ovsdb::{Join, PortState, VhostPort};
 use crate::dataplane::ovs::sockets::Switch;
 use crate::facts::Known;
@@ -148,7 +149,7 @@ impl Inventory {
         let Some(live) = &survey.live else { bail!("this is no running node") };
         let switch = match &live.switch {
             Known::Known(switch) => switch,
-            Known::Unknown(why) => bail!("OVSDB does not answer, so nothing can be said of ports: {why}"),
+            Known::Unknown(why) => bail!("{SILENT}, so nothing can be said of ports: {why}"),
         };
         let agreed = Agreed::read(root)?;
         let directory = agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());

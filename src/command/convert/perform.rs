@@ -12,6 +12,7 @@ use super::tell::Done;
 use crate::base::progress::Progress;
 use crate::base::root::Root;
 use crate::config::PortType;
+use crate::dataplane::ovs::database::SILENT;
 use crate::dataplane::ovs::ovsdb::{OVSDB_LIMIT, PortState};
 use crate::dataplane::ovs::sockets::{port_sockets, read_switch};
 use crate::facts::Known;
@@ -156,7 +157,7 @@ pub fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
     }
     let switch = match read_switch(root, OVSDB_LIMIT) {
         Known::Known(switch) => switch,
-        Known::Unknown(why) => bail!("OVSDB does not answer: {why}"),
+        Known::Unknown(why) => bail!("{SILENT}: {why}"),
     };
     let grants = grant::plan(&Giving::of(&survey.accord), &port_sockets(root, &switch));
     grant::make_all(root, &grants).map(drop)

@@ -16,6 +16,9 @@ use crate::base::root::{Handle, Root};
 use crate::facts::processes;
 use crate::facts::{diag, owners};
 
+/// Why nothing is known.
+pub const SILENT: &str = "OVSDB does not answer";
+
 /// Connects to the database's socket. `limit` is for the whole conversation, from now on.
 ///
 /// # Errors

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Every fixed place of OVS, once.
 
+use std::path::{Path, PathBuf};
+
 /// OVS's run directory: control sockets, the database's socket, `dpdkvhostuser` sockets.
 pub const RUN: &str = "/run/openvswitch";
 /// OVSDB's own socket.
@@ -13,3 +15,10 @@ pub const LIB: &str = "/var/lib/openvswitch";
 pub const LOG: &str = "/var/log/openvswitch";
 /// The script that starts both daemons.
 pub const CTL: &str = "/usr/share/openvswitch/scripts/ovs-ctl";
+/// The database's name, in [`ETC`] or [`LIB`].
+pub const DATABASE: &str = "conf.db";
+
+/// Where the database can be.
+pub fn databases() -> [PathBuf; 2] {
+    [ETC, LIB].map(|directory| Path::new(directory).join(DATABASE))
+}

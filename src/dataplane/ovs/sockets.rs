@@ -81,10 +81,9 @@ fn is_kept(below: &Path) -> bool {
 /// What QEMU must not reach. Told by name: what else lies in the run directory may be a port's socket, and OVSDB does not always say so.
 pub fn guarded(root: &Root) -> Result<Vec<Guarded>> {
     let mut found = Vec::new();
-    let databases = [paths::ETC, paths::LIB].map(|directory| Path::new(directory).join("conf.db"));
     let run = Path::new(paths::RUN);
     let in_run = root.list(run)?.into_iter().map(|name| run.join(name));
-    for path in in_run.filter(|path| !is_switch_place(path)).chain(databases) {
+    for path in in_run.filter(|path| !is_switch_place(path)).chain(paths::databases()) {
         // A link into another tree is judged there; one that is not to be trusted is no way in for us to judge.
         let Ok(fact) = read_chain(root, &path) else { continue };
         if let Some(kind) =

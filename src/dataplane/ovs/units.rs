@@ -27,13 +27,16 @@ pub const ENVIRONMENTS: [&str; 2] = ["/etc/default/openvswitch-switch", "/etc/sy
 pub const UNITS: [&str; 4] =
     ["ovs-vswitchd.service", "ovsdb-server.service", "openvswitch.service", "openvswitch-nonetwork.service"];
 /// Debian's variable for options of ovs-ctl.
-pub const OVS_CTL_OPTS: &str = "OVS_CTL_OPTS";
+const OVS_CTL_OPTS: &str = "OVS_CTL_OPTS";
 /// RHEL's variable for the daemons' user and group.
-pub const OVS_USER_ID: &str = "OVS_USER_ID";
+const OVS_USER_ID: &str = "OVS_USER_ID";
 
 /// uid and gid of a user `openvswitch` that we make: the numbers kolla, TripleO's successor and their images use
 /// (openstack/kolla kolla/common/users.py, edpm-ansible roles/edpm_ovs).
-pub const OPENVSWITCH_ID: u32 = 42476;
+pub const OWN_ID: u32 = 42476;
+
+/// The user's name, as packages have it.
+pub const OWN_USER: &str = "openvswitch";
 
 /// How the units take the user the daemons shall run as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -104,6 +107,40 @@ impl Dataplane {
     /// The units whose daemons take the identity.
     pub fn units(&self) -> impl Iterator<Item = &str> {
         self.ovsdb_unit.as_deref().into_iter().chain([self.vswitchd_unit.as_str()])
+    }
+
+    /// The variable that carries the identity, and its value: `told` is the user and group that the daemons change to, none
+    /// where they stay root's, and `named` what RHEL's units are told in any case. A later `EnvironmentFile=` wins over an
+    /// earlier one and over `Environment=` (systemd.exec(5)); it replaces the whole value, so the administrator's options
+    /// are carried along.
+    pub fn variable(&self, told: Option<(&str, &str)>, named: (&str, &str)) -> (&'static str, String) {
+        match self.identity_by {
+            // RHEL's units take the group from here for the hugepages too, also where the daemons stay root's.
+            IdentityBy::OvsUserId => (OVS_USER_ID, format!("{}:{}", named.0, named.1)),
+            IdentityBy::OvsCtlOpts | IdentityBy::Neither => {
+                let option = |(user, group)| format!(" {USER_OPTION}{user}:{group}");
+                let value = format!("{}{}", self.options, told.map(option).unwrap_or_default());
+                (OVS_CTL_OPTS, value.trim().to_string())
+            }
+        }
+    }
+
+    /// What daemons that are not root's must own beside their run directory; the database's directory is the first.
+    pub fn state(&self) -> Vec<PathBuf> {
+        let database = &self.database_directory;
+        let mut paths = vec![
+            database.clone(),
+            database.join(paths::DATABASE),
+            database.join(".conf.db.~lock~"),
+            Path::new(paths::ETC).join("system-id.conf"),
+            PathBuf::from(paths::LOG),
+            Path::new(paths::LOG).join("ovs-vswitchd.log"),
+            Path::new(paths::LOG).join("ovsdb-server.log"),
+        ];
+        if database != Path::new(paths::ETC) {
+            paths.push(PathBuf::from(paths::ETC));
+        }
+        paths
     }
 }
 
@@ -181,7 +218,7 @@ fn database_socket(root: &Root, units: &dyn Units, ovs_group: &str) -> Result<Op
 }
 
 fn database_directory(root: &Root) -> Result<PathBuf> {
-    let beside = root.find_nofollow(&Path::new(paths::ETC).join("conf.db"))?;
+    let beside = root.find_nofollow(&Path::new(paths::ETC).join(paths::DATABASE))?;
     let is_file = beside.is_some_and(|database| database.kind() == Kind::File);
     Ok(PathBuf::from(if is_file { paths::ETC } else { paths::LIB }))
 }
