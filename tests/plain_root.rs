@@ -45,7 +45,7 @@ fn a_trusted_link_is_followed_inside_the_root() {
     let found = root.find(path).unwrap().unwrap();
     assert_eq!(found.path(), Path::new("/run/openvswitch/db.sock"));
     assert_eq!(root.read(path).unwrap().unwrap(), b"inside");
-    let chain = root.chain(path).unwrap().unwrap();
+    let chain = root.reach(path).unwrap().passed;
     assert_eq!(paths(&chain), ["/", "/var", "/run", "/run/openvswitch", "/run/openvswitch/db.sock"]);
 }
 
@@ -53,10 +53,10 @@ fn a_trusted_link_is_followed_inside_the_root() {
 fn a_link_that_climbs_stays_inside_the_root() {
     let (dir, root) = tree();
     symlink("../../../../run/openvswitch", dir.path().join("var/climbs")).unwrap();
-    let chain = root.chain(Path::new("/var/climbs/db.sock")).unwrap().unwrap();
+    let chain = root.reach(Path::new("/var/climbs/db.sock")).unwrap().passed;
     assert_eq!(paths(&chain), ["/", "/var", "/run", "/run/openvswitch", "/run/openvswitch/db.sock"]);
     symlink("/", dir.path().join("var/top")).unwrap();
-    assert_eq!(paths(&root.chain(Path::new("/var/top")).unwrap().unwrap()), ["/var", "/"]);
+    assert_eq!(paths(&root.reach(Path::new("/var/top")).unwrap().passed), ["/var", "/"]);
     let outside = tempfile::tempdir().unwrap();
     symlink(outside.path(), dir.path().join("var/out")).unwrap();
     assert!(
@@ -79,7 +79,7 @@ fn a_link_where_others_may_write_is_refused() {
         chmod(&dir, "var", mode);
         let refused = unsafe_path(&root, "/var/run/openvswitch");
         assert_eq!(refused.path, PathBuf::from("/var/run"), "{refused}");
-        assert!(root.chain(Path::new("/var/run")).is_err());
+        assert!(root.reach(Path::new("/var/run")).is_err());
         assert!(root.find_nofollow(Path::new("/var/run")).is_ok(), "not followed, nothing to refuse");
     }
 }
@@ -110,7 +110,7 @@ fn loops_end() {
 fn what_is_missing_is_told() {
     let (_dir, root) = tree();
     assert!(root.find(Path::new("/run/libvirt/qemu")).unwrap().is_none());
-    assert!(root.chain(Path::new("/run/libvirt/qemu")).unwrap().is_none());
+    assert!(root.reach(Path::new("/run/libvirt/qemu")).unwrap().missing.is_some());
     assert!(root.read(Path::new("/nothing")).unwrap().is_none());
     assert!(root.list(Path::new("/nothing")).unwrap().is_empty());
     let reached = root.reach(Path::new("/var/run/libvirt/qemu")).unwrap();

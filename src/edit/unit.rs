@@ -12,40 +12,26 @@ struct Entry {
     value: String,
 }
 
-/// A line that systemd warns about or refuses.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Problem {
-    /// From 1; for a continued line, its last one.
-    pub line: usize,
-    /// What is wrong.
-    pub what: String,
-    /// systemd stops here and does not load the unit; otherwise it ignores the line.
-    pub fatal: bool,
-}
-
 /// The assignments of one unit file or drop-in, or of several merged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct UnitText {
     entries: Vec<Entry>,
-    problems: Vec<Problem>,
 }
 
 impl UnitText {
-    /// Reads one file. What systemd ignores is left out; what it refuses ends the reading, see [`UnitText::problems`].
+    /// Reads one file. What systemd ignores is left out; what it refuses ends the reading.
     #[must_use]
     pub fn parse(text: &str) -> UnitText {
         let mut reader = Reader::default();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
-        let mut number = 0;
         for line in text.split(['\n', '\r', '\0']) {
-            number += 1;
-            if !reader.physical(number, line) {
+            if !reader.physical(line) {
                 return reader.unit;
             }
         }
         // A backslash at the very end continues into nothing.
         let last = std::mem::take(&mut reader.continued);
-        reader.logical(number, &last);
+        reader.logical(&last);
         reader.unit
     }
 
@@ -55,7 +41,6 @@ impl UnitText {
         let mut whole = UnitText::default();
         for fragment in fragments {
             whole.entries.extend(fragment.entries);
-            whole.problems.extend(fragment.problems);
         }
         whole
     }
@@ -81,12 +66,6 @@ impl UnitText {
         values.drain(..after_reset);
         values
     }
-
-    /// What systemd would complain of.
-    #[must_use]
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
 }
 
 /// systemd's `WHITESPACE`, without the line ends that are split off.
@@ -102,8 +81,8 @@ struct Reader {
 }
 
 impl Reader {
-    /// Takes one line of the file; false where systemd would stop.
-    fn physical(&mut self, number: usize, line: &str) -> bool {
+    /// Takes one line of the file; false where systemd would stop: at a section header without its bracket.
+    fn physical(&mut self, line: &str) -> bool {
         if strip(line).starts_with(['#', ';']) {
             return true;
         }
@@ -116,43 +95,21 @@ impl Reader {
             self.continued = joined;
             return true;
         }
-        self.logical(number, &joined)
+        self.logical(&joined)
     }
 
-    fn logical(&mut self, number: usize, line: &str) -> bool {
+    fn logical(&mut self, line: &str) -> bool {
         let line = strip(line);
-        if line.is_empty() {
-            return true;
-        }
         if let Some(header) = line.strip_prefix('[') {
-            return self.header(number, header);
+            self.section = header.strip_suffix(']').map(str::to_owned);
+            return self.section.is_some();
         }
-        let Some(section) = self.section.clone() else {
-            return self.ignored(number, "an assignment outside of a section");
-        };
-        match line.split_once('=') {
-            None => self.ignored(number, "no '=' in the line"),
-            Some(("", _)) => self.ignored(number, "no key before '='"),
-            Some((key, value)) => {
-                let (key, value) = (strip(key).to_owned(), strip(value).to_owned());
-                self.unit.entries.push(Entry { section, key, value });
-                true
-            }
+        if let (Some(section), Some((key, value))) = (&self.section, line.split_once('='))
+            && !key.is_empty()
+        {
+            let (key, value) = (strip(key).to_owned(), strip(value).to_owned());
+            self.unit.entries.push(Entry { section: section.clone(), key, value });
         }
-    }
-
-    fn header(&mut self, number: usize, header: &str) -> bool {
-        let Some(name) = header.strip_suffix(']') else {
-            let what = "a section header without ']'".to_owned();
-            self.unit.problems.push(Problem { line: number, what, fatal: true });
-            return false;
-        };
-        self.section = Some(name.to_owned());
-        true
-    }
-
-    fn ignored(&mut self, line: usize, what: &str) -> bool {
-        self.unit.problems.push(Problem { line, what: what.to_owned(), fatal: false });
         true
     }
 }

@@ -1,48 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Unix domain sockets: the kernel's list of them, and whether anyone answers behind a socket file.
+//! Unix domain sockets: whether anyone answers behind a socket file.
 
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use serde::{Deserialize, Serialize};
 
 use crate::base::root::ss::Stream;
 use crate::base::root::{Handle, Kind, Report, Root};
-
-/// `__SO_ACCEPTCON`, the bit of a listening socket in the column `Flags` (include/linux/net.h).
-const ACCEPTS_CONNECTIONS: u32 = 1 << 16;
-
-/// What kind of socket it is, the column `Type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SocketType {
-    /// What vhost-user speaks over.
-    Stream,
-    /// Datagrams.
-    Datagram,
-    /// Sequenced packets.
-    Packets,
-}
-
-/// One line of `/proc/net/unix`. A path that holds a newline can forge lines: what acts must ask [`liveness`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnixSocket {
-    /// The socket's inode in sockfs (as in `/proc/PID/fd`), not that of the socket file.
-    pub inode: u64,
-    /// The path it was bound to, as its owner spelled it; `None` for unbound and abstract ones.
-    pub path: Option<PathBuf>,
-    /// It listens for connections.
-    pub listening: bool,
-    /// It is connected.
-    pub connected: bool,
-    /// What kind it is; `None` for one that we do not know.
-    pub kind: Option<SocketType>,
-}
 
 /// Who is behind a socket file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,74 +26,6 @@ pub enum Liveness {
     NotASocket,
     /// It could not be found out: why.
     Unknown(String),
-}
-
-/// Reads the text of `/proc/net/unix`. Lines that are none (the rest of a path with a newline) are left out.
-pub fn parse(text: &[u8]) -> Vec<UnixSocket> {
-    text.split(|byte| *byte == b'\n').skip(1).filter_map(parse_line).collect()
-}
-
-/// `Num RefCount Protocol Flags Type St Inode Path`, columns padded with blanks.
-fn parse_line(line: &[u8]) -> Option<UnixSocket> {
-    let mut rest = line;
-    let mut column = || {
-        rest = rest.trim_ascii_start();
-        let (word, tail) = rest.split_at(rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len()));
-        rest = tail;
-        std::str::from_utf8(word).ok()
-    };
-    let number = column()?;
-    let (_references, _protocol, flags, kind, state, inode) =
-        (column()?, column()?, column()?, column()?, column()?, column()?);
-    if !number.ends_with(':') {
-        return None;
-    }
-    let path = rest.strip_prefix(b" ").filter(|path| !path.is_empty() && path[0] != b'@');
-    Some(UnixSocket {
-        inode: inode.parse().ok()?,
-        path: path.map(|path| PathBuf::from(OsStr::from_bytes(path))),
-        listening: u32::from_str_radix(flags, 16).ok()? & ACCEPTS_CONNECTIONS != 0,
-        connected: state == "03",
-        kind: match kind {
-            "0001" => Some(SocketType::Stream),
-            "0002" => Some(SocketType::Datagram),
-            "0005" => Some(SocketType::Packets),
-            _ => None,
-        },
-    })
-}
-
-/// The kernel's list: the sockets of our network namespace only.
-pub fn list(root: &Root) -> Result<Vec<UnixSocket>> {
-    let path = Path::new("/proc/net/unix");
-    // `/proc/net` is a link to `self/net`, and that one lies in a directory of our own process.
-    let text = root
-        .read(Path::new("/proc/self/net/unix"))?
-        .with_context(|| format!("{} is missing", path.display()))?;
-    Ok(parse(&text))
-}
-
-/// The listening stream sockets that were bound to `path`, whichever way it is spelled (`/var/run`, `/run`).
-pub fn listeners_at<'a>(root: &Root, sockets: &'a [UnixSocket], path: &Path) -> Result<Vec<&'a UnixSocket>> {
-    let wanted = place(root, path)?;
-    let mut found = Vec::new();
-    for socket in sockets.iter().filter(|socket| socket.listening && socket.kind == Some(SocketType::Stream))
-    {
-        let Some(bound) = socket.path.as_deref() else { continue };
-        // Only a same-named one is worth looking up. Who bound it chose the path: if it cannot be resolved, it is another.
-        let same = bound == path
-            || (bound.file_name() == path.file_name() && place(root, bound).ok() == Some(wanted.clone()));
-        if same {
-            found.push(socket);
-        }
-    }
-    Ok(found)
-}
-
-/// A path with its directory resolved, its last component left alone. `None` when the directory does not exist.
-fn place(root: &Root, path: &Path) -> Result<Option<PathBuf>> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
-    Ok(root.find(parent)?.map(|dir| dir.path().join(name)))
 }
 
 /// Whether somebody takes connections behind the socket file at `path`, without making one.

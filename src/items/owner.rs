@@ -30,19 +30,6 @@ pub enum Subject {
     DatabaseSocket,
 }
 
-impl Subject {
-    /// The word findings begin with.
-    pub fn word(self) -> &'static str {
-        match self {
-            Subject::Parent | Subject::SocketDirectory => "socket-directory",
-            Subject::Hugepages => "hugepages",
-            Subject::RunDirectory => "run-directory",
-            Subject::DataplaneState => "dataplane-state",
-            Subject::DatabaseSocket => "database-socket",
-        }
-    }
-}
-
 /// What to do where nothing is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

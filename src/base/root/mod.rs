@@ -121,13 +121,8 @@ impl Root {
         }
     }
 
-    /// Every directory passed on the way and the end itself, the root first. What the kernel asks about when it decides
-    /// who may reach `path`. `None` when a component is missing.
-    pub fn chain(&self, path: &Path) -> Result<Option<Vec<Handle>>> {
-        self.walk(path, true).map(|reached| reached.missing.is_none().then_some(reached.passed))
-    }
-
-    /// Like [`Root::chain`], but tells how far it came when a component is missing.
+    /// Every directory passed on the way and the end itself, the root first: what the kernel asks about when it decides who
+    /// may reach `path`. Tells how far it came when a component is missing.
     pub fn reach(&self, path: &Path) -> Result<Reached> {
         self.walk(path, true)
     }

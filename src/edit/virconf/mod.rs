@@ -22,19 +22,6 @@ pub struct SyntaxError {
     pub column: usize,
     /// What was expected.
     pub message: String,
-    /// The whole line, without its end. May hold a secret (`vnc_password`): for the terminal, not for a log.
-    pub source: String,
-}
-
-impl SyntaxError {
-    /// The error with its line and a mark below it, for a terminal: `path:line:column: message`.
-    #[must_use]
-    pub fn cited(&self, path: &str) -> String {
-        // Tabs stay tabs in the padding, or the mark would not stand below its place.
-        let lead = self.source.chars().take(self.column.saturating_sub(1));
-        let pad: String = lead.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        format!("{path}:{}:{}: {}\n{}\n{pad}^", self.line, self.column, self.message, self.source)
-    }
 }
 
 impl fmt::Display for SyntaxError {
@@ -83,12 +70,6 @@ impl VirConf {
     /// What libvirt rejects, and lists nested deeper than any real file (libvirt has no limit but its stack).
     pub fn parse(text: &str) -> Result<VirConf, SyntaxError> {
         parse::parse(text)
-    }
-
-    /// The text as it was read.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
     }
 
     /// The value in effect: of several assignments the first one's. None where only a comment or nothing names `key`.

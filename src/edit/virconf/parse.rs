@@ -90,12 +90,10 @@ impl Scanner<'_> {
     fn error<T>(&self, pos: usize, message: impl Into<String>) -> Result<T, SyntaxError> {
         let pos = pos.min(self.text.len());
         let start = self.text[..pos].rfind('\n').map_or(0, |at| at + 1);
-        let end = self.text[pos..].find('\n').map_or(self.text.len(), |at| pos + at);
         Err(SyntaxError {
             line: 1 + count_lines(&self.text.as_bytes()[..pos]),
             column: 1 + self.text[start..pos].chars().count(),
             message: message.into(),
-            source: self.text[start..end].trim_end_matches('\r').to_owned(),
         })
     }
 
