@@ -4,9 +4,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use vhost_accord::base::logging;
+use vhost_accord::base::{abort, logging};
 use vhost_accord::cli::Cli;
 use vhost_accord::{command, hook, report};
+
+/// What a defect of ours ends with, as any program of Rust.
+const PANICKED: i32 = 101;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -15,6 +18,10 @@ fn main() -> ExitCode {
         let arguments: Vec<_> = arguments.collect();
         std::process::exit(hook::run(&arguments));
     }
+    abort::on_panic(|defect| {
+        report::complain(&format!("vhost-accord: {}", report::clean(defect)));
+        PANICKED
+    });
     let cli = Cli::parse();
     logging::start();
     match command::run(&cli) {

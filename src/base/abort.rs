@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An allocation that fails ends in `abort`, and libvirt takes a hook that a signal ended for a refusal. So the signal
-//! ends this process with the code that was chosen before.
+//! A defect of ours ends the process, as does an allocation that fails (`abort`). libvirt takes a hook that a signal ended
+//! for a refusal: so the process ends with a code that was chosen before.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,4 +30,14 @@ impl Abort {
     pub fn fail(&self) {
         self.fails.store(true, Ordering::Release);
     }
+}
+
+/// From now on a panic, of any thread, ends the process with the code that `last` gives when it is told the defect.
+pub fn on_panic(last: impl Fn(&str) -> i32 + Send + Sync + 'static) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| panic.payload().downcast_ref::<String>().cloned()).unwrap_or_default();
+        let place = panic.location().map_or(String::new(), |place| format!(" ({place})"));
+        std::process::exit(last(&format!("a defect of vhost-accord: {text}{place}")));
+    }));
 }

@@ -17,8 +17,8 @@ mod subject;
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -30,7 +30,7 @@ pub use fix::will_fix;
 pub use rules::{Case, Problem, RULES, Rule, cause, is_switch_path};
 pub use subject::Subject;
 
-use crate::base::abort::Abort;
+use crate::base::abort::{self, Abort};
 use crate::base::journald::{self, Priority, log};
 use crate::base::privileges;
 use crate::base::root::Root;
@@ -65,16 +65,27 @@ pub fn run(arguments: &[OsString]) -> i32 {
         return 0;
     }
     privileges::give_up();
-    // What a panic has to say goes to the journal, not between libvirt's lines.
-    std::panic::set_hook(Box::new(|_| {}));
-    let name = arguments.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let Some(operation) = operation else {
-        let _ = guard(|| Abort::guard(0).and_then(|_| release::release(begun)).map(|()| Decision::Start));
+        abort::on_panic(|_| 0);
+        let _ = Abort::guard(0).and_then(|_| release::release(begun));
         return 0;
     };
-    let decision = guard(|| check(operation, &name, begun))
-        .or_else(|error| guard(|| Ok(failed(&error, operation, &name, &configuration().0))))
-        .unwrap_or(Decision::Start);
+    let name = arguments.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    guard_panics(operation, &name);
+    let checked = check(operation, &name, begun);
+    code(checked.unwrap_or_else(|error| failed(&error, operation, &name, &configuration().0)))
+}
+
+/// A panic of ours is an error like any other: nothing is known of the VM.
+fn guard_panics(operation: Operation, name: &str) {
+    let name = name.to_string();
+    abort::on_panic(move |defect| {
+        code(failed(&anyhow::anyhow!(defect.to_string()), operation, &name, &configuration().0))
+    });
+}
+
+/// Tells a refusal to whoever starts the VM, and gives the code to exit with.
+fn code(decision: Decision) -> i32 {
     match decision {
         Decision::Start => 0,
         Decision::Refuse(line) => {
@@ -82,15 +93,6 @@ pub fn run(arguments: &[OsString]) -> i32 {
             REFUSED
         }
     }
-}
-
-/// A panic of ours is an error like any other.
-fn guard(work: impl FnOnce() -> Result<Decision>) -> Result<Decision> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(anyhow::anyhow!("a defect of vhost-accord: {text}"))
-    })
 }
 
 /// The check could not be carried out.
@@ -167,11 +169,13 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     }
     let deadline = begun + config.deadline;
     let ledger = Ledger::default();
-    let late = {
+    let cut_off = {
         let (config, name, ledger) = (config.clone(), name.to_string(), ledger.clone());
-        move || too_late(operation, &name, &config, &ledger)
+        Arc::new(move |why: &str| cut_off(why, operation, &name, &config, &ledger))
     };
-    let _watchdog = Watchdog::start(deadline, late)?;
+    let (late, limit) = (Arc::clone(&cut_off), config.deadline.as_secs_f64());
+    let _watchdog = Watchdog::start(deadline, move || late(&format!("took longer than {limit:.1} s")))?;
+    abort::on_panic(move |defect| cut_off(defect));
     let _put_back = PutBack(ledger.clone());
     let Some(domain) = parse(&xml)? else { return Ok(Decision::Start) };
     let root = Root::open(Path::new("/"))?;
@@ -191,21 +195,13 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     })
 }
 
-/// The watchdog's word: the code to exit with.
-fn too_late(operation: Operation, name: &str, config: &HookConfig, ledger: &Ledger) -> i32 {
-    let why = format!("took longer than {:.1} s", config.deadline.as_secs_f64());
-    let decision = match ledger.end() {
+/// The last word of the watchdog and of a panic: the code to exit with.
+fn cut_off(why: &str, operation: Operation, name: &str, config: &HookConfig, ledger: &Ledger) -> i32 {
+    code(match ledger.end() {
         Phase::Done => Decision::Start,
-        Phase::Printing => Decision::Refuse(convert::unfinished(name, &why)),
-        Phase::Turning | Phase::PutBack => failed(&anyhow::anyhow!(why), operation, name, config),
-    };
-    match decision {
-        Decision::Start => 0,
-        Decision::Refuse(line) => {
-            journald::refuse(&line);
-            REFUSED
-        }
-    }
+        Phase::Printing => Decision::Refuse(convert::unfinished(name, why)),
+        Phase::Turning | Phase::PutBack => failed(&anyhow::anyhow!(why.to_string()), operation, name, config),
+    })
 }
 
 /// Fixes what is ours, looks, and looks again while the dataplane is just starting.
@@ -268,13 +264,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_an_error_and_what_may_kill_a_guest_never_fails() {
-        let error = guard(|| panic!("number {}", 7)).unwrap_err();
-        assert_eq!(error.to_string(), "a defect of vhost-accord: number 7");
-        let decided = failed(&error, Operation::Prepare, "vm", &HookConfig::default());
-        assert_eq!(decided, Decision::Start);
-        for operation in ["started", "stopped", "release", "reconnect", "attach", "future"] {
+    fn what_may_kill_a_guest_never_fails() {
+        for operation in ["started", "stopped", "reconnect", "attach", "future"] {
             assert_eq!(run(&["vm", operation, "begin", "-"].map(OsString::from)), 0);
+        }
+    }
+
+    /// A panic ends the process that has it, so this one is another's: a run of this test alone.
+    #[test]
+    fn a_panic_lets_the_vm_start_and_refuses_one_of_half_a_definition() {
+        const CHILD: &str = "VHOST_ACCORD_TEST_PANIC";
+        if let Ok(phase) = std::env::var(CHILD) {
+            let ledger = Ledger::default();
+            if phase == "printing" {
+                assert!(ledger.begin_to_print());
+            }
+            abort::on_panic(move |defect| {
+                assert!(defect.contains("number 7"), "{defect}");
+                cut_off(defect, Operation::Prepare, "vm", &HookConfig::default(), &ledger)
+            });
+            panic!("number {}", 7);
+        }
+        for (phase, expected) in [("turning", 0), ("printing", REFUSED)] {
+            let name = "hook::tests::a_panic_lets_the_vm_start_and_refuses_one_of_half_a_definition";
+            let mut run = std::process::Command::new(std::env::current_exe().unwrap());
+            let status = run.args(["--exact", name, "--nocapture"]).env(CHILD, phase).status().unwrap();
+            assert_eq!(status.code(), Some(expected), "{phase}");
         }
     }
 }
