@@ -126,6 +126,9 @@ pub struct PlanCommandArgs {
     /// The options it shares with `apply`.
     #[command(flatten)]
     pub plan: PlanArgs,
+    /// Plan as if FILE was a drop-in of the configuration already (in /etc/vhost-accord/vhost-accord.conf.d, by its name)
+    #[arg(long, value_name = "FILE", conflicts_with = "sos")]
+    pub with: Option<PathBuf>,
     /// Read the unpacked sosreport in DIR instead of the running node; what it does not contain is unknown
     #[arg(long, value_name = "DIR", conflicts_with_all = ["root", "renumber"])]
     pub sos: Option<PathBuf>,
@@ -151,6 +154,9 @@ pub struct RevertArgs {
     /// Restart the services again so that they run with their previous identity
     #[arg(long)]
     pub restart: bool,
+    /// Show what revert would restore, as a diff; change nothing
+    #[arg(long, conflicts_with = "restart")]
+    pub dry_run: bool,
 }
 
 /// Options of `convert`.

@@ -7,7 +7,7 @@ use crate::accord::{self, Accord, Agreed};
 use crate::arrivals;
 use crate::base::paths;
 use crate::base::root::{NotInReport, Root, told};
-use crate::config::{Config, GidMismatch, PortType};
+use crate::config::{Config, GidMismatch, PortType, Proposed};
 use crate::convert::Terms;
 use crate::dataplane::ovs::modes::Modes;
 use crate::facts::Known;
@@ -51,8 +51,10 @@ pub struct Survey {
 }
 
 /// What the command line adds to the configuration.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// `--with`: a drop-in that may be added.
+    pub proposed: Option<Proposed>,
     /// `--renumber`: as `gid-mismatch = renumber`.
     pub renumber: bool,
     /// What `apply` set up by `modes = look` is what is checked, though the node may need less of it by now: that is no
@@ -63,7 +65,7 @@ pub struct Options {
 impl Survey {
     /// Looks at the node.
     pub fn take(root: &Root, manager: &dyn ServiceManager, options: Options) -> Result<Survey> {
-        let mut config = Config::read(root)?;
+        let mut config = Config::with(root, options.proposed.as_ref())?;
         if options.renumber {
             config.gid_mismatch = GidMismatch::Renumber;
         }

@@ -15,7 +15,7 @@ use crate::systemd;
 
 pub fn run(args: &OutputArgs) -> Result<Outcome> {
     let root = Root::open(&std::path::absolute(&args.root)?)?;
-    let mut raw = Raw::read(&root)?;
+    let mut raw = Raw::read(&root, None)?;
     let config = Config::from_raw(&raw)?;
     if config.looks {
         raw.note("modes", found(&root, &config));

@@ -19,6 +19,7 @@ mod reconnect;
 mod restart;
 mod revert;
 mod service;
+mod would_revert;
 
 use std::io::Read as _;
 use std::path::Path;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `plan`: what `apply` would change.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::Outcome;
@@ -9,6 +11,7 @@ use crate::access::owner_text;
 use crate::accord::Obstacle;
 use crate::base::root::Root;
 use crate::cli::PlanCommandArgs;
+use crate::config::Proposed;
 use crate::dataplane::ovs::modes::Modes;
 use crate::items::Change;
 use crate::journal::Entry;
@@ -63,11 +66,8 @@ impl Plan {
     pub fn steps(&self, survey: &Survey) -> Vec<Step> {
         let names = &survey.accounts;
         let change = |change: &Change| Step::new(change.target().0, change.show(names));
-        let outdated = |entry: &Entry| {
-            let target = entry.change.target();
-            let diff = format!("- {target}  (no longer configured: its previous state is restored)\n");
-            Step::new(target.0, diff)
-        };
+        let outdated =
+            |entry: &Entry| Step::undoing(entry, "no longer configured: its previous state is restored");
         let grant = |grant: &Grant| {
             let path = report::one_line(&grant.path.display().to_string());
             let before = owner_text(names, grant.uid, grant.gid_before, grant.mode_before);
@@ -91,6 +91,13 @@ pub struct Step {
 impl Step {
     fn new(target: impl Into<String>, diff: String) -> Step {
         Step { target: target.into(), diff }
+    }
+
+    /// Takes back what the journal has.
+    pub fn undoing(entry: &Entry, why: &str) -> Step {
+        let target = entry.change.target();
+        let diff = format!("- {target}  ({why})\n");
+        Step::new(target.0, diff)
     }
 }
 
@@ -118,11 +125,12 @@ struct Output<'a> {
 }
 
 pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
-    let PlanCommandArgs { plan: args, sos } = args;
+    let PlanCommandArgs { plan: args, with, sos } = args;
     let root = super::open_root_or_report(sos.as_deref(), &args.output.root, false)?;
     let manager = systemd::connect(&root)?;
-    let survey =
-        Survey::take(&root, manager.as_ref(), Options { renumber: args.renumber, ..Options::default() })?;
+    let proposed = with.as_deref().map(proposed).transpose()?;
+    let options = Options { renumber: args.renumber, proposed, ..Options::default() };
+    let survey = Survey::take(&root, manager.as_ref(), options)?;
     let plan = Plan::of(&survey)?;
     let waiting: Vec<Finding> =
         survey.findings().into_iter().filter(|finding| finding.restart.is_some()).collect();
@@ -156,6 +164,17 @@ pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
         ));
     }
     Ok(outcome(&plan, &root))
+}
+
+/// The largest drop-in that is read.
+const LARGEST: u64 = 1 << 20;
+
+fn proposed(file: &Path) -> Result<Proposed> {
+    let name = file.file_name().filter(|_| file.extension().is_some_and(|extension| extension == "conf"));
+    let name = name.with_context(|| format!("{}: a drop-in's name ends with .conf", file.display()))?;
+    let text = String::from_utf8(super::read_bounded(file, LARGEST)?);
+    let text = text.with_context(|| format!("{} is not UTF-8", file.display()))?;
+    Ok(Proposed { name: name.to_os_string(), text })
 }
 
 fn outcome(plan: &Plan, root: &Root) -> Outcome {

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::restart::{self, Ended, Outage};
-use super::{Outcome, convert};
+use super::{Outcome, convert, would_revert};
 use crate::base::lock::Lock;
 use crate::base::paths;
 use crate::base::root::Root;
@@ -39,6 +39,9 @@ struct Output {
 pub fn run(args: &RevertArgs) -> Result<Outcome> {
     let root = super::open_root(&args.output.root, true)?;
     let manager = systemd::connect(&root)?;
+    if args.dry_run {
+        return would_revert::run(&root, manager.as_ref(), args.output.json);
+    }
     let lock = Lock::take(&root)?;
     under(lock, &root, manager.as_ref(), args)
 }
@@ -252,7 +255,7 @@ fn withdraw_grants(root: &Root, survey: &Survey) -> Result<()> {
 }
 
 /// Services that were started with what goes away now.
-fn touched_services(survey: &Survey, journal: &Journal) -> Vec<String> {
+pub fn touched_services(survey: &Survey, journal: &Journal) -> Vec<String> {
     let identity = ["EnvironmentFile=", "UMask=", "Group=", "RuntimeDirectory="];
     let changes_identity = |change: &Change| match change {
         Change::File(Held { item: file, .. }) => {

@@ -45,6 +45,15 @@ pub struct Effective {
     pub found: Option<String>,
 }
 
+/// A drop-in that the administrator may add: it counts as if it was in its place already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposed {
+    /// The file's name.
+    pub name: OsString,
+    /// What is in it.
+    pub text: String,
+}
+
 /// All keys with the values that count, not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Raw(BTreeMap<&'static str, Effective>);
@@ -57,12 +66,13 @@ impl Raw {
         Raw(keys().map(|key| (key.name, default(key.default))).collect())
     }
 
-    /// Reads every layer beneath `root`.
-    pub fn read(root: &Root) -> Result<Raw> {
+    /// Reads every layer beneath `root`, and what may be added to them.
+    pub fn read(root: &Root, proposed: Option<&Proposed>) -> Result<Raw> {
         let mut raw = Raw::defaults();
-        for path in layer_files(root)? {
-            if let Some(text) = root.read_text(&path)? {
-                raw.overlay(&path, &text)?;
+        for (path, proposed) in layer_files(root, proposed)? {
+            match proposed {
+                Some(proposed) => raw.overlay(&path, &proposed.text)?,
+                None => root.read_text(&path)?.map_or(Ok(()), |text| raw.overlay(&path, &text))?,
             }
         }
         Ok(raw)
@@ -140,18 +150,23 @@ fn syntax() -> IniDefault {
     syntax
 }
 
-fn layer_files(root: &Root) -> Result<Vec<PathBuf>> {
-    let mut drop_ins: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+type Layer<'a> = (PathBuf, Option<&'a Proposed>);
+
+fn layer_files<'a>(root: &Root, proposed: Option<&'a Proposed>) -> Result<Vec<Layer<'a>>> {
+    let mut drop_ins: BTreeMap<OsString, Layer<'a>> = BTreeMap::new();
     let mut files = Vec::new();
     for place in [paths::VENDOR_CONFIG, paths::ADMIN_CONFIG] {
         let main = Path::new(place).join(paths::CONFIG_NAME);
         let directory = main.with_extension("conf.d");
-        files.push(main);
+        files.push((main, None));
         for name in root.list(&directory)? {
             if Path::new(&name).extension().is_some_and(|extension| extension == "conf") {
                 let path = directory.join(&name);
-                drop_ins.insert(name, path);
+                drop_ins.insert(name, (path, None));
             }
+        }
+        if let Some(proposed) = proposed {
+            drop_ins.insert(proposed.name.clone(), (directory.join(&proposed.name), Some(proposed)));
         }
     }
     files.extend(drop_ins.into_values());

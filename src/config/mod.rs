@@ -14,7 +14,7 @@ mod tests;
 
 pub use hook::{Action, Family, HookConfig};
 pub use keys::{Key, SECTIONS, Section, commented, keys};
-pub use layers::{Effective, Origin, Raw};
+pub use layers::{Effective, Origin, Proposed, Raw};
 pub use value::{DataplaneUser, GidMismatch, Managed, PortType, QemuGroup, ServerAccess};
 
 use std::path::PathBuf;
@@ -64,7 +64,12 @@ pub struct Config {
 impl Config {
     /// Reads and checks all layers beneath `root`.
     pub fn read(root: &Root) -> Result<Config> {
-        Config::from_raw(&Raw::read(root)?)
+        Config::with(root, None)
+    }
+
+    /// The same with a drop-in that may be added.
+    pub fn with(root: &Root, proposed: Option<&Proposed>) -> Result<Config> {
+        Config::from_raw(&Raw::read(root, proposed)?)
     }
 
     /// Checks the merged values.

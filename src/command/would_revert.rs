@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `revert --dry-run`: what `revert` would restore.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::Outcome;
+use super::plan::{Step, coloured};
+use super::revert::touched_services;
+use crate::base::root::Root;
+use crate::journal::Journal;
+use crate::report;
+use crate::survey::{Options, Survey};
+use crate::systemd::ServiceManager;
+
+#[derive(Debug, Serialize)]
+struct Output {
+    version: u32,
+    steps: Vec<Step>,
+    /// Units that run with the previous state only after a restart.
+    waiting: Vec<String>,
+}
+
+/// The last change first, as `revert` goes; exit 2 where there is any, as `plan` has it.
+pub fn run(root: &Root, manager: &dyn ServiceManager, json: bool) -> Result<Outcome> {
+    let journal = Journal::read(root)?;
+    let entries = journal.entries.iter().rev();
+    let steps: Vec<Step> =
+        entries.map(|entry| Step::undoing(entry, "its previous state is restored")).collect();
+    let survey = Survey::take(root, manager, Options::default()).ok();
+    let waiting = survey.map(|survey| touched_services(&survey, &journal)).unwrap_or_default();
+    let outcome = if steps.is_empty() { Outcome::Fine } else { Outcome::Waiting };
+    if json {
+        report::json(&Output { version: 1, steps, waiting })?;
+        return Ok(outcome);
+    }
+    for step in &steps {
+        report::out(&coloured(&report::clean(&step.diff)));
+    }
+    report::out(&match steps.len() {
+        0 => "Nothing to revert.\n".to_string(),
+        count => format!("\n{}; run 'vhost-accord revert' to restore them.\n", report::count(count, "change")),
+    });
+    Ok(outcome)
+}
