@@ -11,7 +11,7 @@ KIND ?= bookworm
 
 target := $(or $(CARGO_TARGET_DIR),target)
 program := vhost-accord
-scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/augeas/fetch tests/libvirt/fetch tests/selinux/fetch tests/run tests/setup tests/prepare tests/packages packaging/build packaging/install \
+scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/ansible/fetch tests/augeas/fetch tests/libvirt/fetch tests/selinux/fetch tests/run tests/setup tests/prepare tests/packages packaging/build packaging/install \
 	tests/node/node tests/node/lib/launch tests/node/lib/customize \
 	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
 # Run by `sh` inside a node.
@@ -79,6 +79,7 @@ lint:
 	shellcheck -x $(scripts)
 	shellcheck --shell=sh tests/once.sh
 	shellcheck --shell=sh $(node_scripts)
+	cd packaging/ansible && yamllint --strict .
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps

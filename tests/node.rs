@@ -9,6 +9,8 @@
 mod against;
 #[path = "node/agree.rs"]
 mod agree;
+#[path = "node/ansible.rs"]
+mod ansible;
 #[path = "node/canary.rs"]
 mod canary;
 #[path = "node/check.rs"]

@@ -59,7 +59,12 @@ pub fn removing() -> Result<Outcome> {
     let manager = systemd::connect(&root)?;
     let lock = Lock::wait(&root, PATIENCE)?;
     sweep(&root)?;
-    match revert::under(lock, &root, manager.as_ref(), &RevertArgs { output: here(), restart: false, dry_run: false })? {
+    match revert::under(
+        lock,
+        &root,
+        manager.as_ref(),
+        &RevertArgs { output: here(), restart: false, dry_run: false },
+    )? {
         Outcome::Waiting => {
             bail!(
                 "not everything could be restored; fix what is printed above, then run 'vhost-accord revert' again"

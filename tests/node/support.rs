@@ -24,7 +24,8 @@ impl fmt::Display for Output {
 
 /// A running node.
 pub struct Node {
-    name: String,
+    /// What `node run` calls it.
+    pub name: String,
     pub kind: &'static str,
 }
 
