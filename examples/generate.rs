@@ -11,7 +11,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, bold, roman};
 use vhost_accord::cli::Cli;
-use vhost_accord::config::SECTIONS;
+use vhost_accord::config::{DATAPLANE, SECTIONS};
 
 const NAME: &str = "vhost-accord";
 
@@ -74,7 +74,7 @@ fn program_page() -> Result<String> {
 /// The keys between the first paragraph and the rest of the hand-written text.
 fn configuration_page(text: &str) -> String {
     let mut keys = Roff::new();
-    for section in &SECTIONS {
+    for section in SECTIONS.iter().chain([&DATAPLANE]) {
         keys.control("SS", [format!("[{}]", section.name).as_str()]);
         for key in section.keys {
             keys.control("TP", []);

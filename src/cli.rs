@@ -67,8 +67,10 @@ pub enum Command {
     /// The commands in units and package scripts
     #[command(hide = true)]
     Service {
-        /// When: boot, package-installed, package-removing, dataplane-pre, vswitchd-pre or vswitchd-post
+        /// When: boot, package-installed, package-removing, dataplane-pre, vswitchd-pre, vswitchd-post or declared-post
         moment: String,
+        /// Of declared-post: the dataplane, as its section in the configuration is named
+        name: Option<String>,
     },
 }
 

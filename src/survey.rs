@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One look at the node: configuration, profile, accord, and what is there. Every command begins with it.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result};
 
 use crate::accord::{self, Accord, Agreed};
@@ -25,6 +27,8 @@ use crate::profile::Profile;
 use crate::rules::endpoints::{Judged, Matter, follows, judge};
 use crate::rules::peer::{self, Compared, Ground};
 use crate::rules::{self, Case, Finding};
+use crate::sockets::declared;
+use crate::sockets::grant::Grant;
 use crate::systemd::ServiceManager;
 
 /// What a command goes by.
@@ -44,6 +48,8 @@ pub struct Survey {
     pub observed: Vec<Change>,
     /// What runs; none in an image.
     pub live: Option<Live>,
+    /// What sockets of declared dataplanes need.
+    pub grants: Vec<Grant>,
     /// What else has a say.
     pub surroundings: Surroundings,
     /// The accounts, for names.
@@ -79,10 +85,13 @@ impl Survey {
         let mounted: Vec<_> = hugetlb.iter().map(|mount| mount.path.clone()).collect();
         let program = program(root);
         let ground = accord::Ground { profile: &profile, mounted: &mounted, program: &program };
+        let sections = config.declared.clone();
+        let control: Vec<&Path> =
+            sections.iter().flat_map(|section| &section.control).map(PathBuf::as_path).collect();
         let read = |config: &Config| -> Result<(Accord, Option<Live>)> {
             let accord = Accord::new(config, &ground)?;
             let libvirt = profile.hypervisor.as_ref().map(|found| found.daemon_unit.as_str());
-            let asked = Asked { libvirt, units: accord.units() };
+            let asked = Asked { libvirt, units: accord.units(), control: control.clone() };
             let live = root.runs().then(|| Live::read(root, manager, &asked)).transpose()?;
             Ok((accord, live))
         };
@@ -102,11 +111,14 @@ impl Survey {
         accounts.announce(&accord.group.name, accord.group.gid);
         let observe = |item: &Item| told(item.observe(root, &accounts)).transpose();
         let observed = accord.items.iter().filter_map(observe).collect::<Result<_>>()?;
-        let asked = Asked { libvirt: None, units: accord.units() };
+        let asked = Asked { units: accord.units(), ..Asked::default() };
         let units = if live.is_none() { asked.units(manager)? } else { Vec::new() };
         let surroundings =
             Surroundings::read(root, &accord.concern(), units, hugetlb, live.as_ref().map(running))?;
-        Ok(Survey { config, modes, profile, accord, journal, observed, live, surroundings, accounts })
+        let grants = accord.declared.iter().filter(|_| live.is_some() && root.report().is_none());
+        let grants: Result<Vec<Vec<Grant>>> = grants.map(|given| declared::plan(root, given)).collect();
+        let grants = grants?.into_iter().flatten().collect();
+        Ok(Survey { config, modes, profile, accord, journal, observed, live, grants, surroundings, accounts })
     }
 
     /// What does not hold and is ours to make now.

@@ -26,6 +26,8 @@ mod convert_faults;
 #[cfg(target_arch = "x86_64")]
 #[path = "node/crash.rs"]
 mod crash;
+#[path = "node/declared.rs"]
+mod declared;
 #[path = "node/explain.rs"]
 mod explain;
 #[path = "node/extremes.rs"]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{Accord, QemuAccord};
+use super::{Accord, Given, QemuAccord};
 use crate::base::paths;
 use crate::base::root::{Kind, Root};
 use crate::config::{PortType, ServerAccess};
@@ -64,6 +64,9 @@ pub struct Agreed {
     /// What the dataplane must own before it starts; none in a file of an older version, which did not keep it.
     #[serde(default)]
     pub state: Option<Vec<Owner>>,
+    /// Declared dataplanes whose sockets are ours to give.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declared: Vec<Given>,
 }
 
 impl Agreed {
@@ -99,6 +102,7 @@ impl Agreed {
                 unit: dataplane.switch_unit.clone(),
             }),
             shared_gid: (gives && accord.has(PortType::Dpdkvhostuserclient)).then_some(accord.group.gid),
+            declared: accord.declared.clone(),
             state: Some(owners().filter(Owner::is_state).collect()),
         }
     }

@@ -4,6 +4,7 @@
 mod accounts;
 mod agreed;
 mod dataplane;
+mod declared;
 mod hook;
 mod paths;
 mod settings;
@@ -11,6 +12,7 @@ mod settings;
 pub use accounts::SharedGroup;
 pub use agreed::{Agreed, AgreedDataplane, AgreedQemu};
 pub use dataplane::{DataplaneAccord, is_for_server_ports};
+pub use declared::{Given, is_drop_in};
 pub use settings::QemuAccord;
 
 use std::fmt;
@@ -42,6 +44,9 @@ pub struct Accord {
     pub server_access: Option<ServerAccess>,
     /// Sockets of the switch's ports are ours to give.
     pub gives: bool,
+    /// Declared dataplanes whose sockets are ours to give.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub declared: Vec<Given>,
     /// Everything that must hold, in the order it is made. `None` of it is about processes or sockets.
     pub items: Vec<Item>,
 }
@@ -94,15 +99,20 @@ impl Accord {
             qemu,
             server_access: server.then_some(config.server_access),
             gives: config.managed.has("sockets"),
+            declared: Vec::new(),
             items: Vec::new(),
         };
-        let parts: [(&str, Part); 7] = [
+        declared::check(&ground.profile.declared)?;
+        accord.declared = declared::given(&accord, &ground.profile.declared);
+        let parts: [(&str, Part); 9] = [
             ("accounts", accounts::items),
             ("sockets", paths::socket_directory),
+            ("sockets", declared::directories),
             ("hugepages", paths::hugepages),
             ("qemu-conf", settings::items),
             ("legacy", settings::legacy),
             ("dataplane", dataplane::items),
+            ("dataplane", declared::drop_ins),
             ("hook", hook::items),
         ];
         let managed = parts.into_iter().filter(|(part, _)| config.managed.has(part));

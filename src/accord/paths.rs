@@ -33,7 +33,7 @@ pub(super) fn socket_directory(accord: &Accord, _ground: &Ground<'_>) -> Vec<Ite
 }
 
 /// The directories between the top and the socket directory, outermost first; the top is the system's.
-fn parents(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn parents(directory: &Path) -> Vec<PathBuf> {
     let mut parents: Vec<PathBuf> = directory
         .ancestors()
         .skip(1)
@@ -44,7 +44,7 @@ fn parents(directory: &Path) -> Vec<PathBuf> {
     parents
 }
 
-fn parent(path: PathBuf) -> Item {
+pub(super) fn parent(path: PathBuf) -> Item {
     let subject = Subject::Parent;
     Item::Owner(Owner { path, subject, uid: None, gid: None, mode: None, absent: Absent::Create })
 }

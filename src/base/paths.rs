@@ -33,6 +33,8 @@ pub const PACKAGED_UNITS: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/
 /// The base name of every drop-in this program writes.
 pub const DROP_IN: &str = "50-vhost-accord.conf";
 
+/// The base name of those for units of dataplanes that the configuration declares.
+pub const DECLARED_DROP_IN: &str = "50-vhost-accord-declared.conf";
 /// tmpfiles.d of the administrator.
 pub const TMPFILES: &str = "/etc/tmpfiles.d/vhost-accord.conf";
 

@@ -4,7 +4,7 @@
 use super::{Page, page};
 
 /// Why each matters.
-pub(super) const CAUSES: [(&str, &str); 4] = [
+pub(super) const CAUSES: [(&str, &str); 6] = [
     ("group-gid-taken", "another group has the number of the shared group, so both would own the same files"),
     (
         "group-missing",
@@ -13,6 +13,11 @@ pub(super) const CAUSES: [(&str, &str); 4] = [
     (
         "dataplane-user-missing",
         "the configuration names a user that does not exist; OVS would not start as that user",
+    ),
+    ("dataplane-unit-missing", "a section [dataplane NAME] names a unit that does not exist"),
+    (
+        "dataplane-directory-taken",
+        "a section [dataplane NAME] has its sockets where Open vSwitch has its own",
     ),
     ("dataplane-user-not-supported", "the units of this OVS cannot run its daemons as another user"),
 ];
@@ -38,6 +43,20 @@ pub(super) const PAGES: &[Page] = &[
         "vhost-accord config; getent passwd",
         "create the user (useradd --system --no-create-home), or set dataplane-user = keep",
         "OVS lib/daemon-unix.c",
+    ),
+    page(
+        "dataplane-unit-missing",
+        "plan and apply stop and change nothing",
+        "vhost-accord config; systemctl list-unit-files",
+        "correct unit in the section, or remove the section",
+        "systemd.unit(5)",
+    ),
+    page(
+        "dataplane-directory-taken",
+        "plan and apply stop and change nothing",
+        "vhost-accord config",
+        "set sockets in the section to a directory of its own",
+        "OVS lib/netdev-dpdk.c",
     ),
     page(
         "dataplane-user-not-supported",

@@ -75,11 +75,11 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
             crate::demo::become_qemu(who, arguments).map(|()| Outcome::Fine)
         }
         Command::Hook { arguments } => std::process::exit(crate::hook::run(arguments)),
-        Command::Service { moment } => match moment.as_str() {
+        Command::Service { moment, name } => match moment.as_str() {
             "boot" => boot::run(),
             "package-installed" => package::installed(),
             "package-removing" => package::removing(),
-            moment => service::run(moment),
+            moment => service::run(moment, name.as_deref()),
         },
     }
 }

@@ -44,7 +44,8 @@ impl Plan {
             return Err(Obstacle { id: "qemu-conf-invalid", what: why.clone(), fix }.into());
         }
         let sockets = survey.live.as_ref().map(|live| live.sockets.as_slice()).unwrap_or_default();
-        let grants = grant::plan(&Giving::of(&survey.accord), sockets);
+        let mut grants = grant::plan(&Giving::of(&survey.accord), sockets);
+        grants.extend_from_slice(&survey.grants);
         Ok(Plan { changes, outdated: survey.outdated(), grants })
     }
 

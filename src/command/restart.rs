@@ -13,7 +13,7 @@ use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 use super::blast;
 use super::convert::give_sockets;
 use super::reconnect::{self, Peer};
-use crate::accord::DataplaneAccord;
+use crate::accord::{DataplaneAccord, is_drop_in};
 use crate::base::paths;
 use crate::base::progress::{self, Progress};
 use crate::base::root::Root;
@@ -240,8 +240,9 @@ fn note_end(root: &Root) -> Result<()> {
 pub fn is_started_with(change: &Change) -> bool {
     match change {
         Change::File(Held { item: file, .. }) => {
+            let of_other = |unit: &str| unit.ends_with(".mount") || is_drop_in(&file.path);
             file.path == Path::new(paths::DATAPLANE_ENVIRONMENT)
-                || file.unit.as_ref().is_some_and(|unit| !unit.ends_with(".mount"))
+                || file.unit.as_ref().is_some_and(|unit| !of_other(unit))
         }
         Change::Owner(owner) => owner.item.is_state(),
         Change::LogOwner(_) | Change::Patch(_) => true,

@@ -13,10 +13,11 @@ use crate::base::paths;
 use crate::base::root::Root;
 use crate::cli::RevertArgs;
 use crate::dataplane::ovs::remains;
+use crate::facts::processes;
 use crate::items::{Change, Held, NotAFile, Undone};
 use crate::journal::{Entry, Journal};
 use crate::report;
-use crate::sockets::grant;
+use crate::sockets::{declared, grant};
 use crate::survey::{Options, Survey};
 use crate::systemd::{self, ServiceManager};
 use crate::write::Refused;
@@ -74,6 +75,7 @@ pub fn under(
     }
     if let Some(survey) = survey.as_ref().filter(|_| !journal.is_empty()) {
         withdraw_grants(root, survey)?;
+        withdraw_declared(root, manager, survey)?;
     }
     let renumberings = renumberings(&journal);
     // VMs and ports are turned back while switch and libvirt can still be talked to.
@@ -252,6 +254,16 @@ fn withdraw_grants(root: &Root, survey: &Survey) -> Result<()> {
         return Ok(());
     };
     grant::make_all(root, &grant::withdraw(&survey.accord, &live.sockets, gid, umask)).map(drop)
+}
+
+/// Sockets of declared dataplanes that run.
+fn withdraw_declared(root: &Root, manager: &dyn ServiceManager, survey: &Survey) -> Result<()> {
+    for given in &survey.accord.declared {
+        let pid = manager.unit(&given.unit)?.and_then(|unit| unit.main_pid);
+        let Some(process) = pid.and_then(|pid| processes::by_pid(root, pid)) else { continue };
+        grant::make_all(root, &declared::withdraw(root, given, &process)?)?;
+    }
+    Ok(())
 }
 
 /// Services that were started with what goes away now.

@@ -27,33 +27,37 @@ use crate::facts::sockets::Liveness;
 use crate::items::{Change, Kind as _};
 use crate::journal::Journal;
 use crate::report::log_line;
-use crate::sockets::grant::{self, Giving};
-use crate::sockets::stale;
+use crate::sockets::grant::{self, Giving, Grant};
+use crate::sockets::{declared, stale};
 use crate::survey::{Options, Survey};
 use crate::systemd::image::Image;
 
 /// Half of the time that it gets is for the database, the rest for what it does then.
-type Entry = fn(&Root, Duration) -> Result<()>;
+type Entry = fn(&Root, Duration, &str) -> Result<()>;
 
-pub fn run(moment: &str) -> Result<Outcome> {
+/// `name` is that of a declared dataplane.
+pub fn run(moment: &str, name: Option<&str>) -> Result<Outcome> {
     let begun = Instant::now();
     privileges::give_up();
-    let (name, entry): (&'static str, Entry) = match moment {
-        "dataplane-pre" => ("dataplane-pre", before_dataplane),
-        "vswitchd-pre" => ("vswitchd-pre", before_vswitchd),
-        "vswitchd-post" => ("vswitchd-post", after_vswitchd),
-        other => bail!("service {other}: expected dataplane-pre, vswitchd-pre or vswitchd-post"),
+    let (moment, entry): (&'static str, Entry) = match moment {
+        "dataplane-pre" => ("dataplane-pre", |root, limit, _| before_dataplane(root, limit)),
+        "vswitchd-pre" => ("vswitchd-pre", |root, limit, _| before_vswitchd(root, limit)),
+        "vswitchd-post" => ("vswitchd-post", |root, limit, _| after_vswitchd(root, limit)),
+        "declared-post" => ("declared-post", after_declared),
+        other => {
+            bail!("service {other}: expected dataplane-pre, vswitchd-pre, vswitchd-post or declared-post")
+        }
     };
     let root = super::open_root("/".as_ref(), true)?;
     let config = {
-        let _watchdog = watch(name, begun, HookConfig::default().service_deadline)?;
+        let _watchdog = watch(moment, begun, HookConfig::default().service_deadline)?;
         Config::read(&root).map(|config| config.hook).unwrap_or_else(|error| {
-            tracing::warn!("{}", log_line(&format!("{error:#}; service {name} uses its defaults")));
+            tracing::warn!("{}", log_line(&format!("{error:#}; service {moment} uses its defaults")));
             HookConfig::default()
         })
     };
-    let _watchdog = watch(name, begun, config.service_deadline)?;
-    entry(&root, config.service_deadline)?;
+    let _watchdog = watch(moment, begun, config.service_deadline)?;
+    entry(&root, config.service_deadline, name.unwrap_or_default())?;
     Ok(Outcome::Fine)
 }
 
@@ -168,9 +172,28 @@ fn after_vswitchd(root: &Root, limit: Duration) -> Result<()> {
         Known::Known(switch) => switch,
         Known::Unknown(why) => bail!("{why}; sockets are not changed"),
     };
-    for grant in grant::make_all(root, &grant::plan(&giving, &looked_at(root, &switch)))? {
+    give(root, &grant::plan(&giving, &looked_at(root, &switch)))
+}
+
+fn give(root: &Root, grants: &[Grant]) -> Result<()> {
+    for grant in grant::make_all(root, grants)? {
         let path = log_line(&grant.path.display().to_string());
         tracing::info!(VA_SOCKET = %path, "gave {path} to group {}", grant.gid);
     }
     Ok(())
+}
+
+/// How long a program is waited for that has its sockets only after systemd takes it for started.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The sockets of a declared dataplane that was started.
+fn after_declared(root: &Root, limit: Duration, name: &str) -> Result<()> {
+    let agreed = agreed(root).map(|agreed| agreed.declared).unwrap_or_default();
+    let Some(given) = agreed.iter().find(|given| given.name == name) else { return Ok(()) };
+    let deadline = Instant::now() + PATIENCE.min(limit / 2);
+    while !declared::is_served(root, given)? && Instant::now() < deadline {
+        std::thread::sleep(PAUSE);
+    }
+    give(root, &declared::plan(root, given)?)
 }

@@ -25,7 +25,48 @@ pub struct Key {
 pub const SECTIONS: [Section; 2] =
     [Section { name: "accord", keys: ACCORD }, Section { name: "convert", keys: CONVERT }];
 
-/// All keys of all sections.
+/// What stands for the default of a key that must be set.
+pub const REQUIRED: &str = "required";
+
+/// The section of a dataplane that is not found by looking; a node may have any number of them.
+pub const DATAPLANE: Section = Section {
+    name: "dataplane NAME",
+    keys: &[
+        Key {
+            name: "driver",
+            default: REQUIRED,
+            meaning: "declared: what this section says is all that is known of the dataplane",
+        },
+        Key { name: "unit", default: REQUIRED, meaning: "the service that runs the dataplane" },
+        Key {
+            name: "user",
+            default: "look",
+            meaning: "user the dataplane runs as: look (the unit's), or a name where the program changes it itself",
+        },
+        Key {
+            name: "group",
+            default: "look",
+            meaning: "group the dataplane runs with: look (the unit's, or the user's), or a name",
+        },
+        Key {
+            name: "sockets",
+            default: REQUIRED,
+            meaning: "its vhost-user sockets: a directory for them alone, which apply creates; or DIRECTORY/PATTERN with *, in a directory that is left as it is",
+        },
+        Key {
+            name: "made-by",
+            default: "dataplane",
+            meaning: "who creates the sockets: dataplane (mode='client' in the VM's XML), or qemu (mode='server')",
+        },
+        Key {
+            name: "control",
+            default: "none",
+            meaning: "none, or paths of control sockets and files that QEMU must not reach",
+        },
+    ],
+};
+
+/// All keys of all sections, but for those of a dataplane.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
     SECTIONS.into_iter().flat_map(|section| section.keys)
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reading and merging the files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use configparser::ini::{Ini, IniDefault};
 use serde::Serialize;
 
-use super::keys::{Key, SECTIONS, Section, keys};
+use super::keys::{DATAPLANE, Key, REQUIRED, SECTIONS, Section, keys};
 use crate::base::paths;
 use crate::base::root::Root;
 
@@ -56,14 +56,61 @@ pub struct Proposed {
 
 /// All keys with the values that count, not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Raw(BTreeMap<&'static str, Effective>);
+pub struct Raw {
+    #[serde(flatten)]
+    values: BTreeMap<&'static str, Effective>,
+    /// The sections of dataplanes by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    dataplanes: BTreeMap<String, Declaration>,
+}
+
+/// The values of one section of a dataplane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Declaration {
+    values: BTreeMap<&'static str, Effective>,
+    #[serde(skip)]
+    section: Origin,
+}
+
+impl Declaration {
+    /// The values in the order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Effective)> {
+        DATAPLANE.keys.iter().filter_map(|key| Some((key.name, self.values.get(key.name)?)))
+    }
+
+    /// Where a value was set; that of a default is the section.
+    pub(super) fn origin(&self, name: &str) -> Origin {
+        self.values.get(name).map_or(&self.section, |effective| &effective.origin).clone()
+    }
+
+    /// Checks one value, as [`Raw::parse`].
+    pub(super) fn parse<T>(&self, name: &str, check: impl Fn(&str) -> Result<T, String>) -> Result<T> {
+        let key = DATAPLANE.keys.iter().find(|key| key.name == name);
+        let key = key.with_context(|| format!("no key '{name}'"))?;
+        match self.values.get(name) {
+            Some(effective) => checked(name, effective, check),
+            None if key.default == REQUIRED => {
+                bail!("{}: {name} is missing; expected {}", self.section, key.meaning)
+            }
+            None => check(key.default).map_err(|expected| anyhow!("{name}: expected {expected}")),
+        }
+    }
+}
+
+/// Checks one value; the error says where it was set and what was expected.
+fn checked<T>(name: &str, found: &Effective, check: impl Fn(&str) -> Result<T, String>) -> Result<T> {
+    check(&found.value)
+        .map_err(|expected| anyhow!("{}: {name} = {}: expected {expected}", found.origin, found.value))
+}
 
 impl Raw {
     /// The built-in defaults alone.
     pub fn defaults() -> Raw {
         let default =
             |value: &str| Effective { value: value.to_string(), origin: Origin::Default, found: None };
-        Raw(keys().map(|key| (key.name, default(key.default))).collect())
+        let values = keys().map(|key| (key.name, default(key.default))).collect();
+        Raw { values, dataplanes: BTreeMap::new() }
     }
 
     /// Reads every layer beneath `root`, and what may be added to them.
@@ -85,6 +132,11 @@ impl Raw {
         for (section, values) in &sections {
             let lines = SectionLines::new(text, section);
             let place = |line: usize| format!("{}:{line}", path.display());
+            if let Some(name) = section.strip_prefix("dataplane ") {
+                let origin = |line: usize| Origin::File(path.to_path_buf(), line);
+                self.declare(name.trim(), values, &lines, origin)?;
+                continue;
+            }
             let Some(known) = SECTIONS.iter().find(|known| known.name == section) else {
                 bail!(
                     "{}: unknown section [{section}]; the sections are {}",
@@ -101,44 +153,78 @@ impl Raw {
         Ok(())
     }
 
+    /// Adds the values of a dataplane's section.
+    fn declare(
+        &mut self,
+        name: &str,
+        values: &HashMap<String, Option<String>>,
+        lines: &SectionLines<'_>,
+        origin: impl Fn(usize) -> Origin,
+    ) -> Result<()> {
+        let section = origin(lines.start);
+        let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > 32 || !name.chars().all(in_name) {
+            bail!(
+                "{section}: [dataplane {name}]: expected a name of lower-case letters, digits, '-' and '_', at most 32"
+            );
+        }
+        let new = || Declaration { values: BTreeMap::new(), section: section.clone() };
+        let found = self.dataplanes.entry(name.to_string()).or_insert_with(new);
+        for (key, value) in values {
+            let origin = origin(lines.line_of(key));
+            let Some(known) = DATAPLANE.keys.iter().find(|known| known.name == key) else {
+                bail!("{origin}: unknown key '{key}'; did you mean '{}'?", nearest(DATAPLANE.keys, key));
+            };
+            let effective = effective(known, value.as_deref(), origin)?;
+            found.values.insert(known.name, effective);
+        }
+        Ok(())
+    }
+
+    /// The sections of dataplanes.
+    pub fn dataplanes(&self) -> impl Iterator<Item = (&str, &Declaration)> {
+        self.dataplanes.iter().map(|(name, found)| (name.as_str(), found))
+    }
+
     fn set(&mut self, name: &str, value: Option<&str>, origin: Origin) -> Result<()> {
         let key = keys().find(|key| key.name == name).with_context(|| format!("no key '{name}'"))?;
-        let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else {
-            bail!("{origin}: {name} has no value; expected {}", key.meaning);
-        };
-        self.0.insert(key.name, Effective { value: value.to_string(), origin, found: None });
+        self.values.insert(key.name, effective(key, value, origin)?);
         Ok(())
     }
 
     /// The values in the order of [`keys`].
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Effective)> {
-        keys().filter_map(|key| Some((key.name, self.0.get(key.name)?)))
+        keys().filter_map(|key| Some((key.name, self.values.get(key.name)?)))
     }
 
     /// The values of one section.
     pub fn of<'a>(&'a self, section: &Section) -> impl Iterator<Item = (&'static str, &'a Effective)> {
-        section.keys.iter().filter_map(|key| Some((key.name, self.0.get(key.name)?)))
+        section.keys.iter().filter_map(|key| Some((key.name, self.values.get(key.name)?)))
     }
 
     /// Adds what was found on the node.
     pub fn note(&mut self, name: &str, found: String) {
-        if let Some(effective) = self.0.get_mut(name) {
+        if let Some(effective) = self.values.get_mut(name) {
             effective.found = Some(found);
         }
     }
 
     /// Where a value was set.
     pub(super) fn origin(&self, name: &str) -> Origin {
-        self.0.get(name).map_or(Origin::Default, |effective| effective.origin.clone())
+        self.values.get(name).map_or(Origin::Default, |effective| effective.origin.clone())
     }
 
     /// Checks one value; the error says where it was set and what was expected.
     pub(super) fn parse<T>(&self, name: &str, check: impl Fn(&str) -> Result<T, String>) -> Result<T> {
-        let effective = self.0.get(name).with_context(|| format!("no key '{name}'"))?;
-        check(&effective.value).map_err(|expected| {
-            anyhow!("{}: {name} = {}: expected {expected}", effective.origin, effective.value)
-        })
+        checked(name, self.values.get(name).with_context(|| format!("no key '{name}'"))?, check)
     }
+}
+
+fn effective(key: &Key, value: Option<&str>, origin: Origin) -> Result<Effective> {
+    let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else {
+        bail!("{origin}: {} has no value; expected {}", key.name, key.meaning);
+    };
+    Ok(Effective { value: value.to_string(), origin, found: None })
 }
 
 /// `=` is the only delimiter: `user:group` is a value.
@@ -214,7 +300,8 @@ fn expect_in(section: &Section, name: &str) -> Result<(), String> {
 }
 
 fn all_sections() -> String {
-    SECTIONS.map(|section| format!("[{}]", section.name)).join(" and ")
+    let names = SECTIONS.map(|section| format!("[{}]", section.name)).join(", ");
+    format!("{names} and [{}]", DATAPLANE.name)
 }
 
 fn nearest(keys: &[Key], name: &str) -> &'static str {

@@ -4,6 +4,7 @@
 //! Files in the order systemd's own daemons read theirs: the vendor's, the administrator's, then the drop-ins of both
 //! sorted by name, where one in `/etc` masks its namesake in `/usr/lib`. A later value wins.
 
+mod dataplane;
 mod hook;
 mod keys;
 mod layers;
@@ -12,8 +13,9 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use dataplane::{Declared, MadeBy, Sockets};
 pub use hook::{Action, Family, HookConfig};
-pub use keys::{Key, SECTIONS, Section, commented, keys};
+pub use keys::{DATAPLANE, Key, SECTIONS, Section, commented, keys};
 pub use layers::{Effective, Origin, Proposed, Raw};
 pub use value::{DataplaneUser, GidMismatch, Managed, PortType, QemuGroup, ServerAccess};
 
@@ -59,6 +61,8 @@ pub struct Config {
     pub restart_deadline: Duration,
     /// May the scripts of packages apply?
     pub auto_apply: bool,
+    /// Dataplanes that are not found by looking.
+    pub declared: Vec<Declared>,
 }
 
 impl Config {
@@ -76,7 +80,10 @@ impl Config {
     pub fn from_raw(raw: &Raw) -> Result<Config> {
         let listed = raw.parse("modes", value::modes)?;
         let possible = listed.as_deref().unwrap_or(&PortType::ALL);
+        let socket_directory = raw.parse("socket-directory", value::directory)?;
+        let declared = raw.dataplanes().map(|(name, found)| Declared::parse(name, found, &socket_directory));
         let config = Config {
+            declared: declared.collect::<Result<_>>()?,
             hook: HookConfig::parse(raw, possible)?,
             looks: listed.is_none(),
             modes_from: raw.origin("modes"),
@@ -85,7 +92,7 @@ impl Config {
             group: raw.parse("group", value::account_name)?,
             gid: raw.parse("gid", value::gid)?,
             gid_mismatch: raw.parse("gid-mismatch", value::gid_mismatch)?,
-            socket_directory: raw.parse("socket-directory", value::directory)?,
+            socket_directory,
             server_access: raw.parse("server-access", value::server_access)?,
             dataplane_user: raw.parse("dataplane-user", value::dataplane_user)?,
             qemu_group: raw.parse("qemu-group", value::qemu_group)?,

@@ -74,7 +74,7 @@ fn bad_input_gets_one_line_with_the_place_and_what_was_expected() {
         ),
         (
             "[converts]\nincoming = keep\n",
-            ":1: unknown section [converts]; the sections are [accord] and [convert]",
+            ":1: unknown section [converts]; the sections are [accord], [convert] and [dataplane NAME]",
         ),
     ];
     for (text, expected) in cases {
@@ -135,4 +135,54 @@ fn a_type_that_the_configuration_leaves_out_is_known_with_its_place() {
     assert_eq!(config.excluded(), Some((PortType::Dpdkvhostuser, &place)));
     // What comes in may go over to any type where the node looks.
     assert!(read("[convert]\nincoming = dpdkvhostuser\n").is_ok());
+}
+
+#[test]
+fn a_declared_dataplane_is_read_and_each_mistake_has_its_line() {
+    let section = "[dataplane disks]\ndriver = declared\nunit = disks.service\nsockets = /var/run/disks\n";
+    let config = read(section).unwrap();
+    let [declared] = config.declared.as_slice() else { panic!("{config:?}") };
+    assert_eq!((declared.name.as_str(), declared.made_by), ("disks", MadeBy::Dataplane));
+    assert_eq!(declared.sockets.directory, Path::new("/run/disks"));
+    for (line, expected) in [
+        ("unit = disks\n", ":5: unit = disks: expected the name of a service, such as storage.service"),
+        ("driver = vpp\n", ":5: driver = vpp: expected declared"),
+        ("made-by = me\n", ":5: made-by = me: expected qemu or dataplane"),
+        ("sockets = /var/lib\n", ":5: sockets = /var/lib: expected a directory for these sockets alone"),
+        ("sockets = /etc/disks\n", ":5: sockets = /etc/disks: expected a directory for these sockets alone"),
+        ("sockets = /var/lib/vhost_sockets/a\n", ":5: [dataplane disks] sockets: expected another directory"),
+        (
+            "sockets = /run/disks/v*\nmade-by = qemu\n",
+            ":5: [dataplane disks] sockets: expected a directory, since",
+        ),
+        (
+            "control = /run/disks/rpc\n",
+            ":5: [dataplane disks] control: expected paths that sockets does not have",
+        ),
+        ("control = rpc\n", ":5: control = rpc: expected none, or absolute paths"),
+        ("socket = /run/a\n", ":5: unknown key 'socket'; did you mean 'sockets'?"),
+        ("[dataplane A]\n", ":5: [dataplane A]: expected a name of lower-case letters"),
+        ("[dataplane two]\nunit = a.service\n", ":5: driver is missing; expected declared"),
+    ] {
+        let error = read(&format!("{section}{line}")).unwrap_err().to_string();
+        assert!(error.contains(expected), "{line}: {error}");
+    }
+}
+
+#[test]
+fn a_pattern_stands_for_names_in_one_directory() {
+    let sockets = |pattern: &str| Sockets { directory: "/run/a".into(), pattern: Some(pattern.to_string()) };
+    for (pattern, name, is) in [
+        ("vhost*", "vhost0", true),
+        ("vhost*", "vhos", false),
+        ("*.sock", "a.sock", true),
+        ("*.sock", "a.socket", false),
+        ("a*b*c", "a-b-c", true),
+        ("a*b*c", "abc", true),
+        ("a*b*c", "acb", false),
+        ("a*a", "a", false),
+    ] {
+        assert_eq!(sockets(pattern).has(name), is, "{pattern} {name}");
+    }
+    assert!(sockets("v*").is_at(Path::new("/run/a/v0")) && !sockets("v*").is_at(Path::new("/run/a/b/v0")));
 }

@@ -2,15 +2,16 @@
 //! What a dataplane is: what the rest of the program knows of the process at the other end of QEMU's sockets. Each kind of
 //! dataplane is a folder of its own, and what is true of one alone is said there and nowhere else.
 
+pub mod declared;
 pub mod ovs;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::base::root::Kind;
+use crate::base::root::{Kind, Root};
 use crate::config::PortType;
-use crate::facts::paths::PathFact;
+use crate::facts::paths::{PathFact, read_chain};
 use crate::facts::sockets::Liveness;
 
 /// A vhost-user socket that the switch has, or expects.
@@ -39,4 +40,20 @@ pub struct Guarded {
     pub kind: Kind,
     /// What is there.
     pub fact: PathFact,
+}
+
+impl Guarded {
+    /// Those of these paths that are there. A path that is not to be trusted is no way in for us to judge.
+    pub fn among(root: &Root, paths: &[&Path]) -> Vec<Guarded> {
+        let one = |path: &&Path| {
+            let fact = read_chain(root, path).ok()?;
+            let kind = fact.node()?.kind;
+            matches!(kind, Kind::Socket | Kind::File).then(|| Guarded {
+                path: path.to_path_buf(),
+                kind,
+                fact,
+            })
+        };
+        paths.iter().filter_map(one).collect()
+    }
 }

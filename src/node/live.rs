@@ -71,6 +71,8 @@ pub struct Asked<'a> {
     pub libvirt: Option<&'a str>,
     /// Others, by name.
     pub units: Vec<&'a str>,
+    /// What else QEMU must not reach.
+    pub control: Vec<&'a Path>,
 }
 
 impl Asked<'_> {
@@ -113,7 +115,7 @@ impl Live {
             unread,
             defined,
             next,
-            guarded: guarded(root)?,
+            guarded: guarded(root)?.into_iter().chain(Guarded::among(root, &asked.control)).collect(),
             sockets,
             switch,
             qemu_conf_modified: conf.map(|conf| told(conf.known_modified())).transpose()?.flatten(),

@@ -19,8 +19,8 @@ use serde::Serialize;
 
 use crate::base::root::Root;
 use crate::config::{Config, DataplaneUser, QemuGroup};
-use crate::dataplane::ovs;
 use crate::dataplane::ovs::units::{Dataplane, OWN_ID, OWN_USER};
+use crate::dataplane::{declared, ovs};
 use crate::facts::accounts::{Accounts, Group, Source, User};
 use crate::systemd::Units;
 
@@ -33,6 +33,9 @@ pub struct Profile {
     pub hypervisor: Option<Hypervisor>,
     /// hugetlbfs mounts that a unit or fstab declares.
     pub mounts: Vec<DeclaredMount>,
+    /// Dataplanes that the configuration declares.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub declared: Vec<declared::Found>,
     /// The accounts the configuration names.
     pub accounts: NamedAccounts,
 }
@@ -69,6 +72,7 @@ impl Profile {
         let mut profile = Profile {
             dataplane: ovs::units::look(root, units)?,
             hypervisor: hypervisor::look(root, units, accounts)?,
+            declared: declared::look(units, accounts, config)?,
             mounts: mounts::look(root, units)?,
             accounts: NamedAccounts { recorded_gid, ..NamedAccounts::default() },
         };

@@ -31,9 +31,11 @@ pub struct TmpfilesLine {
 }
 
 pub(super) fn read(root: &Root, directories: &[&Path]) -> Result<Vec<TmpfilesLine>> {
-    let ours = Path::new(paths::TMPFILES).file_name();
+    // One for each dataplane that the configuration declares, as well.
+    let ours = paths::TMPFILES.trim_end_matches(".conf").as_bytes();
+    let is_ours = |file: &PathBuf| file.as_os_str().as_encoded_bytes().starts_with(ours);
     let mut found = Vec::new();
-    for file in in_force(root, &DIRECTORIES, "conf")?.into_iter().filter(|file| file.file_name() != ours) {
+    for file in in_force(root, &DIRECTORIES, "conf")?.into_iter().filter(|file| !is_ours(file)) {
         // What is no text, or a link that is not to be followed, is systemd's matter.
         let Ok(Some(text)) = root.read_text(&file) else { continue };
         let lines = parse_tmpfiles(&file, &text);

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Dataplanes that the configuration declares: the directory of their sockets, and what gives QEMU the sockets.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Accord, Ground, Obstacle, dataplane, paths as places};
+use crate::base::paths;
+use crate::config::{MadeBy, Sockets};
+use crate::dataplane::declared::Found;
+use crate::dataplane::ovs;
+use crate::items::{Absent, Item, Owner, Subject};
+
+/// One, as far as it is ours to give its sockets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// Its name.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// The user it runs as: who creates the sockets.
+    pub uid: u32,
+    /// The group that they get.
+    pub gid: u32,
+    /// Where they are.
+    pub sockets: Sockets,
+}
+
+/// setgid, so that a socket has the group of the directory; no room for anyone else.
+const DIRECTORY_MODE: u32 = 0o2750;
+
+/// What stands in the way.
+pub(super) fn check(found: &[Found]) -> Result<(), Obstacle> {
+    for Found { declared, has_unit, user, uid, group, gid, .. } in found {
+        let obstacle = |id, what: String, fix: String| {
+            Err(Obstacle { id, what: format!("[dataplane {}] {what}", declared.name), fix })
+        };
+        if !has_unit {
+            let what = format!("unit = {}: there is no such unit", declared.unit);
+            return obstacle(
+                "dataplane-unit-missing",
+                what,
+                "correct its name, or remove the section".to_string(),
+            );
+        }
+        if uid.is_none() {
+            let what = format!("runs as the user '{user}', which does not exist");
+            let fix = format!("create it (useradd --system --no-create-home {user}), or set user");
+            return obstacle("dataplane-user-missing", what, fix);
+        }
+        if gid.is_none() {
+            let group = group.as_deref().unwrap_or_default();
+            let what = format!("runs with the group '{group}', which does not exist");
+            let fix = format!("create it (groupadd --system {group}), or set group");
+            return obstacle("group-missing", what, fix);
+        }
+        if declared.sockets.directory.starts_with(ovs::paths::RUN) {
+            let what = format!(
+                "sockets = {}: Open vSwitch has this directory",
+                declared.sockets.directory.display()
+            );
+            return obstacle(
+                "dataplane-directory-taken",
+                what,
+                "set sockets to another directory".to_string(),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The directories that are theirs alone.
+pub(super) fn directories(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
+    let Some(qemu) = &accord.qemu else { return Vec::new() };
+    let own = |found: &&Found| found.declared.sockets.pattern.is_none() && !found.is_runtime_directory;
+    let mut items = Vec::new();
+    for found in ground.profile.declared.iter().filter(own) {
+        let directory = &found.declared.sockets.directory;
+        let (Some(uid), Some(gid)) = (found.uid, found.gid) else { continue };
+        // Who creates the sockets owns it, and who connects is its group.
+        let (uid, gid) = match found.declared.made_by {
+            MadeBy::Dataplane => (uid, qemu.grant_gid),
+            MadeBy::Qemu => (qemu.uid, gid),
+        };
+        items.extend(places::parents(directory).into_iter().map(places::parent));
+        items.push(Item::Owner(Owner {
+            path: directory.clone(),
+            subject: Subject::SocketDirectory,
+            uid: Some(uid),
+            gid: Some(gid),
+            mode: Some(DIRECTORY_MODE),
+            absent: Absent::Create,
+        }));
+        // What is below /run is gone after a reboot.
+        if directory.starts_with("/run") {
+            let line = format!("d {} {DIRECTORY_MODE:04o} {uid} {gid} -\n", directory.display());
+            items.push(dataplane::file(&tmpfiles(&found.declared.name), line, None));
+        }
+    }
+    items
+}
+
+fn tmpfiles(name: &str) -> String {
+    format!("{}-{name}.conf", paths::TMPFILES.trim_end_matches(".conf"))
+}
+
+/// Those whose sockets are given to QEMU.
+pub(super) fn given(accord: &Accord, found: &[Found]) -> Vec<Given> {
+    let Some(qemu) = accord.qemu.as_ref().filter(|_| accord.gives) else { return Vec::new() };
+    let makes = |found: &&Found| found.declared.made_by == MadeBy::Dataplane;
+    let given = |Found { declared, uid, .. }: &Found| {
+        let (name, unit, sockets) = (declared.name.clone(), declared.unit.clone(), declared.sockets.clone());
+        Some(Given { name, unit, uid: (*uid)?, gid: qemu.grant_gid, sockets })
+    };
+    found.iter().filter(makes).filter_map(given).collect()
+}
+
+/// Drop-ins that give what the dataplane creates when it starts: a program's umask may leave its group no write.
+pub(super) fn drop_ins(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
+    let mut units: Vec<&str> = accord.declared.iter().map(|given| given.unit.as_str()).collect();
+    units.dedup();
+    let drop_in = |unit: &str| {
+        let of_unit = accord.declared.iter().filter(|given| given.unit == unit);
+        let line = |given: &Given| {
+            format!("ExecStartPost=-+{} service declared-post {}\n", ground.program, given.name)
+        };
+        let path = format!("{}/{unit}.d/{}", paths::UNIT_DIRECTORY, paths::DECLARED_DROP_IN);
+        dataplane::file(
+            &path,
+            format!("[Service]\n{}", of_unit.map(line).collect::<String>()),
+            Some(unit.to_string()),
+        )
+    };
+    units.into_iter().map(drop_in).collect()
+}
+
+/// Is it a drop-in of such a dataplane's unit?
+pub fn is_drop_in(path: &Path) -> bool {
+    path.file_name().map(PathBuf::from) == Some(PathBuf::from(paths::DECLARED_DROP_IN))
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `[dataplane NAME]`: a dataplane that nothing on the node tells of by itself.
+
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+
+use super::layers::Declaration;
+use super::value;
+use crate::base::paths::plain;
+
+/// One such section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Declared {
+    /// Its name.
+    pub name: String,
+    /// The unit that runs it.
+    pub unit: String,
+    /// The user it runs as; none: the unit's.
+    pub user: Option<String>,
+    /// The group it runs with; none: the unit's, or the user's.
+    pub group: Option<String>,
+    /// Where its vhost-user sockets are.
+    pub sockets: Sockets,
+    /// Who creates them.
+    pub made_by: MadeBy,
+    /// What of its own QEMU must not reach.
+    pub control: Vec<PathBuf>,
+}
+
+/// Where sockets are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Sockets {
+    /// The directory.
+    pub directory: PathBuf,
+    /// Which names in it; none: all, and the directory is theirs alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+}
+
+impl Sockets {
+    /// Is this name in the directory a socket of theirs? A `*` stands for any characters.
+    pub fn has(&self, name: &str) -> bool {
+        let Some(pattern) = &self.pattern else { return true };
+        let mut parts = pattern.split('*');
+        let first = parts.next().unwrap_or_default();
+        let Some(mut rest) = name.strip_prefix(first) else { return false };
+        let Some(last) = parts.next_back() else { return rest.is_empty() };
+        for part in parts {
+            let Some(at) = rest.find(part) else { return false };
+            rest = &rest[at + part.len()..];
+        }
+        rest.ends_with(last)
+    }
+
+    /// Is it one of their paths?
+    pub fn is_at(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str());
+        match self.pattern {
+            None => path.starts_with(&self.directory),
+            Some(_) => path.parent() == Some(&self.directory) && name.is_some_and(|name| self.has(name)),
+        }
+    }
+}
+
+/// Who creates the sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MadeBy {
+    /// QEMU (libvirt `mode='server'`).
+    Qemu,
+    /// The dataplane.
+    Dataplane,
+}
+
+impl Declared {
+    /// Checks one section. `socket_directory` is that of `[accord]`.
+    pub(super) fn parse(name: &str, found: &Declaration, socket_directory: &Path) -> Result<Declared> {
+        let look = |text: &str| (text != "look").then(|| value::account_name(text)).transpose();
+        found.parse("driver", driver)?;
+        let declared = Declared {
+            name: name.to_string(),
+            unit: found.parse("unit", unit)?,
+            user: found.parse("user", look)?,
+            group: found.parse("group", look)?,
+            sockets: found.parse("sockets", sockets)?,
+            made_by: found.parse("made-by", made_by)?,
+            control: found.parse("control", control)?,
+        };
+        let place = |key: &str| format!("{}: [dataplane {name}]", found.origin(key));
+        let directory = &declared.sockets.directory;
+        if directory.starts_with(socket_directory) || socket_directory.starts_with(directory) {
+            let at = place("sockets");
+            bail!("{at} sockets: expected another directory than socket-directory of [accord]");
+        }
+        if declared.made_by == MadeBy::Qemu && declared.sockets.pattern.is_some() {
+            bail!("{} sockets: expected a directory, since QEMU creates the sockets", place("sockets"));
+        }
+        match declared.control.iter().find(|path| declared.sockets.is_at(path)) {
+            Some(open) => Err(anyhow!(
+                "{} control: expected paths that sockets does not have, not {}: QEMU reaches all of those",
+                place("control"),
+                open.display()
+            )),
+            None => Ok(declared),
+        }
+    }
+}
+
+fn driver(text: &str) -> Result<(), String> {
+    match text {
+        "declared" => Ok(()),
+        _ => Err("declared (Open vSwitch needs no section)".into()),
+    }
+}
+
+/// systemd.unit(5).
+fn unit(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || [':', '_', '.', '@', '-'].contains(&c);
+    match text.strip_suffix(".service") {
+        Some(name) if !name.is_empty() && text.len() < 256 && text.chars().all(is_plain) => {
+            Ok(text.to_string())
+        }
+        _ => Err("the name of a service, such as storage.service".into()),
+    }
+}
+
+/// Directories of the system, which no dataplane has for itself.
+const SHARED: [&str; 12] = [
+    "/dev/hugepages",
+    "/dev/shm",
+    "/run/libvirt",
+    "/run/lock",
+    "/run/systemd",
+    "/run/user",
+    "/var/cache",
+    "/var/lib",
+    "/var/log",
+    "/var/run",
+    "/var/spool",
+    "/var/tmp",
+];
+
+fn sockets(text: &str) -> Result<Sockets, String> {
+    let path = plain(Path::new(text));
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let pattern = name.contains('*').then(|| name.to_string());
+    let directory = if pattern.is_some() { path.parent().unwrap_or(&path) } else { &path };
+    let directory = value::directory(directory.to_str().unwrap_or_default())?;
+    let is_system = ["/etc", "/usr", "/proc", "/sys", "/boot"].iter().any(|top| directory.starts_with(top));
+    let is_shared = pattern.is_none() && SHARED.iter().any(|shared| directory == Path::new(shared));
+    if is_system || is_shared || directory.as_os_str().as_encoded_bytes().contains(&b'*') {
+        return Err("a directory for these sockets alone, or DIRECTORY/PATTERN with '*'".into());
+    }
+    Ok(Sockets { directory, pattern })
+}
+
+fn made_by(text: &str) -> Result<MadeBy, String> {
+    match text {
+        "qemu" => Ok(MadeBy::Qemu),
+        "dataplane" => Ok(MadeBy::Dataplane),
+        _ => Err("qemu or dataplane".into()),
+    }
+}
+
+fn control(text: &str) -> Result<Vec<PathBuf>, String> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let path = |word: &str| {
+        let path = plain(Path::new(word));
+        let clean = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        (path.is_absolute() && clean).then_some(path).ok_or("none, or absolute paths of sockets or files")
+    };
+    value::words(text).map(path).collect::<Result<_, _>>().map_err(str::to_string)
+}
