@@ -56,7 +56,7 @@ fn a_declared_dataplane_and_qemu_agree(kind: &'static str) {
         "vhost-accord.conf:5: unit = storage: expected the name of a service, such as storage.service";
     assert!(wrong.code == 1 && wrong.stderr.contains(expected), "{wrong}");
 
-    node.sh("rm /etc/vhost-accord/vhost-accord.conf");
+    node.sh("rm -r /etc/vhost-accord");
     let stock = node.snapshot_with(&["/run/storage"]);
     node.configure(SECTION);
     node.apply("");
