@@ -83,7 +83,7 @@ fn a_refusal_is_one_line_and_only_where_it_may() {
                 "vhost-accord: socket-directory-missing: {}: missing; ",
                 path.parent().unwrap().display()
             );
-            assert!(stderr.starts_with(&begins) && stderr.contains("; fix: virsh dumpxml"), "{stderr}");
+            assert!(stderr.starts_with(&begins) && stderr.contains("; fix: install -d"), "{stderr}");
         }
         for operation in ["started", "stopped", "release", "reconnect", "attach", "unheard-of"] {
             assert_eq!(hook(operation, &input), silent(), "{operation}");

@@ -29,7 +29,7 @@ pub(super) const PAGES: &[Page] = &[
         "server-socket-stale",
         "OVS cannot create the port ('Address already in use; remove it and try again'); VMs get 'Connection refused'",
         "ss -xlp src PATH; lsof PATH",
-        "remove the socket file, then restart the dataplane",
+        "remove the socket file, then restart the program that serves it",
         "DPDK lib/vhost/socket.c; seen after kill -9 of ovs-vswitchd 3.1",
     ),
     page(

@@ -2,6 +2,7 @@
 //! Which process holds a socket: the links in `/proc/PID/fd` say `socket:[INODE]` (proc(5)).
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
@@ -16,8 +17,44 @@ use crate::base::root::ss::Stream;
 pub struct Owner {
     /// Its number.
     pub pid: u32,
-    /// Its name (`comm`).
+    /// Its name (`comm`; of a longer one the program's).
     pub name: String,
+    /// The unit that it is in. Only of one that was not expected: neither the VM's QEMU nor the switch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+}
+
+impl Owner {
+    /// The process with this number; none when it ended.
+    pub fn of(root: &Root, pid: u32) -> Option<Owner> {
+        let comm = root.read(&PathBuf::from(format!("/proc/{pid}/comm"))).ok()??;
+        let comm = String::from_utf8_lossy(comm.trim_ascii_end()).into_owned();
+        let name = whole_name(root, pid, &comm).unwrap_or(comm);
+        Some(Owner { pid, name, unit: unit(root, pid) })
+    }
+
+    /// In words.
+    pub fn text(&self) -> String {
+        match &self.unit {
+            Some(unit) => format!("{} (pid {}, {unit})", self.name, self.pid),
+            None => format!("{} (pid {})", self.name, self.pid),
+        }
+    }
+}
+
+/// The kernel cuts a name at 15 bytes; the first argument has it all.
+fn whole_name(root: &Root, pid: u32, comm: &str) -> Option<String> {
+    let arguments = root.read(&PathBuf::from(format!("/proc/{pid}/cmdline"))).ok()??;
+    let first = arguments.split(|byte| *byte == 0).next()?;
+    let program = Path::new(std::str::from_utf8(first).ok()?).file_name()?.to_str()?;
+    (comm.len() == 15 && program.starts_with(comm)).then(|| program.to_string())
+}
+
+/// By its control group (cgroups(7)), whose path has the unit's name.
+fn unit(root: &Root, pid: u32) -> Option<String> {
+    let text = root.read_text(&PathBuf::from(format!("/proc/{pid}/cgroup"))).ok()??;
+    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
+    text.lines().find_map(|line| line.rsplit('/').find(is_unit)).map(str::to_string)
 }
 
 /// Who should hold what.
@@ -42,7 +79,7 @@ pub fn find(root: &Root, mut wanted: HashSet<u64>, expected: &[Expected<'_>]) ->
         let streams = report.streams().unwrap_or_default().iter();
         let owner = |stream: &Stream| {
             let (pid, name) = stream.owner.clone().filter(|_| wanted.contains(&stream.inode))?;
-            Some((stream.inode, Owner { pid, name }))
+            Some((stream.inode, Owner { pid, name, unit: None }))
         };
         return streams.filter_map(owner).collect();
     }
@@ -58,10 +95,10 @@ pub fn find(root: &Root, mut wanted: HashSet<u64>, expected: &[Expected<'_>]) ->
     for entry in root.list(Path::new("/proc")).unwrap_or_default() {
         let Some(pid) = entry.to_str().and_then(|name| name.parse().ok()) else { continue };
         let held = held(root, pid, &wanted, None);
-        let name = if held.is_empty() { String::new() } else { name(root, pid).unwrap_or_default() };
-        for inode in held {
+        let owner = if held.is_empty() { None } else { Owner::of(root, pid) };
+        for (inode, owner) in held.into_iter().zip(owner.iter().cycle()) {
             wanted.remove(&inode);
-            found.insert(inode, Owner { pid, name: name.clone() });
+            found.insert(inode, owner.clone());
         }
         if wanted.is_empty() {
             break;
@@ -74,7 +111,7 @@ pub fn find(root: &Root, mut wanted: HashSet<u64>, expected: &[Expected<'_>]) ->
 fn among(root: &Root, wanted: &HashSet<u64>, expected: &[Expected<'_>]) -> Vec<(u64, Owner)> {
     let of_part = |part: &[Expected<'_>]| {
         let holder = |process: &Expected<'_>| {
-            let owner = Owner { pid: process.pid, name: process.name.to_string() };
+            let owner = Owner { pid: process.pid, name: process.name.to_string(), unit: None };
             let held = held(root, process.pid, wanted, Some(&process.inodes));
             held.into_iter().map(move |inode| (inode, owner.clone())).collect::<Vec<_>>()
         };
@@ -123,7 +160,81 @@ fn inode(target: &str) -> Option<u64> {
     target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-fn name(root: &Root, pid: u32) -> Option<String> {
-    let comm = root.read(&PathBuf::from(format!("/proc/{pid}/comm"))).ok()??;
-    Some(String::from_utf8_lossy(comm.trim_ascii_end()).into_owned())
+/// Whose arguments name a path are no back ends: QEMU, which may be an earlier one of the same VM, the tools of the switch,
+/// and shells.
+const NO_BACK_ENDS: [&str; 7] = ["qemu-system", "qemu-kvm", "ovs-", "ovsdb-", "sh", "bash", "dash"];
+
+/// The processes whose arguments have one of these paths as the value of an option, as back ends are told their sockets:
+/// `--socket-path=PATH`, `--socket-path PATH`, `net_vhost0,iface=PATH,client=1`.
+pub fn named(root: &Root, paths: &HashSet<&Path>) -> HashMap<PathBuf, Owner> {
+    let mut found = HashMap::new();
+    if paths.is_empty() || root.report().is_some() || !root.runs() {
+        return found;
+    }
+    for entry in root.list(Path::new("/proc")).unwrap_or_default() {
+        let Some(pid) = entry.to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(Some(arguments)) = root.read(&Path::new("/proc").join(&entry).join("cmdline")) else {
+            continue;
+        };
+        for path in paths.iter().filter(|path| has_option(&arguments, path)) {
+            let owner = Owner::of(root, pid).filter(|owner| is_back_end(&owner.name));
+            owner.map(|owner| found.entry(path.to_path_buf()).or_insert(owner));
+        }
+    }
+    found
+}
+
+fn is_back_end(name: &str) -> bool {
+    let is = |other: &str| name == other || (other.contains('-') && name.starts_with(other));
+    !NO_BACK_ENDS.into_iter().any(is)
+}
+
+fn has_option(arguments: &[u8], path: &Path) -> bool {
+    let path = path.as_os_str().as_bytes();
+    let words: Vec<&[u8]> = arguments.split(|byte| *byte == 0).collect();
+    let is_value = |word: &[u8]| {
+        let at = word.windows(path.len()).position(|part| part == path);
+        at.is_some_and(|at| {
+            at > 0 && word[at - 1] == b'=' && matches!(word.get(at + path.len()), None | Some(b','))
+        })
+    };
+    let follows_option = words.windows(2).any(|pair| pair[0].starts_with(b"--") && pair[1] == path);
+    !path.is_empty() && (follows_option || words.iter().any(|word| is_value(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_back_end_is_told_its_socket_by_an_option() {
+        let has =
+            |arguments: &str| has_option(arguments.replace(' ', "\0").as_bytes(), Path::new("/run/x/s0"));
+        for yes in [
+            "dpdk-testpmd --vdev net_vhost0,iface=/run/x/s0,client=1 -- -i",
+            "virtiofsd --socket-path=/run/x/s0 -o source=/srv",
+            "vhost-device-rng --socket-path /run/x/s0",
+        ] {
+            assert!(has(yes), "{yes}");
+        }
+        for no in [
+            "vim /run/x/s0",
+            "a --path=/run/x/s01",
+            "a --path=/srv/run/x/s0",
+            "rm -f /run/x/s0",
+            "--x /run/x",
+            "",
+        ] {
+            assert!(!has(no), "{no}");
+        }
+        for (name, back_end) in [
+            ("qemu-system-x86_64", false),
+            ("qemu-storage-daemon", true),
+            ("sh", false),
+            ("shd", true),
+            ("ovs-vsctl", false),
+        ] {
+            assert_eq!(is_back_end(name), back_end, "{name}");
+        }
+    }
 }

@@ -27,7 +27,7 @@ pub use crate::node::endpoints::start::{Directory, Facts, Need, Socket};
 pub use call::{Operation, is_hook, operation};
 pub use convert::Held;
 pub use fix::will_fix;
-pub use rules::{Case, Problem, RULES, Rule, cause, is_switch_path};
+pub use rules::{Case, Problem, RULES, Rule, cause, meets_switch, port_at};
 pub use subject::Subject;
 
 use crate::base::abort::{self, Abort};
@@ -221,13 +221,24 @@ fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, 
             facts = facts.look_again(root, &subject.domain);
         }
         let problems = problems(&Case { subject, facts: &facts });
-        let passing = problems.iter().any(|problem| problem.passing) && facts.is_starting();
+        let starting = facts.is_starting();
+        let passing = problems.iter().any(|problem| problem.passing && (starting || problem.foreign));
         if !passing || Instant::now() + PAUSE >= deadline {
-            return Ok((facts, problems));
+            return Ok(named(root, subject, facts, problems));
         }
         last = Some(facts.switch);
         std::thread::sleep(PAUSE);
     }
+}
+
+/// What does not go well is looked at once more, with the other dataplanes of the node in view: the socket may be theirs.
+fn named(root: &Root, subject: &Subject, mut facts: Facts, problems: Vec<Problem>) -> (Facts, Vec<Problem>) {
+    if problems.is_empty() {
+        return (facts, problems);
+    }
+    facts.name_others(root);
+    let problems = self::problems(&Case { subject, facts: &facts });
+    (facts, problems)
 }
 
 fn decide(subject: &Subject, facts: &Facts, problems: Vec<Problem>, config: &HookConfig) -> Decision {

@@ -3,6 +3,7 @@
 //! between them, who listens and who is connected.
 
 mod links;
+mod others;
 pub mod start;
 pub mod usage;
 mod waiting;
@@ -14,6 +15,7 @@ use anyhow::Result;
 
 pub use crate::facts::owners::Owner;
 pub use links::{End, Link};
+pub use others::sides;
 pub use waiting::Waiting;
 
 use super::live::Live;
@@ -118,6 +120,7 @@ impl Endpoints {
             for port in &mut free {
                 port.link = links.of(&port.socket);
             }
+            others::name_all(root, &mut found, &vswitchd, &|path| index.at(path).is_some());
         }
         let switch = match &live.switch {
             Known::Known(switch) => Known::Known(switch.config.clone()),
@@ -205,7 +208,7 @@ fn look(root: &Root, shared: &mut Shared, index: &Index<'_>, vswitchd: &Vswitchd
     let memory = Known::from(shared.needs(root, &domain.memory));
     let switch = index.join(domain);
     let asks_switch = switch_paths(domain).next().is_some();
-    Facts { switch, asks_switch, vswitchd: vswitchd.clone(), directories, sockets, memory }
+    Facts { switch, asks_switch, vswitchd: vswitchd.clone(), directories, sockets, memory, second: None }
 }
 
 fn free_port(root: &Root, shared: &mut Shared, index: &Index<'_>, port: &VhostPort) -> Option<FreePort> {

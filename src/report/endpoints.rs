@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Style, clean, colour};
 use crate::facts::domains::SocketMode;
+use crate::facts::sockets::Liveness;
 use crate::node::endpoints::End;
 use crate::rules::endpoints::{ProcessRow, Row};
 
@@ -82,21 +83,32 @@ fn cells(row: &Row) -> [String; 5] {
     ]
 }
 
-/// Path, owner and mode, and who listens.
+/// Path, owner and mode, and who listens; where another back end is at the other end, that one, by its unit.
 fn socket(row: &Row) -> String {
     let path = row.path.as_ref().map_or("(libvirt's own)".to_string(), |path| path.display().to_string());
     let owner = row
         .socket
         .as_ref()
         .map_or("missing".to_string(), |socket| format!("{}:{} {}", socket.user, socket.group, socket.mode));
-    let listener = match &row.link.listener {
-        Some(End { owner: Some(owner), .. }) => format!("{}({})", owner.name, owner.pid),
-        Some(End { owner: None, .. }) => "unknown listener".to_string(),
-        None => String::new(),
-    };
+    let foreign = row.backend.as_ref().filter(|_| row.dataplane.is_none());
+    let foreign =
+        foreign.map(|owner| format!("{}({})", owner.unit.as_ref().unwrap_or(&owner.name), owner.pid));
+    let listener = foreign.unwrap_or_else(|| listener(row));
     let (path, owner) = (shorten(&path, PATH), shorten(&owner, OWNER));
     let line = format!("  {path:<PATH$}  {owner:<OWNER$}  {}", shorten(&listener, LISTENER));
     line.trim_end().to_string()
+}
+
+fn listener(row: &Row) -> String {
+    match &row.link.listener {
+        Some(End { owner: Some(owner), .. }) => format!("{}({})", owner.name, owner.pid),
+        Some(End { owner: None, .. }) => "unknown listener".to_string(),
+        // One in another network namespace: the kernel says that there is one, and not who.
+        None => match row.socket.as_ref().map(|socket| &socket.liveness) {
+            Some(Liveness::Listening) => "unknown listener".to_string(),
+            _ => String::new(),
+        },
+    }
 }
 
 /// Both ends of a long text count: the middle is left out.

@@ -190,11 +190,13 @@ pub fn judge(case: &Case<'_>, ground: Matter<'_>) -> Judged {
         let verdicts = verdicts(machine, &troubles, named);
         for ((number, socket), verdict) in machine.start.sockets.iter().enumerate().zip(verdicts) {
             let link = machine.links.get(number).cloned().unwrap_or_default();
-            let word = judged.settle(verdict).unwrap_or_else(|| word(endpoints, machine, socket, &link));
-            judged.rows.push(row::of_machine(case, endpoints, machine, socket, link, word));
+            let hook_case = hook::Case { subject, facts: &machine.start };
+            let other = Other { endpoints, machine, meets_switch: meets_switch(&hook_case, socket) };
+            let word = judged.settle(verdict).unwrap_or_else(|| word(&other, socket, &link));
+            judged.rows.push(row::of_machine(case, &other, socket, link, word));
         }
         for endpoint in machine.domain.endpoints.iter().filter(|endpoint| endpoint.path.is_none()) {
-            judged.rows.push(row::without_path(case, endpoints, machine, endpoint));
+            judged.rows.push(row::without_path(case, machine, endpoint));
         }
         let is_new =
             |trouble: &Trouble| is_of_domain(trouble, machine) && why_not_mounted(trouble, named).is_none();
@@ -214,6 +216,14 @@ pub fn judge(case: &Case<'_>, ground: Matter<'_>) -> Judged {
         judged.rows.push(row::of_port(case, endpoints, port, word));
     }
     judged
+}
+
+/// The other end of a VM's socket.
+struct Other<'a> {
+    endpoints: &'a Endpoints,
+    machine: &'a Machine,
+    /// It is to be the switch; else any process is as it should be.
+    meets_switch: bool,
 }
 
 /// What other rules found, by what it is about.
@@ -273,15 +283,15 @@ fn troubles(node: &Case<'_>, subject: &Subject, endpoints: &Endpoints, machine: 
     }
     let case = hook::Case { subject, facts: &machine.start };
     let problems = hook::problems(&case).into_iter().filter(|problem| problem.sure);
+    let counts = |problem: &Problem| running::still_counts(problem) && !running::is_served(machine, problem);
     let mut found: Vec<Trouble> = match machine.domain.running {
-        true => problems.filter(running::still_counts).map(Trouble::from).collect(),
+        true => problems.filter(counts).map(Trouble::from).collect(),
         false => {
             let is_left = |problem: &Problem| !hook::will_fix(&case, problem);
             problems.filter(is_left).map(Trouble::from).collect()
         }
     };
-    let meets_switch =
-        |socket: &Socket| is_network_card(&socket.endpoint) && hook::is_switch_path(&case, &socket.path);
+    let meets_switch = |socket: &Socket| meets_switch(&case, socket);
     for (socket, link) in machine.start.sockets.iter().zip(&machine.links) {
         if meets_switch(socket) {
             let refused = running::refused(subject, endpoints, machine, socket, link);
@@ -298,6 +308,12 @@ fn troubles(node: &Case<'_>, subject: &Subject, endpoints: &Endpoints, machine: 
         found.insert(0, first);
     }
     found
+}
+
+/// Is the switch that was asked to be at the other end? Where there is another one, only its own ports say so.
+fn meets_switch(case: &hook::Case<'_>, socket: &Socket) -> bool {
+    let is_asked = || case.facts.second.is_none() || hook::port_at(case, socket).is_some();
+    hook::meets_switch(case, socket) && is_asked()
 }
 
 /// About the VM's memory, not about a socket.
@@ -338,7 +354,8 @@ fn why_not_mounted(trouble: &Trouble, named: &Named<'_>) -> Option<&'static str>
 }
 
 /// An endpoint that nothing is wrong with.
-fn word(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> String {
+fn word(other: &Other<'_>, socket: &Socket, link: &Link) -> String {
+    let machine = other.machine;
     if !machine.domain.running {
         return "ready".to_string();
     }
@@ -346,7 +363,7 @@ fn word(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) 
     if unknown {
         return "unknown".to_string();
     }
-    running::word(endpoints, machine, socket, link).to_string()
+    running::word(other, socket, link).to_string()
 }
 
 /// What is wrong with a port that no VM has.

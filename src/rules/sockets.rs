@@ -34,7 +34,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "server-socket-stale",
         level: Level::Broken,
-        cause: "a killed ovs-vswitchd left this socket: OVS cannot create it again ('Address already in use; remove it and try again')",
+        cause: "its process is gone: QEMU fails with 'Connection refused', and a back end that uses DPDK cannot create it again ('Address already in use')",
         check: stale,
     },
 ];

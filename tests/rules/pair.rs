@@ -100,7 +100,7 @@ fn config() -> SwitchConfig {
 }
 
 pub fn end(pid: u32) -> End {
-    End { inode: u64::from(pid), owner: Some(Owner { pid, name: format!("p{pid}") }) }
+    End { inode: u64::from(pid), owner: Some(Owner { pid, name: format!("p{pid}"), unit: None }) }
 }
 
 pub fn at(path: &Path, (uid, gid, mode): (u32, u32, u32)) -> PathNode {
@@ -134,6 +134,7 @@ impl Numbers {
             node,
             id: Some((1, 2)),
             liveness,
+            other: None,
         });
         let ports = vec![
             port(name(&server), PortType::Dpdkvhostuserclient, Some(&server)),
@@ -141,6 +142,7 @@ impl Numbers {
         ];
         let pool = Pool { page_size: 2 << 20, available: 100, on_demand: 0, nodes: vec![] };
         Facts {
+            second: None,
             switch: Known::Known(Join { config: config(), ports, others: Vec::new() }),
             asks_switch: true,
             vswitchd: vswitchd.clone(),

@@ -11,6 +11,7 @@ use nix::libc;
 
 use super::paths;
 use crate::base::root::{Handle, Kind, Root};
+use crate::facts::owners::Owner;
 use crate::facts::processes::{self, Process};
 
 /// The daemon that has the ports.
@@ -38,6 +39,15 @@ impl Vswitchd {
     /// Looks for the ovsdb-server that has the switch's database.
     pub fn database(root: &Root) -> Vswitchd {
         look(root, OVSDB_SERVER).unwrap_or_else(|error| Vswitchd::Unknown(format!("{error:#}")))
+    }
+
+    /// Another one than this, as a container may have, with a database of its own. A monitor of this one has its name, and is in
+    /// its unit.
+    pub fn second(&self, root: &Root) -> Option<Owner> {
+        let own = Owner::of(root, self.process()?.pid)?;
+        let found = processes::by_name(root, &[VSWITCHD]).unwrap_or_default();
+        let mut owners = found.iter().filter_map(|process| Owner::of(root, process.pid));
+        owners.find(|owner| owner.pid != own.pid && owner.unit != own.unit)
     }
 
     /// It runs, or may, and its process is not seen.

@@ -3,6 +3,7 @@
 //! `vhost-accord check` has too mean the same there.
 
 mod memory;
+mod others;
 mod paths;
 mod ports;
 mod sockets;
@@ -16,7 +17,8 @@ use crate::facts::Known;
 use crate::facts::paths::PathFact;
 use crate::node::endpoints::start::{Facts, Socket};
 
-pub use ports::is_switch_path;
+pub use ports::meets_switch;
+pub use sockets::port_at;
 
 /// All that a rule looks at.
 #[derive(Debug, Clone, Copy)]
@@ -53,11 +55,19 @@ struct Evidence {
     fix: String,
     passing: bool,
     sure: bool,
+    foreign: bool,
 }
 
 impl Evidence {
     fn new(subject: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) -> Evidence {
-        Evidence { subject: subject.into(), seen: seen.into(), fix: fix.into(), passing: false, sure: true }
+        Evidence {
+            subject: subject.into(),
+            seen: seen.into(),
+            fix: fix.into(),
+            passing: false,
+            sure: true,
+            foreign: false,
+        }
     }
 
     fn of(socket: &Socket, seen: impl Into<String>, fix: impl Into<String>) -> Evidence {
@@ -70,7 +80,12 @@ impl Evidence {
     }
 
     fn sure_if(self, sure: bool) -> Evidence {
-        Evidence { sure, ..self }
+        Evidence { sure: self.sure && sure, ..self }
+    }
+
+    /// It is about a socket of another back end, which may be just starting, whatever the switch does.
+    fn foreign_if(self, foreign: bool) -> Evidence {
+        Evidence { foreign, ..self }
     }
 }
 
@@ -93,6 +108,8 @@ pub struct Problem {
     pub passing: bool,
     /// Nothing that could not be read may make it otherwise. What is not sure is never refused.
     pub sure: bool,
+    /// It is about a socket that is not the switch's.
+    pub foreign: bool,
 }
 
 impl Problem {
@@ -146,6 +163,7 @@ pub fn run(case: &Case<'_>) -> Vec<Problem> {
             fix: evidence.fix,
             passing: evidence.passing,
             sure: evidence.sure,
+            foreign: evidence.foreign,
         }));
     }
     problems

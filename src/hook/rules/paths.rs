@@ -4,18 +4,20 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
-use super::{Case, Evidence, Rule};
+use super::{Case, Evidence, Rule, meets_switch, others};
 use crate::access::{Identity, Verdict, Wish, may};
 use crate::base::root::Kind;
 use crate::config::Family;
 use crate::dataplane::ovs;
+use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
-use crate::facts::domains::is_network_card;
 use crate::facts::domains::{LabelKind, SocketMode, oddity};
 use crate::facts::paths::PathFact;
 use crate::fixes;
 use crate::node::endpoints::start::Socket;
+
+const ENDS_WITH_SLASH: &str = "a path that ends with '/'";
 
 /// `sun_path` of unix(7) less its NUL. QEMU would take 108 bytes; DPDK cuts at 107 and looks for another name.
 const LONGEST: usize = 107;
@@ -67,7 +69,9 @@ fn not_clean(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
         let dirt = dirt(&socket.path);
         let seen = dirt.or_else(|| oddity(&socket.path))?;
-        Some(Evidence::of(socket, seen, edit(case)).sure_if(dirt.is_some()))
+        // The kernel takes it as it is; whether another back end does, nobody knows.
+        let is_sure = dirt.is_some_and(|dirt| dirt == ENDS_WITH_SLASH || meets_switch(case, socket));
+        Some(Evidence::of(socket, seen, edit(case)).sure_if(is_sure))
     };
     case.facts.sockets.iter().filter_map(evidence).collect()
 }
@@ -83,7 +87,7 @@ fn dirt(path: &Path) -> Option<&'static str> {
         Some("a path with '..'")
     } else if [b"/".as_slice(), b"/."].iter().any(|end| path.as_os_str().as_bytes().ends_with(end)) {
         // bind(2) and connect(2) take it for a directory's; we would take it for the socket's.
-        Some("a path that ends with '/'")
+        Some(ENDS_WITH_SLASH)
     } else if path.as_os_str().as_bytes().iter().any(u8::is_ascii_control) {
         Some("a path with control characters")
     } else {
@@ -109,6 +113,7 @@ fn directory_missing(case: &Case<'_>) -> Vec<Evidence> {
         let ours = case.subject.socket_directory.as_ref() == Some(&directory.path);
         let fix = match ours || case.subject.is_agreed_path(&socket.path) {
             true => case.apply().to_string(),
+            false if is_others(case, socket) => others::directory(socket, case.subject.qemu.as_ref()),
             false => moved(case, socket),
         };
         found.push(Evidence::new(directory.path.display().to_string(), seen, fix));
@@ -122,6 +127,17 @@ fn own_label(case: &Case<'_>) -> Option<String> {
     let label = domain.dac.as_ref().filter(|label| label.kind == LabelKind::Static)?;
     let (user, group) = label.owner.as_ref()?;
     Some(fixes::share_group(domain, user, group, case.subject.agreed.as_ref()?.gid))
+}
+
+/// Another back end is to meet QEMU there: the switch has no port for it, under this path or under its name.
+fn is_others(case: &Case<'_>, socket: &Socket) -> bool {
+    let has_switch = || case.subject.agreed.as_ref().is_some_and(|agreed| agreed.dataplane.is_some());
+    let is_named = |join: &Join| {
+        let named = |port: &VhostPort| socket.path.file_name() == Some(port.name.as_ref());
+        join.ports.iter().any(named)
+    };
+    let may_be_ports = || case.facts.switch.known().map_or_else(has_switch, is_named);
+    !meets_switch(case, socket) && (socket.other.is_some() || !may_be_ports())
 }
 
 /// A directory that is the domain's own choice is somebody else's: the socket moves, and the directory stays as it is.
@@ -165,6 +181,7 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
                 format!("QEMU ({}) has no access: {}", who(case, qemu), denial.text(&case.subject.names));
             let fix = match case.subject.is_agreed_path(&socket.path) {
                 true => own_label(case).unwrap_or_else(|| case.apply().to_string()),
+                false if is_others(case, socket) => others::let_create(&denial, qemu),
                 false => moved(case, socket),
             };
             found.push(Evidence::new(path, seen, fix).sure_if(case.subject.groups_are_known));
@@ -190,11 +207,8 @@ pub fn dataplane(case: &Case<'_>) -> Option<Identity> {
 fn refuses_dataplane(case: &Case<'_>) -> Vec<Evidence> {
     let Some(identity) = dataplane(case) else { return Vec::new() };
     let mut found: Vec<Evidence> = Vec::new();
-    for socket in servers(case).filter(|socket| is_network_card(&socket.endpoint)) {
-        let Some(chain) = case.directory(socket).filter(|_| super::ports::is_switch_path(case, &socket.path))
-        else {
-            continue;
-        };
+    for socket in servers(case).filter(|socket| meets_switch(case, socket)) {
+        let Some(chain) = case.directory(socket) else { continue };
         let Verdict::Denied(denial) = may(&identity, chain, Wish::Search) else { continue };
         let path = socket.path.parent().unwrap_or(Path::new("/")).display().to_string();
         if chain.last().is_some_and(|last| last.kind == Kind::Directory)

@@ -76,7 +76,7 @@ pub const RULES: &[Rule] = &[
 
 /// Is this a socket that Open vSwitch is to meet QEMU at, and nothing else? A node may have another dataplane beside, with
 /// sockets wherever it likes: Open vSwitch's are in its own directory, in the agreed one, and where a port of it says so.
-pub fn is_switch_path(case: &Case<'_>, path: &Path) -> bool {
+fn is_switch_path(case: &Case<'_>, path: &Path) -> bool {
     let subject = case.subject;
     let configured =
         || subject.socket_directory.as_ref().is_some_and(|directory| path.starts_with(directory));
@@ -93,10 +93,16 @@ pub fn is_switch_path(case: &Case<'_>, path: &Path) -> bool {
     below_run || subject.is_agreed_path(path) || case.facts.switch.known().is_some_and(claims)
 }
 
+/// Is the switch to meet QEMU at this socket? What another process serves, or was told to use, is that one's wherever it is,
+/// unless a port of the switch says otherwise.
+pub fn meets_switch(case: &Case<'_>, socket: &Socket) -> bool {
+    let others = || socket.other.is_some() && super::sockets::port_at(case, socket).is_none();
+    is_network_card(&socket.endpoint) && is_switch_path(case, &socket.path) && !others()
+}
+
 fn on_switch<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Socket> {
     let case = *case;
-    let sockets = case.facts.sockets.iter();
-    sockets.filter(move |socket| is_network_card(&socket.endpoint) && is_switch_path(&case, &socket.path))
+    case.facts.sockets.iter().filter(move |socket| meets_switch(&case, socket))
 }
 
 /// What OVSDB knows of one socket.
@@ -276,8 +282,13 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
         let other = join.others.iter().any(|(name, _)| Some(name.as_str()) == file_name(met.socket));
         met.port().is_none() && !other && !met.is_served()
     };
-    let evidence =
-        |met: &Met<'_>| Evidence::of(met.socket, "OVSDB has no port for it", add_port(met.socket)).passing();
+    // The port may be in the database of another switch, which is not asked.
+    let second = case.facts.second.as_ref();
+    let seen = second.map(|second| format!(", and {} may have one", second.text())).unwrap_or_default();
+    let seen = format!("OVSDB has no port for it{seen}");
+    let evidence = |met: &Met<'_>| {
+        Evidence::of(met.socket, &seen, add_port(met.socket)).passing().sure_if(second.is_none())
+    };
     met(case).iter().filter(absent).map(evidence).collect()
 }
 
@@ -289,8 +300,10 @@ fn missing_by_libvirt(case: &Case<'_>) -> Vec<Evidence> {
     let unnamed = |socket: &&Socket| {
         socket.endpoint.target.as_deref() == Some("") && socket.endpoint.mode == SocketMode::Server
     };
-    let evidence =
-        |socket: &Socket| Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket));
+    let evidence = |socket: &Socket| {
+        let sure = case.facts.second.is_none();
+        Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket)).sure_if(sure)
+    };
     on_switch(case).filter(unnamed).map(evidence).collect()
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The sockets themselves, by the kernel's own rule.
 
+use super::others;
 use super::paths::{dataplane, who};
-use super::ports::{is_switch_path, switch_unit};
+use super::ports::{meets_switch, switch_unit};
 use super::{Case, Evidence, Rule};
 use crate::access::{Verdict, Wish, may};
 use crate::base::paths::same_path;
@@ -11,7 +12,7 @@ use crate::config::Family;
 use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::facts::domains::SocketMode;
-use crate::facts::domains::is_network_card;
+use crate::facts::owners::Owner;
 use crate::facts::sockets::Liveness;
 use crate::fixes;
 use crate::hook::call::Operation;
@@ -72,34 +73,39 @@ fn of_mode<'a>(case: &Case<'a>, mode: SocketMode) -> impl Iterator<Item = &'a So
 fn due<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Socket> {
     let sockets = of_mode(case, SocketMode::Client);
     let case = *case;
-    sockets.filter(move |socket| {
-        let of_switch = is_network_card(&socket.endpoint) && is_switch_path(&case, &socket.path);
-        of_switch || case.subject.operation == Operation::Start
-    })
+    sockets.filter(move |socket| meets_switch(&case, socket) || case.subject.operation == Operation::Start)
 }
 
 fn missing(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
-        let fix = match is_network_card(&socket.endpoint) {
+        let fix = match meets_switch(case, socket) {
             // Without a word from OVSDB nobody knows if a restart would make it.
             true if case.facts.switch.known().is_none() => "ovs-vsctl --timeout=5 show".to_string(),
             true => port_at(case, socket).map_or_else(|| restart(case), ovs::fixes::remake),
-            false => format!("lsof -- {}", shell::path(&socket.path)),
+            false => others::serve(socket),
         };
-        Evidence::of(socket, "missing", fix).passing()
+        absent(case, socket, "missing", fix)
     };
     due(case).filter(|socket| socket.liveness == Liveness::Missing).map(evidence).collect()
 }
 
 fn stale(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
-        let fix = match is_network_card(&socket.endpoint) {
-            true => format!("{} && {}", fixes::remove(&socket.path), restart(case)),
-            false => fixes::remove(&socket.path),
+        let again = match meets_switch(case, socket) {
+            true => restart(case),
+            false => others::serve(socket),
         };
-        Evidence::of(socket, "no process listens on it", fix).passing()
+        let fix = format!("{} && {again}", fixes::remove(&socket.path));
+        absent(case, socket, "no process listens on it", fix)
     };
     due(case).filter(|socket| socket.liveness == Liveness::Stale).map(evidence).collect()
+}
+
+/// Nobody serves it yet. A QEMU that tries again waits for a back end that comes later; the switch is known to come or not.
+fn absent(case: &Case<'_>, socket: &Socket, seen: &str, fix: String) -> Evidence {
+    let foreign = !meets_switch(case, socket);
+    let tries = socket.endpoint.reconnect.is_some_and(|seconds| seconds > 0);
+    Evidence::of(socket, seen, fix).passing().foreign_if(foreign).sure_if(!(foreign && tries))
 }
 
 fn restart(case: &Case<'_>) -> String {
@@ -136,23 +142,29 @@ fn refuses_qemu(case: &Case<'_>) -> Vec<Evidence> {
         let qemu = case.subject.qemu.as_ref()?;
         let seen = format!("QEMU ({}) has no access: {}", who(case, qemu), denial.text(&case.subject.names));
         // Of a back end that is not the switch `apply` knows nothing: who serves it has to let QEMU in.
-        let ours = is_network_card(&socket.endpoint) && is_switch_path(case, &socket.path);
-        let fix = match ours {
-            true => case.apply().to_string(),
-            false => format!("lsof -- {}", shell::path(&socket.path)),
+        let ours = meets_switch(case, socket);
+        let (seen, fix) = match ours {
+            true => (seen, case.apply().to_string()),
+            false => (others::seen(socket, seen), others::let_in(socket, &denial, qemu)),
         };
-        Some(Evidence::of(socket, seen, fix).passing().sure_if(case.subject.groups_are_known))
+        let evidence = Evidence::of(socket, seen, fix).passing().foreign_if(!ours);
+        Some(evidence.sure_if(case.subject.groups_are_known))
     };
     of_mode(case, SocketMode::Client).filter(listening).filter_map(evidence).collect()
 }
 
 fn in_use(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
+        let other = socket.other.as_ref().map_or("another process".to_string(), Owner::text);
+        let seen = format!("{other} listens on it");
         // OVS is connected to that one, and would stay so.
         let remove = fixes::remove(&socket.path);
         let again = port_at(case, socket).map(|port| format!(" && {}", ovs::fixes::remake(port)));
-        let fix = format!("{remove}{}", again.unwrap_or_default());
-        Evidence::of(socket, "another process listens on it", fix)
+        let fix = match meets_switch(case, socket) {
+            true => format!("{remove}{}", again.unwrap_or_default()),
+            false => format!("lsof -- {}", shell::path(&socket.path)),
+        };
+        Evidence::of(socket, seen, fix)
     };
     of_mode(case, SocketMode::Server)
         .filter(|socket| socket.liveness == Liveness::Listening)
@@ -198,7 +210,7 @@ fn refuses_dataplane(case: &Case<'_>) -> Vec<Evidence> {
         Some(Evidence::of(socket, seen, case.apply()))
     };
     of_mode(case, SocketMode::Server)
-        .filter(|socket| is_network_card(&socket.endpoint) && is_switch_path(case, &socket.path))
+        .filter(|socket| meets_switch(case, socket))
         .filter_map(evidence)
         .collect()
 }

@@ -103,6 +103,7 @@ fn healthy(operation: Operation) -> Node0 {
             node,
             id: Some((1, 2)),
             liveness,
+            other: None,
         }
     };
     let granted = node(SERVER_PORT, Kind::Socket, (990, QEMU.1), 0o775);
@@ -132,6 +133,7 @@ fn healthy(operation: Operation) -> Node0 {
         directories,
         sockets,
         memory: Known::Known(vec![need]),
+        second: None,
     };
     Node0 { subject, facts }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
+use super::{Owner, others};
 use crate::access::{Acl, Node};
 use crate::base::root::{Handle, Kind, Reached, Root};
 use crate::dataplane::PortSocket;
@@ -51,6 +52,8 @@ pub struct Socket {
     pub id: Option<(u64, u64)>,
     /// Who is behind it.
     pub liveness: Liveness,
+    /// The process that listens at it, or is told to use it, where that is not the switch; looked for by [`Facts::name_others`].
+    pub other: Option<Owner>,
 }
 
 /// Huge pages that the VM needs from the same places.
@@ -83,6 +86,8 @@ pub struct Facts {
     pub sockets: Vec<Socket>,
     /// Huge pages.
     pub memory: Known<Vec<Need>>,
+    /// Another ovs-vswitchd, as a container may have: its ports are in a database that is not asked.
+    pub second: Option<Owner>,
 }
 
 impl Facts {
@@ -101,7 +106,7 @@ impl Facts {
         let answer = question.map(|question| Known::from(question.and_then(Question::answer)));
         let nothing = || Known::Unknown("not asked for".to_string());
         let switch = known.or(answer).unwrap_or_else(nothing);
-        Facts { switch, asks_switch, vswitchd, directories, sockets, memory }
+        Facts { switch, asks_switch, vswitchd, directories, sockets, memory, second: None }
     }
 
     /// The same with the file tree read anew, after something was fixed in it.
@@ -120,7 +125,15 @@ impl Facts {
             directories: Vec::new(),
             sockets: Vec::new(),
             memory: Known::Known(Vec::new()),
+            second: None,
         }
+    }
+
+    /// Looks for other dataplanes than the switch that is asked: whose the sockets are, and whether there is another switch.
+    /// That takes a look at every process, and is for what does not go well.
+    pub fn name_others(&mut self, root: &Root) {
+        others::name(root, &mut self.sockets, &self.vswitchd);
+        self.second = self.vswitchd.second(root);
     }
 
     /// What could not be read, in a line each.
@@ -230,7 +243,8 @@ impl Shared {
             let seen = self.seen.get(&path).cloned();
             let Sight { node, id, liveness } =
                 seen.unwrap_or_else(|| look_at(directory, handle.as_ref(), &path));
-            found.push(Socket { endpoint: endpoint.clone(), path, directory: number, node, id, liveness });
+            let endpoint = endpoint.clone();
+            found.push(Socket { endpoint, path, directory: number, node, id, liveness, other: None });
         }
         (directories, found)
     }

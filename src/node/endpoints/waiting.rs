@@ -24,7 +24,7 @@ pub struct Waiting {
     pub pid: u32,
 }
 
-/// Looks in the directories that hold vhost-user sockets: elsewhere QEMU listens for consoles and agents.
+/// Looks in the directories that hold sockets of the switch: elsewhere QEMU listens for consoles, agents and other back ends.
 pub(super) fn find(
     root: &Root,
     live: &Live,
@@ -37,9 +37,11 @@ pub(super) fn find(
         return Vec::new();
     };
     let ports = switch.ports.iter().map(|port| plain(&switch.config.expected_socket(port)));
-    let known: HashSet<PathBuf> = ports.chain(machines.iter().flat_map(all_paths).map(plain)).collect();
+    let ports: HashSet<PathBuf> = ports.collect();
     let directories: HashSet<&Path> =
-        known.iter().filter_map(|path| path.parent()).chain([directory]).collect();
+        ports.iter().filter_map(|path| path.parent()).chain([directory]).collect();
+    let known: HashSet<PathBuf> =
+        machines.iter().flat_map(all_paths).map(plain).chain(ports.clone()).collect();
     let connected: HashSet<_> =
         sockets.iter().filter(|socket| socket.peer.is_some()).filter_map(|socket| socket.file).collect();
     let candidate = |socket: &&Diag| {

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::Case;
+use super::{Case, Other};
 use crate::access::Identity;
 use crate::base::paths::same_path;
-use crate::dataplane::ovs::ovsdb::VhostPort;
+use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
 use crate::facts::domains::{Endpoint, EndpointKind, SocketMode};
 use crate::facts::processes::Process;
 use crate::facts::sockets::Liveness;
 use crate::node::endpoints::start::Socket;
-use crate::node::endpoints::{Endpoints, FreePort, Link, Machine};
+use crate::node::endpoints::{Endpoints, FreePort, Link, Machine, Owner, sides};
 
 /// One endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,8 +45,10 @@ pub struct Row {
     pub connected: Option<bool>,
     /// QEMU, if it runs.
     pub qemu: Option<ProcessRow>,
-    /// ovs-vswitchd, if it runs.
+    /// ovs-vswitchd, if it runs and the socket is one of its own.
     pub dataplane: Option<ProcessRow>,
+    /// The process at the other end, or that is to come there.
+    pub backend: Option<Owner>,
     /// `ok`, `ready` (off, would start), `starting`, `unknown`, or the finding's id.
     pub verdict: String,
 }
@@ -141,7 +143,7 @@ fn socket_file(case: &Case<'_>, socket: &Socket) -> Option<SocketRow> {
     })
 }
 
-fn bare(case: &Case<'_>, endpoints: &Endpoints, endpoint: &Endpoint) -> Row {
+fn bare(endpoint: &Endpoint) -> Row {
     Row {
         vm: None,
         state: None,
@@ -156,7 +158,8 @@ fn bare(case: &Case<'_>, endpoints: &Endpoints, endpoint: &Endpoint) -> Row {
         link: Link::default(),
         connected: None,
         qemu: None,
-        dataplane: endpoints.vswitchd.process().map(|found| process(case, found)),
+        dataplane: None,
+        backend: None,
         verdict: "unknown".to_string(),
     }
 }
@@ -171,47 +174,64 @@ fn of_domain(case: &Case<'_>, machine: &Machine, row: Row) -> Row {
     }
 }
 
-pub fn of_machine(
-    case: &Case<'_>,
-    endpoints: &Endpoints,
-    machine: &Machine,
-    socket: &Socket,
-    link: Link,
-    verdict: String,
-) -> Row {
-    let join = machine.start.switch.known();
+pub fn of_machine(case: &Case<'_>, end: &Other<'_>, socket: &Socket, link: Link, verdict: String) -> Row {
+    let Other { endpoints, machine, meets_switch } = *end;
+    let join = machine.start.switch.known().filter(|_| meets_switch);
     let at = join.and_then(|join| {
         let meets = |port: &&VhostPort| same_path(&join.expected_socket(port), &socket.path);
         let named = |port: &&VhostPort| socket.path.file_name() == Some(port.name.as_ref());
         join.ports.iter().find(meets).or_else(|| join.ports.iter().find(named))
     });
-    let row = bare(case, endpoints, &socket.endpoint);
     let row = Row {
-        port: at.map(port).or_else(|| other(machine, socket)),
+        port: at.map(port).or_else(|| join.and_then(|join| other(join, socket))),
         socket: socket_file(case, socket),
-        connected: endpoints.peers.known().map(|()| !link.connections.is_empty()),
+        connected: connected(end, &link),
+        backend: backend(end, socket, &link),
         link,
         verdict,
-        ..row
+        ..bare(&socket.endpoint)
     };
+    let row = if meets_switch { of_switch(case, endpoints, row) } else { row };
     of_domain(case, machine, row)
 }
 
+/// Another back end may be in a network namespace of its own, whose sockets are not seen.
+fn connected(end: &Other<'_>, link: &Link) -> Option<bool> {
+    let yes = !link.connections.is_empty();
+    let is_sure = yes || end.meets_switch || !end.machine.domain.running;
+    end.endpoints.peers.known().filter(|()| is_sure).map(|()| yes)
+}
+
+/// Who is connected, else who listens for QEMU, else who was told to use the socket.
+fn backend(end: &Other<'_>, socket: &Socket, link: &Link) -> Option<Owner> {
+    let mode = socket.endpoint.mode;
+    let connected = link.connections.iter().find_map(|connection| sides(mode, connection).0.owner.clone());
+    let listener = || link.listener.as_ref().and_then(|end| end.owner.clone());
+    let listener = connected.or_else(|| if mode == SocketMode::Client { listener() } else { None });
+    listener.or_else(|| if end.meets_switch { None } else { socket.other.clone() })
+}
+
+/// With the switch's daemon, which is to be at the other end where nobody is yet.
+fn of_switch(case: &Case<'_>, endpoints: &Endpoints, row: Row) -> Row {
+    let Some(vswitchd) = endpoints.vswitchd.process() else { return row };
+    let owner = || Owner { pid: vswitchd.pid, name: vswitchd.status.name.clone(), unit: None };
+    Row { dataplane: Some(process(case, vswitchd)), backend: row.backend.or_else(|| Some(owner())), ..row }
+}
+
 /// An interface of another type.
-fn other(machine: &Machine, socket: &Socket) -> Option<PortRow> {
-    let join = machine.start.switch.known()?;
+fn other(join: &Join, socket: &Socket) -> Option<PortRow> {
     let (name, kind) = join.others.iter().find(|(name, _)| socket.path.file_name() == Some(name.as_ref()))?;
     Some(PortRow { name: name.clone(), kind: kind.clone(), ofport: None, error: None })
 }
 
 /// libvirt's own socket.
-pub fn without_path(case: &Case<'_>, endpoints: &Endpoints, machine: &Machine, endpoint: &Endpoint) -> Row {
+pub fn without_path(case: &Case<'_>, machine: &Machine, endpoint: &Endpoint) -> Row {
     let verdict = if machine.domain.running { "unknown" } else { "ready" };
-    of_domain(case, machine, Row { verdict: verdict.to_string(), ..bare(case, endpoints, endpoint) })
+    of_domain(case, machine, Row { verdict: verdict.to_string(), ..bare(endpoint) })
 }
 
 pub fn of_port(case: &Case<'_>, endpoints: &Endpoints, free: &FreePort, verdict: String) -> Row {
-    Row {
+    let row = Row {
         port: Some(port(&free.port)),
         device: None,
         mode: None,
@@ -219,6 +239,7 @@ pub fn of_port(case: &Case<'_>, endpoints: &Endpoints, free: &FreePort, verdict:
         connected: endpoints.peers.known().map(|()| !free.link.connections.is_empty()),
         link: free.link.clone(),
         verdict,
-        ..bare(case, endpoints, &free.socket.endpoint)
-    }
+        ..bare(&free.socket.endpoint)
+    };
+    of_switch(case, endpoints, row)
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a running VM has lost, and who sits where it should not.
 
-use super::Trouble;
+use super::{Other, Trouble};
 use crate::access::{Verdict, Wish, may};
 use crate::base::paths::same_path;
 use crate::base::shell;
@@ -16,7 +16,7 @@ use crate::facts::sockets::Liveness;
 use crate::fixes;
 use crate::hook::{self, Problem, Subject};
 use crate::node::endpoints::start::Socket;
-use crate::node::endpoints::{End, Endpoints, FreePort, Link, Machine, Next, Waiting};
+use crate::node::endpoints::{End, Endpoints, FreePort, Link, Machine, Next, Owner, Waiting, sides};
 
 /// QEMU and DPDK try each second: who is younger than this, in nanoseconds, may still be at it.
 const YOUNG: u64 = 5_000_000_000;
@@ -37,8 +37,7 @@ fn pid(end: &End) -> Option<u32> {
 }
 
 fn name(end: &End) -> String {
-    let owner = end.owner.as_ref();
-    owner.map_or("an unknown process".to_string(), |owner| format!("{} (pid {})", owner.name, owner.pid))
+    end.owner.as_ref().map_or("an unknown process".to_string(), Owner::text)
 }
 
 fn is_other(end: &End, expected: Option<u32>) -> bool {
@@ -51,28 +50,35 @@ fn is_young(endpoints: &Endpoints, machine: &Machine) -> bool {
     started.into_iter().flatten().any(|process| young(process.started.since_boot))
 }
 
-/// The end that should be the dataplane's and the one that should be QEMU's.
-fn sides(mode: SocketMode, connection: &(End, End)) -> (&End, &End) {
-    match mode {
-        SocketMode::Server => (&connection.1, &connection.0),
-        SocketMode::Client => (&connection.0, &connection.1),
-    }
-}
-
 /// Is QEMU connected with the dataplane through this socket?
 pub fn is_joined(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> bool {
+    joins(machine, socket, link, dataplane(endpoints))
+}
+
+/// Is QEMU connected, and with this process where that is known?
+fn joins(machine: &Machine, socket: &Socket, link: &Link, other: Option<u32>) -> bool {
     let qemu = machine.process.as_ref().map(|process| process.pid);
     link.connections.iter().any(|connection| {
         let (switch, guest) = sides(socket.endpoint.mode, connection);
-        !is_other(switch, dataplane(endpoints)) && !is_other(guest, qemu)
+        !is_other(switch, other) && !is_other(guest, qemu)
     })
 }
 
+/// Is it about the socket of another back end that QEMU is connected with? Some take one connection and no more: virtiofsd
+/// listens no longer then, and some remove their socket.
+pub fn is_served(machine: &Machine, problem: &Problem) -> bool {
+    let is_its = |socket: &Socket| socket.path.display().to_string() == problem.subject;
+    let mut sockets = machine.start.sockets.iter().zip(&machine.links);
+    problem.foreign && sockets.any(|(socket, link)| is_its(socket) && joins(machine, socket, link, None))
+}
+
 /// Where nothing is wrong.
-pub fn word(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> &'static str {
+pub fn word(other: &Other<'_>, socket: &Socket, link: &Link) -> &'static str {
+    let Other { endpoints, machine, meets_switch } = *other;
+    let expected = dataplane(endpoints).filter(|_| meets_switch);
     if endpoints.peers.known().is_none() || machine.process.is_none() {
         "unknown"
-    } else if is_joined(endpoints, machine, socket, link) {
+    } else if joins(machine, socket, link, expected) {
         "ok"
     } else if is_young(endpoints, machine) {
         "starting"

@@ -35,7 +35,7 @@ fn process(pid: u32, since_boot: u64) -> Process {
 }
 
 fn end(pid: u32) -> End {
-    End { inode: u64::from(pid), owner: Some(Owner { pid, name: format!("p{pid}") }) }
+    End { inode: u64::from(pid), owner: Some(Owner { pid, name: format!("p{pid}"), unit: None }) }
 }
 
 fn socket(mode: SocketMode) -> Socket {
@@ -49,7 +49,7 @@ fn socket(mode: SocketMode) -> Socket {
         mac: None,
         alias: None,
     };
-    Socket { endpoint, path, directory: 0, node: None, id: None, liveness: Liveness::Listening }
+    Socket { endpoint, path, directory: 0, node: None, id: None, liveness: Liveness::Listening, other: None }
 }
 
 /// A VM that runs, connected as it should be; a test breaks one thing.
@@ -94,6 +94,11 @@ fn said(case: &Running) -> Option<&'static str> {
     running::trouble(&case.endpoints, &case.machine, &case.socket, &case.link).map(|trouble| trouble.id)
 }
 
+fn word_of(case: &Running, meets_switch: bool) -> &'static str {
+    let other = Other { endpoints: &case.endpoints, machine: &case.machine, meets_switch };
+    running::word(&other, &case.socket, &case.link)
+}
+
 fn broken(mode: SocketMode, change: impl FnOnce(&mut Running)) -> Option<&'static str> {
     let mut case = running(mode);
     change(&mut case);
@@ -105,8 +110,36 @@ fn a_connected_vm_is_not_accused() {
     for mode in [SocketMode::Server, SocketMode::Client] {
         let case = running(mode);
         assert_eq!(said(&case), None);
-        assert_eq!(running::word(&case.endpoints, &case.machine, &case.socket, &case.link), "ok");
+        assert_eq!(word_of(&case, true), "ok");
     }
+}
+
+/// virtiofsd takes one connection, and listens no longer.
+#[test]
+fn another_back_end_that_is_connected_is_as_it_should_be() {
+    let mut case = running(SocketMode::Client);
+    case.link = Link { listener: None, connections: vec![(end(STRANGER), end(QEMU))] };
+    assert_eq!((word_of(&case, true), word_of(&case, false)), ("unknown", "ok"));
+    case.socket.liveness = Liveness::Stale;
+    case.machine.start.sockets = vec![case.socket];
+    case.machine.links = vec![case.link];
+    let mut problem = Problem {
+        id: "server-socket-stale",
+        family: crate::config::Family::Sockets,
+        subject: "/s/vhu0".to_string(),
+        seen: String::new(),
+        cause: "",
+        fix: String::new(),
+        passing: true,
+        sure: true,
+        foreign: true,
+    };
+    assert!(running::is_served(&case.machine, &problem));
+    problem.foreign = false;
+    assert!(!running::is_served(&case.machine, &problem), "the switch has to listen again");
+    problem.foreign = true;
+    case.machine.links[0].connections.clear();
+    assert!(!running::is_served(&case.machine, &problem));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! What belongs to others is left alone: sockets of other dataplanes and back ends, and directories.
 
 use super::*;
+use crate::facts::owners::Owner;
 
 #[test]
 fn another_dataplane_beside_is_left_in_peace() {
@@ -64,4 +65,117 @@ fn other_back_ends_are_due_at_start_only() {
     };
     assert_eq!(broken_at(Operation::Prepare, disk), [""; 0]);
     assert_eq!(broken(disk), ["server-socket-missing"]);
+}
+
+fn testpmd() -> Option<Owner> {
+    Some(Owner { pid: 7, name: "dpdk-testpmd".to_string(), unit: Some("testpmd.service".to_string()) })
+}
+
+/// In the agreed directory, without a port of the switch: whoever serves the socket, or was told to use it, has it.
+#[test]
+fn what_another_dataplane_has_is_its_own_wherever_it_is() {
+    let changes: [Break; 4] = [
+        |_| {},
+        |node| node.facts.vswitchd = Vswitchd::NotRunning,
+        |node| join(node).config.dpdk_initialized = Some(false),
+        |node| {
+            node.facts.switch = Known::Unknown("no answer in time".to_string());
+            node.facts.sockets[0].endpoint.target = Some(String::new());
+        },
+    ];
+    for change in changes {
+        let foreign = |node: &mut Node0| {
+            node.facts.sockets.truncate(1);
+            join(node).ports.clear();
+            node.facts.sockets[0].other = testpmd();
+            change(node);
+        };
+        assert_eq!(broken(foreign), [""; 0]);
+    }
+    let with_port = |node: &mut Node0| {
+        node.facts.sockets[0].other = testpmd();
+        join(node).ports[0].ofport = Some(-1);
+    };
+    assert_eq!(broken(with_port), ["port-failed"], "a port of the switch claims its socket");
+}
+
+#[test]
+fn a_port_may_be_in_the_database_of_a_second_switch() {
+    let mut node = healthy(Operation::Start);
+    join(&mut node).ports.remove(0);
+    assert!(problems(&node)[0].sure);
+    node.facts.second = testpmd();
+    let found = &problems(&node)[0];
+    assert_eq!((found.id, found.sure), ("port-missing", false));
+    assert!(found.seen.contains("dpdk-testpmd (pid 7, testpmd.service)"), "{}", found.seen);
+}
+
+fn problems(node: &Node0) -> Vec<Problem> {
+    run(&Case { subject: &node.subject, facts: &node.facts })
+}
+
+/// Breaks the socket of another dataplane to which QEMU connects; the first problem of it.
+fn of_another(change: Break) -> Problem {
+    let mut node = healthy(Operation::Start);
+    node.facts.sockets.remove(0);
+    node.facts.sockets[0].path = PathBuf::from("/run/tpmd/s0");
+    node.facts.sockets[0].node.as_mut().unwrap().path = PathBuf::from("/run/tpmd/s0");
+    change(&mut node);
+    problems(&node).remove(0)
+}
+
+#[test]
+fn a_fix_for_another_dataplane_is_none_of_the_switch() {
+    let refused: Break = |node| {
+        node.facts.sockets[0].other = testpmd();
+        node.facts.sockets[0].node.as_mut().unwrap().gid = 0;
+    };
+    let cases: [(Break, &str, &str); 5] = [
+        (
+            |node| node.facts.sockets[0].liveness = Liveness::Missing,
+            "server-socket-missing",
+            "grep -rlsF -e /run/tpmd/s0 ",
+        ),
+        (
+            |node| node.facts.sockets[0].liveness = Liveness::Stale,
+            "server-socket-stale",
+            "rm -f /run/tpmd/s0 && grep ",
+        ),
+        (
+            |node| {
+                node.facts.sockets[0].other = testpmd();
+                node.facts.sockets[0].liveness = Liveness::Missing;
+            },
+            "server-socket-missing",
+            "systemctl restart testpmd.service",
+        ),
+        (refused, "server-socket-refuses-qemu", "setfacl -m u:64055:rw /run/tpmd/s0"),
+        (
+            |node| {
+                node.facts.sockets[0].endpoint.mode = SocketMode::Server;
+                node.facts.sockets[0].liveness = Liveness::Missing;
+                (directory(node, 1).uid, directory(node, 1).gid) = (0, 0);
+            },
+            "socket-directory-refuses-qemu",
+            "setfacl -m u:64055:rwx /run/openvswitch",
+        ),
+    ];
+    for (change, id, fix) in cases {
+        let found = of_another(change);
+        assert_eq!(found.id, id);
+        assert!(found.fix.starts_with(fix), "{}", found.fix);
+    }
+    assert!(of_another(refused).seen.starts_with("dpdk-testpmd (pid 7, testpmd.service) listens on it; "));
+}
+
+/// QEMU connects as soon as such a back end is there.
+#[test]
+fn a_qemu_that_tries_again_is_not_refused_for_a_back_end_that_comes_later() {
+    let absent: Break = |node| node.facts.sockets[0].liveness = Liveness::Missing;
+    assert!(of_another(absent).sure);
+    let tries: Break = |node| {
+        node.facts.sockets[0].liveness = Liveness::Missing;
+        node.facts.sockets[0].endpoint.reconnect = Some(1);
+    };
+    assert!(!of_another(tries).sure);
 }

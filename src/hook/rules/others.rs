@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Fixes for sockets of other back ends than the switch: in the words of whoever has them, as far as the kernel tells.
+
+use crate::access::{Denial, Identity};
+use crate::base::shell;
+use crate::node::endpoints::start::Socket;
+
+fn unit(socket: &Socket) -> Option<&str> {
+    socket.other.as_ref()?.unit.as_deref().filter(|unit| unit.ends_with(".service"))
+}
+
+/// What was seen, and who has the socket.
+pub fn seen(socket: &Socket, seen: String) -> String {
+    match &socket.other {
+        Some(other) => format!("{} listens on it; {seen}", other.text()),
+        None => seen,
+    }
+}
+
+/// Whoever is to serve it has to be started; where nobody was told to, the files that name it say who it is.
+pub fn serve(socket: &Socket) -> String {
+    match unit(socket) {
+        Some(unit) => format!("systemctl restart {}", shell::quote(unit)),
+        None => {
+            let path = shell::path(&socket.path);
+            format!("grep -rlsF -e {path} /etc /run/systemd/system /usr/lib/systemd/system")
+        }
+    }
+}
+
+/// Lets QEMU through to this one socket, or through the directory that refuses it.
+pub fn let_in(socket: &Socket, denial: &Denial, qemu: &Identity) -> String {
+    let rights = if denial.path == socket.path { "rw" } else { "x" };
+    let until = unit(socket).filter(|_| denial.path == socket.path);
+    let until = until.map(|unit| format!("  # until {} is started again", comment(unit)));
+    format!("setfacl -m u:{}:{rights} {}{}", qemu.uid, shell::path(&denial.path), until.unwrap_or_default())
+}
+
+/// Lets QEMU create its socket there.
+pub fn let_create(denial: &Denial, qemu: &Identity) -> String {
+    format!("setfacl -m u:{}:rwx {}", qemu.uid, shell::path(&denial.path))
+}
+
+/// The directory that QEMU creates its socket in.
+pub fn directory(socket: &Socket, qemu: Option<&Identity>) -> String {
+    let owner = qemu.map(|qemu| format!(" -o {}", qemu.uid)).unwrap_or_default();
+    let parent = socket.path.parent().map(shell::path).unwrap_or_default();
+    format!("install -d{owner} {parent}")
+}
+
+/// A unit's name as part of a comment: nothing that ends the line.
+fn comment(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_graphic()).collect()
+}
