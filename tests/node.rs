@@ -36,6 +36,8 @@ mod extremes;
 mod fake_ovsdb;
 #[path = "node/fixes.rs"]
 mod fixes;
+#[path = "node/foreign.rs"]
+mod foreign;
 #[path = "node/groups.rs"]
 mod groups;
 #[path = "node/hook.rs"]
