@@ -27,6 +27,8 @@ pub enum Command {
     Revert(RevertArgs),
     /// List VMs with their port types, or convert VMs and their ports to the other type
     Convert(ConvertArgs),
+    /// Watch this node: give new sockets to QEMU, report or fix what changes; the service vhost-accord-watch
+    Watch(WatchArgs),
     /// Explain a finding, or the known failures in logs: the cause, and the command that fixes it
     Explain(ExplainArgs),
     /// Print the configuration in use, and where each value is set
@@ -185,6 +187,23 @@ pub struct ConvertArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Look once: give sockets to QEMU, fix what 'drift = fix' asks for, then report as check does, with its exit codes
+    #[arg(long)]
+    pub once: bool,
+    /// Wait until the running service has nothing pending, at most 60 seconds
+    #[arg(long, conflicts_with = "once")]
+    pub settle: bool,
+    /// Print JSON
+    #[arg(long, requires = "once")]
+    pub json: bool,
+    /// A change that is not fixed
+    #[arg(long, hide = true, requires = "once", value_name = "TARGET")]
+    pub leave: Vec<String>,
 }
 
 /// Options of `inspect`.

@@ -33,4 +33,5 @@ pub mod survey;
 pub mod systemd;
 #[cfg(feature = "probe")]
 pub mod vhost_user;
+pub mod watch;
 pub mod write;

@@ -81,3 +81,5 @@ mod texts;
 mod twins;
 #[path = "node/users.rs"]
 mod users;
+#[path = "node/watch.rs"]
+mod watch;

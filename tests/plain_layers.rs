@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up: each may import those before it.
-const LAYERS: [&str; 30] = [
+const LAYERS: [&str; 31] = [
     "base",
     "cli",
     "config",
@@ -33,6 +33,7 @@ const LAYERS: [&str; 30] = [
     "catalogue",
     "report",
     "survey",
+    "watch",
     "explain",
     "probe",
     "demo",

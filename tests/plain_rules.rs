@@ -112,6 +112,11 @@ const BREAKAGES: &[Breakage] = &[
         let guarded = &mut node.live().guarded[1];
         guarded.fact = present(Vec::new(), "/var/lib/openvswitch/conf.db", Kind::File, (0, 0, 0o644));
     }),
+    ("watch-not-running", |node| {
+        held!(node, Link, |link| vhost_accord::accord::is_watch_link(link)).before = None;
+    }),
+    ("watch-not-running", |node| watch(node).active_state = "failed".to_string()),
+    ("watch-not-running", |node| watch(node).load_state = "masked".to_string()),
     ("hook-missing", |node| held!(node, Link).before = None),
     ("hook-not-executable", |node| node.live().hooks[0].executable = false),
     ("hook-shadowed", |node| {
@@ -283,6 +288,10 @@ fn limited(node: &mut Node, more: &str) {
 
 fn unit(node: &mut Node) -> &mut vhost_accord::systemd::UnitFact {
     node.live().units.iter_mut().find(|unit| unit.name == "ovs-vswitchd.service").unwrap()
+}
+
+fn watch(node: &mut Node) -> &mut vhost_accord::systemd::UnitFact {
+    node.live().units.iter_mut().find(|unit| unit.name == "vhost-accord-watch.service").unwrap()
 }
 
 fn set(node: &mut Node, key: &str, value: &str) {

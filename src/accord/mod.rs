@@ -8,12 +8,14 @@ mod declared;
 mod hook;
 mod paths;
 mod settings;
+mod watch;
 
 pub use accounts::SharedGroup;
 pub use agreed::{Agreed, AgreedDataplane, AgreedQemu};
 pub use dataplane::{DataplaneAccord, is_for_server_ports};
 pub use declared::{Given, is_drop_in};
 pub use settings::QemuAccord;
+pub use watch::is_watch_link;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -120,12 +122,13 @@ impl Accord {
         // The units' entries go by it as well.
         if config.managed.has("hook") || config.managed.has("dataplane") {
             items.extend(hook::agreed(&accord, &items));
+            items.extend(watch::items(&accord, ground, &config.watch));
         }
         accord.items = paths::with_directories(items);
         Ok(accord)
     }
 
-    /// The units that it has drop-ins for.
+    /// The units that it has drop-ins for, and the service that watches.
     pub fn units(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for item in &self.items {
@@ -135,6 +138,9 @@ impl Accord {
             {
                 names.push(unit);
             }
+        }
+        if self.items.iter().any(|item| matches!(item, Item::Link(link) if is_watch_link(link))) {
+            names.push(crate::base::paths::WATCH_UNIT);
         }
         names
     }

@@ -21,6 +21,17 @@ pub const RELEASED: &str = "747b695752f84cd2ab7d5ff957830150";
 /// `MESSAGE_ID` of an interface that was converted for a VM that came in.
 pub const CONVERTED: &str = "d7639bb0719048b2b9402f798f4cdc22";
 
+/// `MESSAGE_ID` of a socket that was given to QEMU or to the dataplane while both run.
+pub const GRANTED: &str = "ce48062af7204703846c1cc641626f6d";
+/// `MESSAGE_ID` of a finding that has begun.
+pub const FINDING_BEGUN: &str = "aa97fd87968c4df0933932b4feed9ed2";
+/// `MESSAGE_ID` of a finding that has ended.
+pub const FINDING_ENDED: &str = "40d575d6c581494db2a97bcada7edb00";
+/// `MESSAGE_ID` of a setting that something else changed, and that is as it was again.
+pub const DRIFT_FIXED: &str = "cdffd922cc804f4581f7c39cbcd4a541";
+/// `MESSAGE_ID` of a setting that is not fixed any more, since something else always sets it back.
+pub const TUG_OF_WAR: &str = "2b0b0a955f424207afc9e5fbb0ec5791";
+
 /// syslog(3)'s levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {

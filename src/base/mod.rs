@@ -5,6 +5,7 @@ pub mod abort;
 pub mod journald;
 pub mod lock;
 pub mod logging;
+pub mod notify;
 pub mod paths;
 pub mod privileges;
 pub mod program;

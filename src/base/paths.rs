@@ -25,6 +25,11 @@ pub const HOOKS: &str = "/etc/libvirt/hooks";
 /// Where packages put the program: what units and images name.
 pub const PROGRAM: &str = "/usr/bin/vhost-accord";
 
+/// The service that watches.
+pub const WATCH_UNIT: &str = "vhost-accord-watch.service";
+/// Where the service that watches says when nothing is pending.
+pub const WATCH_SOCKET: &str = "/run/vhost-accord-watch.sock";
+
 /// Units of the administrator, before those of packages.
 pub const UNIT_DIRECTORY: &str = "/etc/systemd/system";
 /// Where packages put their units.

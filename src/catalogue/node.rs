@@ -194,6 +194,13 @@ pub(super) const PAGES: &[Page] = &[
         "libvirt sets user and group when QEMU starts",
     ),
     page(
+        "watch-not-running",
+        "'virsh attach-device' fails with 'Permission denied' on a dpdkvhostuser port that was added after OVS started",
+        "systemctl status vhost-accord-watch",
+        "vhost-accord apply, or systemctl start vhost-accord-watch",
+        "OVS lib/netdev-dpdk.c: the socket is created when the port is; libvirt has no hook for hot-plug (docs/hooks.rst)",
+    ),
+    page(
         "hook-missing",
         "a VM that cannot work starts, and fails or hangs without a message",
         "ls -l /etc/libvirt/hooks/qemu.d",

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `apply`: make it so.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::plan::{Plan, Step};
 use super::restart::{self, Ended, Outage};
 use super::{Outcome, blast};
+use crate::accord::is_watch_link;
 use crate::base::lock::Lock;
+use crate::base::paths;
 use crate::base::root::Root;
 use crate::cli::ApplyArgs;
 use crate::dataplane::ovs::remains;
@@ -19,6 +23,9 @@ use crate::rules::{Finding, Level};
 use crate::sockets::grant;
 use crate::survey::{Options, Survey};
 use crate::systemd::{self, ServiceManager};
+
+/// How long the service that watches may take to start or stop.
+const WATCH_LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Default, Serialize)]
 struct Output {
@@ -106,21 +113,43 @@ fn round(
         report::out(&plan.text(&survey));
     }
     output.notes.extend(execute(root, &mut survey, &plan)?);
-    let units = |change: &Change| matches!(change, Change::File(_) | Change::Patch(_));
-    let outdated = plan.outdated.iter().map(|entry| &entry.change);
-    if root.is_live() && plan.changes.iter().chain(outdated).any(units) {
+    let outdated = || plan.outdated.iter().map(|entry| &entry.change);
+    if root.is_live() && plan.changes.iter().chain(outdated()).any(concerns_systemd) {
         manager.reload()?;
+    }
+    if outdated().any(is_watch) {
+        stop_watching(root, manager);
     }
     grant::make_all(root, &plan.grants)?;
     // Afterwards the group has its number: what was asked for once is not asked for again.
     catch_up(root, manager, Survey::take(root, manager, Options::default())?)
 }
 
+/// Does systemd have to read it?
+pub fn concerns_systemd(change: &Change) -> bool {
+    matches!(change, Change::File(_) | Change::Patch(_)) || is_watch(change)
+}
+
+/// Is it what enables the service that watches?
+pub fn is_watch(change: &Change) -> bool {
+    matches!(change, Change::Link(link) if is_watch_link(&link.item))
+}
+
+/// The service that watches is to be off. It does no harm if it is not: without the accord's file it grants nothing.
+pub fn stop_watching(root: &Root, manager: &dyn ServiceManager) {
+    let stop = || manager.stop(paths::WATCH_UNIT, WATCH_LIMIT);
+    if let Some(Err(error)) = root.is_live().then(stop) {
+        tracing::warn!("{}", report::log_line(&format!("{error:#}")));
+    }
+}
+
 /// Lets systemd and libvirt read what is on disk. Asked of them, not concluded from what was changed: an apply that was
 /// killed after its last change leaves nothing to change, and daemons that know none of it.
-fn catch_up(root: &Root, manager: &dyn ServiceManager, survey: Survey) -> Result<Survey> {
-    let waits_for_hook = survey.findings().iter().any(|finding| finding.id == "hook-not-picked-up");
-    if !survey.reload_overdue() && !waits_for_hook {
+pub fn catch_up(root: &Root, manager: &dyn ServiceManager, survey: Survey) -> Result<Survey> {
+    let findings = survey.findings();
+    let waits = |id: &str| findings.iter().any(|finding| finding.id == id);
+    let (waits_for_hook, waits_for_watch) = (waits("hook-not-picked-up"), waits("watch-not-running"));
+    if !survey.reload_overdue() && !waits_for_hook && !waits_for_watch {
         return Ok(survey);
     }
     if survey.reload_overdue() {
@@ -128,6 +157,10 @@ fn catch_up(root: &Root, manager: &dyn ServiceManager, survey: Survey) -> Result
     }
     if waits_for_hook {
         pick_up_hook(root, manager, &survey)?;
+    }
+    if waits_for_watch && root.is_live() && manager.start(paths::WATCH_UNIT, WATCH_LIMIT).is_err() {
+        // The finding stays, and says how it is started.
+        tracing::warn!("{} did not start", paths::WATCH_UNIT);
     }
     Survey::take(root, manager, Options::default())
 }

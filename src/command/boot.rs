@@ -48,7 +48,7 @@ pub fn run() -> Result<Outcome> {
     plan.outdated.clear();
     preflight::check(&root, &plan.changes)?;
     apply::execute(&root, &mut survey, &plan)?;
-    if went_back || plan.changes.iter().any(|change| matches!(change, Change::File(_) | Change::Patch(_))) {
+    if went_back || plan.changes.iter().any(apply::concerns_systemd) {
         Systemctl::new().reload()?;
     }
     Ok(Outcome::Fine)
@@ -77,7 +77,7 @@ fn put_back(root: &Root) -> Result<bool> {
 
 /// Word for word what an `apply` made, or a directory it found as it should be. Numbers of groups are not changed while
 /// the node boots.
-fn is_agreed(change: &Change, journal: &Journal, directories: &[Owner]) -> bool {
+pub fn is_agreed(change: &Change, journal: &Journal, directories: &[Owner]) -> bool {
     match change {
         Change::Renumber(_) => false,
         // Its owner depends on who mounts it, and it is new at each boot.

@@ -49,7 +49,7 @@ pub fn run(args: &CheckArgs) -> Result<Outcome> {
 }
 
 /// The verdict, and what it was found by; none where something is in the way of any.
-fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
+pub fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
     let manager = systemd::connect(root)?;
     match Survey::take(root, manager.as_ref(), Options { settled: true, ..Options::default() }) {
         Ok(survey) => match told(survey.judged(root))? {
@@ -79,7 +79,7 @@ fn verdict_of(findings: &[Finding], unknown: &[String]) -> (&'static str, Outcom
     }
 }
 
-fn tell(
+pub fn tell(
     judged: &Judged,
     fingerprint: Option<Fingerprint>,
     unknown: &[String],

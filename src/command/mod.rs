@@ -19,6 +19,7 @@ mod reconnect;
 mod restart;
 mod revert;
 mod service;
+mod watch;
 mod would_revert;
 
 use std::io::Read as _;
@@ -59,6 +60,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Check(args) => check::run(args),
         Command::Revert(args) => revert::run(args),
         Command::Convert(args) => convert::run(args),
+        Command::Watch(args) => watch::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Config(args) => config::run(args),
         Command::Inspect(args) => inspect::run(args),

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::restart::{self, Ended, Outage};
-use super::{Outcome, convert, would_revert};
+use super::{Outcome, apply, convert, would_revert};
 use crate::base::lock::Lock;
 use crate::base::paths;
 use crate::base::root::Root;
@@ -65,6 +65,10 @@ pub fn under(
     if let Some(survey) = &survey {
         may_go_on(survey, &units, args)?;
     }
+    // It would grant what is withdrawn.
+    if journal.entries.iter().any(|entry| apply::is_watch(&entry.change)) {
+        apply::stop_watching(root, manager);
+    }
     let mut outage = None;
     if let Some(survey) = &survey {
         // What a killed run stopped is started, whatever is asked for.
@@ -79,8 +83,10 @@ pub fn under(
     }
     let renumberings = renumberings(&journal);
     // VMs and ports are turned back while switch and libvirt can still be talked to.
-    let is_conversion = |entry: &Entry| matches!(entry.change, Change::Conversion(_));
-    take_back(root, &mut journal, &mut output, is_conversion)?;
+    // The service that watches would be started with the switch.
+    let is_early =
+        |entry: &Entry| matches!(entry.change, Change::Conversion(_)) || apply::is_watch(&entry.change);
+    take_back(root, &mut journal, &mut output, is_early)?;
     if let Some(outage) = outage {
         if !restart_switch(root, manager, outage, args, &mut output)? {
             return end(lock, args, &output);
@@ -88,7 +94,7 @@ pub fn under(
         units.retain(|unit| !output.restarted.contains(unit));
         journal = Journal::read(root)?;
     }
-    take_back(root, &mut journal, &mut output, |entry| !is_conversion(entry))?;
+    take_back(root, &mut journal, &mut output, |entry| !is_early(entry))?;
     // A revert that was killed before this left nothing to undo.
     let overdue = survey.as_ref().is_some_and(Survey::reload_overdue);
     if root.is_live() && (overdue || !output.undone.is_empty()) {

@@ -88,7 +88,7 @@ fn end_children() {
 }
 
 /// What `apply` agreed to; none where it is not to be trusted or not there.
-fn agreed(root: &Root) -> Option<Agreed> {
+pub fn agreed(root: &Root) -> Option<Agreed> {
     Agreed::read(root).unwrap_or_else(|error| {
         tracing::warn!("{}", log_line(&format!("{error:#}; fix: vhost-accord apply")));
         None
@@ -151,7 +151,7 @@ fn before_vswitchd(root: &Root, limit: Duration) -> Result<()> {
 }
 
 /// What is at the sockets' paths; what could not be looked at is said, and left.
-fn looked_at(root: &Root, switch: &Switch) -> Vec<PortSocket> {
+pub fn looked_at(root: &Root, switch: &Switch) -> Vec<PortSocket> {
     let sockets = port_sockets(root, switch);
     for socket in &sockets {
         if let Liveness::Unknown(why) = &socket.liveness {

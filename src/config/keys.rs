@@ -22,8 +22,11 @@ pub struct Key {
 }
 
 /// All sections, in the order `vhost-accord config` prints them.
-pub const SECTIONS: [Section; 2] =
-    [Section { name: "accord", keys: ACCORD }, Section { name: "convert", keys: CONVERT }];
+pub const SECTIONS: [Section; 3] = [
+    Section { name: "accord", keys: ACCORD },
+    Section { name: "convert", keys: CONVERT },
+    Section { name: "watch", keys: WATCH },
+];
 
 /// What stands for the default of a key that must be set.
 pub const REQUIRED: &str = "required";
@@ -76,6 +79,24 @@ const CONVERT: &[Key] = &[Key {
     default: "keep",
     meaning: "the port type that VMs migrated to this node or restored on it are converted to, one of modes; or keep: convert none",
 }];
+
+const WATCH: &[Key] = &[
+    Key {
+        name: "enabled",
+        default: "auto",
+        meaning: "run the service vhost-accord-watch: auto (if dpdkvhostuser sockets are granted, or drift = fix), yes or no",
+    },
+    Key {
+        name: "drift",
+        default: "report",
+        meaning: "what the service does when something else changes a setting of apply: report it, or fix it",
+    },
+    Key {
+        name: "metrics",
+        default: "no",
+        meaning: "file that the service writes for the textfile collector of Prometheus' node_exporter: no, or a path that ends with .prom",
+    },
+];
 
 const ACCORD: &[Key] = &[
     Key {

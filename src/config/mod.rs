@@ -9,6 +9,7 @@ mod hook;
 mod keys;
 mod layers;
 mod value;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use hook::{Action, Family, HookConfig};
 pub use keys::{DATAPLANE, Key, SECTIONS, Section, commented, keys};
 pub use layers::{Effective, Origin, Proposed, Raw};
 pub use value::{DataplaneUser, GidMismatch, Managed, PortType, QemuGroup, ServerAccess};
+pub use watch::{Drift, WatchConfig, WatchEnabled};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -63,6 +65,8 @@ pub struct Config {
     pub auto_apply: bool,
     /// Dataplanes that are not found by looking.
     pub declared: Vec<Declared>,
+    /// What the watching service does.
+    pub watch: WatchConfig,
 }
 
 impl Config {
@@ -100,6 +104,7 @@ impl Config {
             managed: raw.parse("manage", value::managed)?,
             restart_deadline: raw.parse("restart-deadline", value::seconds(5.0..=600.0))?,
             auto_apply: raw.parse("auto-apply", value::yes_or_no)?,
+            watch: WatchConfig::parse(raw)?,
         };
         Ok(config)
     }

@@ -14,10 +14,13 @@ pub use hooks::{Hooks, MainHook};
 pub use hypervisor::{Hypervisor, QemuConf, configured};
 pub use mounts::{DeclaredMount, escape_path};
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::base::root::Root;
+use crate::base::paths;
+use crate::base::root::{Root, told};
 use crate::config::{Config, DataplaneUser, QemuGroup};
 use crate::dataplane::ovs::units::{Dataplane, OWN_ID, OWN_USER};
 use crate::dataplane::{declared, ovs};
@@ -38,6 +41,8 @@ pub struct Profile {
     pub declared: Vec<declared::Found>,
     /// The accounts the configuration names.
     pub accounts: NamedAccounts,
+    /// The service that watches is installed: it comes with the packages.
+    pub watcher: bool,
 }
 
 /// The accounts that matter, as they are now.
@@ -75,6 +80,9 @@ impl Profile {
             declared: declared::look(units, accounts, config)?,
             mounts: mounts::look(root, units)?,
             accounts: NamedAccounts { recorded_gid, ..NamedAccounts::default() },
+            watcher: told(root.find(&Path::new(paths::PACKAGED_UNITS[0]).join(paths::WATCH_UNIT)))?
+                .flatten()
+                .is_some(),
         };
         profile.name_accounts(accounts, config);
         profile.accounts.sources = accounts.group_sources(&config.group)?;

@@ -2,6 +2,7 @@
 //! Whether libvirt calls the hook at all.
 
 use super::{Case, Evidence, Level, Rule};
+use crate::accord::is_watch_link;
 use crate::base::shell;
 use crate::facts::hooks::Hook;
 use crate::fixes;
@@ -37,7 +38,7 @@ pub const RULES: &[Rule] = &[
 
 fn links<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Link, &'a Option<LinkState>, bool)> {
     case.observed.iter().filter_map(|change| match change {
-        Change::Link(held) => Some((&held.item, &held.before, change.holds())),
+        Change::Link(held) if !is_watch_link(&held.item) => Some((&held.item, &held.before, change.holds())),
         _ => None,
     })
 }

@@ -16,6 +16,7 @@ mod security;
 mod sockets;
 mod switch;
 mod units;
+mod watch;
 
 use serde::Serialize;
 
@@ -141,7 +142,7 @@ pub struct Finding {
 }
 
 /// Every family with its rules. A new rule is a line in its family's list; a new family a file and a line here.
-pub const FAMILIES: [(&str, &[Rule]); 15] = [
+pub const FAMILIES: [(&str, &[Rule]); 16] = [
     ("presence", presence::RULES),
     ("accounts", accounts::RULES),
     ("paths", paths::RULES),
@@ -152,6 +153,7 @@ pub const FAMILIES: [(&str, &[Rule]); 15] = [
     ("endpoints", endpoints::RULES),
     ("reach", reach::RULES),
     ("hook", hook::RULES),
+    ("watch", watch::RULES),
     ("switch", switch::RULES),
     ("hugepages", hugepages::RULES),
     ("limits", limits::RULES),

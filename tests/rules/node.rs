@@ -32,6 +32,7 @@ pub const CLIENT_PORT: &str = "/var/lib/vhost_sockets/vhus0";
 pub const SERVER_PORT: &str = "/run/openvswitch/vhuc0";
 const CONFIG: &str = "[accord]\nmodes = dpdkvhostuserclient dpdkvhostuser\ndataplane-user = openvswitch\n";
 
+const WATCH_UNIT: &str = include_str!("../../units/vhost-accord-watch.service");
 const SOCKET_UNIT: &str = "[Socket]\nListenStream=/run/openvswitch/db.sock\nSocketMode=0770\n";
 /// The first change of a kind, or the first whose item is so.
 #[macro_export]
@@ -95,6 +96,7 @@ impl Node {
             "/x.log {\n    create 640 openvswitch adm\n}\n",
         );
         write(image.path(), "/usr/lib/systemd/system/ovsdb-server.socket", SOCKET_UNIT);
+        write(image.path(), "/usr/lib/systemd/system/vhost-accord-watch.service", WATCH_UNIT);
         for item in &survey(image.path()).accord.items {
             if let Item::File(file) = item {
                 write(image.path(), file.path.to_str().unwrap(), &file.content);
@@ -271,11 +273,9 @@ fn live(survey: &Survey, image: &Path) -> Live {
     let shared = survey.accord.group.gid;
     let root = Root::open(image).unwrap();
     let manager = systemd::connect(&root).unwrap();
-    let units = survey.accord.items.iter().filter_map(|item| match item {
-        Item::File(file) => file.unit.as_deref(),
-        _ => None,
-    });
-    let units = units.map(|name| manager.unit(name).unwrap().unwrap()).collect();
+    let names = survey.accord.units();
+    let mut units: Vec<_> = names.iter().map(|name| manager.unit(name).unwrap().unwrap()).collect();
+    units.iter_mut().for_each(|unit| unit.active_state = "active".to_string());
     let run = || vec![directory("/run/openvswitch", dataplane.uid, dataplane.gid, 0o755)];
     let sockets = || vec![directory("/var/lib/vhost_sockets", qemu.uid, shared, 0o2775)];
     let socket = |port: &str, kind, path: &str, fact, liveness| PortSocket {

@@ -17,11 +17,11 @@ use super::value::readable;
 use crate::base::root::{Kind, Root};
 
 /// All that may be received in one conversation. 2,000 ports with a long status each are about 2 MiB.
-const MAX_RECEIVED: usize = 32 << 20;
+pub(super) const MAX_RECEIVED: usize = 32 << 20;
 /// How long to wait before another attempt while the server's queue of connections is full.
 const RETRY: Duration = Duration::from_millis(5);
 /// The database's name in the server.
-const DATABASE: &str = "Open_vSwitch";
+pub(super) const DATABASE: &str = "Open_vSwitch";
 
 /// A conversation with an ovsdb-server.
 #[derive(Debug)]
@@ -104,6 +104,18 @@ impl Ovsdb {
     pub(super) fn select(&mut self, table: &str, conditions: Value, columns: &[&str]) -> Result<Vec<Value>> {
         let mut results = self.transact(&[select(table, conditions, columns)])?;
         rows(results.pop())
+    }
+
+    /// One request with its answer.
+    pub(super) fn exchange(&mut self, method: &str, params: Value) -> Result<Value> {
+        self.request(method, params)?;
+        self.response()
+    }
+
+    /// The stream, and what was received beyond the last answer.
+    pub(super) fn into_stream(self) -> (UnixStream, Vec<u8>) {
+        let received = self.stream.buffer().to_vec();
+        (self.stream.into_inner().stream, received)
     }
 
     fn request(&mut self, method: &str, params: Value) -> Result<()> {

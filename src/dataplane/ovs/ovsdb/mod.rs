@@ -6,6 +6,7 @@
 
 mod client;
 mod join;
+mod monitor;
 mod ports;
 pub mod report;
 mod switch;
@@ -15,6 +16,7 @@ mod value;
 
 pub use client::Ovsdb;
 pub use join::{Join, Question};
+pub use monitor::{Changed, Monitor};
 pub use ports::{PortState, VhostPort};
 pub use switch::SwitchConfig;
 

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `watch`: the service, and one look of it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::plan::Plan;
+use super::{Outcome, apply, boot, check, service};
+use crate::base::journald::{DRIFT_FIXED, Priority, log};
+use crate::base::lock::{Busy, Lock};
+use crate::base::root::Root;
+use crate::base::text::log_line;
+use crate::cli::WatchArgs;
+use crate::config::Drift;
+use crate::items::{Change, preflight};
+use crate::node::live::Live;
+use crate::report::{self, prometheus};
+use crate::rules::Finding;
+use crate::rules::endpoints::Judged;
+use crate::sockets::grant::{self, Giving};
+use crate::survey::{Options, Survey};
+use crate::systemd;
+use crate::watch;
+
+/// How long `--settle` waits.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Default, Serialize)]
+struct Output<'a> {
+    version: u32,
+    verdict: &'static str,
+    findings: &'a [Finding],
+    /// Targets of the accord that something else had changed, and that are as they were again.
+    fixed: Vec<String>,
+    /// Something is to be fixed, and another vhost-accord runs.
+    busy: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<String>,
+}
+
+pub fn run(args: &WatchArgs) -> Result<Outcome> {
+    if args.settle {
+        return watch::settle(PATIENCE).map(|()| Outcome::Fine);
+    }
+    let root = super::open_root("/".as_ref(), true)?;
+    if boot::is_stock(&root)? {
+        report::complain("vhost-accord: apply was never run on this node: nothing to watch");
+        return Ok(Outcome::Fine);
+    }
+    if args.once {
+        return once(&root, args);
+    }
+    watch::run(&root).map(|()| Outcome::Fine)
+}
+
+fn once(root: &Root, args: &WatchArgs) -> Result<Outcome> {
+    let mut output = Output { version: 1, ..Output::default() };
+    let (mut judged, mut survey) = check::look(root)?;
+    if let Some(found) = &survey {
+        give(root, found.live.as_ref())?;
+        if found.config.watch.drift == Drift::Fix && due(root, found, &args.leave)?.next().is_some() {
+            (output.fixed, output.busy) = fix(root, &args.leave)?;
+            (judged, survey) = check::look(root)?;
+        }
+    }
+    if survey.is_some_and(|survey| survey.config.watch.metrics.is_some()) {
+        output.metrics = Some(prometheus::text(Some(&judged)));
+    }
+    tell(&judged, output, args.json)
+}
+
+/// Sockets that are not yet QEMU's or the dataplane's.
+fn give(root: &Root, live: Option<&Live>) -> Result<()> {
+    let (Some(agreed), Some(live)) = (service::agreed(root), live) else { return Ok(()) };
+    grant::make_all(root, &grant::plan(&Giving::agreed(&agreed), &live.sockets)).map(drop)
+}
+
+/// What an `apply` made, and is not so any more.
+fn due<'a>(
+    root: &Root,
+    survey: &'a Survey,
+    leave: &'a [String],
+) -> Result<impl Iterator<Item = Change> + 'a> {
+    let directories = service::agreed(root).map(|agreed| agreed.directories).unwrap_or_default();
+    // An apply that waits for a restart, or was killed in it, is not over.
+    let goes_on = survey.journal.restarting;
+    let ours = move |change: &Change| {
+        !goes_on
+            && boot::is_agreed(change, &survey.journal, &directories)
+            && !leave.contains(&change.target().0)
+    };
+    Ok(survey.changes().into_iter().filter(ours))
+}
+
+/// Makes it hold again, by the journal as `apply` does, so that `revert` restores what was there before the first one. The
+/// targets, and whether another run was in the way.
+fn fix(root: &Root, leave: &[String]) -> Result<(Vec<String>, bool)> {
+    let _lock = match Lock::take(root) {
+        Err(error) if error.is::<Busy>() => return Ok((Vec::new(), true)),
+        lock => lock?,
+    };
+    // What was seen before may be another run's doing.
+    if boot::is_stock(root)? {
+        return Ok((Vec::new(), false));
+    }
+    let manager = systemd::connect(root)?;
+    let mut survey = Survey::take(root, manager.as_ref(), Options::default())?;
+    let changes: Vec<Change> = due(root, &survey, leave)?.collect();
+    let mut fixed = Vec::new();
+    for change in changes {
+        let target = change.target().0;
+        let plan = Plan { changes: vec![change], outdated: Vec::new(), grants: Vec::new() };
+        let made = preflight::check(root, &plan.changes)
+            .and_then(|()| apply::execute(root, &mut survey, &plan))
+            .with_context(|| format!("fixing {target}"));
+        if let Err(error) = made {
+            tracing::warn!("{}", log_line(&format!("{error:#}")));
+            continue;
+        }
+        let line = format!("{target}: something else had changed it; fixed");
+        log(Priority::Notice, &line, &[("VA_TARGET", &target), ("MESSAGE_ID", DRIFT_FIXED)]);
+        if plan.changes.iter().any(apply::concerns_systemd) {
+            manager.reload()?;
+        }
+        fixed.push(target);
+    }
+    if !fixed.is_empty() {
+        apply::catch_up(root, manager.as_ref(), Survey::take(root, manager.as_ref(), Options::default())?)?;
+    }
+    Ok((fixed, false))
+}
+
+fn tell(judged: &Judged, mut output: Output<'_>, json: bool) -> Result<Outcome> {
+    let (verdict, outcome) = check::verdict(&judged.findings);
+    if !json {
+        let fixed: String = output.fixed.iter().map(|target| format!("fixed: {target}\n")).collect();
+        report::out(&report::clean(&fixed));
+        return check::tell(judged, None, &[], false);
+    }
+    let output = Output { verdict, findings: &judged.findings, ..std::mem::take(&mut output) };
+    report::json(&output)?;
+    Ok(outcome)
+}

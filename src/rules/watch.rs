@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The service that watches.
+
+use super::{Case, Evidence, Level, Rule};
+use crate::accord::is_watch_link;
+use crate::base::paths;
+use crate::items::Change;
+
+pub const RULES: &[Rule] = &[Rule {
+    id: "watch-not-running",
+    level: Level::Advice,
+    cause: "QEMU cannot connect to a dpdkvhostuser port that is added while OVS runs, and nothing reports changes by others",
+    check: not_running,
+}];
+
+fn not_running(case: &Case<'_>) -> Vec<Evidence> {
+    let link = case.observed.iter().find_map(|change| match change {
+        Change::Link(held) if is_watch_link(&held.item) => Some(change.holds()),
+        _ => None,
+    });
+    let unit = case.live.and_then(|live| live.units.iter().find(|unit| unit.name == paths::WATCH_UNIT));
+    let serves = case.live.is_none_or(|live| live.vswitchd().is_some());
+    let start = format!("systemctl start {}", paths::WATCH_UNIT);
+    let evidence = match (link, unit) {
+        (Some(false), _) => Evidence::applies(paths::WATCH_UNIT, "not enabled"),
+        (Some(true), Some(unit)) if unit.load_state == "masked" => {
+            let fix = format!("systemctl unmask {} && {start}", paths::WATCH_UNIT);
+            Evidence::fixed_by(paths::WATCH_UNIT, "masked", fix)
+        }
+        // systemd starts one that failed again within a second.
+        (Some(true), Some(unit)) if serves && !unit.is_active() && unit.active_state != "activating" => {
+            Evidence::fixed_by(paths::WATCH_UNIT, unit.active_state.clone(), start)
+        }
+        _ => return Vec::new(),
+    };
+    vec![evidence]
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The service that watches: what is meant is told by OVSDB before a socket exists, when to look by inotify, and what is there
+//! by the kernel, through descriptors. One thread waits for all of it. An event only says where to look; what was missed is
+//! seen at the next rescan: at the start, when the kernel lost events, when a directory was replaced, when OVSDB came back,
+//! on SIGHUP, and each minute.
+
+mod barrier;
+mod findings;
+mod granting;
+mod intent;
+mod pass;
+mod places;
+mod report;
+mod tug;
+
+pub use barrier::settle;
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use serde_json::Value;
+
+use crate::accord::Agreed;
+use crate::base::journald::{Priority, TUG_OF_WAR, log};
+use crate::base::notify::notify;
+use crate::base::paths;
+use crate::base::root::Root;
+use crate::base::text::log_line;
+use crate::dataplane::ovs;
+use crate::dataplane::ovs::ovsdb::Changed;
+use crate::journal::Journal;
+use barrier::Barrier;
+use findings::Findings;
+use granting::Granting;
+use intent::Intent;
+use pass::Passes;
+use places::{Event, Places};
+use tug::Tug;
+
+/// systemd and OVSDB hear from us so often; less than half of the unit's `WatchdogSec=`.
+const TICK: Duration = Duration::from_secs(10);
+/// Where libvirt keeps the state of running VMs: a hot-plug shows there.
+const STATUS: &str = "/run/libvirt/qemu";
+
+struct Watcher<'a> {
+    root: &'a Root,
+    places: Places,
+    intent: Intent,
+    granting: Granting,
+    passes: Passes,
+    findings: Findings,
+    barrier: Barrier,
+    tug: Tug,
+    /// What belongs to the accord, as the journal file has it.
+    accord: BTreeSet<PathBuf>,
+    /// Settings that were fixed.
+    fixed: u64,
+    rescans: u64,
+    ended: u64,
+    tick: Instant,
+}
+
+/// Watches until SIGTERM.
+pub fn run(root: &Root) -> Result<()> {
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+    signals.thread_block().context("blocking signals")?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    let signals = SignalFd::with_flags(&signals, flags).context("waiting for signals")?;
+    let mut watcher = Watcher::new(root)?;
+    watcher.rescan();
+    notify("READY=1");
+    loop {
+        watcher.wait(&signals)?;
+        let now = Instant::now();
+        while let Some(signal) = signals.read_signal().context("reading a signal")? {
+            if signal.ssi_signo != Signal::SIGHUP as u32 {
+                notify("STOPPING=1");
+                return Ok(());
+            }
+            watcher.tug.forget();
+            watcher.rescan();
+        }
+        watcher.step(now)?;
+    }
+}
+
+impl<'a> Watcher<'a> {
+    fn new(root: &'a Root) -> Result<Watcher<'a>> {
+        let now = Instant::now();
+        Ok(Watcher {
+            root,
+            places: Places::new()?,
+            intent: Intent::new(now),
+            granting: Granting::default(),
+            passes: Passes::new(now),
+            findings: Findings::default(),
+            barrier: Barrier::open()?,
+            tug: Tug::default(),
+            accord: BTreeSet::new(),
+            fixed: 0,
+            rescans: 0,
+            ended: 0,
+            tick: now + TICK,
+        })
+    }
+
+    /// Until something happens or is due.
+    fn wait(&self, signals: &SignalFd) -> Result<()> {
+        let later = [self.granting.next(), self.intent.next()].into_iter().flatten();
+        let next = later.chain([self.tick, self.passes.next()]).min().unwrap_or(self.tick);
+        let left = next.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+        let mut fds = vec![signals.as_fd(), self.places.as_fd(), self.barrier.as_fd()];
+        fds.extend(self.intent.stream().into_iter().chain(self.passes.output()));
+        let mut fds: Vec<PollFd<'_>> = fds.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(errno).context("waiting"),
+        }
+    }
+
+    fn step(&mut self, now: Instant) -> Result<()> {
+        if self.intent.connect(self.root, now) {
+            self.rescan();
+        }
+        let changed = self.intent.read(now);
+        self.ports(&changed, now);
+        let events = self.places.read()?;
+        let quiet = events.is_empty() && changed.is_empty();
+        if events.contains(&Event::All) {
+            self.rescan();
+        } else {
+            events.iter().for_each(|event| self.event(event, now));
+        }
+        if let Some(switch) = &self.intent.switch {
+            self.granting.go_on(self.root, switch, now, &mut self.tug);
+        }
+        if self.barrier.accept(self.passes.count + 1) {
+            self.passes.wanted(now);
+        }
+        self.look(now);
+        if quiet && self.granting.next().is_none() && self.passes.is_idle(now) {
+            self.barrier.settled(self.ended);
+        }
+        if now >= self.tick {
+            self.tick = now + TICK;
+            self.intent.ask_for_life(now);
+            notify("WATCHDOG=1");
+        }
+        Ok(())
+    }
+
+    /// The look at the whole node: begun, and what came of it.
+    fn look(&mut self, now: Instant) {
+        let count = self.passes.count;
+        if let Err(error) = self.passes.go_on(now, &self.tug) {
+            tracing::warn!("{}", log_line(&format!("{error:#}")));
+        }
+        // Each minute's begins with a rescan of our own.
+        if self.passes.count > count {
+            self.rescan();
+        }
+        let Some(found) = self.passes.result() else { return };
+        self.ended = self.passes.count;
+        match found {
+            Ok(found) => self.found(&found, now),
+            Err(error) => tracing::warn!("{}", log_line(&format!("{error:#}"))),
+        }
+        report::tell(self);
+    }
+
+    fn found(&mut self, found: &Value, now: Instant) {
+        self.findings.told(found);
+        for target in found["fixed"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            self.fixed += 1;
+            if self.tug.fixed(target, now) {
+                tell_tug(target);
+                self.passes.wanted(now);
+            }
+        }
+        if found["busy"] == Value::Bool(true) {
+            self.passes.wanted(now);
+        }
+        report::write(self, found);
+    }
+
+    /// Looks at everything that is ours to look at: watches first, so that nothing comes in between.
+    fn rescan(&mut self) {
+        self.rescans += 1;
+        let agreed = Agreed::read(self.root).unwrap_or_else(|error| {
+            tracing::warn!("{}", log_line(&format!("{error:#}; fix: vhost-accord apply")));
+            None
+        });
+        self.granting.agreed(agreed.as_ref());
+        self.accord = Journal::read(self.root).map(|journal| of_accord(&journal)).unwrap_or_default();
+        self.accord.extend(agreed.into_iter().flat_map(|agreed| agreed.directories).map(|owner| owner.path));
+        if let Some(switch) = &self.intent.switch {
+            self.granting.expect(switch);
+        }
+        self.watch();
+        if let Some(switch) = &self.intent.switch {
+            self.granting.look_at_all(self.root, switch, &mut self.tug);
+        }
+    }
+
+    fn watch(&mut self) {
+        let mut wanted = self.granting.directories();
+        wanted.extend(self.accord.iter().cloned());
+        wanted.extend([ovs::paths::RUN, paths::ADMIN_CONFIG, STATUS].map(PathBuf::from));
+        self.places.watch(self.root, &wanted);
+    }
+
+    fn ports(&mut self, changed: &Changed, now: Instant) {
+        let Some(switch) = self.intent.switch.as_ref().filter(|_| !changed.is_empty()) else { return };
+        let before = self.granting.directories();
+        self.granting.expect(switch);
+        if self.granting.directories() != before {
+            self.watch();
+        }
+        let Some(switch) = &self.intent.switch else { return };
+        for port in &changed.ports {
+            let path = switch.config.expected_socket(port);
+            self.granting.look(self.root, switch, &path, &mut self.tug);
+        }
+        self.passes.wanted(now);
+    }
+
+    fn event(&mut self, event: &Event, now: Instant) {
+        let Event::At(path) = event else { return };
+        if let Some(switch) = self.intent.switch.as_ref().filter(|_| self.granting.expects(path)) {
+            self.granting.look(self.root, switch, path, &mut self.tug);
+        } else if self.accord.contains(path)
+            || path.starts_with(STATUS)
+            || self.granting.socket_directory().is_some_and(|directory| path.starts_with(directory))
+        {
+            self.passes.wanted(now);
+        } else if path == Path::new(ovs::paths::OVSDB_SOCKET)
+            || path.extension().is_some_and(|extension| extension == "pid")
+        {
+            self.intent.hurry(now);
+        } else if path.starts_with(paths::ADMIN_CONFIG) {
+            self.rescan();
+            self.passes.wanted(now);
+        }
+    }
+}
+
+/// What `apply` wrote, and may be changed by others.
+fn of_accord(journal: &Journal) -> BTreeSet<PathBuf> {
+    journal.entries.iter().flat_map(|entry| entry.change.writes()).collect()
+}
+
+/// A tug of war has ended.
+fn tell_tug(what: &str) {
+    let line = format!(
+        "{what}: something else set it back three times in ten seconds; not fixed any more. Find what does it, then run 'systemctl reload {}'",
+        paths::WATCH_UNIT
+    );
+    log(Priority::Warning, &line, &[("VA_TARGET", what), ("MESSAGE_ID", TUG_OF_WAR)]);
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A tug of war: somebody sets back what is fixed, and both would go on for ever.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// So many times within the time below are one too many.
+const TIMES: usize = 3;
+/// Within this time.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// What was fixed when, and what is left alone from now on.
+#[derive(Debug, Default)]
+pub struct Tug {
+    fixed: BTreeMap<String, VecDeque<Instant>>,
+    left: BTreeSet<String>,
+}
+
+impl Tug {
+    /// Notes that it was fixed. True: once too often, and it is left alone from now on.
+    pub fn fixed(&mut self, what: &str, now: Instant) -> bool {
+        let recent =
+            |at: &VecDeque<Instant>| at.back().is_some_and(|last| now.duration_since(*last) < WITHIN);
+        self.fixed.retain(|_, at| recent(at));
+        let times = self.fixed.entry(what.to_string()).or_default();
+        times.push_back(now);
+        times.retain(|at| now.duration_since(*at) < WITHIN);
+        // The first fix is no answer to anybody.
+        times.len() > TIMES && self.left.insert(what.to_string())
+    }
+
+    /// Is it left alone?
+    pub fn is_left(&self, what: &str) -> bool {
+        self.left.contains(what)
+    }
+
+    /// All that is left alone.
+    pub fn left(&self) -> &BTreeSet<String> {
+        &self.left
+    }
+
+    /// Somebody asked to try again.
+    pub fn forget(&mut self) {
+        *self = Tug::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_times_set_back_in_ten_seconds_is_enough() {
+        let mut tug = Tug::default();
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let slow: Vec<bool> = (0..8).map(|turn| tug.fixed("slow", at(4 * turn))).collect();
+        assert!(!slow.contains(&true) && !tug.is_left("slow"));
+        let fast: Vec<bool> = (0..5).map(|turn| tug.fixed("fast", at(100 + turn))).collect();
+        assert_eq!(fast, [false, false, false, true, false], "told once");
+        assert!(tug.is_left("fast"));
+        tug.forget();
+        assert!(!tug.is_left("fast"));
+    }
+}
