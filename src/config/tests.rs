@@ -74,7 +74,7 @@ fn bad_input_gets_one_line_with_the_place_and_what_was_expected() {
         ),
         (
             "[converts]\nincoming = keep\n",
-            ":1: unknown section [converts]; the sections are [accord], [convert] and [dataplane NAME]",
+            ":1: unknown section [converts]; the sections are [accord], [convert], [watch] and [dataplane NAME]",
         ),
     ];
     for (text, expected) in cases {

@@ -49,14 +49,13 @@ fn settled(node: &Node) {
     );
 }
 
-/// Starts the VM that cards are plugged into.
-fn plugged(node: &Node) {
+/// Lets a VM take cards while it runs.
+fn pluggable(node: &Node) {
     // Without ACPI QEMU's bus takes no card.
     node.sh(
         "virsh dumpxml --inactive vms | sed 's/<os>/<features><acpi\\/><\\/features><os>/' > /root/vms.xml && \
-         virsh -q define /root/vms.xml",
+         virsh -q define /root/vms.xml; rm /root/vms.xml",
     );
-    node.start("vms", true);
 }
 
 /// A port is added and at once plugged into the running VM, so many times; how many times it worked.
@@ -107,10 +106,11 @@ fn timed(node: &Node, what: &str, work: impl FnOnce(&Node)) {
 
 fn a_port_that_is_added_while_ovs_runs_is_open_to_qemu(kind: &'static str) {
     let node = installed(kind, "");
+    pluggable(&node);
     let stock = node.snapshot();
     node.apply("--restart");
     node.agrees("after apply");
-    plugged(&node);
+    node.start("vms", true);
     settled(&node);
     timed(&node, "one by one", |node| assert_eq!(hot_plugs(node, 20), 20));
     let told = node.sh("journalctl -o verbose VA_PORT=hp --no-pager | grep -c VA_SOCKET=/run/openvswitch/hp");
@@ -124,7 +124,7 @@ fn a_port_that_is_added_while_ovs_runs_is_open_to_qemu(kind: &'static str) {
     node.apply("");
     assert_eq!(hot_plugs(&node, 1), 1, "apply starts it");
 
-    node.sh("virsh destroy vms; virsh -q define /root/domains/vms.xml 2>/dev/null || :");
+    node.sh("virsh destroy vms; rm -f /root/hp.* /root/stop* /root/latency*");
     let output = node.accord("revert --restart");
     assert_eq!(output.code, 0, "{output}");
     assert_ne!(node.try_sh(&format!("systemctl is-active {UNIT}")).code, 0, "revert stops it");
@@ -133,7 +133,8 @@ fn a_port_that_is_added_while_ovs_runs_is_open_to_qemu(kind: &'static str) {
 
 fn two_hundred_hot_plugs_in_a_row(kind: &'static str) {
     let node = watched(kind, "");
-    plugged(&node);
+    pluggable(&node);
+    node.start("vms", true);
     timed(&node, "one by one", |node| assert_eq!(hot_plugs(node, 200), 200));
     let hundred = "set --; for n in $(seq 100); do set -- $@ -- add-port br-int m$n -- set interface m$n type=dpdkvhostuser; done; \
                    shift; ovs-vsctl $@; until test $(stat -c %g /run/openvswitch/m* | sort -u | wc -l) = 1; do sleep 0.05; done";

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use vhost_accord::access::Node as PathNode;
-use vhost_accord::accord::Accord;
+use vhost_accord::accord::{Accord, is_watch_link};
 use vhost_accord::base::root::{Kind, Root};
 use vhost_accord::config::PortType;
 use vhost_accord::dataplane::ovs::ovsdb::SwitchConfig;
@@ -303,7 +303,9 @@ fn live(survey: &Survey, image: &Path) -> Live {
         iface_types: vec!["dpdkvhostuserclient".to_string()],
     };
     let links = survey.accord.items.iter().filter_map(|item| match item {
-        Item::Link(link) => Some(Hook { path: link.path.clone(), executable: true, modified: 10 }),
+        Item::Link(link) if !is_watch_link(link) => {
+            Some(Hook { path: link.path.clone(), executable: true, modified: 10 })
+        }
         _ => None,
     });
     Live {
