@@ -2,6 +2,10 @@
 //! VMs of another node as the hook would have them here, when they came by a migration: what libvirt leaves behind is
 //! left out, and what the hook would convert (`incoming`) is as it would be then. Nothing is changed.
 
+mod told;
+
+pub use told::{shape, subject};
+
 use std::path::{Path, PathBuf};
 
 use crate::base::root::Root;
@@ -27,13 +31,16 @@ pub struct Arrival {
     pub held: Vec<Held>,
     /// Sockets whose port would be changed for it: what is there now counts no more.
     pub turned: Vec<PathBuf>,
+    /// Nobody looked here: the facts are those of a fingerprint.
+    pub told: bool,
 }
 
 /// Looks at what they would meet. `terms` are those of `incoming`; `None` where VMs keep what they have.
 pub fn look(root: &Root, live: &Live, terms: Option<&Terms<'_>>, vms: &[&Domain]) -> Vec<Arrival> {
     let domains: Vec<Domain> = vms.iter().map(|vm| arriving(vm)).collect();
     let facts = endpoints::arrivals(root, live, &domains);
-    let plain = |(domain, facts)| Arrival { domain, facts, held: Vec::new(), turned: Vec::new() };
+    let plain =
+        |(domain, facts)| Arrival { domain, facts, held: Vec::new(), turned: Vec::new(), told: false };
     let mut arrivals: Vec<Arrival> = domains.into_iter().zip(facts).map(plain).collect();
     let Some(terms) = terms else { return arrivals };
     let usage = Usage::read(root).map_err(|error| format!("{error:#}"));

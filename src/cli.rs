@@ -23,6 +23,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Check this node; with --against, check whether another node's VMs can migrate here (exit 0: yes, 1: with advice, 2: broken)
     Check(CheckArgs),
+    /// Compare any number of nodes: which VMs can migrate where, and which nodes differ (exit codes as check)
+    Compare(CompareArgs),
     /// Restore exactly what apply and convert changed
     Revert(RevertArgs),
     /// List VMs with their port types, or convert VMs and their ports to the other type
@@ -102,6 +104,17 @@ pub struct CheckArgs {
     /// Read the unpacked sosreport in DIR instead of the running node; what it does not contain is unknown
     #[arg(long, value_name = "DIR", conflicts_with_all = ["root", "prometheus", "against"])]
     pub sos: Option<PathBuf>,
+}
+
+/// Options of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Output of vhost-accord check --json, one file a node
+    #[arg(value_name = "FINGERPRINT", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `probe`.

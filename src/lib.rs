@@ -19,6 +19,7 @@ pub mod explain;
 pub mod facts;
 pub mod fingerprint;
 pub mod fixes;
+pub mod fleet;
 pub mod hook;
 pub mod items;
 pub mod journal;

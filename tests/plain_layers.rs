@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up: each may import those before it.
-const LAYERS: [&str; 31] = [
+const LAYERS: [&str; 32] = [
     "base",
     "cli",
     "config",
@@ -30,6 +30,7 @@ const LAYERS: [&str; 31] = [
     "hook",
     "arrivals",
     "rules",
+    "fleet",
     "catalogue",
     "report",
     "survey",

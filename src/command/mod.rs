@@ -7,6 +7,7 @@ mod blast;
 mod blocked;
 mod boot;
 mod check;
+mod compare;
 mod config;
 mod convert;
 mod explain;
@@ -58,6 +59,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Plan(args) => plan::run(args),
         Command::Apply(args) => apply::run(args),
         Command::Check(args) => check::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Revert(args) => revert::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Watch(args) => watch::run(args),

@@ -50,7 +50,7 @@ pub struct Source {
 }
 
 /// Reads accounts. The image's own files are read where the root is not the running node, since NSS knows only the latter.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Accounts {
     live: bool,
     users: Vec<User>,

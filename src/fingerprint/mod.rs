@@ -43,6 +43,9 @@ pub struct Fingerprint {
     /// Huge pages, by size.
     #[serde(default)]
     pub pages: Vec<Pages>,
+    /// Their size where a VM does not say one, in bytes.
+    #[serde(default)]
+    pub default_page_size: Option<u64>,
     /// What is installed.
     #[serde(default)]
     pub versions: Versions,

@@ -63,6 +63,7 @@ fn check(found: &Fingerprint) -> Result<()> {
         .into_iter()
         .flatten()
         .try_for_each(path)?;
+    found.default_page_size.map_or(Ok(()), page_size)?;
     for pages in &found.pages {
         page_size(pages.size)?;
         amount("pages", pages.total.max(pages.available))?;

@@ -12,7 +12,7 @@ use crate::config::PortType;
 use crate::facts::accounts::Accounts;
 use crate::facts::domains::Domain;
 use crate::facts::hugepages;
-use crate::facts::mounts::HugetlbMount;
+use crate::facts::mounts::{HugetlbMount, read_default_page_size};
 use crate::facts::versions;
 use crate::node::live::Live;
 
@@ -42,6 +42,7 @@ impl Fingerprint {
             qemu: accord.qemu.as_ref().map(|qemu| of_qemu(qemu, names)),
             dataplane: accord.dataplane.as_ref().map(of_dataplane),
             pages: pages(root, mounts)?,
+            default_page_size: read_default_page_size(root)?,
             versions: Versions {
                 libvirt: installed.libvirt,
                 qemu: installed.qemu,

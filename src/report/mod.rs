@@ -3,6 +3,7 @@
 
 mod colour;
 pub mod endpoints;
+pub mod fleet;
 pub mod prometheus;
 mod table;
 

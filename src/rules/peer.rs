@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `check --against`: this node is where VMs of another are to go. What each VM would meet here the hook's own rules say,
-//! which refuse the migration when it comes; what the two nodes have otherwise is compared here.
+//! `check --against` and `compare`: VMs of another node are to come to this one. What each VM would meet here the hook's
+//! own rules say, which refuse the migration when it comes; what the two nodes have otherwise is compared here.
 
 mod compare;
 mod vms;
+
+pub use vms::meet;
 
 use std::collections::BTreeSet;
 

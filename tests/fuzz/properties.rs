@@ -324,7 +324,7 @@ pub fn fingerprint(data: &[u8]) {
         let (directories, sockets) = Shared::default().places(&root, &vm.domain.endpoints);
         let memory = Known::from(Shared::default().needs(&root, &vm.domain.memory));
         let facts = Facts { directories, sockets, memory, ..Facts::unknown_yet() };
-        Arrival { domain: vm.domain.clone(), facts, held: Vec::new(), turned: Vec::new() }
+        Arrival { domain: vm.domain.clone(), facts, held: Vec::new(), turned: Vec::new(), told: false }
     };
     let arrivals: Vec<Arrival> = there.vms.iter().map(look).collect();
     let compared = peer::judge(peer::Ground {

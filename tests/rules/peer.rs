@@ -53,6 +53,7 @@ fn fingerprint(pair: &Pair, host: &str) -> Fingerprint {
             groups: Vec::new(),
         }),
         dataplane: None,
+        default_page_size: None,
         pages: vec![Pages {
             size: 2 << 20,
             total: 100,
@@ -85,6 +86,7 @@ impl Nodes {
             facts: self.pair.endpoints.machines[OFF].start.clone(),
             held: self.held.clone(),
             turned: self.turned.clone(),
+            told: false,
         };
         let arrivals: Vec<Arrival> = self.there.vms.iter().map(arrival).collect();
         judge(Ground {

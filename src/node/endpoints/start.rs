@@ -188,7 +188,7 @@ pub fn switch_paths(domain: &Domain) -> impl Iterator<Item = &Path> {
 /// A directory as it was read, and held.
 type Held = (Directory, Option<Handle>);
 /// Pages of a size, from these NUMA nodes.
-type Origin = (u64, Vec<u32>);
+pub type Origin = (u64, Vec<u32>);
 
 /// What is read once, however many VMs and sockets there are.
 #[derive(Debug, Default)]
@@ -327,7 +327,7 @@ fn look_at(directory: &Directory, handle: Option<&Handle>, path: &Path) -> Sight
 }
 
 /// How many pages of which size, and from where.
-fn wanted(memory: &MemoryBacking, default: Option<u64>) -> Result<HashMap<Origin, u64>> {
+pub fn wanted(memory: &MemoryBacking, default: Option<u64>) -> Result<HashMap<Origin, u64>> {
     let mut wanted: HashMap<Origin, u64> = HashMap::new();
     for (cell, size, host_nodes) in cells(memory) {
         let holds = |set: &str| hugepages::parse_set(set).is_some_and(|set| set.contains(&cell));

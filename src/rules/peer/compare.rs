@@ -53,12 +53,21 @@ fn configure(key: &str, value: &str) -> String {
     format!("{} && {}", fixes::set_key(key, value), fixes::APPLY)
 }
 
+/// The port types that its network cards go with.
+fn modes_of(vm: &Domain) -> impl Iterator<Item = &'static str> {
+    vm.endpoints.iter().filter(|endpoint| is_network_card(endpoint)).map(|endpoint| match endpoint.mode {
+        SocketMode::Server => PortType::Dpdkvhostuserclient.as_str(),
+        SocketMode::Client => PortType::Dpdkvhostuser.as_str(),
+    })
+}
+
 fn has_card(vm: &Domain, mode: &str) -> bool {
-    let kind = |side| match side {
-        SocketMode::Server => PortType::Dpdkvhostuserclient,
-        SocketMode::Client => PortType::Dpdkvhostuser,
-    };
-    vm.endpoints.iter().any(|endpoint| is_network_card(endpoint) && kind(endpoint.mode).as_str() == mode)
+    modes_of(vm).any(|other| other == mode)
+}
+
+/// Has it a card of a type that is none of these?
+pub fn has_other_mode(vm: &Domain, modes: &[String]) -> bool {
+    modes_of(vm).any(|mode| modes.iter().all(|other| other != mode))
 }
 
 /// A VM that nothing is in the way of may come with whatever it has.

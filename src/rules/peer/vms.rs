@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::compare::has_other_mode;
 use super::{Finding, Ground, Level, Row, Trouble, names};
 use crate::arrivals::Arrival;
 use crate::base::shell;
@@ -56,30 +57,40 @@ impl Told {
     }
 }
 
-pub fn judge(ground: Ground<'_>) -> Met {
-    let Ground { here, there, domains, arrivals, subject, configured } = ground;
+pub fn judge(mut ground: Ground<'_>) -> Met {
     let mut told = Told::default();
     let mut met = Met::default();
-    for (vm, arrival) in there.vms.iter().zip(arrivals) {
-        let found = match runs_here(&vm.domain, domains) {
-            // All that it has is in use, by itself.
-            Some(trouble) => trouble.finding().into_iter().collect(),
-            None => {
-                subject.turn_to(arrival.domain.clone(), configured);
-                subject.held.clone_from(&arrival.held);
-                let case = hook::Case { subject, facts: &arrival.facts };
-                let mut found = problems(&case, vm, arrival, &there.name());
-                found.extend(here.qemu.is_none().then(nobody).and_then(Trouble::finding));
-                found.splice(..0, defined(&vm.domain, domains).and_then(Trouble::finding));
-                found
-            }
-        };
-        met.vms.push(row(&vm.domain, &found));
+    for (vm, arrival) in ground.there.vms.iter().zip(ground.arrivals) {
+        let (found, starts_here) = meet(&mut ground, vm, arrival);
+        met.vms.push(row(&vm.domain, starts_here));
         count(&mut met.pages, &arrival.facts);
         found.into_iter().for_each(|finding| told.add(&vm.domain.name, finding));
     }
     met.findings = told.findings();
     met
+}
+
+/// What one VM would meet, and the word for it: `yes`, `unknown`, or the finding that keeps it out.
+pub fn meet(ground: &mut Ground<'_>, vm: &Vm, arrival: &Arrival) -> (Vec<Finding>, &'static str) {
+    let (here, domains) = (ground.here, ground.domains);
+    // All that it has is in use, by itself.
+    if let Some(trouble) = runs_here(&vm.domain, domains) {
+        let found: Vec<Finding> = trouble.finding().into_iter().collect();
+        let word = word(&found);
+        return (found, word);
+    }
+    ground.subject.turn_to(arrival.domain.clone(), ground.configured);
+    ground.subject.held.clone_from(&arrival.held);
+    let case = hook::Case { subject: ground.subject, facts: &arrival.facts };
+    let mut found = problems(&case, vm, arrival, &ground.there.name());
+    found.extend(here.qemu.is_none().then(nobody).and_then(Trouble::finding));
+    found.splice(..0, defined(&vm.domain, domains).and_then(Trouble::finding));
+    // Nobody looked at the ports here: what the configuration says of them counts.
+    let not_set_up = arrival.told && here.incoming.is_none() && has_other_mode(&arrival.domain, &here.modes);
+    match word(&found) {
+        "yes" | "unknown" if not_set_up => (found, "peer-mode-not-here"),
+        word => (found, word),
+    }
 }
 
 /// What the hook would say of it.
@@ -100,14 +111,17 @@ fn novas(vm: &Vm, problem: &Problem) -> bool {
         && vm.nova_ports.iter().any(|port| Some(port.as_str()) == name)
 }
 
-fn row(vm: &Domain, found: &[Finding]) -> Row {
+fn word(found: &[Finding]) -> &'static str {
     let broken = found.iter().find(|finding| finding.level == Level::Broken).map(|finding| finding.id);
-    let unknown = (!found.is_empty()).then_some("unknown");
+    broken.unwrap_or(if found.is_empty() { "yes" } else { "unknown" })
+}
+
+fn row(vm: &Domain, starts_here: &str) -> Row {
     Row {
         name: vm.name.clone(),
         uuid: vm.uuid.clone(),
         endpoints: vm.endpoints.len(),
-        starts_here: broken.or(unknown).unwrap_or("yes").to_string(),
+        starts_here: starts_here.to_string(),
     }
 }
 

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What `compare` found, for people.
+
+use std::fmt::Write as _;
+
+use super::{Style, colour, count, one_line, table};
+use crate::fleet::{Cell, Compared, Example};
+use crate::rules::Level;
+
+/// As many of anything as one likes to read in a line or a list.
+const MOST: usize = 20;
+
+/// All of it.
+pub fn text(compared: &Compared) -> String {
+    let mut text = String::new();
+    text.push_str(&groups(compared));
+    text.push_str(&matrix(compared));
+    text.push_str(&stuck(compared));
+    text.push_str(&differences(compared));
+    text.push_str(&findings(compared));
+    text
+}
+
+fn groups(compared: &Compared) -> String {
+    let header = ["", "NODES", "VMS", ""].map(str::to_string);
+    let row = |(number, group): (usize, &crate::fleet::Group)| {
+        [format!("{}", number + 1), group.nodes.to_string(), group.vms.to_string(), one_line(&group.name)]
+    };
+    let rows = compared.groups.iter().enumerate().map(row);
+    table(&std::iter::once(header).chain(rows).collect::<Vec<_>>()) + "\n"
+}
+
+/// How many of the moves succeed.
+pub fn cell_text(cell: &Cell) -> String {
+    match (cell.moves, cell.succeed) {
+        (0, _) => "-".to_string(),
+        (moves, succeed) if moves == succeed => "all".to_string(),
+        (_, 0) => first_obstacle(cell).to_string(),
+        (moves, succeed) => format!("{}%", succeed * 100 / moves),
+    }
+}
+
+fn first_obstacle(cell: &Cell) -> &'static str {
+    let most = cell.obstacles.iter().max_by_key(|obstacle| obstacle.count);
+    match most.map(|obstacle| obstacle.id) {
+        Some("unknown") => "unknown",
+        _ => "none",
+    }
+}
+
+fn matrix(compared: &Compared) -> String {
+    let groups = compared.groups.len();
+    let column = |number: usize| {
+        let cells = compared.matrix.iter().filter(move |cell| cell.to == number).map(cell_text);
+        let head = std::iter::once(format!("to {}", number + 1));
+        head.chain(cells).collect::<Vec<_>>()
+    };
+    let first =
+        std::iter::once(String::new()).chain((0..groups).map(|number| format!("from {}", number + 1)));
+    let columns: Vec<Vec<String>> = std::iter::once(first.collect()).chain((0..groups).map(column)).collect();
+    let width = |column: &Vec<String>| column.iter().map(String::len).max().unwrap_or_default();
+    let widths: Vec<usize> = columns.iter().map(width).collect();
+    let mut text = String::new();
+    for row in 0..=groups {
+        let cells = columns.iter().zip(&widths).map(|(column, width)| format!("{:<width$}", column[row]));
+        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    text + "\n"
+}
+
+/// VMs that can leave their node for no other.
+fn stuck(compared: &Compared) -> String {
+    let mut text = String::new();
+    let stuck: Vec<_> =
+        compared.vms.iter().filter(|vm| vm.targets == 0 && !vm.obstacles.is_empty()).collect();
+    for vm in stuck.iter().take(MOST) {
+        let why: Vec<_> =
+            vm.obstacles.iter().map(|obstacle| format!("{} on {}", obstacle.id, obstacle.count)).collect();
+        let node = &compared.nodes[vm.node].name;
+        let _ = writeln!(
+            text,
+            "{} on {}: no other node can take it: {}",
+            one_line(&vm.name),
+            one_line(node),
+            why.join(", ")
+        );
+    }
+    if stuck.len() > MOST {
+        let _ = writeln!(text, "and {} more VMs that no other node can take", stuck.len() - MOST);
+    }
+    text
+}
+
+/// Nodes that differ in the same together.
+fn differences(compared: &Compared) -> String {
+    let mut found: Vec<(String, Vec<&str>)> = Vec::new();
+    for node in &compared.nodes {
+        for differs in &node.differs {
+            let line = format!(
+                "{} {} (most have {}: {})",
+                differs.what,
+                one_line(&differs.here),
+                one_line(&differs.most),
+                count(differs.nodes, "node")
+            );
+            match found.iter_mut().find(|(known, _)| *known == line) {
+                Some((_, nodes)) => nodes.push(&node.name),
+                None => found.push((line, vec![&node.name])),
+            }
+        }
+    }
+    let text = |(line, nodes): &(String, Vec<&str>)| format!("{}: {line}\n", some(nodes));
+    found.iter().map(text).collect()
+}
+
+/// Some by name.
+fn some(nodes: &[&str]) -> String {
+    let shown: Vec<String> = nodes.iter().take(MOST).map(|name| one_line(name)).collect();
+    let more = nodes.len().saturating_sub(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &more
+}
+
+/// Each once, with the groups that it is between.
+pub fn distinct(compared: &Compared) -> Vec<(&Example, Vec<&Cell>)> {
+    let mut found: Vec<(&Example, Vec<&Cell>)> = Vec::new();
+    for cell in &compared.matrix {
+        for example in &cell.findings {
+            let finding = &example.finding;
+            let is_it = |(known, _): &&mut (&Example, _)| {
+                (known.finding.id, &known.finding.seen, &known.finding.fix)
+                    == (finding.id, &finding.seen, &finding.fix)
+            };
+            match found.iter_mut().find(is_it) {
+                Some((_, cells)) => cells.push(cell),
+                None => found.push((example, vec![cell])),
+            }
+        }
+    }
+    found.sort_by_key(|(example, _)| std::cmp::Reverse(example.finding.level));
+    found
+}
+
+/// As `check` has them, with the nodes: `here` is the one that VMs would go to.
+fn findings(compared: &Compared) -> String {
+    let mut text = String::new();
+    for (example, cells) in distinct(compared) {
+        let finding = &example.finding;
+        let style = if finding.level == Level::Broken { Style::Bad } else { Style::Advice };
+        let pairs: Vec<String> =
+            cells.iter().map(|cell| format!("{}>{}", cell.from + 1, cell.to + 1)).collect();
+        let pairs: Vec<&str> = pairs.iter().map(String::as_str).collect();
+        let _ = writeln!(
+            text,
+            "{}: {}: {} (there: {}, here: {}; groups {})\n    {}\n    fix on {}: {}",
+            colour(style, finding.id),
+            one_line(&finding.subject),
+            one_line(&finding.seen),
+            one_line(&example.from),
+            one_line(&example.to),
+            some(&pairs),
+            colour(Style::Dim, finding.cause),
+            one_line(&example.to),
+            one_line(&finding.fix)
+        );
+    }
+    text
+}
