@@ -1,14 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `[dataplane NAME]`: a dataplane that nothing on the node tells of by itself.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use super::layers::Declaration;
+use super::keys::{DATAPLANE, REQUIRED};
+use super::layers::{Effective, Origin, checked};
 use super::value;
 use crate::base::paths::plain;
+
+/// The values of one section of a dataplane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Declaration {
+    pub(super) values: BTreeMap<&'static str, Effective>,
+    #[serde(skip)]
+    section: Origin,
+}
+
+impl Declaration {
+    /// An empty one.
+    pub(super) fn new(name: &str, section: Origin) -> Result<Declaration> {
+        let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > 32 || !name.chars().all(in_name) {
+            bail!(
+                "{section}: [dataplane {name}]: expected a name of lower-case letters, digits, '-' and '_', at most 32"
+            );
+        }
+        Ok(Declaration { values: BTreeMap::new(), section })
+    }
+
+    /// The values in the order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Effective)> {
+        DATAPLANE.keys.iter().filter_map(|key| Some((key.name, self.values.get(key.name)?)))
+    }
+
+    /// Where a value was set; that of a default is the section.
+    pub(super) fn origin(&self, name: &str) -> Origin {
+        self.values.get(name).map_or(&self.section, |effective| &effective.origin).clone()
+    }
+
+    /// Checks one value, as [`Raw::parse`].
+    pub(super) fn parse<T>(&self, name: &str, check: impl Fn(&str) -> Result<T, String>) -> Result<T> {
+        let key = DATAPLANE.keys.iter().find(|key| key.name == name);
+        let key = key.with_context(|| format!("no key '{name}'"))?;
+        match self.values.get(name) {
+            Some(effective) => checked(name, effective, check),
+            None if key.default == REQUIRED => {
+                bail!("{}: {name} is missing; expected {}", self.section, key.meaning)
+            }
+            None => check(key.default).map_err(|expected| anyhow!("{name}: expected {expected}")),
+        }
+    }
+}
 
 /// One such section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use configparser::ini::{Ini, IniDefault};
 use serde::Serialize;
 
-use super::keys::{DATAPLANE, Key, REQUIRED, SECTIONS, Section, keys};
+use super::dataplane::Declaration;
+use super::keys::{DATAPLANE, Key, SECTIONS, Section, keys};
 use crate::base::paths;
 use crate::base::root::Root;
 
@@ -64,42 +65,12 @@ pub struct Raw {
     dataplanes: BTreeMap<String, Declaration>,
 }
 
-/// The values of one section of a dataplane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Declaration {
-    values: BTreeMap<&'static str, Effective>,
-    #[serde(skip)]
-    section: Origin,
-}
-
-impl Declaration {
-    /// The values in the order of the keys.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Effective)> {
-        DATAPLANE.keys.iter().filter_map(|key| Some((key.name, self.values.get(key.name)?)))
-    }
-
-    /// Where a value was set; that of a default is the section.
-    pub(super) fn origin(&self, name: &str) -> Origin {
-        self.values.get(name).map_or(&self.section, |effective| &effective.origin).clone()
-    }
-
-    /// Checks one value, as [`Raw::parse`].
-    pub(super) fn parse<T>(&self, name: &str, check: impl Fn(&str) -> Result<T, String>) -> Result<T> {
-        let key = DATAPLANE.keys.iter().find(|key| key.name == name);
-        let key = key.with_context(|| format!("no key '{name}'"))?;
-        match self.values.get(name) {
-            Some(effective) => checked(name, effective, check),
-            None if key.default == REQUIRED => {
-                bail!("{}: {name} is missing; expected {}", self.section, key.meaning)
-            }
-            None => check(key.default).map_err(|expected| anyhow!("{name}: expected {expected}")),
-        }
-    }
-}
-
 /// Checks one value; the error says where it was set and what was expected.
-fn checked<T>(name: &str, found: &Effective, check: impl Fn(&str) -> Result<T, String>) -> Result<T> {
+pub(super) fn checked<T>(
+    name: &str,
+    found: &Effective,
+    check: impl Fn(&str) -> Result<T, String>,
+) -> Result<T> {
     check(&found.value)
         .map_err(|expected| anyhow!("{}: {name} = {}: expected {expected}", found.origin, found.value))
 }
@@ -161,22 +132,14 @@ impl Raw {
         lines: &SectionLines<'_>,
         origin: impl Fn(usize) -> Origin,
     ) -> Result<()> {
-        let section = origin(lines.start);
-        let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-        if name.is_empty() || name.len() > 32 || !name.chars().all(in_name) {
-            bail!(
-                "{section}: [dataplane {name}]: expected a name of lower-case letters, digits, '-' and '_', at most 32"
-            );
-        }
-        let new = || Declaration { values: BTreeMap::new(), section: section.clone() };
-        let found = self.dataplanes.entry(name.to_string()).or_insert_with(new);
+        let found = self.dataplanes.entry(name.to_string());
+        let found = found.or_insert(Declaration::new(name, origin(lines.start))?);
         for (key, value) in values {
             let origin = origin(lines.line_of(key));
             let Some(known) = DATAPLANE.keys.iter().find(|known| known.name == key) else {
                 bail!("{origin}: unknown key '{key}'; did you mean '{}'?", nearest(DATAPLANE.keys, key));
             };
-            let effective = effective(known, value.as_deref(), origin)?;
-            found.values.insert(known.name, effective);
+            found.values.insert(known.name, effective(known, value.as_deref(), origin)?);
         }
         Ok(())
     }
