@@ -84,7 +84,8 @@ impl Survey {
         let hugetlb = if root.runs() { mounts::hugetlb(root)? } else { Vec::new() };
         let mounted: Vec<_> = hugetlb.iter().map(|mount| mount.path.clone()).collect();
         let program = program(root);
-        let ground = accord::Ground { profile: &profile, mounted: &mounted, program: &program };
+        let ground =
+            accord::Ground { profile: &profile, mounted: &mounted, program: &program, image: !root.runs() };
         let sections = config.declared.clone();
         let control: Vec<&Path> =
             sections.iter().flat_map(|section| &section.control).map(PathBuf::as_path).collect();
@@ -153,7 +154,10 @@ impl Survey {
             let asked_for = self.accord.items.iter().any(|item| item.target() == change.target());
             // What `convert` was told to do is no part of the accord: only `revert` takes it back.
             let by_convert = matches!(change, Change::Conversion(_));
-            !asked_for && !by_convert && !self.waits_for_stop(change)
+            // What an image has for the first boot of its nodes stays, too.
+            let of_image =
+                matches!(change, Change::File(file) if self.live.is_some() && file.item.is_of_image());
+            !asked_for && !by_convert && !of_image && !self.waits_for_stop(change)
         };
         self.journal.entries.iter().rev().filter(wanted).cloned().collect()
     }

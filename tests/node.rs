@@ -34,6 +34,8 @@ mod explain;
 mod extremes;
 #[path = "node/fake_ovsdb.rs"]
 mod fake_ovsdb;
+#[path = "node/first_boot.rs"]
+mod first_boot;
 #[path = "node/fixes.rs"]
 mod fixes;
 #[path = "node/foreign.rs"]

@@ -5,6 +5,9 @@
 //! elsewhere fails. The image holds links that lead out of it on the host.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "image/first_boot.rs"]
+mod first_boot;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};

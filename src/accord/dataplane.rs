@@ -290,6 +290,7 @@ fn state(accord: &Accord, wanted: &DataplaneAccord, found: &Dataplane) -> Vec<It
 const HEADER: &str =
     "# Written by 'vhost-accord apply', removed by 'vhost-accord revert'. Changes here are overwritten.\n";
 
+/// A file of ours.
 pub(super) fn file(path: &str, content: String, unit: Option<String>) -> Item {
     Item::File(File { path: PathBuf::from(path), content: format!("{HEADER}{content}"), unit })
 }

@@ -5,6 +5,7 @@ mod accounts;
 mod agreed;
 mod dataplane;
 mod declared;
+mod first_boot;
 mod hook;
 mod paths;
 mod settings;
@@ -14,6 +15,7 @@ pub use accounts::SharedGroup;
 pub use agreed::{Agreed, AgreedDataplane, AgreedQemu};
 pub use dataplane::{DataplaneAccord, is_for_server_ports};
 pub use declared::{Given, is_drop_in};
+pub use first_boot::is_left_to;
 pub use settings::QemuAccord;
 pub use watch::is_watch_link;
 
@@ -84,6 +86,8 @@ pub struct Ground<'a> {
     pub mounted: &'a [PathBuf],
     /// The program's path, for units.
     pub program: &'a str,
+    /// An image that is not booted.
+    pub image: bool,
 }
 
 impl Accord {
@@ -123,6 +127,9 @@ impl Accord {
         if config.managed.has("hook") || config.managed.has("dataplane") {
             items.extend(hook::agreed(&accord, &items));
             items.extend(watch::items(&accord, ground, &config.watch));
+        }
+        if ground.image {
+            items.extend(first_boot::items(&accord, &items));
         }
         accord.items = paths::with_directories(items);
         Ok(accord)

@@ -43,6 +43,13 @@ pub const DECLARED_DROP_IN: &str = "50-vhost-accord-declared.conf";
 /// tmpfiles.d of the administrator.
 pub const TMPFILES: &str = "/etc/tmpfiles.d/vhost-accord.conf";
 
+/// Accounts that an image asks for at the first boot (sysusers.d(5)).
+pub const IMAGE_SYSUSERS: &str = "/usr/lib/sysusers.d/vhost-accord.conf";
+/// Directories that an image asks for at the first boot (tmpfiles.d(5)).
+pub const IMAGE_TMPFILES: &str = "/usr/lib/tmpfiles.d/vhost-accord-image.conf";
+/// Where images of ostree and bootc have their deployments: `/etc` of those is merged into that of the node.
+pub const OSTREE: &str = "/ostree";
+
 /// libvirt's configuration of the QEMU driver.
 pub const QEMU_CONF: &str = "/etc/libvirt/qemu.conf";
 /// Where programs that are run are looked for, whatever our own environment says.

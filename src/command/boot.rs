@@ -2,6 +2,7 @@
 //! `service boot`: before dataplane and libvirt start, what an earlier `apply` agreed to holds again. Nothing new is
 //! agreed: that is for an `apply`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,6 +11,7 @@ use super::plan::Plan;
 use super::{Outcome, apply, restart};
 use crate::accord::Agreed;
 use crate::base::lock::Lock;
+use crate::base::paths;
 use crate::base::root::Root;
 use crate::base::text::log_line;
 use crate::items::preflight;
@@ -44,7 +46,11 @@ pub fn run() -> Result<Outcome> {
     let mut survey = Survey::take(&root, &Image::new(&root), Options::default())?;
     let mut plan = Plan::of(&survey)?;
     let directories = Agreed::read(&root)?.map(|agreed| agreed.directories).unwrap_or_default();
-    plan.changes.retain(|change| is_agreed(change, &survey.journal, &directories));
+    let of_image = root.find_nofollow(Path::new(paths::IMAGE_SYSUSERS))?.is_some();
+    plan.changes.retain(|change| {
+        is_agreed(change, &survey.journal, &directories)
+            || of_image && is_renewed(change, &survey.journal, &directories)
+    });
     plan.outdated.clear();
     preflight::check(&root, &plan.changes)?;
     apply::execute(&root, &mut survey, &plan)?;
@@ -84,5 +90,19 @@ pub fn is_agreed(change: &Change, journal: &Journal, directories: &[Owner]) -> b
         Change::Owner(owner) if owner.item.subject == Subject::Hugepages => true,
         Change::Owner(owner) if directories.contains(&owner.item) => true,
         _ => journal.entries.iter().any(|entry| entry.change.item() == change.item()),
+    }
+}
+
+/// On a node from an image, users may have other numbers than in the image: there it is enough that the same was agreed, with
+/// the numbers of the image. The journal may be missing: `/var` is the node's own.
+fn is_renewed(change: &Change, journal: &Journal, directories: &[Owner]) -> bool {
+    let is_in_journal = journal.entries.iter().any(|entry| entry.change.target() == change.target());
+    match change {
+        Change::Renumber(_) => false,
+        Change::Owner(owner) => {
+            is_in_journal || directories.iter().any(|agreed| agreed.path == owner.item.path)
+        }
+        Change::File(file) => is_in_journal || file.item.path == Path::new(paths::AGREED),
+        _ => is_in_journal,
     }
 }

@@ -8,12 +8,13 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::access::owner_text;
-use crate::accord::Obstacle;
+use crate::accord::{Obstacle, is_left_to};
+use crate::base::paths;
 use crate::base::root::Root;
 use crate::cli::PlanCommandArgs;
 use crate::config::Proposed;
 use crate::dataplane::ovs::modes::Modes;
-use crate::items::Change;
+use crate::items::{Change, Item};
 use crate::journal::Entry;
 use crate::profile::QemuConf;
 use crate::report::{self, Style};
@@ -120,6 +121,9 @@ struct Output<'a> {
     modes: Option<&'a Modes>,
     steps: Vec<Step>,
     waiting: Vec<Finding>,
+    /// What the first boot of a node from this image has to do: target, and the file that says it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    first_boot: Vec<Left>,
     /// What a report does not have; nothing is known of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unknown: Vec<String>,
@@ -142,6 +146,7 @@ pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
             modes: survey.modes.as_ref(),
             steps: plan.steps(&survey),
             waiting,
+            first_boot: first_boot(&root, &survey)?,
             unknown,
         })?;
         return Ok(outcome(&plan, &root));
@@ -164,7 +169,26 @@ pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
             report::count(count, "change")
         ));
     }
+    for Left { target, by } in first_boot(&root, &survey)? {
+        report::out(&report::one_line(&format!("left to the first boot: {target} ({by})")));
+        report::out("\n");
+    }
     Ok(outcome(&plan, &root))
+}
+
+#[derive(Serialize)]
+struct Left {
+    target: String,
+    by: &'static str,
+}
+
+/// Of an image whose `/etc` is merged into that of the node, and whose `/var` is not used where the node has one.
+fn first_boot(root: &Root, survey: &Survey) -> Result<Vec<Left>> {
+    if root.runs() || root.find_nofollow(Path::new(paths::OSTREE))?.is_none() {
+        return Ok(Vec::new());
+    }
+    let left = |item: &Item| Some(Left { target: item.target().0, by: is_left_to(item)? });
+    Ok(survey.accord.items.iter().filter_map(left).collect())
 }
 
 /// The largest drop-in that is read.

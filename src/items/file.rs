@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A file that is ours alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{FileState, Kind, Target, Undone, text};
+use super::{FileState, Kind, Target, Undone, preflight, text};
+use crate::base::paths;
 use crate::base::root::Root;
 use crate::facts::accounts::Accounts;
 use crate::write;
@@ -20,6 +21,13 @@ pub struct File {
     pub content: String,
     /// The unit it is a drop-in of.
     pub unit: Option<String>,
+}
+
+impl File {
+    /// Is it for the first boot of the nodes that an image is for?
+    pub fn is_of_image(&self) -> bool {
+        [paths::IMAGE_SYSUSERS, paths::IMAGE_TMPFILES].iter().any(|path| self.path == Path::new(path))
+    }
 }
 
 impl Kind for File {
@@ -51,6 +59,12 @@ impl Kind for File {
     fn make(&self, root: &Root, _before: &Self::Found) -> Result<()> {
         let (parent, name) = root.place(&self.path)?;
         write::replace_file(&parent, name, self.content.as_bytes(), &write::FileMeta::plain(0, 0, 0o644))
+    }
+
+    /// Nobody can remove it from a `/usr` that is read-only, as those of bootc and ostree are.
+    fn obstacle(&self, root: &Root) -> Result<Option<Undone>> {
+        let keeps = root.is_live() && self.is_of_image() && preflight::is_read_only(root, &self.path)?;
+        Ok(keeps.then(|| Undone::Left("part of the image that this node was booted from".to_string())))
     }
 
     fn undo(&self, root: &Root, before: &Self::Found, now: &Self::Found) -> Result<Undone> {

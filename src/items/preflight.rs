@@ -26,6 +26,14 @@ pub fn check(root: &Root, changes: &[Change]) -> Result<()> {
     writable(root, &Path::new(paths::STATE).join("journal"), true)
 }
 
+/// Is what is at a path on a filesystem that nobody can write to?
+pub fn is_read_only(root: &Root, path: &Path) -> Result<bool> {
+    let Some(found) = root.find_nofollow(path)? else { return Ok(false) };
+    let filesystem = fstatvfs(found.fd())
+        .with_context(|| format!("asking for the filesystem of {} (fstatvfs)", path.display()))?;
+    Ok(filesystem.flags().contains(FsFlags::ST_RDONLY))
+}
+
 fn writable(root: &Root, target: &Path, replaced: bool) -> Result<()> {
     for path in target.ancestors() {
         let Some(found) = root.find(path)? else { continue };
