@@ -214,6 +214,13 @@ class Fragment(object):
         self.module.atomic_move(path, self.path)
         self.module.set_mode_if_different(self.path, "0644", False)
 
+    def tidy(self):
+        """Removes the directory of the configuration where nothing else is in it: with the package there is."""
+        try:
+            os.rmdir(os.path.dirname(self.directory))
+        except OSError:
+            pass
+
 
 def difference(fragment, steps):
     """For diff mode: the settings, and the node as the program shows it."""
@@ -277,6 +284,8 @@ def revert(module, program, fragment):
         if fragment.changes():
             fragment.write(fragment.before)
         raise
+    if fragment.changes():
+        fragment.tidy()
     result = dict((key, answer[key]) for key in ("undone", "waiting", "restarted"))
     restored = any(is_restored(line) for line in answer["undone"])
     result["changed"] = fragment.changes() or restored or bool(answer["restarted"])
