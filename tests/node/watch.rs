@@ -120,7 +120,8 @@ fn a_port_that_is_added_while_ovs_runs_is_open_to_qemu(kind: &'static str) {
     assert_eq!(hot_plugs(&node, 2), 0, "without it");
     assert!(node.sh("cat /root/hp.err").contains("Permission denied"));
     let (code, findings) = node.check();
-    assert_eq!((code, findings), (1, vec!["watch-not-running vhost-accord-watch.service".to_string()]));
+    let named = findings.contains(&"watch-not-running vhost-accord-watch.service".to_string());
+    assert!(code == 1 && named, "{findings:?}");
     node.apply("");
     assert_eq!(hot_plugs(&node, 1), 1, "apply starts it");
 
