@@ -155,6 +155,15 @@ fn bad_files_get_a_line_each_and_the_rest_is_compared() {
     assert_eq!(program(&directory, &["a", "b", "c"]).0, Some(1));
     assert_eq!(program(&directory, &["a", "b", "d", "--json"]).0, Some(2));
     assert_eq!(program(&directory, &["a", "c"]).0, Some(2));
+    // The page has what a fingerprint says as text, and is whole or not there.
+    write("e", &node("<script>alert(1)</script>"));
+    assert_eq!(program(&directory, &["a", "d", "e", "--html", "page"]).0, Some(2));
+    let page = fs::read_to_string(directory.path().join("page")).unwrap();
+    assert!(
+        page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && !page.contains("<script>alert"),
+        "{page}"
+    );
+    assert!(page.contains("peer-mode-not-here") && page.trim_end().ends_with("</html>"), "{page}");
     let (code, shown, complaints) = program(&directory, &["gone"]);
     assert_eq!((code, shown.as_str()), (Some(1), ""));
     assert!(complaints.contains("none of these files is a fingerprint"), "{complaints}");

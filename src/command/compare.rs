@@ -39,6 +39,9 @@ pub fn run(args: &CompareArgs) -> Result<Outcome> {
     }
     let compared = fleet::compare(&members)?;
     let (verdict, outcome) = verdict(&compared, unreadable.is_empty());
+    if let Some(file) = &args.html {
+        report::replace(file, &report::page::page(&compared, verdict, &unreadable))?;
+    }
     if args.json {
         report::json(&Output { version: 1, verdict, unreadable: &unreadable, compared: &compared })?;
         return Ok(outcome);

@@ -4,6 +4,7 @@
 mod colour;
 pub mod endpoints;
 pub mod fleet;
+pub mod page;
 pub mod prometheus;
 mod table;
 
@@ -12,8 +13,9 @@ pub use colour::{Style, colour};
 pub use table::table;
 
 use std::io::Write as _;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 /// "1 change", "2 changes".
@@ -29,6 +31,18 @@ pub fn out(text: &str) {
 /// One line to standard error.
 pub fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Replaces a file at once: a reader sees all of it, before or after.
+pub fn replace(path: &Path, text: &str) -> Result<()> {
+    let context = || format!("writing {}", path.display());
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        std::fs::File::create_new(&beside)?.write_all(text.as_bytes())?;
+        std::fs::rename(&beside, path)
+    };
+    write().with_context(context)
 }
 
 /// Prints a value as JSON. What a terminal would act on is escaped in it, beyond what JSON asks for (RFC 8259, section 7).
