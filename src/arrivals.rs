@@ -4,17 +4,16 @@
 
 mod told;
 
-pub use told::{shape, subject};
+pub use told::shape;
 
 use std::path::{Path, PathBuf};
 
 use crate::base::root::Root;
 use crate::config::PortType;
-use crate::convert::{self, Decision, Step, Terms};
+use crate::convert::{self, Decision, Held, Step, Terms};
 use crate::dataplane::ovs::ovsdb::PortState;
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint, EndpointKind, LabelKind, SocketMode};
-use crate::hook::Held;
 use crate::node::endpoints;
 use crate::node::endpoints::start::Facts;
 use crate::node::endpoints::usage::Usage;

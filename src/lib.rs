@@ -6,7 +6,6 @@ pub mod access;
 pub mod accord;
 pub mod arrivals;
 pub mod base;
-pub mod catalogue;
 pub mod cli;
 pub mod command;
 pub mod config;

@@ -18,14 +18,14 @@ use crate::facts::domains::{self, Domain, Domains};
 use crate::facts::mounts;
 use crate::facts::surroundings::{Running, Surroundings};
 use crate::fingerprint::Fingerprint;
-use crate::hook;
 use crate::items::{Change, Item};
 use crate::journal::{Entry, Journal};
 use crate::node::endpoints::Endpoints;
 use crate::node::live::{Asked, Live};
 use crate::profile::Profile;
 use crate::rules::endpoints::{Judged, Matter, follows, judge};
-use crate::rules::peer::{self, Compared, Ground};
+use crate::rules::peer::{self, Compared, Comparison};
+use crate::rules::start::Start;
 use crate::rules::{self, Case, Finding};
 use crate::sockets::declared;
 use crate::sockets::grant::Grant;
@@ -177,10 +177,10 @@ impl Survey {
         let mut findings = self.findings();
         let Some(live) = &self.live else { return Ok(Judged::of(findings)) };
         let endpoints = Endpoints::read(root, live, &self.config.socket_directory)?;
-        let mut subject = hook::Subject::of_node(root, &self.config)?;
-        let configured = subject.configured(root);
-        let ground = Matter { endpoints: &endpoints, subject: &mut subject, configured, named: &findings };
-        let mut judged = judge(&self.case(), ground);
+        let mut start = Start::of_node(root, &self.config)?;
+        let configured = start.configured(root);
+        let matter = Matter { endpoints: &endpoints, start: &mut start, configured, named: &findings };
+        let mut judged = judge(&self.case(), matter);
         findings.retain(|finding| !follows(&judged.rows, finding));
         // That the database is not in a report says nothing of the node.
         judged.findings.retain(|finding| finding.id != "switch-unknown" || !NotInReport::says(&finding.seen));
@@ -204,17 +204,17 @@ impl Survey {
         let guests = live.guests.iter().map(|guest| &guest.domain);
         let domains: Vec<&Domain> = guests.chain(&live.defined.domains).collect();
         let coming: Vec<&Domain> = there.vms.iter().map(|vm| &vm.domain).collect();
-        let mut subject = hook::Subject::of_node(root, &self.config)?;
-        let socket_directory = subject.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
+        let mut start = Start::of_node(root, &self.config)?;
+        let socket_directory = start.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
         let terms = self.config.hook.incoming.map(|wanted| Terms { wanted, socket_directory });
         let arrivals = arrivals::look(root, live, terms.as_ref(), &coming);
-        let configured = subject.configured(root);
-        Ok(peer::judge(Ground {
+        let configured = start.configured(root);
+        Ok(peer::judge(Comparison {
             here: &here,
             there,
             domains: &domains,
             arrivals: &arrivals,
-            subject: &mut subject,
+            start: &mut start,
             configured,
         }))
     }

@@ -245,7 +245,7 @@ fn what_stands_in_the_way_is_said_in_one_line() {
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let id = expected.split(':').next().unwrap();
         assert_eq!((output.status.code(), json["findings"][0]["id"].as_str()), (Some(2), Some(id)));
-        assert!(vhost_accord::catalogue::find(id).is_some(), "explain {id}");
+        assert!(vhost_accord::rules::catalogue::find(id).is_some(), "explain {id}");
     }
 }
 

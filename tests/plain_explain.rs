@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use vhost_accord::catalogue;
 use vhost_accord::explain::read::{file, input};
 use vhost_accord::explain::{Class, Event, Reading, SIGNATURES, audit_ids, known_by};
+use vhost_accord::rules::catalogue;
 
 fn path(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/logs").join(name)

@@ -10,11 +10,9 @@ use anyhow::{Context, Result};
 use super::{Arrival, arriving};
 use crate::base::paths::same_path;
 use crate::facts::Known;
-use crate::facts::accounts::Accounts;
-use crate::facts::domains::{Domain, MemoryBacking, SocketMode, is_network_card, parse_domain};
+use crate::facts::domains::{Domain, MemoryBacking, SocketMode, is_network_card};
 use crate::facts::hugepages::Pool;
 use crate::fingerprint::Fingerprint;
-use crate::hook::{Operation, Subject};
 use crate::node::endpoints::start::{Directory, Facts, Need, wanted};
 
 impl Arrival {
@@ -26,21 +24,6 @@ impl Arrival {
         let facts = Facts { directories, memory, ..Facts::unknown_yet() };
         Arrival { domain, facts, held: Vec::new(), turned: Vec::new(), told: true }
     }
-}
-
-/// What the hook goes by on the node of this fingerprint; about no VM yet.
-pub fn subject(here: &Fingerprint) -> Result<Subject> {
-    Ok(Subject {
-        operation: Operation::Start,
-        domain: parse_domain("<domain><name>-</name></domain>")?,
-        agreed: None,
-        socket_directory: Some(here.socket_directory.clone()),
-        left_out: Vec::new(),
-        held: Vec::new(),
-        qemu: None,
-        groups_are_known: false,
-        names: Accounts::default(),
-    })
 }
 
 /// A VM without what is its own: two of one shape meet the same on any node, unless it has a VM of that name or UUID.

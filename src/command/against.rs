@@ -11,7 +11,7 @@ use crate::cli::CheckArgs;
 use crate::fingerprint::{self, Fingerprint};
 use crate::report;
 use crate::rules::Finding;
-use crate::rules::peer::{Compared, Row};
+use crate::rules::peer::{Compared, Newcomer};
 use crate::survey::{Options, Survey};
 use crate::systemd;
 
@@ -21,7 +21,7 @@ struct Output<'a> {
     verdict: &'static str,
     /// The node that was compared with.
     against: Option<&'a str>,
-    vms: &'a [Row],
+    vms: &'a [Newcomer],
     findings: &'a [Finding],
 }
 
@@ -50,11 +50,11 @@ pub fn run(args: &CheckArgs, file: &Path) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn table(there: &Fingerprint, vms: &[Row]) -> String {
+fn table(there: &Fingerprint, vms: &[Newcomer]) -> String {
     if vms.is_empty() {
         return format!("no VM with vhost-user endpoints runs on {}\n", report::one_line(&there.name()));
     }
     let header = ["VM", "ENDPOINTS", "STARTS HERE"].map(str::to_string);
-    let row = |vm: &Row| [report::one_line(&vm.name), vm.endpoints.to_string(), vm.starts_here.clone()];
+    let row = |vm: &Newcomer| [report::one_line(&vm.name), vm.endpoints.to_string(), vm.starts_here.clone()];
     report::table(&std::iter::once(header).chain(vms.iter().map(row)).collect::<Vec<_>>())
 }

@@ -5,20 +5,11 @@
 use anyhow::Result;
 
 use crate::accord::Obstacle;
-use crate::catalogue;
-use crate::rules::{Finding, Level};
+use crate::rules::{self, Evidence, Finding};
 
 /// The obstacle as a finding; any other error stays one.
 pub fn finding(error: anyhow::Error) -> Result<Finding> {
     let obstacle = error.downcast::<Obstacle>()?;
-    let cause = "plan and apply stop here; fix this first, then run check again for other findings";
-    Ok(Finding {
-        id: obstacle.id,
-        level: Level::Broken,
-        subject: "configuration".to_string(),
-        seen: obstacle.what,
-        cause: catalogue::find(obstacle.id).map_or(cause, |entry| entry.cause),
-        fix: obstacle.fix,
-        restart: None,
-    })
+    let evidence = Evidence::fixed_by("configuration", &obstacle.what, &obstacle.fix);
+    rules::finding(obstacle.id, evidence).ok_or_else(|| obstacle.into())
 }

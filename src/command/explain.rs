@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::base::root::{Report, Root};
-use crate::catalogue::{self, Entry};
 use crate::cli::ExplainArgs;
 use crate::explain::read::{self, Source};
 use crate::explain::{Class, Event, Now, Program, Reading, now};
 use crate::report::{self, Style, one_line};
 use crate::rules::Finding;
+use crate::rules::catalogue::{self, Entry};
 use crate::survey::{Options, Survey};
 use crate::systemd;
 

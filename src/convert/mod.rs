@@ -45,6 +45,17 @@ pub enum Decision {
     Left(String),
 }
 
+/// A port that would have to be changed, and that someone has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The socket in the domain.
+    pub path: String,
+    /// The port.
+    pub port: String,
+    /// Who, in words.
+    pub by: String,
+}
+
 /// What is to be changed: at least one of the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {

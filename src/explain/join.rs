@@ -9,9 +9,8 @@ use super::{Actor, Class, Event};
 use crate::access::{Identity, Node, Verdict, Wish, may};
 use crate::base::paths::plain;
 use crate::base::root::Root;
-use crate::catalogue;
 use crate::facts::paths::{PathFact, read_chain};
-use crate::rules::Finding;
+use crate::rules::{Finding, catalogue};
 use crate::survey::Survey;
 
 /// How it is now.

@@ -8,9 +8,10 @@ use anyhow::Result;
 use super::differ;
 use super::table::{self, EXISTS, Table, UNKNOWN, YES};
 use super::{Cell, Difference, Example, Member, Obstacle, Vm};
-use crate::arrivals::{self, Arrival};
+use crate::arrivals::Arrival;
 use crate::fingerprint::Fingerprint;
-use crate::rules::peer::{Compared, Ground, judge};
+use crate::rules::peer::{Compared, Comparison, judge};
+use crate::rules::start::Start;
 
 /// The counts, and a pair of nodes for each word of each cell.
 struct Tally<'a> {
@@ -158,13 +159,13 @@ impl Tally<'_> {
 /// Two nodes, as `check --against` has them, by their fingerprints alone.
 fn pair(here: &Fingerprint, there: &Fingerprint) -> Result<Compared> {
     let arrivals: Vec<Arrival> = there.vms.iter().map(|vm| Arrival::told(here, &vm.domain)).collect();
-    let mut subject = arrivals::subject(here)?;
-    Ok(judge(Ground {
+    let mut start = Start::told(here)?;
+    Ok(judge(Comparison {
         here,
         there,
         domains: &table::domains(here),
         arrivals: &arrivals,
-        subject: &mut subject,
+        start: &mut start,
         configured: table::configured(here),
     }))
 }

@@ -9,7 +9,8 @@ use super::Member;
 use crate::arrivals::{self, Arrival};
 use crate::facts::domains::Domain;
 use crate::fingerprint::{Fingerprint, Vm};
-use crate::rules::peer::{Ground, meet};
+use crate::rules::peer::{Comparison, meet};
+use crate::rules::start::Start;
 
 /// The words come first in [`Table::words`] by these numbers.
 pub const YES: usize = 0;
@@ -50,13 +51,13 @@ impl Table {
 }
 
 fn row(here: &Fingerprint, vms: &[(&Member, &Vm)], words: &mut Vec<&'static str>) -> Result<Vec<u8>> {
-    let mut subject = arrivals::subject(here)?;
+    let mut start = Start::told(here)?;
     let configured = configured(here);
     let mut judge = |(member, vm): &(&Member, &Vm)| {
         let arrival = Arrival::told(here, &vm.domain);
         let there = &member.fingerprint;
         let mut ground =
-            Ground { here, there, domains: &[], arrivals: &[], subject: &mut subject, configured };
+            Comparison { here, there, domains: &[], arrivals: &[], start: &mut start, configured };
         let (_, word) = meet(&mut ground, vm, &arrival);
         let at = words.iter().position(|known| *known == word).unwrap_or_else(|| {
             words.push(word);

@@ -5,42 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::base::paths;
-
-/// The moment in a guest's life at which the hook may have a say. All others, future ones included, are none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// Before anything is made for the guest.
-    Prepare,
-    /// Everything is ready, the DAC label is known, QEMU is about to be started.
-    Start,
-    /// An incoming migration.
-    Migrate,
-    /// From a saved state.
-    Restore,
-}
-
-impl Operation {
-    /// `None`: libvirt does not ask, or would kill a running guest if we failed (`started`, `reconnect`).
-    pub fn parse(name: &str) -> Option<Operation> {
-        match name {
-            "prepare" => Some(Operation::Prepare),
-            "start" => Some(Operation::Start),
-            "migrate" => Some(Operation::Migrate),
-            "restore" => Some(Operation::Restore),
-            _ => None,
-        }
-    }
-
-    /// As libvirt calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Operation::Prepare => "prepare",
-            Operation::Start => "start",
-            Operation::Migrate => "migrate",
-            Operation::Restore => "restore",
-        }
-    }
-}
+use crate::rules::start::Operation;
 
 /// True when the program was called by the name libvirt has for it, not by ours.
 pub fn is_hook(program: &OsStr) -> bool {

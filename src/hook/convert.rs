@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::Decision;
 use super::ledger::Ledger;
-use super::subject::Subject;
-use super::{Decision, Operation};
 use crate::base::journald::{self, CONVERTED, Priority, log};
 use crate::base::root::Root;
 use crate::config::PortType;
-use crate::convert::{self, Step, Terms};
+use crate::convert::{self, Held, Step, Terms};
 use crate::dataplane::ovs::database;
 use crate::dataplane::ovs::ovsdb::Join;
 use crate::dataplane::ovs::port::describe;
@@ -23,21 +22,11 @@ use crate::facts::Known;
 use crate::facts::domains::parse_domain;
 use crate::node::endpoints::start::switch_paths;
 use crate::node::endpoints::usage::Usage;
+use crate::rules::start::{Operation, Start};
 
 /// libvirt takes a new domain from the hook at these moments only (libvirt: docs/hooks.rst).
 pub fn may_convert(operation: Operation) -> bool {
     matches!(operation, Operation::Migrate | Operation::Restore)
-}
-
-/// A port that would have to be changed, and that someone has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// The socket in the domain.
-    pub path: String,
-    /// The port.
-    pub port: String,
-    /// Who, in words.
-    pub by: String,
 }
 
 /// What was done, and is not handed over yet.
@@ -47,73 +36,70 @@ pub struct Conversion {
     lines: Vec<(String, String)>,
 }
 
-/// Turns what there is to turn; `None` where that is nothing. The subject's domain is the converted one afterwards.
+/// Turns what there is to turn; `None` where that is nothing. The start's domain is the converted one afterwards.
 ///
 /// # Errors
 /// Ours only. What OVSDB or ovs-vswitchd cannot do is told to the journal, and nothing is converted.
 pub fn convert(
     root: &Root,
-    subject: &mut Subject,
+    start: &mut Start,
     xml: &str,
     (wanted, ledger): (PortType, &Ledger),
     deadline: Instant,
 ) -> Result<Option<Conversion>> {
-    if convert::interfaces(&subject.domain).next().is_none() {
+    if convert::interfaces(&start.domain).next().is_none() {
         return Ok(None);
     }
     let limit = deadline.saturating_duration_since(Instant::now()) / 2;
-    let join = match ask(root, subject, limit) {
+    let join = match ask(root, start, limit) {
         Ok(join) => join,
-        Err(error) => return Ok(give_up(subject, &error)),
+        Err(error) => return Ok(give_up(start, &error)),
     };
-    let steps = decide(root, subject, &join, wanted);
-    if steps.is_empty() || !subject.held.is_empty() {
+    let steps = decide(root, start, &join, wanted);
+    if steps.is_empty() || !start.held.is_empty() {
         return Ok(None);
     }
     let turns: Vec<_> = steps.iter().filter_map(|step| step.turn.clone()).collect();
     let converted = edit::domain::turn(xml, &turns).context("converting the domain XML")?;
     let domain = parse_domain(&converted).context("reading the converted domain")?;
-    let lines = steps.iter().map(|step| line(subject, step)).collect();
+    let lines = steps.iter().map(|step| line(start, step)).collect();
     // The rules need some of the time as well.
     let turned_by = deadline - deadline.saturating_duration_since(Instant::now()) / 3;
     for (before, after) in steps.iter().filter_map(|step| step.port.as_ref()) {
         if let Err(error) = ledger.turn(root, before, after, turned_by) {
             ledger.put_back();
-            return Ok(give_up(subject, &error));
+            return Ok(give_up(start, &error));
         }
     }
-    subject.domain = domain;
+    start.domain = domain;
     Ok(Some(Conversion { xml: if turns.is_empty() { String::new() } else { converted }, lines }))
 }
 
-fn ask(root: &Root, subject: &Subject, limit: Duration) -> Result<Join> {
-    let paths: Vec<&Path> = switch_paths(&subject.domain).collect();
+fn ask(root: &Root, start: &Start, limit: Duration) -> Result<Join> {
+    let paths: Vec<&Path> = switch_paths(&start.domain).collect();
     database::connect(root, limit)?.ask(&paths)?.answer()
 }
 
 /// A doubt refuses nothing: the rules look at the VM as it is.
-fn give_up(subject: &Subject, error: &anyhow::Error) -> Option<Conversion> {
-    let name = subject.domain.name.as_str();
-    let fields = [
-        ("VA_FINDING", "conversion-failed"),
-        ("VA_DOMAIN", name),
-        ("VA_OPERATION", subject.operation.name()),
-    ];
+fn give_up(start: &Start, error: &anyhow::Error) -> Option<Conversion> {
+    let name = start.domain.name.as_str();
+    let fields =
+        [("VA_FINDING", "conversion-failed"), ("VA_DOMAIN", name), ("VA_OPERATION", start.operation.name())];
     log(Priority::Warning, &format!("{name}: not converted: {error:#}"), &fields);
     None
 }
 
 /// What is to be done. Who has a port is looked for once, and only where a port is to be changed.
-fn decide(root: &Root, subject: &mut Subject, join: &Join, wanted: PortType) -> Vec<Step> {
+fn decide(root: &Root, start: &mut Start, join: &Join, wanted: PortType) -> Vec<Step> {
     let mut usage = None;
     let (mut steps, mut held) = (Vec::new(), Vec::new());
-    let directory = subject.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
+    let directory = start.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
     let terms = Terms { wanted, socket_directory: directory };
-    for (number, endpoint) in convert::interfaces(&subject.domain) {
+    for (number, endpoint) in convert::interfaces(&start.domain) {
         let mut in_use = |port: &_, path: &Path| {
             let usage = usage.get_or_insert_with(|| Usage::read(root).map_err(|error| format!("{error:#}")));
             match usage {
-                Ok(usage) => Known::from(usage.of(root, port, path, &subject.domain)),
+                Ok(usage) => Known::from(usage.of(root, port, path, &start.domain)),
                 Err(why) => Known::Unknown(why.clone()),
             }
         };
@@ -123,38 +109,38 @@ fn decide(root: &Root, subject: &mut Subject, join: &Join, wanted: PortType) -> 
             convert::Decision::Convert(step) => steps.push(step),
             convert::Decision::InUse { port, by } => held.push(Held { path, port, by }),
             convert::Decision::Left(why) => {
-                let fields = [("VA_DOMAIN", subject.domain.name.as_str()), ("VA_SOCKET", path.as_str())];
+                let fields = [("VA_DOMAIN", start.domain.name.as_str()), ("VA_SOCKET", path.as_str())];
                 log(
                     Priority::Info,
-                    &format!("{}: {path} is not converted: {why}", subject.domain.name),
+                    &format!("{}: {path} is not converted: {why}", start.domain.name),
                     &fields,
                 );
             }
         }
     }
-    subject.held = held;
+    start.held = held;
     steps
 }
 
 /// The socket as it is from now on, and what was done.
-fn line(subject: &Subject, step: &Step) -> (String, String) {
+fn line(start: &Start, step: &Step) -> (String, String) {
     let mut words = Vec::new();
     if let Some((before, after)) = &step.port {
         words.push(format!("port {} from {} to {}", before.name, describe(before), describe(after)));
     }
     let mut socket = String::new();
     if let Some(turn) = &step.turn {
-        let endpoint = convert::interfaces(&subject.domain).find(|(number, _)| *number == turn.interface);
+        let endpoint = convert::interfaces(&start.domain).find(|(number, _)| *number == turn.interface);
         let before = endpoint.and_then(|(_, endpoint)| endpoint.path.as_deref()).unwrap_or(Path::new(""));
         socket = turn.path.display().to_string();
         words.push(format!("its interface from {} to mode='{}' at {socket}", before.display(), turn.mode()));
     }
-    (socket, format!("{}: converted {}", subject.domain.name, words.join(" and ")))
+    (socket, format!("{}: converted {}", start.domain.name, words.join(" and ")))
 }
 
 impl Conversion {
     /// The last step: hands the domain to libvirt, or puts all back where the VM is refused.
-    pub fn finish(self, subject: &Subject, ledger: &Ledger, decision: Decision) -> Decision {
+    pub fn finish(self, start: &Start, ledger: &Ledger, decision: Decision) -> Decision {
         if decision != Decision::Start {
             ledger.put_back();
             return decision;
@@ -166,13 +152,13 @@ impl Conversion {
         let handed = if self.xml.is_empty() { Ok(()) } else { journald::hand_over(&self.xml) };
         if let Err(error) = handed.map_err(anyhow::Error::from).and_then(|()| ledger.finish()) {
             ledger.put_back();
-            return Decision::Refuse(unfinished(&subject.domain.name, &format!("{error:#}")));
+            return Decision::Refuse(unfinished(&start.domain.name, &format!("{error:#}")));
         }
         for (socket, line) in &self.lines {
             let fields = [
                 ("MESSAGE_ID", CONVERTED),
-                ("VA_DOMAIN", subject.domain.name.as_str()),
-                ("VA_OPERATION", subject.operation.name()),
+                ("VA_DOMAIN", start.domain.name.as_str()),
+                ("VA_OPERATION", start.operation.name()),
                 ("VA_SOCKET", socket.as_str()),
             ];
             log(Priority::Notice, line, &fields);

@@ -10,10 +10,7 @@ mod convert;
 mod fix;
 pub mod input;
 mod ledger;
-mod predict;
 mod release;
-mod rules;
-mod subject;
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -23,22 +20,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-pub use crate::node::endpoints::start::{Directory, Facts, Need, Socket};
-pub use call::{Operation, is_hook, operation};
-pub use convert::Held;
-pub use fix::will_fix;
-pub use rules::{Case, Problem, RULES, Rule, cause, meets_switch, port_at};
-pub use subject::Subject;
+pub use call::{is_hook, operation};
 
 use crate::base::abort::{self, Abort};
 use crate::base::journald::{self, Priority, log};
 use crate::base::privileges;
 use crate::base::root::Root;
 use crate::base::watchdog::Watchdog;
-use crate::config::{Action, Config, HookConfig, PortType};
+use crate::config::{Action, Config, HookConfig};
 use crate::facts::Known;
 use crate::facts::domains::{Domain, parse_domain};
-use crate::fixes;
+use crate::node::endpoints::start::Facts;
+use crate::rules::Finding;
+use crate::rules::start::{self, Operation, Start, StartCase};
 use ledger::{Ledger, Phase, PutBack};
 
 /// Before the configuration is read.
@@ -130,21 +124,6 @@ fn configuration() -> (HookConfig, Option<Config>) {
     }
 }
 
-/// What keeps the VM from working. Where `apply` would pass over its sockets, the key that leaves them out is named.
-pub fn problems(case: &Case<'_>) -> Vec<Problem> {
-    let mut found = rules::run(case);
-    for problem in found.iter_mut().filter(|found| found.fix == fixes::APPLY) {
-        let kind = match problem.id.starts_with("server-") {
-            true => PortType::Dpdkvhostuser,
-            false => PortType::Dpdkvhostuserclient,
-        };
-        if let Some(fix) = case.subject.let_in(kind) {
-            problem.fix = fix;
-        }
-    }
-    found
-}
-
 /// The text of the domain, if anything in it may speak vhost-user.
 fn read_text(deadline: Instant) -> Result<Option<String>> {
     let mut input = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
@@ -179,18 +158,18 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     let _put_back = PutBack(ledger.clone());
     let Some(domain) = parse(&xml)? else { return Ok(Decision::Start) };
     let root = Root::open(Path::new("/"))?;
-    let mut subject = Subject::read(&root, operation, domain).context("reading what was agreed")?;
+    let mut start = Start::read(&root, operation, domain).context("reading what was agreed")?;
     if let Some(all) = &all {
-        subject.configure(all);
+        start.configure(all);
     }
     let limit = deadline - Watchdog::GRACE.min(config.deadline / 4);
     let wanted = config.incoming.filter(|_| convert::may_convert(operation));
-    let convert = |wanted| convert::convert(&root, &mut subject, &xml, (wanted, &ledger), limit);
+    let convert = |wanted| convert::convert(&root, &mut start, &xml, (wanted, &ledger), limit);
     let conversion = wanted.map(convert).transpose()?.flatten();
-    let (facts, problems) = examine(&root, &subject, limit)?;
-    let decision = decide(&subject, &facts, problems, &config);
+    let (facts, findings) = examine(&root, &start, limit)?;
+    let decision = decide(&start, &facts, findings, &config);
     Ok(match conversion {
-        Some(conversion) => conversion.finish(&subject, &ledger, decision),
+        Some(conversion) => conversion.finish(&start, &ledger, decision),
         None => decision,
     })
 }
@@ -205,7 +184,7 @@ fn cut_off(why: &str, operation: Operation, name: &str, config: &HookConfig, led
 }
 
 /// Fixes what is ours, looks, and looks again while the dataplane is just starting.
-fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, Vec<Problem>)> {
+fn examine(root: &Root, start: &Start, deadline: Instant) -> Result<(Facts, Vec<Finding>)> {
     let (mut last, mut silent) = (None, false);
     // To look at every process takes its time on a full node: a quarter of what there is.
     let waited = deadline - deadline.saturating_duration_since(Instant::now()) / 4;
@@ -213,20 +192,20 @@ fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, 
         let begun = Instant::now();
         // A database that kept us waiting gets no second chance: that time is gone.
         let known = silent.then(|| last.clone()).flatten();
-        let mut facts = Facts::look(root, &subject.domain, known, deadline);
+        let mut facts = Facts::look(root, &start.domain, known, deadline);
         silent |= facts.switch.known().is_none() && begun.elapsed() > PAUSE;
         // The later the look, the less time it has to answer: what it said before is what is known.
         if let (Known::Unknown(_), Some(before)) = (&facts.switch, &last) {
             facts.switch = Known::clone(before);
         }
-        if fix::fix(root, subject, &facts) {
-            facts = facts.look_again(root, &subject.domain);
+        if fix::fix(root, start, &facts) {
+            facts = facts.look_again(root, &start.domain);
         }
-        let problems = problems(&Case { subject, facts: &facts });
+        let findings = start::run(&StartCase { start, facts: &facts });
         let starting = facts.is_starting();
-        let passing = problems.iter().any(|problem| problem.passing && (starting || problem.foreign));
+        let passing = findings.iter().any(|finding| finding.passing && (starting || finding.foreign));
         if !passing || Instant::now() + PAUSE >= waited {
-            return Ok(named(root, subject, facts, problems));
+            return Ok(named(root, start, facts, findings));
         }
         last = Some(facts.switch);
         std::thread::sleep(PAUSE);
@@ -234,40 +213,42 @@ fn examine(root: &Root, subject: &Subject, deadline: Instant) -> Result<(Facts, 
 }
 
 /// What does not go well is looked at once more, with the other dataplanes of the node in view: the socket may be theirs.
-fn named(root: &Root, subject: &Subject, mut facts: Facts, problems: Vec<Problem>) -> (Facts, Vec<Problem>) {
-    if problems.is_empty() {
-        return (facts, problems);
+fn named(root: &Root, start: &Start, mut facts: Facts, findings: Vec<Finding>) -> (Facts, Vec<Finding>) {
+    if findings.is_empty() {
+        return (facts, findings);
     }
     facts.name_others(root);
-    let problems = self::problems(&Case { subject, facts: &facts });
-    (facts, problems)
+    let findings = start::run(&StartCase { start, facts: &facts });
+    (facts, findings)
 }
 
-fn decide(subject: &Subject, facts: &Facts, problems: Vec<Problem>, config: &HookConfig) -> Decision {
-    let name = subject.domain.name.as_str();
-    let operation = subject.operation.name();
+fn decide(start: &Start, facts: &Facts, findings: Vec<Finding>, config: &HookConfig) -> Decision {
+    let name = start.domain.name.as_str();
+    let operation = start.operation.name();
     for why in facts.unknown() {
         let fields = [("VA_FINDING", "unknown"), ("VA_DOMAIN", name), ("VA_OPERATION", operation)];
         log(Priority::Warning, &format!("{name}: not everything could be checked: {why}"), &fields);
     }
-    let refuses = |problem: &Problem| problem.sure && config.on_problem(problem.family) == Action::Refuse;
-    let refused: Vec<&Problem> = problems.iter().filter(|problem| refuses(problem)).collect();
-    for problem in &problems {
+    let refuses = |finding: &Finding| {
+        finding.sure && finding.family.is_some_and(|family| config.on_problem(family) == Action::Refuse)
+    };
+    let refused: Vec<&Finding> = findings.iter().filter(|finding| refuses(finding)).collect();
+    for finding in &findings {
         let (priority, id) =
-            if refuses(problem) { (Priority::Error, journald::REFUSAL) } else { (Priority::Warning, "") };
+            if refuses(finding) { (Priority::Error, journald::REFUSAL) } else { (Priority::Warning, "") };
         let fields = [
             ("MESSAGE_ID", id),
-            ("VA_FINDING", problem.id),
+            ("VA_FINDING", finding.id),
             ("VA_DOMAIN", name),
             ("VA_OPERATION", operation),
-            ("VA_SOCKET", problem.subject.as_str()),
-            ("VA_FIX", problem.fix.as_str()),
+            ("VA_SOCKET", finding.subject.as_str()),
+            ("VA_FIX", finding.fix.as_str()),
         ];
-        log(priority, &format!("{name}: {}", problem.text()), &fields);
+        log(priority, &format!("{name}: {}", finding.text()), &fields);
     }
     let Some(first) = refused.first() else { return Decision::Start };
     let others: Vec<String> =
-        refused.iter().skip(1).map(|problem| format!("{} {}", problem.id, problem.subject)).collect();
+        refused.iter().skip(1).map(|finding| format!("{} {}", finding.id, finding.subject)).collect();
     let more = if others.is_empty() { String::new() } else { format!(" (also: {})", others.join(", ")) };
     Decision::Refuse(format!("vhost-accord: {}{more}", first.text()))
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::rules::Level;
+use crate::rules::catalogue::{self, Entry};
 use crate::rules::endpoints::Judged;
-use crate::rules::{FAMILIES, Level, Rule};
 
 /// Words for endpoints that nothing is wrong with: always there, so that no series comes and goes.
 const WORDS: [&str; 4] = ["ok", "ready", "starting", "unknown"];
@@ -27,9 +28,11 @@ pub fn text(judged: Option<&Judged>) -> String {
     text
 }
 
-/// What needs another node to compare with is never found here.
-fn of_one_node() -> impl Iterator<Item = &'static Rule> {
-    FAMILIES.into_iter().filter(|(family, _)| *family != "peer").flat_map(|(_, rules)| rules)
+/// What needs another node to compare with, or is in the way of any accord, is never found here.
+fn of_one_node() -> impl Iterator<Item = Entry> {
+    let elsewhere = ["peer", "obstacles"];
+    let here = move |entry: &Entry| entry.checked && !elsewhere.contains(&entry.family);
+    catalogue::entries().into_iter().filter(here)
 }
 
 fn head(text: &mut String, name: &str, help: &str) {

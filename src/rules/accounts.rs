@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Groups and their numbers.
 
-use super::{Case, Evidence, Level, Rule};
+use super::{Ask, Case, Evidence, Level, Page, Rule};
 use crate::items::{Change, Renumber};
 
 pub const RULES: &[Rule] = &[
@@ -9,25 +9,49 @@ pub const RULES: &[Rule] = &[
         id: "account-missing",
         level: Level::Broken,
         cause: "QEMU and OVS have no group in common, so neither can open what the other creates",
-        check: missing,
+        asks: &[Ask::Node(missing)],
+        page: Page {
+            effect: "a VM does not start, hangs or has no network: 'Permission denied'",
+            see: "getent group hugetlbfs; id openvswitch",
+            fix: "vhost-accord apply",
+            source: "OVS lib/daemon-unix.c: the daemon must be in its group",
+        },
     },
     Rule {
         id: "group-renumbered",
         level: Level::Broken,
         cause: "files and running processes still have the old number, so QEMU and OVS have no group in common",
-        check: renumbered,
+        asks: &[Ask::Node(renumbered)],
+        page: Page {
+            effect: "after the next restart VMs fail with 'Permission denied'",
+            see: "getent group hugetlbfs; find / -xdev -nogroup",
+            fix: "vhost-accord apply restores the number of the group and of its files",
+            source: "TripleO, launchpad 1712732; tripleo-ansible workarounds.yml",
+        },
     },
     Rule {
         id: "group-not-the-contract",
         level: Level::Advice,
         cause: "containers know the group by its number only (42477 in the images of TripleO, kolla and EDPM)",
-        check: not_the_contract,
+        asks: &[Ask::Node(not_the_contract)],
+        page: Page {
+            effect: "VMs on this node work; QEMU or OVS in a container gets 'Permission denied'",
+            see: "getent group hugetlbfs; the same inside the container",
+            fix: "vhost-accord apply --renumber --restart, or gid-mismatch = keep",
+            source: "kolla kolla/common/users.py, TripleO and EDPM: gid 42477",
+        },
     },
     Rule {
         id: "group-sources-disagree",
         level: Level::Broken,
         cause: "programs get different numbers, depending on the source that they ask",
-        check: sources_disagree,
+        asks: &[Ask::Node(sources_disagree)],
+        page: Page {
+            effect: "new files get different groups, depending on the program that creates them",
+            see: "getent -s files group hugetlbfs; getent -s altfiles group hugetlbfs",
+            fix: "give the group the same number in every source of 'group:' in nsswitch.conf",
+            source: "okd 2360 (passwd and altfiles disagree after an image update)",
+        },
     },
 ];
 

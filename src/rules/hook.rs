@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether libvirt calls the hook at all.
 
-use super::{Case, Evidence, Level, Rule};
+use super::{Ask, Case, Evidence, Level, Page, Rule};
 use crate::accord::is_watch_link;
 use crate::base::shell;
 use crate::facts::hooks::Hook;
@@ -14,25 +14,49 @@ pub const RULES: &[Rule] = &[
         id: "hook-missing",
         level: Level::Broken,
         cause: "libvirt does not call vhost-accord when a VM starts",
-        check: missing,
+        asks: &[Ask::Node(missing)],
+        page: Page {
+            effect: "a VM that cannot work starts, and fails or hangs without a message",
+            see: "ls -l /etc/libvirt/hooks/qemu.d",
+            fix: "vhost-accord apply",
+            source: "libvirt docs/hooks.rst",
+        },
     },
     Rule {
         id: "hook-not-executable",
         level: Level::Broken,
         cause: "libvirt ignores a hook that it cannot execute",
-        check: not_executable,
+        asks: &[Ask::Node(not_executable)],
+        page: Page {
+            effect: "libvirt logs 'Non-executable hook script' and starts the VM unchecked",
+            see: "ls -lL /etc/libvirt/hooks/qemu.d",
+            fix: "chmod 0755 /usr/bin/vhost-accord",
+            source: "libvirt src/util/virhook.c",
+        },
     },
     Rule {
         id: "hook-shadowed",
         level: Level::Advice,
         cause: "this libvirt (before 6.5) runs hooks/qemu only, and that file belongs to another program",
-        check: shadowed,
+        asks: &[Ask::Node(shadowed)],
+        page: Page {
+            effect: "VMs start unchecked",
+            see: "head /etc/libvirt/hooks/qemu",
+            fix: "call vhost-accord at the end of the existing hook",
+            source: "libvirt docs/hooks.rst: qemu.d since 6.5.0",
+        },
     },
     Rule {
         id: "hook-not-picked-up",
         level: Level::Broken,
         cause: "libvirt looks for hooks only when it starts or reloads, and there was none at that time",
-        check: not_picked_up,
+        asks: &[Ask::Node(not_picked_up)],
+        page: Page {
+            effect: "VMs start unchecked until libvirt reloads",
+            see: "systemctl show -p ActiveEnterTimestamp libvirtd; ls -l /etc/libvirt/hooks/qemu.d",
+            fix: "systemctl reload libvirtd (or virtqemud)",
+            source: "libvirt src/util/virhook.c; seen with 9.0",
+        },
     },
 ];
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Huge pages: that there are any, and mounts that can be written.
 
-use super::{Case, Evidence, Level, Rule};
+use super::{Ask, Case, Evidence, Level, Page, Rule};
 use crate::base::shell;
 use crate::edit::virconf::Value;
 use crate::facts::mounts::HugetlbMount;
@@ -12,43 +12,85 @@ pub const RULES: &[Rule] = &[
         id: "hugepages-read-only",
         level: Level::Broken,
         cause: "QEMU cannot create the VM's memory: 'can't open backing store ... Read-only file system'",
-        check: read_only,
+        asks: &[Ask::Node(read_only)],
+        page: Page {
+            effect: "no VM with hugepages starts: 'Read-only file system'",
+            see: "findmnt -t hugetlbfs -o TARGET,OPTIONS",
+            fix: "remount it rw, and remove 'ro' from its unit or fstab",
+            source: "mount(8)",
+        },
     },
     Rule {
         id: "hugepages-none",
         level: Level::Broken,
         cause: "DPDK and VMs need hugepages for shared memory: 'EAL: Cannot get hugepage information'",
-        check: none,
+        asks: &[Ask::Node(none)],
+        page: Page {
+            effect: "DPDK does not start, and no VM with hugepages starts",
+            see: "grep -i huge /proc/meminfo",
+            fix: "reserve pages at boot; later, memory is often too fragmented",
+            source: "f-stack 274; spdk 702",
+        },
     },
     Rule {
         id: "hugepages-no-mount",
         level: Level::Broken,
         cause: "libvirt needs a mount of hugetlbfs: 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
-        check: no_mount,
+        asks: &[Ask::Node(no_mount)],
+        page: Page {
+            effect: "no VM with hugepages starts; DPDK logs 'no mounted hugetlbfs found for that size'",
+            see: "findmnt -t hugetlbfs",
+            fix: "systemctl start dev-hugepages.mount, then restart libvirt's daemon",
+            source: "tp-libvirt 6290; sonic-platform-vpp 182",
+        },
     },
     Rule {
         id: "hugepages-masked",
         level: Level::Broken,
         cause: "guest memory there is in files of another filesystem: slow, on disk, and the huge pages stay free; no error says so",
-        check: masked,
+        asks: &[Ask::Node(masked)],
+        page: Page {
+            effect: "the VM runs, slowly: its memory is in files on disk, and no line says so",
+            see: "findmnt -R /dev/hugepages; stat -f -c %T /dev/hugepages/libvirt/qemu",
+            fix: "umount what covers libvirt's directory and find what mounts it, then restart libvirt's daemon and the VM",
+            source: "libvirt src/qemu/qemu_process.c; mount(8)",
+        },
     },
     Rule {
         id: "hugepages-mount-stacked",
         level: Level::Advice,
         cause: "two are mounted on one directory: files of the lower one are hidden, and daemons started before see another filesystem",
-        check: stacked,
+        asks: &[Ask::Node(stacked)],
+        page: Page {
+            effect: "files of running VMs vanish from sight, and a new VM may find fewer huge pages",
+            see: "findmnt -t hugetlbfs",
+            fix: "leave one of the entries that mount it (fstab, a unit, a script)",
+            source: "mount(8); guides that use fstab beside dev-hugepages.mount",
+        },
     },
     Rule {
         id: "hugepages-mount-capped",
         level: Level::Advice,
         cause: "VMs get no more huge pages through this mount than its size=, however many are free",
-        check: capped,
+        asks: &[Ask::Node(capped)],
+        page: Page {
+            effect: "'unable to map backing store for guest RAM: Cannot allocate memory' although pages are free",
+            see: "findmnt -t hugetlbfs -o TARGET,OPTIONS; grep -i huge /proc/meminfo",
+            fix: "take size= out of the unit or fstab, then mount it again; a remount cannot change it",
+            source: "kernel fs/hugetlbfs/inode.c",
+        },
     },
     Rule {
         id: "hugepages-disabled-in-qemu-conf",
         level: Level::Broken,
         cause: "libvirt needs a mount of hugetlbfs: 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
-        check: disabled,
+        asks: &[Ask::Node(disabled)],
+        page: Page {
+            effect: "no VM with hugepages starts",
+            see: "grep hugetlbfs_mount /etc/libvirt/qemu.conf",
+            fix: "remove the line, then restart libvirt's daemon",
+            source: "libvirt src/qemu/qemu.conf.in",
+        },
     },
 ];
 

@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What must agree, rule by rule: pure functions of accord and facts, one stable id each.
+//! What must agree, rule by rule: pure functions of what was found, one stable id each. The hook asks those that a VM's
+//! start depends on, `check` asks all. A rule has its page beside it, and [`catalogue`] is all of them.
 
 mod accounts;
+pub mod catalogue;
 pub mod endpoints;
 mod hook;
 mod hugepages;
 mod limits;
+mod memory;
+mod obstacles;
+mod owners;
 mod paths;
 pub mod peer;
+mod ports;
 mod presence;
 mod processes;
 mod qemu_conf;
 mod reach;
 mod security;
 mod sockets;
+pub mod start;
 mod switch;
 mod units;
 mod watch;
@@ -22,12 +29,19 @@ use serde::Serialize;
 
 use crate::accord::Accord;
 use crate::base::shell;
+use crate::config::Family;
 use crate::facts::accounts::Accounts;
 use crate::facts::surroundings::Surroundings;
 use crate::fixes;
 use crate::items::Change;
+use crate::node::endpoints::Endpoints;
+use crate::node::endpoints::start::Socket;
 use crate::node::live::Live;
 use crate::profile::Profile;
+use catalogue::Page;
+use endpoints::Meeting;
+use peer::{Met, Nodes};
+use start::StartCase;
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -57,8 +71,37 @@ pub struct Rule {
     pub level: Level,
     /// Why it matters, in a line.
     pub cause: &'static str,
-    /// Finds what breaks it.
-    pub check: fn(&Case<'_>) -> Vec<Evidence>,
+    /// When it can be asked. Empty: it is a step of a longer judgement, which tells of it by its id ([`finding`]).
+    pub asks: &'static [Ask],
+    /// What a page says of it.
+    pub page: Page,
+}
+
+/// When a rule can be asked, and what finds what breaks it then.
+#[derive(Debug)]
+pub enum Ask {
+    /// Of a node. In an image nothing runs: `Case::live` is none there.
+    Node(fn(&Case<'_>) -> Vec<Evidence>),
+    /// Of a VM before its start, by the hook and by `check`; with the hook's family, and with why it matters where that is
+    /// said in other words as long as nothing has happened.
+    Start(Family, Option<&'static str>, fn(&StartCase<'_>) -> Vec<Evidence>),
+    /// The same of a VM that comes from another node or a saved state: not by `check`.
+    Incoming(Family, Option<&'static str>, fn(&StartCase<'_>) -> Vec<Evidence>),
+    /// Of a node that runs, by what both sides of its sockets have in common.
+    Sides(fn(&Case<'_>, &Endpoints) -> Vec<Evidence>),
+    /// Of a socket of the switch, its VM running or off, and of a port that no VM has. The first that says something is
+    /// the cause.
+    Socket(fn(&Meeting<'_>) -> Option<Evidence>),
+    /// Of two nodes.
+    Peer(fn(&Nodes<'_>, &Met) -> Vec<Evidence>),
+}
+
+impl Rule {
+    fn finding(&self, evidence: Evidence) -> Finding {
+        let Evidence { subject, seen, fix, restart, passing, sure, foreign } = evidence;
+        let (id, level, cause) = (self.id, self.level, self.cause);
+        Finding { id, level, subject, seen, cause, fix, restart, family: None, passing, sure, foreign }
+    }
 }
 
 impl std::fmt::Debug for Rule {
@@ -102,22 +145,47 @@ pub struct Evidence {
     pub fix: String,
     /// The unit whose restart is what it waits for.
     pub restart: Option<String>,
+    /// It may pass by itself while the dataplane comes up.
+    pub passing: bool,
+    /// Nothing that could not be read may make it otherwise. What is not sure is never refused.
+    pub sure: bool,
+    /// It is about a socket of another back end than the switch, which may be just starting, whatever the switch does.
+    pub foreign: bool,
 }
 
 impl Evidence {
+    /// Something that this command fixes.
+    pub fn fixed_by(subject: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) -> Evidence {
+        let (subject, seen, fix) = (subject.into(), seen.into(), fix.into());
+        Evidence { subject, seen, fix, restart: None, passing: false, sure: true, foreign: false }
+    }
+
     /// Something that `apply` fixes.
     fn applies(subject: impl Into<String>, seen: impl Into<String>) -> Evidence {
         Evidence::fixed_by(subject, seen, fixes::APPLY)
     }
 
-    fn fixed_by(subject: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) -> Evidence {
-        Evidence { subject: subject.into(), seen: seen.into(), fix: fix.into(), restart: None }
-    }
-
     /// Something that a restart of `unit` fixes.
     fn waits(subject: impl Into<String>, seen: impl Into<String>, unit: &str) -> Evidence {
         let fix = format!("systemctl restart {}", shell::quote(unit));
-        Evidence { subject: subject.into(), seen: seen.into(), fix, restart: Some(unit.to_string()) }
+        Evidence { restart: Some(unit.to_string()), ..Evidence::fixed_by(subject, seen, fix) }
+    }
+
+    /// About a socket.
+    fn of(socket: &Socket, seen: impl Into<String>, fix: impl Into<String>) -> Evidence {
+        Evidence::fixed_by(socket.path.display().to_string(), seen, fix)
+    }
+
+    fn passing(self) -> Evidence {
+        Evidence { passing: true, ..self }
+    }
+
+    fn sure_if(self, sure: bool) -> Evidence {
+        Evidence { sure: self.sure && sure, ..self }
+    }
+
+    fn foreign_if(self, foreign: bool) -> Evidence {
+        Evidence { foreign, ..self }
     }
 }
 
@@ -139,18 +207,45 @@ pub struct Finding {
     /// The unit whose restart it waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
+    /// The hook's family, of what was found before a start.
+    #[serde(skip)]
+    pub family: Option<Family>,
+    /// As [`Evidence::passing`].
+    #[serde(skip)]
+    pub passing: bool,
+    /// As [`Evidence::sure`].
+    #[serde(skip)]
+    pub sure: bool,
+    /// As [`Evidence::foreign`].
+    #[serde(skip)]
+    pub foreign: bool,
 }
 
-/// Every family with its rules. A new rule is a line in its family's list; a new family a file and a line here.
-pub const FAMILIES: [(&str, &[Rule]); 16] = [
+impl Finding {
+    /// In one line: id, what, cause, command.
+    pub fn text(&self) -> String {
+        let Finding { id, subject, seen, cause, fix, .. } = self;
+        // The kernel's reason names the path once more where it is the subject itself.
+        let seen = seen.replace(&format!(": {subject} is "), ": it is ");
+        format!("{id}: {subject}: {seen}; {cause}; fix: {fix}")
+    }
+}
+
+/// Every family with its rules, the first cause of a VM's trouble first. A new rule is an entry in its family's file; a new
+/// family a file and a line here.
+pub const FAMILIES: [(&str, &[Rule]); 21] = [
     ("presence", presence::RULES),
     ("accounts", accounts::RULES),
     ("paths", paths::RULES),
+    ("owners", owners::RULES),
     ("units", units::RULES),
     ("qemu-conf", qemu_conf::RULES),
     ("processes", processes::RULES),
+    ("ports", ports::RULES),
     ("sockets", sockets::RULES),
-    ("endpoints", endpoints::RULES),
+    ("memory", memory::RULES),
+    ("endpoints", endpoints::general::RULES),
+    ("endpoints", endpoints::running::RULES),
     ("reach", reach::RULES),
     ("hook", hook::RULES),
     ("watch", watch::RULES),
@@ -159,26 +254,30 @@ pub const FAMILIES: [(&str, &[Rule]); 16] = [
     ("limits", limits::RULES),
     ("security", security::RULES),
     ("peer", peer::RULES),
+    ("obstacles", obstacles::RULES),
 ];
 
 /// Every rule there is.
-pub fn catalogue() -> impl Iterator<Item = &'static Rule> {
+pub fn all() -> impl Iterator<Item = &'static Rule> {
     FAMILIES.into_iter().flat_map(|(_, rules)| rules)
 }
 
-/// Runs them all.
+/// A finding of this rule by evidence that another judgement came upon.
+pub fn finding(id: &str, evidence: Evidence) -> Option<Finding> {
+    all().find(|rule| rule.id == id).map(|rule| rule.finding(evidence))
+}
+
+/// What every rule finds that `of` has a way to ask.
+fn ask(of: impl Fn(&'static Ask) -> Vec<Evidence>) -> Vec<Finding> {
+    let of = &of;
+    let evidence = |rule: &'static Rule| rule.asks.iter().flat_map(of).map(|evidence| rule.finding(evidence));
+    all().flat_map(evidence).collect()
+}
+
+/// What is found of a node.
 pub fn run(case: &Case<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for rule in catalogue() {
-        findings.extend((rule.check)(case).into_iter().map(|evidence| Finding {
-            id: rule.id,
-            level: rule.level,
-            subject: evidence.subject,
-            seen: evidence.seen,
-            cause: rule.cause,
-            fix: evidence.fix,
-            restart: evidence.restart,
-        }));
-    }
-    findings
+    ask(|ask| match ask {
+        Ask::Node(check) => check(case),
+        _ => Vec::new(),
+    })
 }

@@ -1,121 +1,237 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Owners and modes that are set once and must stay.
+//! Where the sockets are.
 
-use super::{Case, Evidence, Level, Rule};
-use crate::access::owner_text;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+use super::owners;
+use super::start::others;
+use super::{Ask, Evidence, Level, Page, Rule, StartCase};
+use crate::access::{Verdict, Wish, may};
 use crate::base::root::Kind;
+use crate::config::Family;
+use crate::dataplane::ovs;
+use crate::facts::Known;
+use crate::facts::domains::{LabelKind, SocketMode, oddity};
+use crate::facts::paths::PathFact;
 use crate::fixes;
-use crate::items::{Absent, Change, Held, Owner, OwnerState, Subject};
+use crate::node::endpoints::start::Socket;
+
+const ENDS_WITH_SLASH: &str = "a path that ends with '/'";
+
+/// `sun_path` of unix(7) less its NUL. QEMU would take 108 bytes; DPDK cuts at 107 and looks for another name.
+const LONGEST: usize = 107;
 
 pub const RULES: &[Rule] = &[
+    Rule {
+        id: "socket-path-too-long",
+        level: Level::Broken,
+        cause: "the path of a Unix socket can have 107 bytes at most; DPDK silently shortens it",
+        asks: &[Ask::Start(Family::Paths, None, too_long)],
+        page: Page {
+            effect: "QEMU refuses it ('is too long'), or DPDK shortens it and uses another name: the VM hangs",
+            see: "printf %s PATH | wc -c (107 at most)",
+            fix: "use a directory with a shorter path",
+            source: "unix(7); DPDK lib/vhost/socket.c (strlcpy); intel/userspace-cni 40",
+        },
+    },
+    Rule {
+        id: "socket-path-not-clean",
+        level: Level::Broken,
+        cause: "the dataplane and QEMU interpret such a path differently",
+        asks: &[Ask::Start(Family::Paths, None, not_clean)],
+        page: Page {
+            effect: "the VM does not start, or hangs",
+            see: "virsh dumpxml VM",
+            fix: "use an absolute path without '..' and without '/' at its end",
+            source: "OVS lib/netdev-dpdk.c refuses '..'",
+        },
+    },
     Rule {
         id: "socket-directory-missing",
         level: Level::Broken,
         cause: "QEMU creates its sockets in this directory: 'Failed to bind socket ...: No such file or directory'",
-        check: |case| deviations(case, Subject::SocketDirectory, Aspect::Missing),
+        asks: &[
+            Ask::Node(owners::directory_missing),
+            Ask::Start(
+                Family::Paths,
+                Some("QEMU creates its socket in this directory: 'No such file or directory'"),
+                directory_missing,
+            ),
+        ],
+        page: Page {
+            effect: "the VM does not start: 'Failed to bind socket to ...: No such file or directory'",
+            see: "ls -ld /var/lib/vhost_sockets",
+            fix: "vhost-accord apply",
+            source: "QEMU util/qemu-sockets.c; seen with QEMU 7.2",
+        },
     },
     Rule {
-        id: "socket-directory-owner",
+        id: "socket-directory-refuses-qemu",
         level: Level::Broken,
-        cause: "with this owner, QEMU cannot create its socket here, or the dataplane cannot connect to it",
-        check: |case| deviations(case, Subject::SocketDirectory, Aspect::Owner),
+        cause: "QEMU needs write permission on this directory: 'Failed to bind socket to ...: Permission denied'",
+        asks: &[Ask::Start(Family::Sockets, None, refuses_qemu)],
+        page: Page {
+            effect: "the VM does not start: 'Failed to bind socket to ...: Permission denied'",
+            see: "namei -l DIRECTORY; virsh capabilities (baselabel)",
+            fix: "vhost-accord apply; do not open the directory to everyone",
+            source: "atmosphere 1982, kube-ovn 1738; seen with QEMU 7.2",
+        },
     },
     Rule {
-        id: "socket-directory-mode",
+        id: "socket-directory-refuses-dataplane",
         level: Level::Broken,
-        cause: "without setgid, a new socket does not get the shared group; without write, QEMU cannot create it",
-        check: |case| deviations(case, Subject::SocketDirectory, Aspect::Mode),
-    },
-    Rule {
-        id: "hugepages-owner",
-        level: Level::Broken,
-        cause: "a dataplane that is not root must be in the group of the mount: 'EAL: Cannot get hugepage information'",
-        check: |case| deviations(case, Subject::Hugepages, Aspect::Owner),
-    },
-    Rule {
-        id: "hugepages-mode",
-        level: Level::Broken,
-        cause: "dataplane and QEMU need search permission on the mount: 'EAL: Failed to lock hugepage directory!'",
-        check: |case| deviations(case, Subject::Hugepages, Aspect::Mode),
-    },
-    Rule {
-        id: "run-directory-owner",
-        level: Level::Broken,
-        cause: "the dataplane's user must be able to create its pid files and sockets there",
-        check: |case| deviations(case, Subject::RunDirectory, Aspect::Any),
-    },
-    Rule {
-        id: "dataplane-state-owner",
-        level: Level::Broken,
-        cause: "the dataplane's user must be able to write its database, lock and logs, and QEMU must not read them",
-        check: |case| deviations(case, Subject::DataplaneState, Aspect::Any),
-    },
-    Rule {
-        id: "database-socket-owner",
-        level: Level::Broken,
-        cause: "systemd creates this socket (OVS 4.0) for root or the shared group, so the dataplane's user cannot connect, or QEMU can",
-        check: |case| deviations(case, Subject::DatabaseSocket, Aspect::Any),
+        cause: "OVS needs search permission on this directory, and logs the failure only once: the VM hangs or has no network",
+        asks: &[Ask::Start(Family::Sockets, None, refuses_dataplane)],
+        page: Page {
+            effect: "the VM hangs while it starts, or has no network",
+            see: "namei -l DIRECTORY",
+            fix: "vhost-accord apply",
+            source: "DPDK lib/vhost/socket.c logs one line, then tries again silently",
+        },
     },
 ];
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Aspect {
-    Missing,
-    Owner,
-    Mode,
-    Any,
+fn too_long(case: &StartCase<'_>) -> Vec<Evidence> {
+    let is_long = |socket: &&Socket| socket.path.as_os_str().len() > LONGEST;
+    let evidence = |socket: &Socket| {
+        let seen = format!("{} bytes", socket.path.as_os_str().len());
+        Evidence::of(socket, seen, edit(case))
+    };
+    case.facts.sockets.iter().filter(is_long).map(evidence).collect()
 }
 
-fn deviations(case: &Case<'_>, subject: Subject, aspect: Aspect) -> Vec<Evidence> {
-    let of_dataplane =
-        matches!(subject, Subject::DataplaneState | Subject::RunDirectory | Subject::DatabaseSocket);
-    if of_dataplane && case.live.is_some_and(|live| live.hidden || case.accord.waits_for_stop(live)) {
-        // Its identity is the finding, where it is known; these follow when it stops.
-        return Vec::new();
+fn not_clean(case: &StartCase<'_>) -> Vec<Evidence> {
+    // What is only odd may be so at both ends, and work.
+    let evidence = |socket: &Socket| {
+        let dirt = dirt(&socket.path);
+        let seen = dirt.or_else(|| oddity(&socket.path))?;
+        // The kernel takes it as it is; whether another back end does, nobody knows.
+        let is_sure = dirt.is_some_and(|dirt| dirt == ENDS_WITH_SLASH || case.meets_switch(socket));
+        Some(Evidence::of(socket, seen, edit(case)).sure_if(is_sure))
+    };
+    case.facts.sockets.iter().filter_map(evidence).collect()
+}
+
+fn edit(case: &StartCase<'_>) -> String {
+    format!("virsh edit {}", fixes::domain(&case.start.domain))
+}
+
+fn dirt(path: &Path) -> Option<&'static str> {
+    if !path.is_absolute() {
+        Some("not an absolute path")
+    } else if path.components().any(|component| component == Component::ParentDir) {
+        Some("a path with '..'")
+    } else if [b"/".as_slice(), b"/."].iter().any(|end| path.as_os_str().as_bytes().ends_with(end)) {
+        // bind(2) and connect(2) take it for a directory's; we would take it for the socket's.
+        Some(ENDS_WITH_SLASH)
+    } else if path.as_os_str().as_bytes().iter().any(u8::is_ascii_control) {
+        Some("a path with control characters")
+    } else {
+        None
     }
-    let mut evidence = Vec::new();
-    for change in case.observed {
-        let Change::Owner(Held { item, before: found }) = change else { continue };
-        // A missing parent is one cause with the missing directory below it: named once, there.
-        if item.subject != subject || change.holds() {
+}
+
+fn directory_missing(case: &StartCase<'_>) -> Vec<Evidence> {
+    let mut found = Vec::new();
+    for (number, directory) in case.facts.directories.iter().enumerate() {
+        let Known::Known(PathFact::Missing { first, .. }) = &directory.fact else { continue };
+        let Some(socket) = case.facts.sockets.iter().find(|socket| socket.directory == number) else {
+            continue;
+        };
+        // Whoever serves the socket makes its directory; the socket is what is missed then.
+        if socket.endpoint.mode == SocketMode::Client {
             continue;
         }
-        let now = found.as_ref();
-        if aspect == Aspect::Any || aspect == aspect_of(item, now) {
-            let (subject, seen) = (item.path.display().to_string(), seen(case, item, now));
-            // `apply` makes the directory, and touches nothing that is in its place.
-            let in_the_way = now.is_some() && aspect_of(item, now) == Aspect::Missing;
-            evidence.push(match in_the_way {
-                true => Evidence::fixed_by(
-                    subject,
-                    seen,
-                    format!("{} && {}", fixes::move_away(&item.path), fixes::APPLY),
-                ),
-                false => Evidence::applies(subject, seen),
-            });
+        let seen = match *first == directory.path {
+            true => "missing".to_string(),
+            false => format!("{} is missing", first.display()),
+        };
+        let ours = case.start.socket_directory.as_ref() == Some(&directory.path);
+        let fix = match ours || case.start.is_agreed_path(&socket.path) {
+            true => fixes::APPLY.to_string(),
+            false if case.is_others(socket) => others::directory(socket, case.start.qemu.as_ref()),
+            false => moved(case, socket),
+        };
+        found.push(Evidence::fixed_by(directory.path.display().to_string(), seen, fix));
+    }
+    found
+}
+
+/// A label of the domain's own is what keeps it out, not what was agreed.
+fn own_label(case: &StartCase<'_>) -> Option<String> {
+    let domain = &case.start.domain;
+    let label = domain.dac.as_ref().filter(|label| label.kind == LabelKind::Static)?;
+    let (user, group) = label.owner.as_ref()?;
+    Some(fixes::share_group(domain, user, group, case.start.agreed.as_ref()?.gid))
+}
+
+/// A directory that is the domain's own choice is somebody else's: the socket moves, and the directory stays as it is.
+fn moved(case: &StartCase<'_>, socket: &Socket) -> String {
+    let agreed = case.start.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
+    let (Some(directory), Some(name)) =
+        (agreed.or(case.start.socket_directory.as_deref()), socket.path.file_name())
+    else {
+        return edit(case);
+    };
+    // It is there already: what is wrong with the configured directory is `apply`'s, agreed on or not.
+    if socket.path.starts_with(directory) {
+        return fixes::APPLY.to_string();
+    }
+    let to = directory.join(name);
+    let domain = fixes::move_socket(&case.start.domain, &socket.path, &to);
+    match case.port_at(socket) {
+        Some(port) => {
+            format!("{} && {domain}", ovs::fixes::convert_port(&port.name, SocketMode::Server, &to))
+        }
+        None => domain,
+    }
+}
+
+fn refuses_qemu(case: &StartCase<'_>) -> Vec<Evidence> {
+    let Some(qemu) = &case.start.qemu else { return Vec::new() };
+    let mut found: Vec<Evidence> = Vec::new();
+    for socket in case.of_mode(SocketMode::Server) {
+        let Some(Verdict::Denied(denial)) =
+            case.directory(socket).map(|chain| may(qemu, chain, Wish::Create))
+        else {
+            continue;
+        };
+        let path = socket.path.parent().unwrap_or(Path::new("/")).display().to_string();
+        if found.iter().all(|evidence| evidence.subject != path) {
+            let seen = format!("QEMU ({}) has no access: {}", case.who(qemu), denial.text(&case.start.names));
+            let fix = match case.start.is_agreed_path(&socket.path) {
+                true => own_label(case).unwrap_or_else(|| fixes::APPLY.to_string()),
+                false if case.is_others(socket) => others::let_create(&denial, qemu),
+                false => moved(case, socket),
+            };
+            found.push(Evidence::fixed_by(path, seen, fix).sure_if(case.start.groups_are_known));
         }
     }
-    evidence
+    found
 }
 
-/// The first thing that is wrong, so that one breakage is one finding.
-fn aspect_of(item: &Owner, found: Option<&OwnerState>) -> Aspect {
-    let Some(found) = found.filter(|found| item.absent == Absent::Fine || found.kind == Kind::Directory)
-    else {
-        return Aspect::Missing;
-    };
-    let owner_holds =
-        item.uid.is_none_or(|uid| uid == found.uid) && item.gid.is_none_or(|gid| gid == found.gid);
-    if owner_holds { Aspect::Mode } else { Aspect::Owner }
-}
-
-fn seen(case: &Case<'_>, item: &Owner, found: Option<&OwnerState>) -> String {
-    let Some(found) = found else { return "missing".to_string() };
-    if item.absent == Absent::Create && found.kind != Kind::Directory {
-        let is = if found.kind == Kind::Symlink { "a symlink" } else { "not a directory" };
-        return is.to_string();
+fn refuses_dataplane(case: &StartCase<'_>) -> Vec<Evidence> {
+    let Some(identity) = case.dataplane() else { return Vec::new() };
+    let mut found: Vec<Evidence> = Vec::new();
+    for socket in case.of_mode(SocketMode::Server).filter(|socket| case.meets_switch(socket)) {
+        let Some(chain) = case.directory(socket) else { continue };
+        let Verdict::Denied(denial) = may(&identity, chain, Wish::Search) else { continue };
+        let path = socket.path.parent().unwrap_or(Path::new("/")).display().to_string();
+        if chain.last().is_some_and(|last| last.kind == Kind::Directory)
+            && found.iter().all(|evidence| evidence.subject != path)
+        {
+            let seen = format!(
+                "ovs-vswitchd ({}) has no access: {}",
+                case.who(&identity),
+                denial.text(&case.start.names)
+            );
+            let fix = match case.start.is_agreed_path(&socket.path) {
+                true => fixes::APPLY.to_string(),
+                false => moved(case, socket),
+            };
+            found.push(Evidence::fixed_by(path, seen, fix));
+        }
     }
-    let (uid, gid) = (item.uid.unwrap_or(found.uid), item.gid.unwrap_or(found.gid));
-    let expected = owner_text(case.names, uid, gid, item.mode.unwrap_or(found.mode));
-    format!("{}, expected {expected}", owner_text(case.names, found.uid, found.gid, found.mode))
+    found
 }

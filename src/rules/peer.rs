@@ -1,81 +1,162 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `check --against` and `compare`: VMs of another node are to come to this one. What each VM would meet here the hook's
-//! own rules say, which refuse the migration when it comes; what the two nodes have otherwise is compared here.
+//! `check --against` and `compare`: VMs of another node are to come to this one. What each VM would meet here the hook's own rules say,
+//! which refuse the migration when it comes; what the two nodes have otherwise is compared here.
 
 mod compare;
 mod vms;
 
-pub use vms::meet;
+pub use compare::Nodes;
+pub use vms::{Met, meet};
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Finding, Level, Rule};
+use super::start::Start;
+use super::{Ask, Finding, Level, Page, Rule};
 use crate::arrivals::Arrival;
 use crate::facts::domains::Domain;
 use crate::fingerprint::Fingerprint;
-use crate::hook::Subject;
-
-/// A rule whose findings [`judge`] makes: of one node alone there are none.
-const fn rule(id: &'static str, level: Level, cause: &'static str) -> Rule {
-    Rule { id, level, cause, check: |_| Vec::new() }
-}
 
 /// The rules.
 pub const RULES: &[Rule] = &[
-    rule(
-        "peer-newer",
-        Level::Advice,
-        "the vhost-accord of the other node is newer and may know facts that this one does not compare",
-    ),
-    rule(
-        "peer-unknown",
-        Level::Advice,
-        "something could not be read here, so it is unknown whether the VM starts here",
-    ),
-    rule(
-        "peer-mode-not-here",
-        Level::Broken,
-        "VMs there have a port type that is not set up here: dataplane and QEMU cannot open each other's sockets",
-    ),
-    rule("peer-modes-differ", Level::Advice, "a port type that is set up there is not set up here"),
-    rule(
-        "peer-directory-differs",
-        Level::Advice,
-        "a VM keeps the paths of its sockets when it migrates, and this node uses another directory",
-    ),
-    rule("peer-gid-differs", Level::Advice, "DAC labels and containers know the shared group by its number"),
-    rule(
-        "peer-qemu-identity-differs",
-        Level::Advice,
-        "files on shared storage and DAC labels have numbers, which belong to another account here",
-    ),
-    rule(
-        "peer-page-size-missing",
-        Level::Advice,
-        "this node has no huge pages of the size that VMs there may use",
-    ),
-    rule(
-        "peer-pages-short",
-        Level::Advice,
-        "each VM alone has enough huge pages here, but all of them together do not",
-    ),
-    rule(
-        "peer-older",
-        Level::Advice,
-        "QEMU here may lack a machine type or virtio feature of the VM, and then refuses its state",
-    ),
-    rule(
-        "peer-vm-exists",
-        Level::Broken,
-        "this node has a VM with that name or UUID: 'domain ... already exists', or '... is already active'",
-    ),
+    Rule {
+        id: "peer-newer",
+        level: Level::Advice,
+        cause: "the vhost-accord of the other node is newer and may know facts that this one does not compare",
+        asks: &[Ask::Peer(compare::newer)],
+        page: Page {
+            effect: "nothing; fields that this version does not know are not compared",
+            see: "vhost-accord --version, on both nodes",
+            fix: "install the same vhost-accord on both nodes",
+            source: "src/fingerprint/mod.rs: the format's version",
+        },
+    },
+    Rule {
+        id: "peer-unknown",
+        level: Level::Advice,
+        cause: "something could not be read here, so it is unknown whether the VM starts here",
+        asks: &[],
+        page: Page {
+            effect: "STARTS HERE says unknown: OVSDB, a directory or /proc could not be read",
+            see: "vhost-accord check; ovs-vsctl --timeout=5 show",
+            fix: "fix what vhost-accord check reports on this node",
+            source: "the hook refuses a VM only if it is sure",
+        },
+    },
+    Rule {
+        id: "peer-mode-not-here",
+        level: Level::Broken,
+        cause: "VMs there have a port type that is not set up here: dataplane and QEMU cannot open each other's sockets",
+        asks: &[Ask::Peer(compare::mode_not_here)],
+        page: Page {
+            effect: "the hook refuses the VM at 'migrate begin', or the VM has no network here",
+            see: "vhost-accord config, on both nodes",
+            fix: "add the type to modes here and run vhost-accord apply; or convert the VM to a type that both nodes have",
+            source: "docs/reference.md: modes",
+        },
+    },
+    Rule {
+        id: "peer-modes-differ",
+        level: Level::Advice,
+        cause: "a port type that is set up there is not set up here",
+        asks: &[Ask::Peer(compare::modes_differ)],
+        page: Page {
+            effect: "nothing yet: no VM of that type runs there, or it works here by manual configuration",
+            see: "vhost-accord config, on both nodes",
+            fix: "set the same modes on all nodes that VMs migrate between",
+            source: "docs/reference.md: modes",
+        },
+    },
+    Rule {
+        id: "peer-directory-differs",
+        level: Level::Advice,
+        cause: "a VM keeps the paths of its sockets when it migrates, and this node uses another directory",
+        asks: &[Ask::Peer(compare::directories)],
+        page: Page {
+            effect: "the hook refuses the VM with socket-directory-missing or port-path-differs, unless that directory exists here as well",
+            see: "vhost-accord config; ovs-vsctl get Open_vSwitch . other_config:vhost-sock-dir; on both nodes",
+            fix: "use the same directories on all nodes that VMs migrate between",
+            source: "libvirt migrates a vhostuser interface with its path (src/conf/domain_conf.c); OVS vhost-sock-dir",
+        },
+    },
+    Rule {
+        id: "peer-gid-differs",
+        level: Level::Advice,
+        cause: "DAC labels and containers know the shared group by its number",
+        asks: &[Ask::Peer(compare::gid)],
+        page: Page {
+            effect: "usually nothing; a VM with a DAC label, or a container, that uses the other number gets 'Permission denied'",
+            see: "getent group hugetlbfs, on both nodes",
+            fix: "use one number on all nodes: vhost-accord apply --renumber --restart",
+            source: "kolla kolla/common/users.py, TripleO and EDPM: gid 42477",
+        },
+    },
+    Rule {
+        id: "peer-qemu-identity-differs",
+        level: Level::Advice,
+        cause: "files on shared storage and DAC labels have numbers, which belong to another account here",
+        asks: &[Ask::Peer(compare::identity)],
+        page: Page {
+            effect: "QEMU cannot read an image on NFS that the source's libvirt owns by number; a static DAC label names another account",
+            see: "id libvirt-qemu qemu, on both nodes",
+            fix: "use the same uid and gid for QEMU on nodes that share storage; libvirt's dynamic_ownership changes local files",
+            source: "Debian has 64055, RHEL 107; libvirt src/security/security_dac.c",
+        },
+    },
+    Rule {
+        id: "peer-page-size-missing",
+        level: Level::Advice,
+        cause: "this node has no huge pages of the size that VMs there may use",
+        asks: &[Ask::Peer(compare::page_sizes)],
+        page: Page {
+            effect: "a VM that asks for pages of that size does not start here",
+            see: "cat /sys/kernel/mm/hugepages/*/nr_hugepages; findmnt -t hugetlbfs; on both nodes",
+            fix: "reserve the pages here (1 GiB at boot: hugepagesz= hugepages=) and mount them",
+            source: "Documentation/admin-guide/mm/hugetlbpage.rst",
+        },
+    },
+    Rule {
+        id: "peer-pages-short",
+        level: Level::Advice,
+        cause: "each VM alone has enough huge pages here, but all of them together do not",
+        asks: &[Ask::Peer(compare::short)],
+        page: Page {
+            effect: "the first VMs migrate; a later one is refused with hugepages-not-enough and stays on its node",
+            see: "cat /sys/kernel/mm/hugepages/*/free_hugepages",
+            fix: "reserve more pages here, or move fewer VMs",
+            source: "Documentation/admin-guide/mm/hugetlbpage.rst",
+        },
+    },
+    Rule {
+        id: "peer-older",
+        level: Level::Advice,
+        cause: "QEMU here may lack a machine type or virtio feature of the VM, and then refuses its state",
+        asks: &[Ask::Peer(compare::older)],
+        page: Page {
+            effect: "the migration fails and the VM stays at the source: 'unsupported machine type' or 'Features ... unsupported'",
+            see: "virsh version; ovs-vsctl get Open_vSwitch . ovs_version dpdk_version; on both nodes",
+            fix: "install the newer version here, or give the VM the machine type and features of the older one",
+            source: "QEMU docs/devel/migration: only older to newer is supported; hw/virtio/virtio.c, virtio_load",
+        },
+    },
+    Rule {
+        id: "peer-vm-exists",
+        level: Level::Broken,
+        cause: "this node has a VM with that name or UUID: 'domain ... already exists', or '... is already active'",
+        asks: &[],
+        page: Page {
+            effect: "libvirt refuses the migration before it calls the hook",
+            see: "virsh list --all --uuid --name, on both nodes",
+            fix: "rename the VM that is defined here, or stop the VM that runs here",
+            source: "libvirt src/conf/virdomainobjlist.c, virDomainObjListAddLocked",
+        },
+    },
 ];
 
 /// What is compared.
 #[derive(Debug)]
-pub struct Ground<'a> {
+pub struct Comparison<'a> {
     /// This node.
     pub here: &'a Fingerprint,
     /// The node that VMs come from.
@@ -84,15 +165,15 @@ pub struct Ground<'a> {
     pub domains: &'a [&'a Domain],
     /// Each of `there.vms` as it would be here, in their order.
     pub arrivals: &'a [Arrival],
-    /// What the hook goes by; turned to each VM in its turn.
-    pub subject: &'a mut Subject,
+    /// What a start goes by; turned to each VM in its turn.
+    pub start: &'a mut Start,
     /// Whom qemu.conf has QEMU run as here.
     pub configured: Option<(u32, u32)>,
 }
 
 /// One VM of the other node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub struct Newcomer {
     /// Its name.
     pub name: String,
     /// Its UUID.
@@ -107,50 +188,26 @@ pub struct Row {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compared {
     /// The VMs, in the other node's order.
-    pub vms: Vec<Row>,
+    pub vms: Vec<Newcomer>,
     /// What would fail, and what may.
     pub findings: Vec<Finding>,
 }
 
-/// Something to be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Trouble {
-    id: &'static str,
-    subject: String,
-    seen: String,
-    fix: String,
-}
-
-impl Trouble {
-    fn new(
-        id: &'static str,
-        subject: impl Into<String>,
-        seen: impl Into<String>,
-        fix: impl Into<String>,
-    ) -> Trouble {
-        Trouble { id, subject: subject.into(), seen: seen.into(), fix: fix.into() }
-    }
-
-    fn finding(self) -> Option<Finding> {
-        let rule = RULES.iter().find(|rule| rule.id == self.id)?;
-        let Trouble { id, subject, seen, fix } = self;
-        Some(Finding { id, level: rule.level, subject, seen, cause: rule.cause, fix, restart: None })
-    }
-}
-
 /// Compares them.
-pub fn judge(ground: Ground<'_>) -> Compared {
-    let (here, there) = (ground.here, ground.there);
-    let met = vms::judge(ground);
+pub fn judge(comparison: Comparison<'_>) -> Compared {
+    let (here, there) = (comparison.here, comparison.there);
+    let met = vms::judge(comparison);
     let kept_out: BTreeSet<&str> = met
         .vms
         .iter()
         .filter(|vm| !["yes", "unknown"].contains(&vm.starts_here.as_str()))
         .map(|vm| vm.name.as_str())
         .collect();
-    let nodes = compare::Nodes { here, there, kept_out };
-    let troubles = compare::troubles(&nodes, &met);
-    let mut findings: Vec<Finding> = troubles.into_iter().filter_map(Trouble::finding).collect();
+    let nodes = Nodes { here, there, kept_out };
+    let mut findings = super::ask(|ask| match ask {
+        Ask::Peer(check) => check(&nodes, &met),
+        _ => Vec::new(),
+    });
     findings.extend(met.findings);
     // What would fail comes first.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));

@@ -1,20 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who is there to agree.
 
-use super::{Case, Evidence, Level, Rule};
+use super::{Ask, Case, Evidence, Level, Page, Rule};
 
 pub const RULES: &[Rule] = &[
     Rule {
         id: "no-dataplane",
         level: Level::Advice,
         cause: "no dataplane is installed yet; everything that does not depend on it is configured",
-        check: no_dataplane,
+        asks: &[Ask::Node(no_dataplane)],
+        page: Page {
+            effect: "nothing yet; apply configures what does not depend on the dataplane",
+            see: "systemctl cat ovs-vswitchd",
+            fix: "install Open vSwitch with DPDK, then vhost-accord apply",
+            source: "units of OVS 2.5 to 4.0",
+        },
     },
     Rule {
         id: "no-libvirt",
         level: Level::Advice,
         cause: "without libvirt's QEMU driver, the user and group of QEMU are unknown",
-        check: no_libvirt,
+        asks: &[Ask::Node(no_libvirt)],
+        page: Page {
+            effect: "nothing yet; apply configures what does not depend on libvirt",
+            see: "systemctl cat libvirtd virtqemud",
+            fix: "install libvirt's QEMU driver, then vhost-accord apply",
+            source: "libvirt 5.6 and later have virtqemud",
+        },
     },
 ];
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whom the processes really run as.
 
-use super::{Case, Evidence, Level, Rule};
+use super::{Ask, Case, Evidence, Level, Page, Rule};
 use crate::base::paths::same_path;
 use crate::config::PortType;
 use crate::facts::domains::{Endpoint, LabelKind, SocketMode};
@@ -13,19 +13,37 @@ pub const RULES: &[Rule] = &[
         id: "dataplane-identity",
         level: Level::Broken,
         cause: "this process still runs with its old user and group; restart it to use the new ones",
-        check: dataplane_identity,
+        asks: &[Ask::Node(dataplane_identity)],
+        page: Page {
+            effect: "VMs fail or hang as before apply",
+            see: "grep -E '^(Uid|Gid)' /proc/$(pidof ovs-vswitchd)/status",
+            fix: "vhost-accord apply --restart; it first lists the VMs that lose network",
+            source: "OVS lib/daemon-unix.c; OVS 9d15c02a8 (useropts)",
+        },
     },
     Rule {
         id: "dataplane-umask",
         level: Level::Broken,
         cause: "the umask sets whether QEMU can write OVS's new sockets, and whether it can write the control sockets too",
-        check: dataplane_umask,
+        asks: &[Ask::Node(dataplane_umask)],
+        page: Page {
+            effect: "with a strict umask, VMs fail with 'Permission denied'; with an open one, QEMU can use OVS's control sockets",
+            see: "grep ^Umask /proc/$(pidof ovs-vswitchd)/status",
+            fix: "restart the dataplane",
+            source: "seen with OVS 3.1: UMask=0002 opens ovs-vswitchd.*.ctl",
+        },
     },
     Rule {
         id: "guest-identity",
         level: Level::Advice,
         cause: "a running VM keeps its user and group until it is started again; it continues to run",
-        check: guest_identity,
+        asks: &[Ask::Node(guest_identity)],
+        page: Page {
+            effect: "nothing; the sockets of this VM keep the old group until it is started again",
+            see: "grep -E '^(Uid|Gid)' /proc/PID/status",
+            fix: "shut the VM down and start it again when that is possible",
+            source: "libvirt sets user and group when QEMU starts",
+        },
     },
 ];
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! qemu.conf and the daemon that read it.
 
-use super::{Case, Evidence, Level, Rule};
+use super::{Ask, Case, Evidence, Level, Page, Rule};
 use crate::edit::virconf::{Value, VirConf};
 use crate::items::{Change, FileState, Held, Setting};
 use crate::profile::QemuConf;
@@ -11,19 +11,37 @@ pub const RULES: &[Rule] = &[
         id: "qemu-conf-invalid",
         level: Level::Broken,
         cause: "libvirt cannot parse this file, or a user or group in it does not exist",
-        check: invalid,
+        asks: &[Ask::Node(invalid)],
+        page: Page {
+            effect: "libvirt does not start, so no VM can be started or managed",
+            see: "journalctl -u libvirtd -u virtqemud",
+            fix: "correct the line, then restart libvirt's daemon",
+            source: "libvirt 9.0: 'Failed to parse group'; src/util/virconf.c",
+        },
     },
     Rule {
         id: "qemu-conf-group",
         level: Level::Broken,
         cause: "QEMU's group differs from the group that the dataplane expects on sockets",
-        check: group,
+        asks: &[Ask::Node(group)],
+        page: Page {
+            effect: "the VM hangs or has no network",
+            see: "grep ^group /etc/libvirt/qemu.conf",
+            fix: "vhost-accord apply, then restart libvirt's daemon",
+            source: "libvirt src/qemu/qemu.conf.in",
+        },
     },
     Rule {
         id: "libvirt-older-than-qemu-conf",
         level: Level::Advice,
         cause: "libvirt reads qemu.conf when it starts, not on reload; running VMs continue to run as they are",
-        check: older,
+        asks: &[Ask::Node(older)],
+        page: Page {
+            effect: "new VMs still start with the old group",
+            see: "systemctl show -p ActiveEnterTimestamp libvirtd; stat /etc/libvirt/qemu.conf",
+            fix: "restart libvirt's daemon; running VMs continue to run",
+            source: "seen with libvirt 9.0: a reload does not read it",
+        },
     },
 ];
 

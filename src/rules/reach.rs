@@ -2,7 +2,7 @@
 //! Least reach: what lets QEMU reach its socket must not hand it the switch.
 
 use super::sockets::qemu_identity;
-use super::{Case, Evidence, Level, Rule};
+use super::{Ask, Case, Evidence, Level, Page, Rule};
 use crate::access::{Wish, may, owner_text};
 use crate::base::root::Kind;
 use crate::base::shell;
@@ -18,13 +18,25 @@ pub const RULES: &[Rule] = &[
         id: "qemu-reaches-control-socket",
         level: Level::Broken,
         cause: "a guest that breaks out of QEMU can control OVS with ovs-appctl, ovs-ofctl or ovs-vsctl",
-        check: |case| reached(case, Kind::Socket, Wish::Connect),
+        asks: &[Ask::Node(|case| reached(case, Kind::Socket, Wish::Connect))],
+        page: Page {
+            effect: "nothing; but an attacker in QEMU can run ovs-appctl, ovs-ofctl or ovs-vsctl",
+            see: "ls -l /run/openvswitch/*.ctl /run/openvswitch/*.mgmt",
+            fix: "set server-access = grant, then vhost-accord apply --restart",
+            source: "seen with OVS 3.1 and UMask=0002",
+        },
     },
     Rule {
         id: "qemu-reads-database",
         level: Level::Broken,
         cause: "a guest that breaks out of QEMU can read OVS's configuration, including keys and passwords",
-        check: |case| reached(case, Kind::File, Wish::Read),
+        asks: &[Ask::Node(|case| reached(case, Kind::File, Wish::Read))],
+        page: Page {
+            effect: "nothing; but an attacker in QEMU can read bridges, controllers and keys",
+            see: "ls -lL /etc/openvswitch/conf.db",
+            fix: "vhost-accord apply --restart",
+            source: "RHEL's package creates the directory readable for the group",
+        },
     },
 ];
 

@@ -2,7 +2,7 @@
 //! What security modules, qemu.conf's switches, ACLs and tmpfiles.d do to the accord; and the field's workarounds, which
 //! open more than they need to.
 
-use super::{Case, Evidence, Level, Rule};
+use super::{Ask, Case, Evidence, Level, Page, Rule};
 use crate::access::{Perm, Tag};
 use crate::base::paths::{PROGRAM, QEMU_CONF};
 use crate::base::shell;
@@ -17,67 +17,133 @@ pub const RULES: &[Rule] = &[
         id: "selinux-label",
         level: Level::Broken,
         cause: "owner and mode are right, but SELinux does not allow QEMU to create a socket in a directory of this type",
-        check: selinux_label,
+        asks: &[Ask::Node(selinux_label)],
+        page: Page {
+            effect: "the VM does not start: 'Permission denied' although owner and mode are right; 'avc: denied { create }'",
+            see: "ls -Zd /var/lib/vhost_sockets; ausearch -m avc -ts recent",
+            fix: "load the policy module of vhost-accord, then restorecon; do not use setenforce 0",
+            source: "openstack-selinux tests/bz1431556, module os-ovs",
+        },
     },
     Rule {
         id: "selinux-hook-confined",
         level: Level::Advice,
         cause: "the hook runs in the SELinux domain of libvirt's daemon and may be unable to read what it checks",
-        check: selinux_hook,
+        asks: &[Ask::Node(selinux_hook)],
+        page: Page {
+            effect: "the hook reports unknown for what it cannot read, and a VM that will fail may start",
+            see: "ls -Z /usr/bin/vhost-accord; getsebool virt_hooks_unconfined",
+            fix: "load the policy module of vhost-accord, then restorecon; the boolean does not help",
+            source: "fedora-selinux/selinux-policy 2195, rhbz 2276917; virt.te names virtnetworkd alone",
+        },
     },
     Rule {
         id: "selinux-dac-override",
         level: Level::Advice,
         cause: "with os_openvswitch_dac_override off, OVS as root can open only what owner and mode allow",
-        check: selinux_dac_override,
+        asks: &[Ask::Node(selinux_dac_override)],
+        page: Page {
+            effect: "OVS as root cannot connect to a socket: 'avc: denied { dac_override }'",
+            see: "getsebool os_openvswitch_dac_override; ausearch -m avc -ts recent",
+            fix: "setsebool -P os_openvswitch_dac_override on, or run OVS as the user of its package",
+            source: "openstack-selinux local_settings.sh.in, os-ovs.te",
+        },
     },
     Rule {
         id: "apparmor-profile-disabled",
         level: Level::Advice,
         cause: "old guides recommend this workaround; sockets do not need it, and no VM of this node is confined",
-        check: apparmor_disabled,
+        asks: &[Ask::Node(apparmor_disabled)],
+        page: Page {
+            effect: "nothing; VMs work, but unconfined",
+            see: "aa-status; ls /etc/apparmor.d/disable",
+            fix: "load the profile again; virt-aa-helper allows each VM its own sockets",
+            source: "libvirt a188c57d; guides for OVS-DPDK on Ubuntu",
+        },
     },
     Rule {
         id: "qemu-runs-as-root",
         level: Level::Advice,
         cause: "OVS's manual recommends this workaround; a guest that breaks out of QEMU is root on the node",
-        check: runs_as_root,
+        asks: &[Ask::Node(runs_as_root)],
+        page: Page {
+            effect: "VMs work; images and sockets belong to root",
+            see: "grep -E '^(user|group)' /etc/libvirt/qemu.conf",
+            fix: "remove the lines, run vhost-accord apply, restart libvirt's daemon, then start the VMs again when possible",
+            source: "OVS Documentation/topics/dpdk/vhost-user.rst recommends it; not needed",
+        },
     },
     Rule {
         id: "qemu-security-driver-off",
         level: Level::Advice,
         cause: "no VM of this node is confined; sockets do not need this workaround",
-        check: security_driver,
+        asks: &[Ask::Node(security_driver)],
+        page: Page {
+            effect: "nothing; VMs work, but unconfined",
+            see: "grep security_driver /etc/libvirt/qemu.conf",
+            fix: "remove the line, then restart libvirt's daemon",
+            source: "libvirt src/qemu/qemu.conf.in",
+        },
     },
     Rule {
         id: "qemu-dynamic-ownership-off",
         level: Level::Advice,
         cause: "libvirt does not give QEMU the owner of its disks and memory files: VMs fail with 'Permission denied' on them",
-        check: dynamic_ownership,
+        asks: &[Ask::Node(dynamic_ownership)],
+        page: Page {
+            effect: "a VM may fail with 'Permission denied' on its disk or memory",
+            see: "grep dynamic_ownership /etc/libvirt/qemu.conf",
+            fix: "remove the line, unless another program manages the owner of images",
+            source: "libvirt src/qemu/qemu.conf.in",
+        },
     },
     Rule {
         id: "qemu-capabilities-kept",
         level: Level::Advice,
         cause: "a QEMU that runs as root keeps all capabilities, so owner and mode do not restrict a guest",
-        check: capabilities,
+        asks: &[Ask::Node(capabilities)],
+        page: Page {
+            effect: "nothing; VMs work",
+            see: "grep ^CapEff /proc/PID/status",
+            fix: "remove the line, then restart libvirt's daemon",
+            source: "libvirt src/qemu/qemu.conf.in",
+        },
     },
     Rule {
         id: "qemu-namespaces-off",
         level: Level::Advice,
         cause: "this workaround for containers gives every QEMU the node's whole /dev",
-        check: namespaces,
+        asks: &[Ask::Node(namespaces)],
+        page: Page {
+            effect: "nothing; VMs work",
+            see: "grep namespaces /etc/libvirt/qemu.conf",
+            fix: "remove the line; share the mounts that a container needs instead",
+            source: "kubevirt/libvirt 8; nixpkgs 22823",
+        },
     },
     Rule {
         id: "socket-directory-default-acl",
         level: Level::Broken,
         cause: "a default ACL replaces the umask: new sockets lack write permission for the group that has to connect",
-        check: default_acl,
+        asks: &[Ask::Node(default_acl)],
+        page: Page {
+            effect: "the VM hangs while it starts: its socket lacks write permission for the group",
+            see: "getfacl -d /var/lib/vhost_sockets",
+            fix: "setfacl -k DIRECTORY; setgid and QEMU's umask suffice",
+            source: "acl(5); seen with QEMU 7.2",
+        },
     },
     Rule {
         id: "tmpfiles-undoes",
         level: Level::Broken,
         cause: "systemd-tmpfiles resets the owner or mode at the next boot, or when a package is installed",
-        check: tmpfiles,
+        asks: &[Ask::Node(tmpfiles)],
+        page: Page {
+            effect: "VMs work until the next boot, then fail as before apply",
+            see: "systemd-tmpfiles --cat-config | grep vhost",
+            fix: "override the file with one of the same name in /etc/tmpfiles.d",
+            source: "tmpfiles.d(5); the neutron-openvswitch charm writes such a line",
+        },
     },
 ];
 

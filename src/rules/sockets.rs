@@ -1,156 +1,134 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The sockets themselves, by the kernel's own rule.
+//! The sockets themselves, by the kernel's own rule: as they are (`live`), as a VM's start would meet them (`start`), and
+//! as a VM that runs meets them (`running`).
 
-use super::{Case, Evidence, Level, Rule};
-use crate::access::{Denial, Identity, Verdict, Wish, may};
-use crate::base::shell;
-use crate::config::{PortType, ServerAccess};
-use crate::dataplane::PortSocket;
-use crate::dataplane::ovs::sockets::is_switch_place;
-use crate::facts::paths::PathFact;
-use crate::facts::sockets::Liveness;
-use crate::fixes;
-use crate::items::Item;
+mod live;
+mod running;
+mod start;
+
+pub use live::qemu_identity;
+
+use super::{Ask, Case, Evidence, Level, Meeting, Page, Rule, StartCase};
+use crate::config::Family;
 
 pub const RULES: &[Rule] = &[
     Rule {
-        id: "server-socket-refuses-qemu",
+        id: "server-socket-missing",
         level: Level::Broken,
-        cause: "QEMU needs write permission to connect to this socket: 'Failed to connect to ...: Permission denied'",
-        check: server_socket,
-    },
-    Rule {
-        id: "client-socket-refuses-dataplane",
-        level: Level::Broken,
-        cause: "OVS needs write permission to connect to this socket, and retries silently: the VM hangs or has no network",
-        check: client_socket,
-    },
-    Rule {
-        id: "client-socket-group",
-        level: Level::Broken,
-        cause: "the socket does not have the shared group, so a dataplane that is not root cannot connect",
-        check: client_socket_group,
+        cause: "no process has created this socket: 'Failed to connect to ...: No such file or directory'",
+        asks: &[Ask::Start(Family::Sockets, None, start::missing)],
+        page: Page {
+            effect: "the VM does not start: 'Failed to connect to ...: No such file or directory'",
+            see: "ls -l PATH; systemctl status ovs-vswitchd",
+            fix: "start the program that creates the socket; add the port",
+            source: "QEMU util/qemu-sockets.c",
+        },
     },
     Rule {
         id: "server-socket-stale",
         level: Level::Broken,
         cause: "its process is gone: QEMU fails with 'Connection refused', and a back end that uses DPDK cannot create it again ('Address already in use')",
-        check: stale,
+        asks: &[
+            Ask::Node(live::stale),
+            Ask::Start(
+                Family::Sockets,
+                Some(
+                    "its process is gone: QEMU fails with 'Connection refused', and DPDK cannot create the socket again",
+                ),
+                start::stale,
+            ),
+        ],
+        page: Page {
+            effect: "OVS cannot create the port ('Address already in use; remove it and try again'); VMs get 'Connection refused'",
+            see: "ss -xlp src PATH; lsof PATH",
+            fix: "remove the socket file, then restart the program that serves it",
+            source: "DPDK lib/vhost/socket.c; seen after kill -9 of ovs-vswitchd 3.1",
+        },
+    },
+    Rule {
+        id: "not-a-socket",
+        level: Level::Broken,
+        cause: "another file is at the path of the socket",
+        asks: &[Ask::Start(Family::Sockets, None, start::not_a_socket)],
+        page: Page {
+            effect: "the VM does not start",
+            see: "stat PATH",
+            fix: "move it away",
+            source: "QEMU util/qemu-sockets.c",
+        },
+    },
+    Rule {
+        id: "server-socket-refuses-qemu",
+        level: Level::Broken,
+        cause: "QEMU needs write permission to connect to this socket: 'Failed to connect to ...: Permission denied'",
+        asks: &[
+            Ask::Node(live::server_socket),
+            Ask::Start(Family::Sockets, None, start::refuses_qemu),
+            Ask::Socket(running::refuses_qemu),
+        ],
+        page: Page {
+            effect: "the VM does not start: 'Failed to connect to ...: Permission denied'",
+            see: "ls -l PATH; namei -l PATH (QEMU needs write on the socket and search on each directory)",
+            fix: "vhost-accord apply; or use a dpdkvhostuserclient port",
+            source: "unix(7); launchpad 1546565; seen with OVS 3.1: root:root 0755",
+        },
+    },
+    Rule {
+        id: "client-socket-in-use",
+        level: Level::Broken,
+        cause: "QEMU removes an existing socket before it creates its own, also that of another process",
+        asks: &[Ask::Start(Family::Sockets, None, start::in_use)],
+        page: Page {
+            effect: "another VM loses its network at the next reconnect; nothing is logged",
+            see: "ss -xlp src PATH",
+            fix: "give one of the two VMs another path",
+            source: "QEMU util/qemu-sockets.c (unlink before bind)",
+        },
+    },
+    Rule {
+        id: "client-socket-in-the-way",
+        level: Level::Broken,
+        cause: "a stale socket is in the way and QEMU may not remove it: 'Failed to unlink socket ...'",
+        asks: &[Ask::Start(Family::Sockets, None, start::in_the_way)],
+        page: Page {
+            effect: "the VM does not start: 'Failed to unlink socket ...'",
+            see: "ls -ld PATH; ls -ld DIRECTORY (sticky bit)",
+            fix: "remove the stale socket, and the sticky bit of the directory",
+            source: "seen with QEMU 7.2 in a sticky directory",
+        },
+    },
+    Rule {
+        id: "client-socket-refuses-dataplane",
+        level: Level::Broken,
+        cause: "OVS needs write permission to connect to this socket, and retries silently: the VM hangs or has no network",
+        asks: &[
+            Ask::Node(live::client_socket),
+            Ask::Start(
+                Family::Sockets,
+                Some(
+                    "OVS needs write permission to connect to this socket, and retries silently: the VM would hang forever",
+                ),
+                start::refuses_dataplane,
+            ),
+            Ask::Socket(running::refuses_dataplane),
+        ],
+        page: Page {
+            effect: "the VM hangs while it starts, or runs without network; OVS logs 'failed to connect: Permission denied' once",
+            see: "namei -l PATH; grep -E '^(Uid|Gid)' /proc/$(pidof ovs-vswitchd)/status",
+            fix: "vhost-accord apply",
+            source: "DPDK lib/vhost/socket.c; ovs-issues 200; seen with OVS 3.1",
+        },
+    },
+    Rule {
+        id: "client-socket-group",
+        level: Level::Broken,
+        cause: "the socket does not have the shared group, so a dataplane that is not root cannot connect",
+        asks: &[Ask::Node(live::client_socket_group)],
+        page: Page {
+            effect: "nothing while the dataplane is root; with another user, the VM loses its network",
+            see: "ls -l /var/lib/vhost_sockets",
+            fix: "vhost-accord apply",
+            source: "seen with OVS 3.1 as openvswitch:hugetlbfs",
+        },
     },
 ];
-
-fn of_kind<'a>(case: &Case<'a>, kind: PortType) -> impl Iterator<Item = &'a PortSocket> {
-    let sockets = case.live.map(|live| live.sockets.as_slice()).unwrap_or_default();
-    sockets.iter().filter(move |socket| socket.kind == kind)
-}
-
-/// QEMU's identity by the accord.
-pub fn qemu_identity(case: &Case<'_>) -> Option<Identity> {
-    case.accord.qemu.as_ref().map(|qemu| Identity::unprivileged(qemu.uid, qemu.gid, qemu.groups.clone()))
-}
-
-/// What the kernel says; none where there is no socket to ask about.
-fn connect(identity: &Identity, fact: &PathFact) -> Option<Verdict> {
-    match fact {
-        PathFact::Missing { .. } => None,
-        PathFact::Present { chain, .. } => Some(may(identity, chain, Wish::Connect)),
-    }
-}
-
-/// The path is named once where it is the socket itself that refuses.
-fn refused(case: &Case<'_>, socket: &PortSocket, denial: &Denial, identity: &Identity) -> Evidence {
-    let path = socket.path.display().to_string();
-    let text = denial.text(case.names);
-    let seen = text.strip_prefix(&format!("{path} is ")).map(str::to_string).unwrap_or(text);
-    Evidence::fixed_by(path, seen, fix(case, socket, denial, identity))
-}
-
-/// `apply` gives sockets away where they are ours to give, and fixes directories of the accord; no other.
-fn fix(case: &Case<'_>, socket: &PortSocket, denial: &Denial, identity: &Identity) -> String {
-    let of_accord =
-        |item: &Item| matches!(item, Item::Owner(owner) if owner.path == denial.path && owner.mode.is_some());
-    if denial.path != socket.path {
-        return match case.accord.items.iter().any(of_accord) {
-            true => fixes::APPLY.to_string(),
-            false => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
-        };
-    }
-    let ours = case.accord.gives
-        && match socket.kind {
-            PortType::Dpdkvhostuser => is_switch_place(&socket.path),
-            PortType::Dpdkvhostuserclient => socket.path.starts_with(&case.accord.socket_directory),
-        };
-    match case.accord.server_access {
-        Some(ServerAccess::Umask) if ours && socket.kind == PortType::Dpdkvhostuser => {
-            format!("{} --restart", fixes::APPLY)
-        }
-        _ if ours => fixes::APPLY.to_string(),
-        _ => fixes::give_socket(&socket.path, identity.gid),
-    }
-}
-
-fn server_socket(case: &Case<'_>) -> Vec<Evidence> {
-    let Some(qemu) = qemu_identity(case).filter(|_| case.accord.server_access.is_some()) else {
-        return Vec::new();
-    };
-    let mut evidence = Vec::new();
-    for socket in of_kind(case, PortType::Dpdkvhostuser).filter(|socket| socket.liveness != Liveness::Stale) {
-        if let Some(Verdict::Denied(denial)) = connect(&qemu, &socket.fact) {
-            evidence.push(refused(case, socket, &denial, &qemu));
-        }
-    }
-    evidence
-}
-
-fn client_socket(case: &Case<'_>) -> Vec<Evidence> {
-    let (Some(live), true) = (case.live, case.accord.has(PortType::Dpdkvhostuserclient)) else {
-        return Vec::new();
-    };
-    let Some(vswitchd) = live.vswitchd() else { return Vec::new() };
-    let identity = vswitchd.identity();
-    let mut evidence = Vec::new();
-    for socket in of_kind(case, PortType::Dpdkvhostuserclient) {
-        if let Some(Verdict::Denied(denial)) = connect(&identity, &socket.fact) {
-            evidence.push(refused(case, socket, &denial, &identity));
-        }
-    }
-    evidence
-}
-
-fn client_socket_group(case: &Case<'_>) -> Vec<Evidence> {
-    let wanted = &case.accord.group;
-    let refused: Vec<String> = client_socket(case).into_iter().map(|evidence| evidence.subject).collect();
-    let mut evidence = Vec::new();
-    for socket in of_kind(case, PortType::Dpdkvhostuserclient) {
-        let subject = socket.path.display().to_string();
-        let Some(node) =
-            socket.fact.node().filter(|_| socket.path.starts_with(&case.accord.socket_directory))
-        else {
-            continue;
-        };
-        if node.gid != wanted.gid
-            && !refused.contains(&subject)
-            && case.accord.has(PortType::Dpdkvhostuserclient)
-        {
-            let seen = format!("group {}, expected {}", case.names.group_name(node.gid), wanted.name);
-            evidence.push(Evidence::applies(subject, seen));
-        }
-    }
-    evidence
-}
-
-fn stale(case: &Case<'_>) -> Vec<Evidence> {
-    let stale = |socket: &&PortSocket| socket.liveness == Liveness::Stale;
-    let Some(dataplane) = case.accord.dataplane.as_ref().filter(|_| case.accord.server_access.is_some())
-    else {
-        return Vec::new();
-    };
-    of_kind(case, PortType::Dpdkvhostuser)
-        .filter(stale)
-        .map(|socket| {
-            let (path, unit) = (shell::path(&socket.path), shell::quote(&dataplane.switch_unit));
-            let fix = format!("rm {path} && systemctl restart {unit}");
-            Evidence::fixed_by(socket.path.display().to_string(), "no process listens on it", fix)
-        })
-        .collect()
-}

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{Case, Evidence, Level, Rule};
+use super::{Ask, Case, Evidence, Level, Page, Rule};
 use crate::base::paths::plain;
 use crate::base::shell;
 use crate::config::PortType;
@@ -15,31 +15,61 @@ pub const RULES: &[Rule] = &[
         id: "vhost-owner-option",
         level: Level::Broken,
         cause: "no OVS since 2.6 has --vhost-owner and --vhost-perm: DPDK refuses to start, and no vhost-user port works",
-        check: vhost_owner,
+        asks: &[Ask::Node(vhost_owner)],
+        page: Page {
+            effect: "DPDK does not start: every VM of the node hangs or does not start",
+            see: "ovs-vsctl get Open_vSwitch . other_config:dpdk-extra",
+            fix: "remove the options, then restart the dataplane",
+            source: "launchpad 1833734, 1793729; Ubuntu's patch of OVS 2.5",
+        },
     },
     Rule {
         id: "dpdk-opts-ignored",
         level: Level::Advice,
         cause: "Open vSwitch reads DPDK_OPTS no more since 2.6: what is in it (cores, memory, --vhost-owner) has no effect",
-        check: dpdk_opts,
+        asks: &[Ask::Node(dpdk_opts)],
+        page: Page {
+            effect: "nothing by itself: the switch runs with other_config, and not with what the file says",
+            see: "grep DPDK_OPTS /etc/default/openvswitch-switch; ovs-vsctl get Open_vSwitch . other_config",
+            fix: "take the line out; cores and memory are other_config:dpdk-lcore-mask and dpdk-socket-mem",
+            source: "OVS NEWS 2.6; Ubuntu's openvswitch-switch-dpdk of 16.04",
+        },
     },
     Rule {
         id: "vhost-sock-dir-invalid",
         level: Level::Broken,
         cause: "OVS accepts only a directory below its run directory; with this one it creates no dpdkvhostuser socket",
-        check: sock_dir,
+        asks: &[Ask::Node(sock_dir)],
+        page: Page {
+            effect: "OVS creates no dpdkvhostuser socket: 'vhost-user sock directory ... does not exist' or '... invalid characters'",
+            see: "ovs-vsctl get Open_vSwitch . other_config:vhost-sock-dir",
+            fix: "set a directory below OVS's run directory, as a relative path",
+            source: "OVS lib/dpdk.c, process_vhost_flags",
+        },
     },
     Rule {
         id: "vhost-iommu-support",
         level: Level::Advice,
         cause: "it enables reply-ack: QEMU 2.7 to 2.9 freeze, and devices with several queues do not reconnect",
-        check: iommu,
+        asks: &[Ask::Node(iommu)],
+        page: Page {
+            effect: "VMs with several queues do not reconnect; old QEMUs freeze",
+            see: "ovs-vsctl get Open_vSwitch . other_config:vhost-iommu-support",
+            fix: "remove the option unless a guest uses a vIOMMU",
+            source: "OVS Documentation/topics/dpdk/vhost-user.rst; QEMU 60cd1102",
+        },
     },
     Rule {
         id: "socket-directory-in-run-directory",
         level: Level::Broken,
         cause: "OVS's units reset the owner of their run directory at each start: the next VM fails with 'Failed to bind socket'",
-        check: in_run_directory,
+        asks: &[Ask::Node(in_run_directory)],
+        page: Page {
+            effect: "after the next restart of ovsdb-server a VM does not start: 'Failed to bind socket ...: Permission denied'",
+            see: "systemctl cat ovsdb-server (RuntimeDirectory=, chown -R)",
+            fix: "use a separate directory, such as /var/lib/vhost_sockets",
+            source: "OVS 6403a49f3 (chown -R at each start); systemd issue 12713",
+        },
     },
 ];
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The service that watches.
 
-use super::{Case, Evidence, Level, Rule};
+use super::{Ask, Case, Evidence, Level, Page, Rule};
 use crate::accord::is_watch_link;
 use crate::base::paths;
 use crate::items::Change;
@@ -10,7 +10,13 @@ pub const RULES: &[Rule] = &[Rule {
     id: "watch-not-running",
     level: Level::Advice,
     cause: "QEMU cannot connect to a dpdkvhostuser port that is added while OVS runs, and nothing reports changes by others",
-    check: not_running,
+    asks: &[Ask::Node(not_running)],
+    page: Page {
+        effect: "'virsh attach-device' fails with 'Permission denied' on a dpdkvhostuser port that was added after OVS started",
+        see: "systemctl status vhost-accord-watch",
+        fix: "vhost-accord apply, or systemctl start vhost-accord-watch",
+        source: "OVS lib/netdev-dpdk.c: the socket is created when the port is; libvirt has no hook for hot-plug (docs/hooks.rst)",
+    },
 }];
 
 fn not_running(case: &Case<'_>) -> Vec<Evidence> {

@@ -25,12 +25,12 @@ use vhost_accord::facts::domains::{Domain, Endpoint, EndpointKind, SocketMode, p
 use vhost_accord::facts::surroundings::{parse_label_type, parse_tmpfiles};
 use vhost_accord::facts::{mounts, processes};
 use vhost_accord::fingerprint::{Fingerprint, Vm};
-use vhost_accord::hook::Subject;
 use vhost_accord::hook::input::may_speak_vhost_user;
 use vhost_accord::journal::Journal;
 use vhost_accord::node::endpoints::start::{Facts, Shared};
 use vhost_accord::report;
 use vhost_accord::rules::peer;
+use vhost_accord::rules::start::Start;
 
 /// What it is called, and what has to hold.
 pub type Target = (&'static str, fn(&[u8]));
@@ -319,7 +319,7 @@ pub fn fingerprint(data: &[u8]) {
     let directory = tempfile::tempdir().expect("a directory");
     let root = Root::open(directory.path()).expect("a root");
     let config = Config::from_raw(&Raw::defaults()).expect("the defaults");
-    let mut subject = Subject::of_node(&root, &config).expect("a subject");
+    let mut start = Start::of_node(&root, &config).expect("a start");
     let look = |vm: &Vm| {
         let (directories, sockets) = Shared::default().places(&root, &vm.domain.endpoints);
         let memory = Known::from(Shared::default().needs(&root, &vm.domain.memory));
@@ -327,12 +327,12 @@ pub fn fingerprint(data: &[u8]) {
         Arrival { domain: vm.domain.clone(), facts, held: Vec::new(), turned: Vec::new(), told: false }
     };
     let arrivals: Vec<Arrival> = there.vms.iter().map(look).collect();
-    let compared = peer::judge(peer::Ground {
+    let compared = peer::judge(peer::Comparison {
         here: &Fingerprint { vms: Vec::new(), ..there.clone() },
         there: &there,
         domains: &[],
         arrivals: &arrivals,
-        subject: &mut subject,
+        start: &mut start,
         configured: Some((64055, 42477)),
     });
     assert_eq!(compared.vms.len(), there.vms.len());

@@ -17,10 +17,10 @@ use vhost_accord::facts::domains::{Domain, parse_domain};
 use vhost_accord::facts::hugepages::Pool;
 use vhost_accord::facts::paths::PathFact;
 use vhost_accord::facts::sockets::Liveness;
-use vhost_accord::hook::Subject;
 use vhost_accord::node::endpoints::start::{Directory, Facts, Need, Socket};
 use vhost_accord::node::endpoints::{End, Endpoints, FreePort, Link, Machine, Owner};
 use vhost_accord::rules::endpoints::{Judged, Matter, judge};
+use vhost_accord::rules::start::Start;
 
 use super::node::{Node, present, process};
 
@@ -43,7 +43,7 @@ pub const OVS_MAKES: usize = 1;
 pub struct Pair {
     pub node: Node,
     pub endpoints: Endpoints,
-    pub subject: Subject,
+    pub start: Start,
     pub configured: (u32, u32),
 }
 
@@ -205,10 +205,10 @@ impl Pair {
         let root = Root::open(node.image.path()).unwrap();
         let mut wanted = Config::from_raw(&Raw::defaults()).unwrap();
         wanted.socket_directory.clone_from(&node.accord.socket_directory);
-        let mut subject = Subject::of_node(&root, &wanted).unwrap();
+        let mut start = Start::of_node(&root, &wanted).unwrap();
         // Without root the file is not root's, and does not count when it is read.
         let agreed = fs::read(node.image.path().join("etc/vhost-accord/agreed.json")).unwrap();
-        subject.agreed = Some(serde_json::from_slice(&agreed).unwrap());
+        start.agreed = Some(serde_json::from_slice(&agreed).unwrap());
         Pair {
             configured: (qemu.uid, qemu.gid),
             endpoints: Endpoints {
@@ -223,7 +223,7 @@ impl Pair {
                 unread: Vec::new(),
                 now: 10 * MINUTE,
             },
-            subject,
+            start,
             node,
         }
     }
@@ -232,7 +232,7 @@ impl Pair {
         let named = self.node.findings();
         let ground = Matter {
             endpoints: &self.endpoints,
-            subject: &mut self.subject,
+            start: &mut self.start,
             configured: Some(self.configured),
             named: &named,
         };
@@ -241,7 +241,7 @@ impl Pair {
 
     /// Nothing was applied yet: the hook will fix nothing.
     pub fn before_apply(&mut self) -> &mut Self {
-        self.subject.agreed = None;
+        self.start.agreed = None;
         self
     }
 

@@ -28,6 +28,20 @@ pub fn columns(mode: SocketMode, path: &Path) -> String {
     }
 }
 
+/// Shows whether the database answers, and what it has.
+pub const SHOW: &str = "ovs-vsctl --timeout=5 show";
+
+/// Removes a port that nobody needs.
+pub fn remove_port(port: &VhostPort) -> String {
+    format!("ovs-vsctl --if-exists del-port {}", interface(port))
+}
+
+/// Makes a port that the datapath could not have, once it can.
+pub fn remake_after_error(port: &VhostPort) -> String {
+    let log = "grep ERR /var/log/openvswitch/ovs-vswitchd.log";
+    format!("fix the error that '{log}' shows for the port, then {}", remake(port))
+}
+
 /// Makes the port over again; whatever else is set on it stays.
 pub fn remake(port: &VhostPort) -> String {
     remake_interface(&interface(port), port.kind)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Case, Other};
+use super::{Case, Meeting};
 use crate::access::Identity;
 use crate::base::paths::same_path;
 use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
@@ -174,8 +174,8 @@ fn of_domain(case: &Case<'_>, machine: &Machine, row: Row) -> Row {
     }
 }
 
-pub fn of_machine(case: &Case<'_>, end: &Other<'_>, socket: &Socket, link: Link, verdict: String) -> Row {
-    let Other { endpoints, machine, meets_switch } = *end;
+pub fn of_machine(case: &Case<'_>, (meeting, machine): (&Meeting<'_>, &Machine), verdict: String) -> Row {
+    let (Meeting { endpoints, socket, link, .. }, meets_switch) = (*meeting, meeting.meets_switch());
     let join = machine.start.switch.known().filter(|_| meets_switch);
     let at = join.and_then(|join| {
         let meets = |port: &&VhostPort| same_path(&join.expected_socket(port), &socket.path);
@@ -185,9 +185,9 @@ pub fn of_machine(case: &Case<'_>, end: &Other<'_>, socket: &Socket, link: Link,
     let row = Row {
         port: at.map(port).or_else(|| join.and_then(|join| other(join, socket))),
         socket: socket_file(case, socket),
-        connected: connected(end, &link),
-        backend: backend(end, socket, &link),
-        link,
+        connected: connected(meeting, machine),
+        backend: backend(meeting),
+        link: link.clone(),
         verdict,
         ..bare(&socket.endpoint)
     };
@@ -196,19 +196,19 @@ pub fn of_machine(case: &Case<'_>, end: &Other<'_>, socket: &Socket, link: Link,
 }
 
 /// Another back end may be in a network namespace of its own, whose sockets are not seen.
-fn connected(end: &Other<'_>, link: &Link) -> Option<bool> {
-    let yes = !link.connections.is_empty();
-    let is_sure = yes || end.meets_switch || !end.machine.domain.running;
-    end.endpoints.peers.known().filter(|()| is_sure).map(|()| yes)
+fn connected(meeting: &Meeting<'_>, machine: &Machine) -> Option<bool> {
+    let yes = !meeting.link.connections.is_empty();
+    let is_sure = yes || meeting.meets_switch() || !machine.domain.running;
+    meeting.endpoints.peers.known().filter(|()| is_sure).map(|()| yes)
 }
 
 /// Who is connected, else who listens for QEMU, else who was told to use the socket.
-fn backend(end: &Other<'_>, socket: &Socket, link: &Link) -> Option<Owner> {
-    let mode = socket.endpoint.mode;
+fn backend(meeting: &Meeting<'_>) -> Option<Owner> {
+    let (mode, link) = (meeting.mode(), meeting.link);
     let connected = link.connections.iter().find_map(|connection| sides(mode, connection).0.owner.clone());
     let listener = || link.listener.as_ref().and_then(|end| end.owner.clone());
     let listener = connected.or_else(|| if mode == SocketMode::Client { listener() } else { None });
-    listener.or_else(|| if end.meets_switch { None } else { socket.other.clone() })
+    listener.or_else(|| if meeting.meets_switch() { None } else { meeting.socket.other.clone() })
 }
 
 /// With the switch's daemon, which is to be at the other end where nobody is yet.

@@ -1,200 +1,165 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a running VM has lost, and who sits where it should not.
+//! What a running VM has lost, and who is where it should not be, by what the kernel says of each socket.
 
-use super::{Other, Trouble};
-use crate::access::{Verdict, Wish, may};
+use super::meeting::{Meeting, is_other, name};
 use crate::base::paths::same_path;
 use crate::base::shell;
-use crate::config::{Family, PortType};
+use crate::config::PortType;
 use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
-use crate::facts::Known;
 use crate::facts::domains::SocketMode;
-use crate::facts::paths::PathFact;
 use crate::facts::sockets::Liveness;
 use crate::fixes;
-use crate::hook::{self, Problem, Subject};
-use crate::node::endpoints::start::Socket;
-use crate::node::endpoints::{End, Endpoints, FreePort, Link, Machine, Next, Owner, Waiting, sides};
+use crate::rules::{Ask, Evidence, Level, Page, Rule};
 
-/// QEMU and DPDK try each second: who is younger than this, in nanoseconds, may still be at it.
-const YOUNG: u64 = 5_000_000_000;
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "client-socket-gone",
+        level: Level::Broken,
+        cause: "the socket file of the running QEMU was removed: OVS cannot connect now, or after its next restart",
+        asks: &[Ask::Socket(gone)],
+        page: Page {
+            effect: "the VM has network until OVS restarts or the port is changed; then it has none",
+            see: "ls -l PATH (missing); ss -xl (QEMU's socket still exists)",
+            fix: "start the VM again: QEMU binds its socket only when it starts",
+            source: "DPDK lib/vhost/socket.c connects by the path each second; seen with OVS 3.1",
+        },
+    },
+    Rule {
+        id: "listener-is-foreign",
+        level: Level::Broken,
+        cause: "the listener is neither ovs-vswitchd nor this VM's QEMU: the VM is connected to another program",
+        asks: &[Ask::Socket(foreign)],
+        page: Page {
+            effect: "the VM has no network: its frames go to another program; QEMU and OVS report nothing",
+            see: "ss -xlp; ls -i PATH (the socket's inode)",
+            fix: "stop that program if it should not listen there, then have QEMU or OVS create the socket again",
+            source: "unix(7): a path can be unlinked and bound again while the old socket stays in use",
+        },
+    },
+    Rule {
+        id: "nic-dead-after-restart",
+        level: Level::Broken,
+        cause: "OVS created its socket again, and this QEMU has no <reconnect>: the VM has no network until it is started again",
+        asks: &[Ask::Socket(dead)],
+        page: Page {
+            effect: "the VM runs without network; nothing is logged",
+            see: "ps -o lstart of ovs-vswitchd and of QEMU; ss -xp shows no peer",
+            fix: "start the VM again; to prevent it: <reconnect enabled='yes' timeout='1'/> in its XML, or a dpdkvhostuserclient port",
+            source: "seen with OVS 3.1 and QEMU 7.2: a client without reconnect never connects again",
+        },
+    },
+    Rule {
+        id: "port-not-in-datapath",
+        level: Level::Broken,
+        cause: "OVSDB reports the port as connected, but ovs-vswitchd could not configure it: the VM has no network",
+        asks: &[Ask::Socket(not_in_datapath)],
+        page: Page {
+            effect: "the VM runs without network; OVSDB has ofport, status=connected and no error",
+            see: "ovs-appctl dpif/show lacks the port; ovs-vsctl get Interface PORT link_state is down",
+            fix: "fix the cause in /var/log/openvswitch/ovs-vswitchd.log (grep ERR), mostly too little memory or a missing DPDK library; then create the port again",
+            source: "'Failed to create memory pool', 'Failed to set interface ... new configuration' in its log; seen with OVS 3.1 and 4.0 without DPDK's mempool_ring",
+        },
+    },
+    Rule {
+        id: "not-connected",
+        level: Level::Broken,
+        cause: "QEMU and OVS are not connected, although both run",
+        asks: &[Ask::Socket(apart)],
+        page: Page {
+            effect: "the VM runs without network",
+            see: "ss -xp; grep VHOST /var/log/openvswitch/ovs-vswitchd.log",
+            fix: "run the command of the finding: it creates the port again, or starts the VM again",
+            source: "DPDK lib/vhost/socket.c; seen with OVS 3.1 after a foreign program had held the connection",
+        },
+    },
+    Rule {
+        id: "port-without-vm",
+        level: Level::Advice,
+        cause: "no VM uses this port and nothing is connected: the port is a leftover, or a VM has a wrong path",
+        asks: &[Ask::Socket(without_vm)],
+        page: Page {
+            effect: "usually nothing; if a VM should use this port, that VM hangs or has no network",
+            see: "ovs-vsctl find Interface type=dpdkvhostuserclient; virsh dumpxml of the VM that should use it",
+            fix: "remove the port if no VM and no application needs it; else correct the path in the VM's XML",
+            source: "os-vif and neutron leave ports behind if they fail to delete them with the VM",
+        },
+    },
+];
 
-/// Of what the hook would say before a start: what is a trouble for a VM that runs already.
-pub fn still_counts(problem: &Problem) -> bool {
-    let of_sockets = ["server-socket-missing", "server-socket-stale", "not-a-socket"];
-    problem.family == Family::Ports || problem.id == "memory-not-shared" || of_sockets.contains(&problem.id)
+/// Both run, and had the time to connect; where QEMU is to listen, somebody does.
+fn should_be_joined(meeting: &Meeting<'_>) -> bool {
+    let listens = meeting.mode() == SocketMode::Client || meeting.link.listener.is_some();
+    let switch_runs = matches!(meeting.endpoints.vswitchd, Vswitchd::Running(Some(_)));
+    meeting.qemu().is_some() && switch_runs && listens && !meeting.is_young()
 }
 
-fn dataplane(endpoints: &Endpoints) -> Option<u32> {
-    endpoints.vswitchd.process().map(|process| process.pid)
-}
-
-/// None where nobody is seen to hold it: it may be in another pid namespace.
-fn pid(end: &End) -> Option<u32> {
-    end.owner.as_ref().map(|owner| owner.pid)
-}
-
-fn name(end: &End) -> String {
-    end.owner.as_ref().map_or("an unknown process".to_string(), Owner::text)
-}
-
-fn is_other(end: &End, expected: Option<u32>) -> bool {
-    expected.is_some() && pid(end).is_some() && pid(end) != expected
-}
-
-fn is_young(endpoints: &Endpoints, machine: &Machine) -> bool {
-    let started = [machine.process.as_ref(), endpoints.vswitchd.process()];
-    let young = |since: u64| endpoints.now.saturating_sub(since) < YOUNG;
-    started.into_iter().flatten().any(|process| young(process.started.since_boot))
-}
-
-/// Is QEMU connected with the dataplane through this socket?
-pub fn is_joined(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> bool {
-    joins(machine, socket, link, dataplane(endpoints))
-}
-
-/// Is QEMU connected, and with this process where that is known?
-fn joins(machine: &Machine, socket: &Socket, link: &Link, other: Option<u32>) -> bool {
-    let qemu = machine.process.as_ref().map(|process| process.pid);
-    link.connections.iter().any(|connection| {
-        let (switch, guest) = sides(socket.endpoint.mode, connection);
-        !is_other(switch, other) && !is_other(guest, qemu)
-    })
-}
-
-/// Is it about the socket of another back end that QEMU is connected with? Some take one connection and no more: virtiofsd
-/// listens no longer then, and some remove their socket.
-pub fn is_served(machine: &Machine, problem: &Problem) -> bool {
-    let is_its = |socket: &Socket| socket.path.display().to_string() == problem.subject;
-    let mut sockets = machine.start.sockets.iter().zip(&machine.links);
-    problem.foreign && sockets.any(|(socket, link)| is_its(socket) && joins(machine, socket, link, None))
-}
-
-/// Where nothing is wrong.
-pub fn word(other: &Other<'_>, socket: &Socket, link: &Link) -> &'static str {
-    let Other { endpoints, machine, meets_switch } = *other;
-    let expected = dataplane(endpoints).filter(|_| meets_switch);
-    if endpoints.peers.known().is_none() || machine.process.is_none() {
-        "unknown"
-    } else if joins(machine, socket, link, expected) {
-        "ok"
-    } else if is_young(endpoints, machine) {
-        "starting"
-    } else {
-        "unknown"
-    }
-}
-
-/// A port without a VM with which nothing is wrong: an application that is no VM has it, or nobody can tell.
-pub fn free_word(endpoints: &Endpoints, port: &FreePort) -> String {
-    let used = endpoints.peers.known().is_some() && !port.link.connections.is_empty();
-    if used { "ok".to_string() } else { "unknown".to_string() }
-}
-
-/// What the kernel says of this socket.
-pub fn trouble(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> Option<Trouble> {
-    endpoints.peers.known()?;
-    // Who is connected is found by the file's inode.
-    if socket.id.is_none() && matches!(socket.liveness, Liveness::Unknown(_)) {
-        return None;
-    }
-    match (machine.domain.running, socket.endpoint.mode) {
-        (true, SocketMode::Server) => serving(endpoints, machine, socket, link),
-        (true, SocketMode::Client) => connecting(endpoints, machine, socket, link),
-        (false, SocketMode::Client) => foreign(endpoints, socket, link),
-        (false, SocketMode::Server) => None,
-    }
-}
-
-fn serving(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> Option<Trouble> {
-    let qemu = machine.process.as_ref()?.pid;
-    let again = fixes::start_again(&machine.domain);
-    let Some(listener) = &link.listener else {
-        let gone = matches!(socket.liveness, Liveness::Missing | Liveness::Stale);
-        let seen = if socket.liveness == Liveness::Missing { "missing" } else { "no process listens on it" };
-        let old = !is_young(endpoints, machine);
-        return (gone && old).then(|| Trouble::of("client-socket-gone", socket, seen, again));
+fn gone(meeting: &Meeting<'_>) -> Option<Evidence> {
+    let machine = meeting.machine.filter(|machine| machine.domain.running && machine.process.is_some())?;
+    let seen = match meeting.socket.liveness {
+        Liveness::Missing => "missing",
+        Liveness::Stale => "no process listens on it",
+        _ => return None,
     };
-    if is_other(listener, Some(qemu)) {
-        let seen = format!("{} listens on it", name(listener));
-        let fix = format!("{} && {again}", fixes::remove(&socket.path));
-        return Some(Trouble::of("listener-is-foreign", socket, seen, fix));
-    }
-    apart(endpoints, machine, socket, link, &again)
+    let serves = meeting.mode() == SocketMode::Server && meeting.link.listener.is_none();
+    let again = || fixes::start_again(&machine.domain);
+    (serves && !meeting.is_young()).then(|| Evidence::of(meeting.socket, seen, again()))
 }
 
-fn connecting(endpoints: &Endpoints, machine: &Machine, socket: &Socket, link: &Link) -> Option<Trouble> {
-    if let Some(trouble) = foreign(endpoints, socket, link) {
-        return Some(trouble);
-    }
-    let (qemu, switch) = (machine.process.as_ref()?, endpoints.vswitchd.process()?);
-    let again = fixes::start_again(&machine.domain);
-    let joined = is_joined(endpoints, machine, socket, link);
-    let tries = socket.endpoint.reconnect.is_some_and(|seconds| seconds > 0);
-    if !joined && !tries && qemu.started.since_boot < switch.started.since_boot {
-        let seen = format!("ovs-vswitchd (pid {}) was started after QEMU (pid {})", switch.pid, qemu.pid);
-        return Some(Trouble::of("nic-dead-after-restart", socket, seen, again));
-    }
-    apart(endpoints, machine, socket, link, &again)
-}
-
-/// Whoever tries again each second is kept out by owner and mode: nobody has to start anew for it.
-pub fn refused(
-    subject: &Subject,
-    endpoints: &Endpoints,
-    machine: &Machine,
-    socket: &Socket,
-    link: &Link,
-) -> Option<Trouble> {
-    endpoints.peers.known()?;
-    let (qemu, switch) = (machine.process.as_ref()?, endpoints.vswitchd.process()?);
-    if socket.liveness != Liveness::Listening || is_joined(endpoints, machine, socket, link) {
-        return None;
-    }
-    let tries = socket.endpoint.reconnect.is_some_and(|seconds| seconds > 0);
-    let (id, process, kind, name) = match socket.endpoint.mode {
-        SocketMode::Client if tries => ("server-socket-refuses-qemu", qemu, PortType::Dpdkvhostuser, "QEMU"),
-        SocketMode::Server => {
-            ("client-socket-refuses-dataplane", switch, PortType::Dpdkvhostuserclient, "ovs-vswitchd")
+/// Another process than the one that is to serve it. Where QEMU is to listen and no VM is known, nobody's QEMU is expected.
+fn foreign(meeting: &Meeting<'_>) -> Option<Evidence> {
+    let (socket, remove) = (meeting.socket, fixes::remove(&meeting.socket.path));
+    let (expected, again) = match meeting.mode() {
+        SocketMode::Client => {
+            let port = socket.path.file_name().and_then(|name| name.to_str()).map(shell::quote)?;
+            (
+                meeting.endpoints.vswitchd.process(),
+                ovs::fixes::remake_interface(&port, PortType::Dpdkvhostuser),
+            )
         }
-        SocketMode::Client => return None,
+        SocketMode::Server => (Some(meeting.qemu()?), fixes::start_again(&meeting.machine?.domain)),
     };
-    let Known::Known(PathFact::Present { chain, .. }) =
-        &machine.start.directories.get(socket.directory)?.fact
-    else {
-        return None;
+    let expected = expected.map(|process| process.pid);
+    let listener = meeting.link.listener.as_ref().filter(|end| is_other(end, expected))?;
+    Some(Evidence::of(socket, format!("{} listens on it", name(listener)), format!("{remove} && {again}")))
+}
+
+fn dead(meeting: &Meeting<'_>) -> Option<Evidence> {
+    let (qemu, switch) = meeting.qemu().zip(meeting.switch())?;
+    let connects = meeting.mode() == SocketMode::Client && !meeting.tries_again() && !meeting.is_joined();
+    let older = qemu.started.since_boot < switch.started.since_boot;
+    let seen = || format!("ovs-vswitchd (pid {}) was started after QEMU (pid {})", switch.pid, qemu.pid);
+    let again = fixes::start_again(&meeting.machine?.domain);
+    (connects && older).then(|| Evidence::of(meeting.socket, seen(), again))
+}
+
+/// The port of a connected socket, which the datapath does not have.
+fn not_in_datapath(meeting: &Meeting<'_>) -> Option<Evidence> {
+    let used = match meeting.machine {
+        Some(_) => should_be_joined(meeting) && meeting.is_joined(),
+        None => !meeting.link.connections.is_empty(),
     };
-    let identity = process.identity();
-    let chain = [chain.as_slice(), std::slice::from_ref(socket.node.as_ref()?)].concat();
-    let Verdict::Denied(denial) = may(&identity, &chain, Wish::Connect) else { return None };
-    let fix = match subject.let_in(kind) {
-        Some(fix) => fix,
-        None if denial.path == socket.path => fixes::give_socket(&socket.path, identity.gid),
-        None => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
-    };
-    let seen = format!("{name} (pid {}) has no access: {}", process.pid, denial.text(&subject.names));
-    Some(Trouble::of(id, socket, seen, fix))
+    let switch = meeting.endpoints.switch.known().filter(|_| used)?;
+    let is_at = |port: &&VhostPort| same_path(&switch.expected_socket(port), &meeting.socket.path);
+    let port = meeting.endpoints.unmade.iter().find(is_at)?;
+    let link = port.link_state.as_deref().unwrap_or("unknown");
+    let seen = format!(
+        "OVSDB has port {} with ofport and link {link}, but 'ovs-appctl dpif/show' does not list it",
+        port.name
+    );
+    Some(Evidence::of(meeting.socket, seen, ovs::fixes::remake_after_error(port)))
 }
 
 /// Everything is in its place, and nobody is connected.
-fn apart(
-    endpoints: &Endpoints,
-    machine: &Machine,
-    socket: &Socket,
-    link: &Link,
-    again: &str,
-) -> Option<Trouble> {
-    let running = matches!(endpoints.vswitchd, Vswitchd::Running(Some(_)));
-    if !running || is_young(endpoints, machine) {
+fn apart(meeting: &Meeting<'_>) -> Option<Evidence> {
+    if !should_be_joined(meeting) || meeting.is_joined() {
         return None;
     }
-    if is_joined(endpoints, machine, socket, link) {
-        return unmade(endpoints, socket);
-    }
-    let others: Vec<String> = link.connections.iter().map(|connection| name(&connection.1)).collect();
-    let seen = match (others.first(), socket.endpoint.mode) {
+    let (machine, socket) = (meeting.machine?, meeting.socket);
+    let other = meeting.link.connections.first().map(|connection| name(&connection.1));
+    let is_remade = other.is_none() && meeting.mode() == SocketMode::Server;
+    let seen = match (other, meeting.mode()) {
         (Some(other), _) => format!("{other} is connected instead"),
         (None, SocketMode::Server) => "ovs-vswitchd is not connected".to_string(),
         (None, SocketMode::Client) => "QEMU is not connected".to_string(),
@@ -202,81 +167,17 @@ fn apart(
     let port = machine.start.switch.known().and_then(|join| {
         join.ports.iter().find(|port| port.server_path.as_deref() == Some(socket.path.as_path()))
     });
-    let fix = match (port, socket.endpoint.mode) {
-        (Some(port), SocketMode::Server) if others.is_empty() => ovs::fixes::remake(port),
-        _ => again.to_string(),
-    };
-    Some(Trouble::of("not-connected", socket, seen, fix))
+    let again = || fixes::start_again(&machine.domain);
+    Some(Evidence::of(socket, seen, port.filter(|_| is_remade).map_or_else(again, ovs::fixes::remake)))
 }
 
-/// The port of a connected socket, which the datapath does not have.
-pub fn unmade(endpoints: &Endpoints, socket: &Socket) -> Option<Trouble> {
-    let switch = endpoints.switch.known()?;
-    let is_at = |port: &&VhostPort| same_path(&switch.expected_socket(port), &socket.path);
-    let port = endpoints.unmade.iter().find(is_at)?;
-    let link = port.link_state.as_deref().unwrap_or("unknown");
-    let seen = format!(
-        "OVSDB has port {} with ofport and link {link}, but 'ovs-appctl dpif/show' does not list it",
-        port.name
-    );
-    let log = "grep ERR /var/log/openvswitch/ovs-vswitchd.log";
-    let fix = format!("fix the error that '{log}' shows for the port, then {}", ovs::fixes::remake(port));
-    Some(Trouble::of("port-not-in-datapath", socket, seen, fix))
-}
-
-/// A card that was plugged in and waits for its port.
-pub fn waits(endpoints: &Endpoints, waiting: &Waiting) -> Trouble {
-    let name = waiting.path.file_name().and_then(|name| name.to_str()).unwrap_or("PORT");
-    // One that no VM has was meant for it, most likely, with another path.
-    let fix = match endpoints.free.iter().any(|free| free.port.name == name) {
-        true => ovs::fixes::convert_port(name, SocketMode::Server, &waiting.path),
-        false => ovs::fixes::add_port(name, SocketMode::Server, &waiting.path),
-    };
-    Trouble {
-        id: "hot-plug-waits",
-        subject: waiting.path.display().to_string(),
-        seen: format!(
-            "QEMU of VM {} (pid {}) listens on it, but no port and no definition has it, and nothing is connected",
-            waiting.domain, waiting.pid
-        ),
-        fix,
+/// A VM that cannot be read may have it, or one of a libvirt that is in a container.
+fn without_vm(meeting: &Meeting<'_>) -> Option<Evidence> {
+    let (endpoints, port) = (meeting.endpoints, meeting.port?);
+    let all_known = endpoints.peers.known().is_some() && endpoints.unread.is_empty() && meeting.sees_vms;
+    if !meeting.link.connections.is_empty() || !all_known {
+        return None;
     }
-}
-
-/// A definition that the VM does not run with, and whose cards do not meet their ports.
-pub fn next(subject: &mut Subject, machine: &Machine, next: &Next) -> Option<Trouble> {
-    let qemu = subject.qemu.as_ref().map(|qemu| (qemu.uid, qemu.gid));
-    subject.turn_to(next.domain.clone(), qemu);
-    let case = hook::Case { subject, facts: &next.start };
-    let paths: Vec<String> =
-        next.start.sockets.iter().map(|socket| socket.path.display().to_string()).collect();
-    let of_card = |problem: &Problem| problem.family == Family::Ports && paths.contains(&problem.subject);
-    let problem = hook::problems(&case).into_iter().find(|problem| problem.sure && of_card(problem))?;
-    let convert =
-        |kind: PortType| format!("vhost-accord convert --to {kind} {}", fixes::domain(&machine.domain));
-    let fix = match problem.id {
-        "both-ends-client" => convert(PortType::Dpdkvhostuserclient),
-        "both-ends-server" => convert(PortType::Dpdkvhostuser),
-        _ => problem.fix,
-    };
-    let seen = format!("{}: {}: {}", problem.id, problem.subject, problem.seen);
-    Some(Trouble { id: "next-start-fails", subject: format!("VM {}", machine.domain.name), seen, fix })
-}
-
-/// Another process than ovs-vswitchd serves what is to be its socket.
-fn foreign(endpoints: &Endpoints, socket: &Socket, link: &Link) -> Option<Trouble> {
-    let listener = link.listener.as_ref().filter(|end| is_other(end, dataplane(endpoints)))?;
-    let seen = format!("{} listens on it", name(listener));
-    let port = socket.path.file_name().and_then(|name| name.to_str()).map(shell::quote)?;
-    let again = ovs::fixes::remake_interface(&port, PortType::Dpdkvhostuser);
-    let fix = format!("{} && {again}", fixes::remove(&socket.path));
-    Some(Trouble::of("listener-is-foreign", socket, seen, fix))
-}
-
-/// The same of a port that no VM has. Where QEMU is to listen, nobody's QEMU is expected.
-pub fn foreign_at_port(endpoints: &Endpoints, port: &FreePort) -> Option<Trouble> {
-    match port.port.kind {
-        PortType::Dpdkvhostuser => foreign(endpoints, &port.socket, &port.link),
-        PortType::Dpdkvhostuserclient => None,
-    }
+    let seen = format!("a {} at {}, and no VM uses it", port.kind, meeting.socket.path.display());
+    Some(Evidence::fixed_by(format!("port {}", port.name), seen, ovs::fixes::remove_port(port)))
 }

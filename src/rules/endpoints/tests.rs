@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::base::root::Root;
 use crate::config::PortType;
 use crate::dataplane::ovs::control::Control;
 use crate::dataplane::ovs::ovsdb::VhostPort;
@@ -12,6 +13,8 @@ use crate::facts::processes::{Ids, Process, Started, Status};
 use crate::facts::sockets::Liveness;
 use crate::node::endpoints::start::Facts;
 use crate::node::endpoints::{End, Owner, Waiting};
+use crate::rules::start::Operation;
+use crate::rules::{Evidence, finding};
 
 const QEMU: u32 = 7;
 const SWITCH: u32 = 9;
@@ -39,7 +42,7 @@ fn end(pid: u32) -> End {
 }
 
 fn socket(mode: SocketMode) -> Socket {
-    let path = PathBuf::from("/s/vhu0");
+    let path = PathBuf::from("/run/openvswitch/vhu0");
     let endpoint = Endpoint {
         device: EndpointKind::Interface,
         path: Some(path.clone()),
@@ -58,6 +61,19 @@ struct Running {
     machine: Machine,
     socket: Socket,
     link: Link,
+    start: Start,
+}
+
+impl Running {
+    fn meeting(&self) -> Meeting<'_> {
+        let (case, machine) = (StartCase { start: &self.start, facts: &self.machine.start }, &self.machine);
+        let Running { endpoints, socket, link, .. } = self;
+        Meeting { case, endpoints, machine: Some(machine), port: None, socket, link, sees_vms: true }
+    }
+
+    fn found(&self) -> Option<Finding> {
+        first(&self.meeting())
+    }
 }
 
 fn running(mode: SocketMode) -> Running {
@@ -65,6 +81,9 @@ fn running(mode: SocketMode) -> Running {
     domain.running = true;
     let (listener, other) = if mode == SocketMode::Server { (QEMU, SWITCH) } else { (SWITCH, QEMU) };
     let vswitchd = Vswitchd::Running(Some(Box::new(process(SWITCH, MINUTE))));
+    let image = tempfile::tempdir().unwrap();
+    let root = Root::open(image.path()).unwrap();
+    let start = Start::read(&root, Operation::Prepare, domain.clone()).unwrap();
     Running {
         endpoints: Endpoints {
             machines: Vec::new(),
@@ -85,18 +104,14 @@ fn running(mode: SocketMode) -> Running {
             links: Vec::new(),
             next: None,
         },
+        start,
         socket: socket(mode),
         link: Link { listener: Some(end(listener)), connections: vec![(end(listener), end(other))] },
     }
 }
 
 fn said(case: &Running) -> Option<&'static str> {
-    running::trouble(&case.endpoints, &case.machine, &case.socket, &case.link).map(|trouble| trouble.id)
-}
-
-fn word_of(case: &Running, meets_switch: bool) -> &'static str {
-    let other = Other { endpoints: &case.endpoints, machine: &case.machine, meets_switch };
-    running::word(&other, &case.socket, &case.link)
+    case.found().map(|finding| finding.id)
 }
 
 fn broken(mode: SocketMode, change: impl FnOnce(&mut Running)) -> Option<&'static str> {
@@ -110,7 +125,7 @@ fn a_connected_vm_is_not_accused() {
     for mode in [SocketMode::Server, SocketMode::Client] {
         let case = running(mode);
         assert_eq!(said(&case), None);
-        assert_eq!(word_of(&case, true), "ok");
+        assert_eq!(case.meeting().word(), "ok");
     }
 }
 
@@ -119,27 +134,20 @@ fn a_connected_vm_is_not_accused() {
 fn another_back_end_that_is_connected_is_as_it_should_be() {
     let mut case = running(SocketMode::Client);
     case.link = Link { listener: None, connections: vec![(end(STRANGER), end(QEMU))] };
-    assert_eq!((word_of(&case, true), word_of(&case, false)), ("unknown", "ok"));
+    assert_eq!(case.meeting().word(), "unknown");
+    case.socket.endpoint.device = EndpointKind::Disk;
+    assert_eq!(case.meeting().word(), "ok");
     case.socket.liveness = Liveness::Stale;
     case.machine.start.sockets = vec![case.socket];
     case.machine.links = vec![case.link];
-    let mut problem = Problem {
-        id: "server-socket-stale",
-        family: crate::config::Family::Sockets,
-        subject: "/s/vhu0".to_string(),
-        seen: String::new(),
-        cause: "",
-        fix: String::new(),
-        passing: true,
-        sure: true,
-        foreign: true,
-    };
-    assert!(running::is_served(&case.machine, &problem));
-    problem.foreign = false;
-    assert!(!running::is_served(&case.machine, &problem), "the switch has to listen again");
-    problem.foreign = true;
+    let evidence = Evidence::fixed_by("/run/openvswitch/vhu0", "", "").foreign_if(true);
+    let mut found = finding("server-socket-stale", evidence).unwrap();
+    assert!(is_served(&case.machine, &found));
+    found.foreign = false;
+    assert!(!is_served(&case.machine, &found), "the switch has to listen again");
+    found.foreign = true;
     case.machine.links[0].connections.clear();
-    assert!(!running::is_served(&case.machine, &problem));
+    assert!(!is_served(&case.machine, &found));
 }
 
 #[test]
@@ -212,13 +220,19 @@ fn a_port_without_a_vm_is_a_leftover_unless_someone_uses_it() {
         vm_uuid: None,
     };
     let mut free_port = FreePort { port, socket: socket(SocketMode::Server), link: Link::default() };
-    let mut endpoints = running(SocketMode::Server).endpoints;
+    let Running { mut endpoints, machine, start, .. } = running(SocketMode::Server);
+    let free = |endpoints: &Endpoints, free: &FreePort, sees_vms| {
+        let case = StartCase { start: &start, facts: &machine.start };
+        let (port, socket, link) = (Some(&free.port), &free.socket, &free.link);
+        first(&Meeting { case, endpoints, machine: None, port, socket, link, sees_vms })
+    };
     let found = free(&endpoints, &free_port, true).unwrap();
     assert_eq!(found.id, "port-without-vm");
     let waiting = Waiting { path: PathBuf::from("/s/vhu$(x)"), domain: "a b".to_string(), pid: QEMU };
-    assert!(running::waits(&endpoints, &waiting).fix.contains("ovs-vsctl add-port "));
+    endpoints.waiting.push(waiting);
+    assert!(general::waits(&endpoints)[0].fix.contains("ovs-vsctl add-port "));
     endpoints.free.push(free_port.clone());
-    assert!(running::waits(&endpoints, &waiting).fix.starts_with("ovs-vsctl set Interface 'vhu$(x)' type="));
+    assert!(general::waits(&endpoints)[0].fix.starts_with("ovs-vsctl set Interface 'vhu$(x)' type="));
     assert_eq!(found.fix, "ovs-vsctl --if-exists del-port 'vhu$(x)'");
     assert_eq!(free(&endpoints, &free_port, false), None, "who has it is not to be seen");
     free_port.link.connections.push((end(STRANGER), end(SWITCH)));
@@ -229,9 +243,9 @@ fn a_port_without_a_vm_is_a_leftover_unless_someone_uses_it() {
 fn a_name_is_quoted_in_what_fixes() {
     let mut case = running(SocketMode::Server);
     case.link.connections.clear();
-    let found = running::trouble(&case.endpoints, &case.machine, &case.socket, &case.link).unwrap();
+    let found = case.found().unwrap();
     assert_eq!(found.fix, "virsh destroy --graceful 'a b' && virsh start 'a b'");
     case.machine.domain.name = "-x".to_string();
-    let found = running::trouble(&case.endpoints, &case.machine, &case.socket, &case.link).unwrap();
+    let found = case.found().unwrap();
     assert_eq!(found.fix, "virsh destroy --graceful u && virsh start u");
 }

@@ -4,17 +4,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::names;
 use super::vms::Met;
-use super::{Trouble, names};
 use crate::base::paths::same_path;
 use crate::base::shell;
 use crate::config::PortType;
 use crate::dataplane::ovs;
-use crate::facts::domains::is_network_card;
-use crate::facts::domains::{Domain, SocketMode};
+use crate::facts::domains::{Domain, SocketMode, is_network_card};
 use crate::facts::hugepages;
 use crate::fingerprint::{Fingerprint, Identity, Pages, VERSION};
 use crate::fixes;
+use crate::rules::Evidence;
 
 /// Both nodes.
 #[derive(Debug)]
@@ -27,25 +27,11 @@ pub struct Nodes<'a> {
     pub kept_out: BTreeSet<&'a str>,
 }
 
-/// All that differs and matters.
-pub fn troubles(nodes: &Nodes<'_>, met: &Met) -> Vec<Trouble> {
-    let mut found = Vec::new();
-    found.extend(newer(nodes));
-    found.extend(nodes.there.modes.iter().filter_map(|mode| mode_missing(nodes, mode)));
-    found.extend(directories(nodes));
-    found.extend(gid(nodes));
-    found.extend(identity(nodes));
-    found.extend(nodes.there.pages.iter().filter_map(|pages| page_size(nodes, pages, met)));
-    found.extend(short(nodes, met));
-    found.extend(older(nodes));
-    found
-}
-
-fn newer(nodes: &Nodes<'_>) -> Option<Trouble> {
+pub fn newer(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
     let there = nodes.there;
     let seen = format!("its fingerprint has format {}, this vhost-accord reads {VERSION}", there.version);
     let fix = format!("install vhost-accord {} here as well", there.program);
-    (there.version > VERSION).then(|| Trouble::new("peer-newer", there.name(), seen, fix))
+    (there.version > VERSION).then(|| Evidence::fixed_by(there.name(), seen, fix)).into_iter().collect()
 }
 
 /// A key of the configuration, and `apply`, whose options may follow.
@@ -70,34 +56,42 @@ pub fn has_other_mode(vm: &Domain, modes: &[String]) -> bool {
     modes_of(vm).any(|mode| modes.iter().all(|other| other != mode))
 }
 
-/// A VM that nothing is in the way of may come with whatever it has.
-fn mode_missing(nodes: &Nodes<'_>, mode: &str) -> Option<Trouble> {
+pub fn modes_differ(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
+    let missing = modes_missing(nodes).filter(|(_, kept_out, _)| kept_out.is_empty());
+    missing.map(|(mode, _, (seen, fix))| Evidence::fixed_by(mode, seen, fix)).collect()
+}
+
+pub fn mode_not_here(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
+    let missing = modes_missing(nodes).filter(|(_, kept_out, _)| !kept_out.is_empty());
+    missing.map(|(_, kept_out, (seen, fix))| Evidence::fixed_by(kept_out, seen, fix)).collect()
+}
+
+/// Types of ports that are set up there and not here, with the VMs that this keeps out: one that nothing is in the way of
+/// may come with whatever it has.
+fn modes_missing<'a>(nodes: &'a Nodes<'_>) -> impl Iterator<Item = (&'a str, String, (String, String))> {
     let here = nodes.here;
-    if here.modes.iter().any(|other| other == mode) || here.incoming.is_some() {
-        return None;
-    }
-    let modes = here.modes.join(" ");
-    let seen = format!("modes there has {mode}, here it is {modes}");
-    let fix = match PortType::ALL.iter().any(|known| known.as_str() == mode) {
-        true => configure("modes", &format!("{modes} {mode}")),
-        false => format!("install vhost-accord {} here as well", nodes.there.program),
-    };
-    let of_mode = nodes.there.vms.iter().map(|vm| &vm.domain).filter(|domain| has_card(domain, mode));
-    let kept_out = of_mode.map(|domain| domain.name.as_str()).filter(|name| nodes.kept_out.contains(name));
-    let kept_out = names(kept_out);
-    Some(match kept_out.is_empty() {
-        true => Trouble::new("peer-modes-differ", mode, seen, fix),
-        false => Trouble::new("peer-mode-not-here", kept_out, seen, fix),
+    let there = nodes.there.modes.iter().filter(|mode| here.incoming.is_none() && !here.modes.contains(mode));
+    there.map(|mode| {
+        let modes = here.modes.join(" ");
+        let seen = format!("modes there has {mode}, here it is {modes}");
+        let fix = match PortType::ALL.iter().any(|known| known.as_str() == mode) {
+            true => configure("modes", &format!("{modes} {mode}")),
+            false => format!("install vhost-accord {} here as well", nodes.there.program),
+        };
+        let of_mode = nodes.there.vms.iter().map(|vm| &vm.domain).filter(|domain| has_card(domain, mode));
+        let kept_out =
+            of_mode.map(|domain| domain.name.as_str()).filter(|name| nodes.kept_out.contains(name));
+        (mode.as_str(), names(kept_out), (seen, fix))
     })
 }
 
-fn directories(nodes: &Nodes<'_>) -> Vec<Trouble> {
+pub fn directories(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
     let (here, there) = (nodes.here, nodes.there);
     let mut found = Vec::new();
     let mut differ = |key: &str, mine: &Path, other: &Path, fix: String| {
         if !same_path(mine, other) {
             let seen = format!("{} here, {} there", mine.display(), other.display());
-            found.push(Trouble::new("peer-directory-differs", key, seen, fix));
+            found.push(Evidence::fixed_by(key, seen, fix));
         }
     };
     let makes = |mode: PortType| there.modes.iter().any(|other| other == mode.as_str());
@@ -121,25 +115,31 @@ fn directories(nodes: &Nodes<'_>) -> Vec<Trouble> {
     found
 }
 
-fn gid(nodes: &Nodes<'_>) -> Option<Trouble> {
+pub fn gid(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
     let (mine, other) = (&nodes.here.group, &nodes.there.group);
     let seen = format!("{} ({}) here, {} ({}) there", mine.id, mine.name, other.id, other.name);
     let fix = format!("{} --renumber --restart", configure("gid", &other.id.to_string()));
-    (mine.id != other.id).then(|| Trouble::new("peer-gid-differs", "the shared group", seen, fix))
+    let differs = || Evidence::fixed_by("the shared group", seen, fix);
+    (mine.id != other.id).then(differs).into_iter().collect()
 }
 
-fn identity(nodes: &Nodes<'_>) -> Option<Trouble> {
-    let (mine, other) = (nodes.here.qemu.as_ref()?, nodes.there.qemu.as_ref()?);
+pub fn identity(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
+    let (Some(mine), Some(other)) = (&nodes.here.qemu, &nodes.there.qemu) else { return Vec::new() };
     let text =
         |who: &Identity| format!("{}:{} ({}:{})", who.user.id, who.group.id, who.user.name, who.group.name);
     let numbers = |who: &Identity| (who.user.id, who.group.id);
     let seen = format!("{} here, {} there", text(mine), text(other));
     let fix = "use one number for QEMU's user on all nodes that share storage: user and group in /etc/libvirt/qemu.conf";
-    (numbers(mine) != numbers(other)).then(|| Trouble::new("peer-qemu-identity-differs", "QEMU", seen, fix))
+    let differs = || Evidence::fixed_by("QEMU", seen, fix);
+    (numbers(mine) != numbers(other)).then(differs).into_iter().collect()
 }
 
-/// That VMs lack them is told by the hook's rules already.
-fn page_size(nodes: &Nodes<'_>, there: &Pages, met: &Met) -> Option<Trouble> {
+pub fn page_sizes(nodes: &Nodes<'_>, met: &Met) -> Vec<Evidence> {
+    nodes.there.pages.iter().filter_map(|pages| page_size(nodes, pages, met)).collect()
+}
+
+/// That VMs lack them is told by the rules about their start already.
+fn page_size(nodes: &Nodes<'_>, there: &Pages, met: &Met) -> Option<Evidence> {
     let size = there.size;
     let subject = format!("huge pages of {}", hugepages::text(size));
     let told = met.findings.iter().any(|finding| finding.subject.ends_with(&subject));
@@ -160,11 +160,11 @@ fn page_size(nodes: &Nodes<'_>, there: &Pages, met: &Met) -> Option<Trouble> {
         }
         Some(_) => return None,
     };
-    Some(Trouble::new("peer-page-size-missing", subject, seen, fix))
+    Some(Evidence::fixed_by(subject, seen, fix))
 }
 
 /// Only where no single VM needs more than there is: that one is refused by itself.
-fn short(nodes: &Nodes<'_>, met: &Met) -> Vec<Trouble> {
+pub fn short(nodes: &Nodes<'_>, met: &Met) -> Vec<Evidence> {
     let mut found = Vec::new();
     let mut sizes: Vec<_> = met.pages.iter().collect();
     sizes.sort_unstable();
@@ -176,13 +176,13 @@ fn short(nodes: &Nodes<'_>, met: &Met) -> Vec<Trouble> {
             let seen =
                 format!("the {count} VMs there use {wanted}; {available} are free and not reserved here");
             let fix = fixes::more_pages(fixes::POOLS, *size, wanted - available);
-            found.push(Trouble::new("peer-pages-short", subject, seen, fix));
+            found.push(Evidence::fixed_by(subject, seen, fix));
         }
     }
     found
 }
 
-fn older(nodes: &Nodes<'_>) -> Vec<Trouble> {
+pub fn older(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
     let (here, there) = (&nodes.here.versions, &nodes.there.versions);
     let programs = [
         ("libvirt", &here.libvirt, &there.libvirt),
@@ -194,7 +194,7 @@ fn older(nodes: &Nodes<'_>) -> Vec<Trouble> {
         let (mine, other) = (mine.as_ref()?, other.as_ref()?);
         let seen = format!("{mine} here, {other} there");
         let fix = format!("install {name} {other} or newer here, or migrate the other way only");
-        (numbers(mine)? < numbers(other)?).then(|| Trouble::new("peer-older", name, seen, fix))
+        (numbers(mine)? < numbers(other)?).then(|| Evidence::fixed_by(name, seen, fix))
     };
     programs.into_iter().filter_map(older).collect()
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::compare::has_other_mode;
-use super::{Finding, Ground, Level, Row, Trouble, names};
+use super::{Comparison, Finding, Level, Newcomer, names};
 use crate::arrivals::Arrival;
 use crate::base::shell;
 use crate::dataplane::ovs;
@@ -13,14 +13,15 @@ use crate::facts::domains::{Domain, SocketMode};
 use crate::facts::hugepages;
 use crate::fingerprint::Vm;
 use crate::fixes;
-use crate::hook::{self, Problem};
 use crate::node::endpoints::start::Facts;
+use crate::rules::start::{self, StartCase, will_fix};
+use crate::rules::{Evidence, finding};
 
 /// What was found of the VMs.
 #[derive(Debug, Default)]
 pub struct Met {
     /// A row for each.
-    pub vms: Vec<Row>,
+    pub vms: Vec<Newcomer>,
     /// What keeps them out.
     pub findings: Vec<Finding>,
     /// Huge pages that all of them need together, and those that are available here, by size.
@@ -57,12 +58,12 @@ impl Told {
     }
 }
 
-pub fn judge(mut ground: Ground<'_>) -> Met {
+pub fn judge(mut comparison: Comparison<'_>) -> Met {
     let mut told = Told::default();
     let mut met = Met::default();
-    for (vm, arrival) in ground.there.vms.iter().zip(ground.arrivals) {
-        let (found, starts_here) = meet(&mut ground, vm, arrival);
-        met.vms.push(row(&vm.domain, starts_here));
+    for (vm, arrival) in comparison.there.vms.iter().zip(comparison.arrivals) {
+        let (found, starts_here) = meet(&mut comparison, vm, arrival);
+        met.vms.push(newcomer(&vm.domain, starts_here));
         count(&mut met.pages, &arrival.facts);
         found.into_iter().for_each(|finding| told.add(&vm.domain.name, finding));
     }
@@ -71,20 +72,22 @@ pub fn judge(mut ground: Ground<'_>) -> Met {
 }
 
 /// What one VM would meet, and the word for it: `yes`, `unknown`, or the finding that keeps it out.
-pub fn meet(ground: &mut Ground<'_>, vm: &Vm, arrival: &Arrival) -> (Vec<Finding>, &'static str) {
-    let (here, domains) = (ground.here, ground.domains);
+pub fn meet(comparison: &mut Comparison<'_>, vm: &Vm, arrival: &Arrival) -> (Vec<Finding>, &'static str) {
+    let (here, domains) = (comparison.here, comparison.domains);
     // All that it has is in use, by itself.
-    if let Some(trouble) = runs_here(&vm.domain, domains) {
-        let found: Vec<Finding> = trouble.finding().into_iter().collect();
+    if let Some(running) = runs_here(&vm.domain, domains) {
+        let found: Vec<Finding> = exists(running).into_iter().collect();
         let word = word(&found);
         return (found, word);
     }
-    ground.subject.turn_to(arrival.domain.clone(), ground.configured);
-    ground.subject.held.clone_from(&arrival.held);
-    let case = hook::Case { subject: ground.subject, facts: &arrival.facts };
-    let mut found = problems(&case, vm, arrival, &ground.there.name());
-    found.extend(here.qemu.is_none().then(nobody).and_then(Trouble::finding));
-    found.splice(..0, defined(&vm.domain, domains).and_then(Trouble::finding));
+    comparison.start.turn_to(arrival.domain.clone(), comparison.configured);
+    comparison.start.held.clone_from(&arrival.held);
+    let mut found: Vec<Finding> = defined(&vm.domain, domains).and_then(exists).into_iter().collect();
+    let case = StartCase { start: comparison.start, facts: &arrival.facts };
+    found.extend(at_start(&case, vm, arrival, &comparison.there.name()));
+    // Neither libvirt nor the numbers of one in a container: no rule can say what QEMU may.
+    let nobody = || unknown("the user of QEMU on this node is unknown".to_string());
+    found.extend(here.qemu.is_none().then(nobody).flatten());
     // Nobody looked at the ports here: what the configuration says of them counts.
     let not_set_up = arrival.told && here.incoming.is_none() && has_other_mode(&arrival.domain, &here.modes);
     match word(&found) {
@@ -94,20 +97,20 @@ pub fn meet(ground: &mut Ground<'_>, vm: &Vm, arrival: &Arrival) -> (Vec<Finding
 }
 
 /// What the hook would say of it.
-fn problems(case: &hook::Case<'_>, vm: &Vm, arrival: &Arrival, there: &str) -> Vec<Finding> {
+fn at_start(case: &StartCase<'_>, vm: &Vm, arrival: &Arrival, there: &str) -> Vec<Finding> {
     let turned =
-        |problem: &Problem| arrival.turned.iter().any(|path| path.display().to_string() == problem.subject);
-    let left = |problem: &Problem| !hook::will_fix(case, problem) && !novas(vm, problem) && !turned(problem);
-    let problems = hook::problems(case).into_iter().filter(left);
-    let mut found: Vec<Finding> = problems.map(|problem| finding(case, problem, there)).collect();
-    found.extend(case.facts.unknown().into_iter().filter_map(|why| unknown(why).finding()));
-    found
+        |found: &Finding| arrival.turned.iter().any(|path| path.display().to_string() == found.subject);
+    let left = |found: &Finding| !will_fix(case, found) && !novas(vm, found) && !turned(found);
+    let found = start::run(case).into_iter().filter(left);
+    let mut findings: Vec<Finding> = found.map(|found| refusal(case, found, there)).collect();
+    findings.extend(case.facts.unknown().into_iter().filter_map(unknown));
+    findings
 }
 
 /// nova has os-vif make the port, and OVS with it the socket, before libvirt hears of the migration.
-fn novas(vm: &Vm, problem: &Problem) -> bool {
-    let name = Path::new(&problem.subject).file_name().and_then(|name| name.to_str());
-    ["port-missing", "server-socket-missing"].contains(&problem.id)
+fn novas(vm: &Vm, found: &Finding) -> bool {
+    let name = Path::new(&found.subject).file_name().and_then(|name| name.to_str());
+    ["port-missing", "server-socket-missing"].contains(&found.id)
         && vm.nova_ports.iter().any(|port| Some(port.as_str()) == name)
 }
 
@@ -116,8 +119,8 @@ fn word(found: &[Finding]) -> &'static str {
     broken.unwrap_or(if found.is_empty() { "yes" } else { "unknown" })
 }
 
-fn row(vm: &Domain, starts_here: &str) -> Row {
-    Row {
+fn newcomer(vm: &Domain, starts_here: &str) -> Newcomer {
+    Newcomer {
         name: vm.name.clone(),
         uuid: vm.uuid.clone(),
         endpoints: vm.endpoints.len(),
@@ -126,23 +129,21 @@ fn row(vm: &Domain, starts_here: &str) -> Row {
 }
 
 /// What the hook is sure of refuses the migration, whatever it means to a VM that is off.
-fn finding(case: &hook::Case<'_>, problem: Problem, there: &str) -> Finding {
-    let fix = match of_this_node(case, &problem) {
+fn refusal(case: &StartCase<'_>, found: Finding, there: &str) -> Finding {
+    let fix = match of_this_node(case, &found) {
         Some(fix) => fix,
         // The VM is there, and so is its definition.
-        None if problem.fix.starts_with("virsh ") => format!("{}  # on {}", problem.fix, plain(there)),
-        None => problem.fix,
+        None if found.fix.starts_with("virsh ") => format!("{}  # on {}", found.fix, plain(there)),
+        None => found.fix.clone(),
     };
-    let level = if problem.sure { Level::Broken } else { Level::Advice };
-    let Problem { id, subject, seen, cause, .. } = problem;
-    Finding { id, level, subject, seen, cause, fix, restart: None }
+    let level = if found.sure { Level::Broken } else { Level::Advice };
+    Finding { level, fix, ..found }
 }
 
 /// The hook would change the VM; one that runs elsewhere, and well, keeps its side: the port here is to meet it.
-fn of_this_node(case: &hook::Case<'_>, problem: &Problem) -> Option<String> {
-    let socket =
-        case.facts.sockets.iter().find(|socket| socket.path.display().to_string() == problem.subject);
-    let socket = socket.filter(|_| problem.id == "both-ends-client")?;
+fn of_this_node(case: &StartCase<'_>, found: &Finding) -> Option<String> {
+    let socket = case.facts.sockets.iter().find(|socket| socket.path.display().to_string() == found.subject);
+    let socket = socket.filter(|_| found.id == "both-ends-client")?;
     let join = case.facts.switch.known()?;
     let name = socket.path.file_name()?.to_str()?;
     let port = join.ports.iter().find(|port| port.name == name)?;
@@ -154,13 +155,8 @@ fn plain(host: &str) -> &str {
     if shell::is_plain(host) { host } else { "the other node" }
 }
 
-fn unknown(why: String) -> Trouble {
-    Trouble::new("peer-unknown", "", why, "vhost-accord check")
-}
-
-/// Neither libvirt nor the numbers of one in a container: no rule can say what QEMU may.
-fn nobody() -> Trouble {
-    unknown("the user of QEMU on this node is unknown".to_string())
+fn unknown(why: String) -> Option<Finding> {
+    finding("peer-unknown", Evidence::fixed_by("", why, "vhost-accord check"))
 }
 
 fn count(pages: &mut HashMap<u64, (u64, u64)>, facts: &Facts) {
@@ -171,8 +167,8 @@ fn count(pages: &mut HashMap<u64, (u64, u64)>, facts: &Facts) {
     }
 }
 
-fn exists(seen: String, fix: String) -> Trouble {
-    Trouble::new("peer-vm-exists", "", seen, fix)
+fn exists((seen, fix): (String, String)) -> Option<Finding> {
+    finding("peer-vm-exists", Evidence::fixed_by("", seen, fix))
 }
 
 fn has_uuid_of(one: &Domain, other: &Domain) -> bool {
@@ -180,23 +176,23 @@ fn has_uuid_of(one: &Domain, other: &Domain) -> bool {
 }
 
 /// libvirt's own refusals (src/conf/virdomainobjlist.c, virDomainObjListAddLocked).
-fn runs_here(vm: &Domain, domains: &[&Domain]) -> Option<Trouble> {
+fn runs_here(vm: &Domain, domains: &[&Domain]) -> Option<(String, String)> {
     let is_it = |other: &&&Domain| other.running && (other.name == vm.name || has_uuid_of(vm, other));
     let other = domains.iter().find(is_it)?;
     let seen = format!("'{}' runs here already", other.name);
-    Some(exists(seen, format!("virsh shutdown {}", fixes::domain(other))))
+    Some((seen, format!("virsh shutdown {}", fixes::domain(other))))
 }
 
 /// The definition that an earlier stay left is in nobody's way.
-fn defined(vm: &Domain, domains: &[&Domain]) -> Option<Trouble> {
+fn defined(vm: &Domain, domains: &[&Domain]) -> Option<(String, String)> {
     let other = domains.iter().find(|other| (other.name == vm.name) != has_uuid_of(vm, other))?;
     let name = fixes::domain(other);
     if has_uuid_of(vm, other) {
         let seen = format!("VM '{}' with the same UUID is defined here", other.name);
-        return Some(exists(seen, format!("virsh domrename {name} {}", fixes::domain(vm))));
+        return Some((seen, format!("virsh domrename {name} {}", fixes::domain(vm))));
     }
     let uuid = other.uuid.as_deref().filter(|_| vm.uuid.is_some())?;
     let free = shell::quote(&format!("{}-of-this-node", other.name));
     let seen = format!("another VM with that name is defined here, {uuid}");
-    Some(exists(seen, format!("virsh domrename {name} {free}")))
+    Some((seen, format!("virsh domrename {name} {free}")))
 }

@@ -73,10 +73,15 @@ fn section(text: &mut String, entry: &Entry) {
 }
 
 /// What a page says, in the order in which an operator asks.
-fn lines(entry: &Entry) -> Vec<(&'static str, &'static str)> {
-    let cause = ("why", entry.cause);
-    let Some(page) = &entry.page else { return vec![cause] };
-    vec![("you see", page.effect), cause, ("confirm", page.see), ("fix", page.fix), ("source", page.source)]
+fn lines(entry: &Entry) -> [(&'static str, &'static str); 5] {
+    let page = &entry.page;
+    [
+        ("you see", page.effect),
+        ("why", entry.cause),
+        ("confirm", page.see),
+        ("fix", page.fix),
+        ("source", page.source),
+    ]
 }
 
 /// One page for a terminal.

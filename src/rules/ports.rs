@@ -2,108 +2,147 @@
 //! The other end: the port of the switch that is to meet QEMU at the socket.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Case, Evidence, Rule};
-use crate::base::paths::{plain, same_path};
+use super::{Ask, Evidence, Level, Page, Rule, StartCase};
+use crate::base::paths::plain;
+use crate::base::shell;
 use crate::config::{Family, PortType};
 use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::domains::SocketMode;
-use crate::facts::domains::is_network_card;
 use crate::facts::sockets::Liveness;
 use crate::fixes;
-use crate::hook::call::Operation;
 use crate::node::endpoints::start::Socket;
+use crate::rules::start::{Operation, Start};
 
 pub const RULES: &[Rule] = &[
     Rule {
         id: "conversion-port-in-use",
-        family: Family::Ports,
+        level: Level::Broken,
         cause: "another process uses this port; converting it for this VM would disconnect that process",
-        check: in_use,
+        asks: &[Ask::Incoming(Family::Ports, None, in_use)],
+        page: Page {
+            effect: "the hook refuses a VM that is migrated or restored here: [convert] incoming requires a change of its port",
+            see: "vhost-accord check (the line of the port)",
+            fix: "give the VM a port of its own, or set incoming = keep in [convert]",
+            source: "a change of its type disconnects a port; seen with OVS 3.1 and 3.5",
+        },
     },
     Rule {
         id: "dataplane-not-running",
-        family: Family::Ports,
-        cause: "no dataplane uses the socket: QEMU would hang or fail to connect",
-        check: not_running,
+        level: Level::Broken,
+        cause: "without ovs-vswitchd no VM has network, and a VM that starts hangs or fails to connect",
+        asks: &[Ask::Start(
+            Family::Ports,
+            Some("no dataplane uses the socket: QEMU would hang or fail to connect"),
+            not_running,
+        )],
+        page: Page {
+            effect: "the VM hangs (if QEMU creates the socket) or does not start (if QEMU connects)",
+            see: "systemctl status ovs-vswitchd",
+            fix: "start the dataplane",
+            source: "seen with OVS 3.1",
+        },
     },
     Rule {
         id: "dpdk-not-initialized",
-        family: Family::Ports,
+        level: Level::Broken,
         cause: "without DPDK, Open vSwitch has no vhost-user ports",
-        check: not_initialized,
+        asks: &[Ask::Start(Family::Ports, None, not_initialized)],
+        page: Page {
+            effect: "the VM hangs or does not start; no vhost-user port works",
+            see: "ovs-vsctl get Open_vSwitch . dpdk_initialized; journalctl -u ovs-vswitchd -g EAL",
+            fix: "set other_config:dpdk-init=true, use the DPDK build, fix the errors that EAL logs",
+            source: "vswitchd/vswitch.xml; Debian uses the build without DPDK by default",
+        },
     },
     Rule {
         id: "both-ends-server",
-        family: Family::Ports,
-        cause: "OVS and QEMU would both create the socket and wait for a connection forever",
-        check: both_servers,
+        level: Level::Broken,
+        cause: "OVS and QEMU both create the socket and wait for a connection forever",
+        asks: &[Ask::Start(
+            Family::Ports,
+            Some("OVS and QEMU would both create the socket and wait for a connection forever"),
+            both_servers,
+        )],
+        page: Page {
+            effect: "the VM hangs while it starts; OVS logs nothing",
+            see: "virsh dumpxml VM; ovs-vsctl list Interface",
+            fix: "use a port of type dpdkvhostuserclient, or convert the VM (vhost-accord convert)",
+            source: "QEMU util/qemu-sockets.c (unlink before bind)",
+        },
     },
     Rule {
         id: "both-ends-client",
-        family: Family::Ports,
-        cause: "OVS and QEMU would both try to connect, and neither creates the socket",
-        check: both_clients,
+        level: Level::Broken,
+        cause: "OVS and QEMU both try to connect, and neither creates the socket",
+        asks: &[Ask::Start(
+            Family::Ports,
+            Some("OVS and QEMU would both try to connect, and neither creates the socket"),
+            both_clients,
+        )],
+        page: Page {
+            effect: "the VM does not start: 'No such file or directory'; typical after an upgrade or a migration",
+            see: "virsh dumpxml VM; ovs-vsctl list Interface",
+            fix: "set mode='server' in the domain, or convert the VM (vhost-accord convert)",
+            source: "RHOSP 10 NFV guide, chapter 8; launchpad 1762473",
+        },
     },
     Rule {
         id: "port-path-differs",
-        family: Family::Ports,
+        level: Level::Broken,
         cause: "OVS and QEMU use different paths",
-        check: path_differs,
+        asks: &[Ask::Start(Family::Ports, None, path_differs)],
+        page: Page {
+            effect: "the VM hangs while it starts",
+            see: "ovs-vsctl get Interface PORT options:vhost-server-path",
+            fix: "set the same path in port and domain",
+            source: "neutron's vhostuser_socket_dir; DPDK 'name not found'",
+        },
     },
     Rule {
         id: "port-of-other-type",
-        family: Family::Ports,
+        level: Level::Broken,
         cause: "only dpdkvhostuserclient and dpdkvhostuser ports speak vhost-user",
-        check: other_type,
+        asks: &[Ask::Start(Family::Ports, None, other_type)],
+        page: Page {
+            effect: "the VM hangs or does not start",
+            see: "ovs-vsctl get Interface PORT type",
+            fix: "use a port of a vhost-user type",
+            source: "OVS lib/netdev-dpdk.c",
+        },
     },
     Rule {
         id: "port-missing",
-        family: Family::Ports,
-        cause: "no port of OVS uses this socket: QEMU would wait forever, and nothing logs an error",
-        check: missing,
+        level: Level::Broken,
+        cause: "no port of OVS uses this socket: QEMU waits forever, and nothing logs an error",
+        asks: &[Ask::Start(
+            Family::Ports,
+            Some("no port of OVS uses this socket: QEMU would wait forever, and nothing logs an error"),
+            missing,
+        )],
+        page: Page {
+            effect: "the VM hangs while it starts and nothing logs an error: 'QEMU waiting for connection'",
+            see: "ovs-vsctl --columns=name,options find Interface type=dpdkvhostuserclient",
+            fix: "add the port, or find out why the agent did not add it",
+            source: "seen with libvirt 9.0 and QEMU 7.2: they wait without a limit",
+        },
     },
     Rule {
         id: "port-failed",
-        family: Family::Ports,
+        level: Level::Broken,
         cause: "the port is in OVSDB, but OVS could not create it",
-        check: failed,
+        asks: &[Ask::Start(Family::Ports, None, failed)],
+        page: Page {
+            effect: "the VM hangs or has no network",
+            see: "ovs-vsctl get Interface PORT error ofport",
+            fix: "fix the error, then delete and add the port",
+            source: "OVS lib/netdev-dpdk.c",
+        },
     },
 ];
-
-/// Is this a socket that Open vSwitch is to meet QEMU at, and nothing else? A node may have another dataplane beside, with
-/// sockets wherever it likes: Open vSwitch's are in its own directory, in the agreed one, and where a port of it says so.
-fn is_switch_path(case: &Case<'_>, path: &Path) -> bool {
-    let subject = case.subject;
-    let configured =
-        || subject.socket_directory.as_ref().is_some_and(|directory| path.starts_with(directory));
-    let claims = |join: &Join| {
-        let has = |port: &VhostPort| {
-            // os-vif writes into a port which VM it is for, and names it like the socket.
-            let is_for = port.vm_uuid.is_some() && port.vm_uuid == subject.domain.uuid;
-            same_path(&join.expected_socket(port), path)
-                || (is_for && path.file_name() == Some(port.name.as_ref()))
-        };
-        join.config.has_dpdk() && (configured() || join.ports.iter().any(has))
-    };
-    let below_run = plain(path).starts_with(ovs::paths::RUN);
-    below_run || subject.is_agreed_path(path) || case.facts.switch.known().is_some_and(claims)
-}
-
-/// Is the switch to meet QEMU at this socket? What another process serves, or was told to use, is that one's wherever it is,
-/// unless a port of the switch says otherwise.
-pub fn meets_switch(case: &Case<'_>, socket: &Socket) -> bool {
-    let others = || socket.other.is_some() && super::sockets::port_at(case, socket).is_none();
-    is_network_card(&socket.endpoint) && is_switch_path(case, &socket.path) && !others()
-}
-
-fn on_switch<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Socket> {
-    let case = *case;
-    case.facts.sockets.iter().filter(move |socket| meets_switch(&case, socket))
-}
 
 /// What OVSDB knows of one socket.
 struct Met<'a> {
@@ -115,7 +154,7 @@ struct Met<'a> {
     named: Option<&'a VhostPort>,
 }
 
-fn met<'a>(case: &Case<'a>) -> Vec<Met<'a>> {
+fn met<'a>(case: &StartCase<'a>) -> Vec<Met<'a>> {
     let Some(join) = case.facts.switch.known() else { return Vec::new() };
     // As many as a VM may have: looked up, not searched for.
     let by_path: HashMap<PathBuf, &VhostPort> =
@@ -127,7 +166,7 @@ fn met<'a>(case: &Case<'a>) -> Vec<Met<'a>> {
         let named = file_name(socket).and_then(|name| by_name.get(name).copied());
         Met { socket, join, at, named }
     };
-    on_switch(case).map(meet).collect()
+    case.on_switch().map(meet).collect()
 }
 
 fn file_name(socket: &Socket) -> Option<&str> {
@@ -162,15 +201,17 @@ impl Met<'_> {
     }
 }
 
-pub fn switch_unit(case: &Case<'_>) -> String {
-    let agreed = case.subject.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
-    agreed.map_or("openvswitch-switch".to_string(), |dataplane| dataplane.unit.clone())
+/// Starts or restarts the switch.
+pub fn systemctl(verb: &str, start: &Start) -> String {
+    let agreed = start.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
+    let unit = agreed.map_or("openvswitch-switch", |dataplane| dataplane.unit.as_str());
+    format!("systemctl {verb} {}", shell::quote(unit))
 }
 
-fn in_use(case: &Case<'_>) -> Vec<Evidence> {
-    let held = case.subject.held.iter().map(|held| {
+fn in_use(case: &StartCase<'_>) -> Vec<Evidence> {
+    let held = case.start.held.iter().map(|held| {
         // It shows who is at the port; what is to go is not ours to say.
-        Evidence::new(
+        Evidence::fixed_by(
             &held.path,
             format!("port {} is in use by {}", held.port, held.by),
             "vhost-accord check",
@@ -179,19 +220,23 @@ fn in_use(case: &Case<'_>) -> Vec<Evidence> {
     held.collect()
 }
 
-fn not_running(case: &Case<'_>) -> Vec<Evidence> {
-    let needed = on_switch(case).any(|socket| socket.liveness != Liveness::Listening);
+fn not_running(case: &StartCase<'_>) -> Vec<Evidence> {
+    let needed = case.on_switch().any(|socket| socket.liveness != Liveness::Listening);
     if case.facts.vswitchd != Vswitchd::NotRunning || !needed {
         return Vec::new();
     }
-    let fix = format!("systemctl start {}", switch_unit(case));
-    vec![Evidence::new("ovs-vswitchd", "is not running", fix).passing()]
+    vec![stopped(case.start)]
 }
 
-fn not_initialized(case: &Case<'_>) -> Vec<Evidence> {
+/// ovs-vswitchd does not run.
+pub fn stopped(start: &Start) -> Evidence {
+    Evidence::fixed_by("ovs-vswitchd", "is not running", systemctl("start", start)).passing()
+}
+
+fn not_initialized(case: &StartCase<'_>) -> Vec<Evidence> {
     let Some(join) = case.facts.switch.known() else { return Vec::new() };
     let running = matches!(case.facts.vswitchd, Vswitchd::Running(_));
-    if !running || join.config.dpdk_initialized != Some(false) || on_switch(case).next().is_none() {
+    if !running || join.config.dpdk_initialized != Some(false) || case.on_switch().next().is_none() {
         return Vec::new();
     }
     let (seen, fix) = match join.config.other_config.get("dpdk-init").map(String::as_str) {
@@ -201,13 +246,13 @@ fn not_initialized(case: &Case<'_>) -> Vec<Evidence> {
         ),
         Some(_) => (
             "dpdk_initialized is false though other_config:dpdk-init is set",
-            format!("systemctl restart {}", switch_unit(case)),
+            systemctl("restart", case.start),
         ),
     };
-    vec![Evidence::new("Open vSwitch", seen, fix).passing()]
+    vec![Evidence::fixed_by("Open vSwitch", seen, fix).passing()]
 }
 
-fn both_servers(case: &Case<'_>) -> Vec<Evidence> {
+fn both_servers(case: &StartCase<'_>) -> Vec<Evidence> {
     let clash = |met: &Met<'_>| {
         let port = met.port()?;
         let seen = format!(
@@ -222,7 +267,7 @@ fn both_servers(case: &Case<'_>) -> Vec<Evidence> {
     met(case).iter().filter(|met| met.roles_clash(SocketMode::Server)).filter_map(clash).collect()
 }
 
-fn both_clients(case: &Case<'_>) -> Vec<Evidence> {
+fn both_clients(case: &StartCase<'_>) -> Vec<Evidence> {
     let clash = |met: &Met<'_>| {
         let port = met.port()?;
         let path = met.join.expected_socket(port);
@@ -232,14 +277,14 @@ fn both_clients(case: &Case<'_>) -> Vec<Evidence> {
             port.kind,
             path.display()
         );
-        let fix = fixes::convert_domain(&case.subject.domain, &met.socket.path, port.kind, &path);
+        let fix = fixes::convert_domain(&case.start.domain, &met.socket.path, port.kind, &path);
         Some(Evidence::of(met.socket, seen, fix))
     };
     let clashing = |met: &&Met<'_>| met.roles_clash(SocketMode::Client) && !met.is_served();
     met(case).iter().filter(clashing).filter_map(clash).collect()
 }
 
-fn path_differs(case: &Case<'_>) -> Vec<Evidence> {
+fn path_differs(case: &StartCase<'_>) -> Vec<Evidence> {
     let differs = |met: &Met<'_>| {
         let port = met.named.filter(|port| met.at.is_none() && port.kind == counterpart(met.socket))?;
         if met.is_served() {
@@ -251,14 +296,14 @@ fn path_differs(case: &Case<'_>) -> Vec<Evidence> {
             PortType::Dpdkvhostuserclient => {
                 ovs::fixes::convert_port(&port.name, SocketMode::Server, &met.socket.path)
             }
-            PortType::Dpdkvhostuser => fixes::move_socket(&case.subject.domain, &met.socket.path, &other),
+            PortType::Dpdkvhostuser => fixes::move_socket(&case.start.domain, &met.socket.path, &other),
         };
         Some(Evidence::of(met.socket, seen, fix))
     };
     met(case).iter().filter_map(differs).collect()
 }
 
-fn other_type(case: &Case<'_>) -> Vec<Evidence> {
+fn other_type(case: &StartCase<'_>) -> Vec<Evidence> {
     let wrong = |met: &Met<'_>| {
         let name = file_name(met.socket).filter(|_| met.port().is_none() && !met.is_served())?;
         let (_, kind) = met.join.others.iter().find(|(other, _)| other == name)?;
@@ -276,7 +321,7 @@ fn add_port(socket: &Socket) -> String {
     ovs::fixes::add_port(file_name(socket).unwrap_or("PORT"), socket.endpoint.mode, &socket.path)
 }
 
-fn missing(case: &Case<'_>) -> Vec<Evidence> {
+fn missing(case: &StartCase<'_>) -> Vec<Evidence> {
     let Some(join) = case.facts.switch.known() else { return missing_by_libvirt(case) };
     let absent = |met: &&Met<'_>| {
         let other = join.others.iter().any(|(name, _)| Some(name.as_str()) == file_name(met.socket));
@@ -293,8 +338,8 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
 }
 
 /// libvirt asks OVS itself before `start`, and leaves the name empty when there is no port with this path.
-fn missing_by_libvirt(case: &Case<'_>) -> Vec<Evidence> {
-    if case.subject.operation != Operation::Start || case.facts.vswitchd == Vswitchd::NotRunning {
+fn missing_by_libvirt(case: &StartCase<'_>) -> Vec<Evidence> {
+    if case.start.operation != Operation::Start || case.facts.vswitchd == Vswitchd::NotRunning {
         return Vec::new();
     }
     let unnamed = |socket: &&Socket| {
@@ -304,10 +349,10 @@ fn missing_by_libvirt(case: &Case<'_>) -> Vec<Evidence> {
         let sure = case.facts.second.is_none();
         Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket)).sure_if(sure)
     };
-    on_switch(case).filter(unnamed).map(evidence).collect()
+    case.on_switch().filter(unnamed).map(evidence).collect()
 }
 
-fn failed(case: &Case<'_>) -> Vec<Evidence> {
+fn failed(case: &StartCase<'_>) -> Vec<Evidence> {
     let broken = |met: &Met<'_>| {
         let port = met.at.filter(|_| met.fits() && !met.is_served())?;
         let seen = match (&port.error, port.ofport) {

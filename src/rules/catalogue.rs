@@ -1,28 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every finding there is, `check`'s and the hook's, with its page: what `explain ID` prints and docs/findings.md is made
-//! of. The rules say what is wrong and why it matters; a page says the rest.
+//! Every finding there is, with its page: what `explain ID` prints and docs/findings.md is made of.
 
 mod document;
-mod endpoints;
-mod node;
-mod obstacles;
-mod peer;
-mod sockets;
-mod workarounds;
 
 use serde::Serialize;
 
-use crate::hook;
-use crate::rules::{self, Level};
+use super::{Ask, FAMILIES, Level, Rule};
 
 pub use document::document;
 
 /// What a rule does not say of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Page {
-    /// The finding.
-    #[serde(skip)]
-    pub id: &'static str,
     /// What happens to the VM, or to the node.
     pub effect: &'static str,
     /// A command that shows it by hand.
@@ -32,19 +21,6 @@ pub struct Page {
     /// Where the fact is from: program, version, file.
     pub source: &'static str,
 }
-
-const fn page(
-    id: &'static str,
-    effect: &'static str,
-    see: &'static str,
-    fix: &'static str,
-    source: &'static str,
-) -> Page {
-    Page { id, effect, see, fix, source }
-}
-
-const PAGES: [&[Page]; 6] =
-    [node::PAGES, sockets::PAGES, endpoints::PAGES, workarounds::PAGES, obstacles::PAGES, peer::PAGES];
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,9 +37,9 @@ pub struct Entry {
     pub hook: Option<&'static str>,
     /// Why it matters.
     pub cause: &'static str,
-    /// The rest; none for a rule that nobody wrote a page for yet.
+    /// The rest.
     #[serde(flatten)]
-    pub page: Option<Page>,
+    pub page: Page,
 }
 
 impl Entry {
@@ -78,43 +54,26 @@ impl Entry {
     }
 }
 
-/// All of them: `check`'s in the order of its families, then those that only the hook has.
+fn entry(family: &'static str, rule: &Rule) -> Entry {
+    let Rule { id, level, cause, page, .. } = *rule;
+    let hook = rule.asks.iter().find_map(|ask| match ask {
+        Ask::Start(family, ..) | Ask::Incoming(family, ..) => Some(family.name()),
+        _ => None,
+    });
+    let checked = rule.asks.iter().all(|ask| !matches!(ask, Ask::Incoming(..)));
+    Entry { id, level, family, checked, hook, cause, page }
+}
+
+/// All of them, in the order of the families.
 pub fn entries() -> Vec<Entry> {
-    let hooks: Vec<&hook::Rule> = hook::RULES.into_iter().flatten().collect();
-    let mut entries: Vec<Entry> = Vec::new();
-    for (family, rules) in rules::FAMILIES {
-        for rule in rules {
-            let hook = hooks.iter().find(|other| other.id == rule.id).map(|rule| rule.family.name());
-            let (id, level, cause) = (rule.id, rule.level, rule.cause);
-            entries.push(Entry { id, level, family, checked: true, hook, cause, page: find_page(id) });
-        }
-    }
-    for (id, cause) in obstacles::CAUSES {
-        let (level, family) = (Level::Broken, "obstacles");
-        entries.push(Entry { id, level, family, checked: true, hook: None, cause, page: find_page(id) });
-    }
-    for rule in hooks {
-        if entries.iter().all(|entry| entry.id != rule.id) {
-            let (id, family, cause) = (rule.id, rule.family.name(), rule.cause);
-            let (level, hook) = (Level::Broken, Some(family));
-            entries.push(Entry { id, level, family, checked: false, hook, cause, page: find_page(id) });
-        }
-    }
-    entries
+    let of_family =
+        |(family, rules): (&'static str, &'static [Rule])| rules.iter().map(move |rule| entry(family, rule));
+    FAMILIES.into_iter().flat_map(of_family).collect()
 }
 
 /// The finding of this id.
 pub fn find(id: &str) -> Option<Entry> {
     entries().into_iter().find(|entry| entry.id == id)
-}
-
-/// Every page there is.
-pub fn pages() -> impl Iterator<Item = &'static Page> {
-    PAGES.into_iter().flatten()
-}
-
-fn find_page(id: &str) -> Option<Page> {
-    pages().find(|page| page.id == id).copied()
 }
 
 /// The id that was most likely meant.

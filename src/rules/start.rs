@@ -1,25 +1,76 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a start is about and what was agreed for it: all that does not change while the hook looks.
+//! A VM before its start: what it is about and what was agreed for it, all that does not change while the hook looks; and
+//! what the rules find of it.
+
+mod case;
+pub(super) mod others;
+mod ours;
+pub mod predict;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::call::Operation;
-use super::convert::Held;
+pub use case::StartCase;
+pub use ours::{grant_for, may_remove, will_fix};
+
+use super::{Ask, Finding, all};
 use crate::access::Identity;
 use crate::accord::Agreed;
 use crate::base::journald::{Priority, log};
 use crate::base::root::{Root, told};
 use crate::config::{Config, PortType};
+use crate::convert::Held;
 use crate::facts::accounts::{Accounts, User};
 use crate::facts::domains::{Account, Domain, parse_domain};
+use crate::fingerprint::Fingerprint;
 use crate::fixes;
 use crate::profile;
 
+/// Until it is turned to a VM.
+const NOBODY: &str = "<domain><name>-</name></domain>";
+
+/// The moment in a guest's life at which the hook may have a say. All others, future ones included, are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Before anything is made for the guest.
+    Prepare,
+    /// Everything is ready, the DAC label is known, QEMU is about to be started.
+    Start,
+    /// An incoming migration.
+    Migrate,
+    /// From a saved state.
+    Restore,
+}
+
+impl Operation {
+    /// `None`: libvirt does not ask, or would kill a running guest if we failed (`started`, `reconnect`).
+    pub fn parse(name: &str) -> Option<Operation> {
+        match name {
+            "prepare" => Some(Operation::Prepare),
+            "start" => Some(Operation::Start),
+            "migrate" => Some(Operation::Migrate),
+            "restore" => Some(Operation::Restore),
+            _ => None,
+        }
+    }
+
+    /// As libvirt calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Prepare => "prepare",
+            Operation::Start => "start",
+            Operation::Migrate => "migrate",
+            Operation::Restore => "restore",
+        }
+    }
+}
+
 /// A start.
 #[derive(Debug)]
-pub struct Subject {
+pub struct Start {
     /// When.
     pub operation: Operation,
     /// The VM.
@@ -40,15 +91,15 @@ pub struct Subject {
     pub names: Accounts,
 }
 
-impl Subject {
+impl Start {
     /// Reads what was agreed, and finds out whom QEMU will run as.
-    pub fn read(root: &Root, operation: Operation, domain: Domain) -> Result<Subject> {
+    pub fn read(root: &Root, operation: Operation, domain: Domain) -> Result<Start> {
         let names = Accounts::read_files(root)?;
         let agreed = told(Agreed::read(root)).map(Option::flatten).unwrap_or_else(|error| {
             log(Priority::Warning, &format!("{error:#}; fix: vhost-accord apply"), &[]);
             None
         });
-        let mut subject = Subject {
+        let mut start = Start {
             operation,
             domain,
             agreed,
@@ -60,17 +111,32 @@ impl Subject {
             names,
         };
         if operation == Operation::Start {
-            subject.judge(|subject| subject.configured(root));
+            start.judge(|start| start.configured(root));
         }
-        Ok(subject)
+        Ok(start)
     }
 
     /// What starts on this node have in common; about no domain yet.
-    pub fn of_node(root: &Root, config: &Config) -> Result<Subject> {
-        let nobody = parse_domain("<domain><name>-</name></domain>")?;
-        let mut subject = Subject::read(root, Operation::Prepare, nobody)?;
-        subject.configure(config);
-        Ok(subject)
+    pub fn of_node(root: &Root, config: &Config) -> Result<Start> {
+        let nobody = parse_domain(NOBODY)?;
+        let mut start = Start::read(root, Operation::Prepare, nobody)?;
+        start.configure(config);
+        Ok(start)
+    }
+
+    /// The same on the node of this fingerprint.
+    pub fn told(here: &Fingerprint) -> Result<Start> {
+        Ok(Start {
+            operation: Operation::Start,
+            domain: parse_domain(NOBODY)?,
+            agreed: None,
+            socket_directory: Some(here.socket_directory.clone()),
+            left_out: Vec::new(),
+            held: Vec::new(),
+            qemu: None,
+            groups_are_known: false,
+            names: Accounts::default(),
+        })
     }
 
     /// What the configuration has to do with it.
@@ -97,7 +163,7 @@ impl Subject {
         self.judge(|_| configured);
     }
 
-    fn judge(&mut self, configured: impl FnOnce(&Subject) -> Option<(u32, u32)>) {
+    fn judge(&mut self, configured: impl FnOnce(&Start) -> Option<(u32, u32)>) {
         self.qemu = self.identity(configured);
         self.groups_are_known = self.knows_groups();
     }
@@ -117,7 +183,7 @@ impl Subject {
 
     /// The DAC label where the domain has it; else qemu.conf, else the build's default (libvirt: a label of type `none`
     /// changes nothing about whom QEMU runs as).
-    fn identity(&self, configured: impl FnOnce(&Subject) -> Option<(u32, u32)>) -> Option<Identity> {
+    fn identity(&self, configured: impl FnOnce(&Start) -> Option<(u32, u32)>) -> Option<Identity> {
         let (uid, gid) = match self.domain.dac.as_ref().and_then(|label| label.owner.as_ref()) {
             None => configured(self)?,
             Some((user, group)) => (
@@ -149,6 +215,28 @@ impl Subject {
         // root may be left its capabilities (`clear_emulator_capabilities = 0`).
         qemu.uid != 0 && (self.names.files_are_all() || usual.is_some_and(|usual| usual.uid == qemu.uid))
     }
+}
+
+/// What keeps the VM from working, the first cause first. Where `apply` would pass over its sockets, the key that leaves
+/// them out is named.
+pub fn run(case: &StartCase<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (rule, ask) in all().flat_map(|rule| rule.asks.iter().map(move |ask| (rule, ask))) {
+        let (Ask::Start(family, cause, check) | Ask::Incoming(family, cause, check)) = ask else { continue };
+        for evidence in check(case) {
+            let mut finding = rule.finding(evidence);
+            (finding.family, finding.cause) = (Some(*family), cause.unwrap_or(rule.cause));
+            let kind = match rule.id.starts_with("server-") {
+                true => PortType::Dpdkvhostuser,
+                false => PortType::Dpdkvhostuserclient,
+            };
+            if let Some(fix) = case.start.let_in(kind).filter(|_| finding.fix == fixes::APPLY) {
+                finding.fix = fix;
+            }
+            found.push(finding);
+        }
+    }
+    found
 }
 
 /// A name first, a number where there is no such name, as libvirt takes it.

@@ -6,18 +6,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
-use crate::access::Identity;
+use crate::access::{Identity, Node};
 use crate::base::root::{Kind, Root};
 use crate::config::PortType;
 use crate::dataplane::ovs::ovsdb::{Join, SwitchConfig, VhostPort};
 use crate::dataplane::ovs::vswitchd::Vswitchd;
+use crate::facts::Known;
 use crate::facts::domains::{SocketMode, parse_domain};
 use crate::facts::hugepages::Pool;
+use crate::facts::paths::PathFact;
 use crate::facts::processes::{Ids, Process, Started, Status};
 use crate::facts::sockets::Liveness;
-use crate::hook::call::Operation;
-use crate::hook::convert::Held;
-use crate::node::endpoints::start::{Directory, Need};
+use crate::node::endpoints::start::{Directory, Facts, Need, Socket};
+
+use crate::convert::Held;
 
 const QEMU: (u32, u32) = (64055, 42477);
 const DATAPLANE: (u32, u32) = (990, 42477);
@@ -26,7 +28,7 @@ const SERVER_PORT: &str = "/run/openvswitch/vhu2";
 
 /// A node on which everything is as it should be; a test breaks one thing.
 struct Node0 {
-    subject: Subject,
+    start: Start,
     facts: Facts,
 }
 
@@ -78,12 +80,12 @@ fn healthy(operation: Operation) -> Node0 {
     let image = tempfile::tempdir().unwrap();
     let root = Root::open(image.path()).unwrap();
     let domain = parse_domain(&xml).unwrap();
-    let mut subject = Subject::read(&root, Operation::Prepare, domain).unwrap();
-    subject.operation = operation;
-    subject.socket_directory = Some(PathBuf::from("/var/lib/vhost_sockets"));
+    let mut start = Start::read(&root, Operation::Prepare, domain).unwrap();
+    start.operation = operation;
+    start.socket_directory = Some(PathBuf::from("/var/lib/vhost_sockets"));
     if operation == Operation::Start {
-        subject.qemu = Some(Identity::unprivileged(QEMU.0, QEMU.1, vec![]));
-        subject.groups_are_known = true;
+        start.qemu = Some(Identity::unprivileged(QEMU.0, QEMU.1, vec![]));
+        start.groups_are_known = true;
     }
     let top = node("/", Kind::Directory, (0, 0), 0o755);
     let directory = |path: &str, owner, mode| Directory {
@@ -95,7 +97,7 @@ fn healthy(operation: Operation) -> Node0 {
         default_acl: None,
     };
     let socket = |number: usize, node: Option<Node>, liveness| {
-        let endpoint = subject.domain.endpoints[number].clone();
+        let endpoint = start.domain.endpoints[number].clone();
         Socket {
             path: endpoint.path.clone().unwrap(),
             endpoint,
@@ -135,13 +137,13 @@ fn healthy(operation: Operation) -> Node0 {
         memory: Known::Known(vec![need]),
         second: None,
     };
-    Node0 { subject, facts }
+    Node0 { start, facts }
 }
 
 type Break = fn(&mut Node0);
 
 fn ids(node: &Node0) -> Vec<&'static str> {
-    let problems = run(&Case { subject: &node.subject, facts: &node.facts });
+    let problems = run(&StartCase { start: &node.start, facts: &node.facts });
     problems.into_iter().map(|problem| problem.id).collect()
 }
 
@@ -186,7 +188,8 @@ fn nothing_is_said_of_a_healthy_node() {
 #[test]
 fn each_rule_has_its_own_id_family_and_cause() {
     let mut seen = std::collections::BTreeSet::new();
-    for rule in RULES.into_iter().flatten() {
+    let is_asked = |ask: &Ask| matches!(ask, Ask::Start(..) | Ask::Incoming(..));
+    for rule in all().filter(|rule| rule.asks.iter().any(is_asked)) {
         assert!(seen.insert(rule.id) && !rule.cause.is_empty(), "{rule:?}");
         assert!(rule.id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{rule:?}");
     }
@@ -197,7 +200,7 @@ fn each_rule_has_its_own_id_family_and_cause() {
 fn a_port_that_someone_has_is_not_converted() {
     let held = |node: &mut Node0| {
         let (path, port, by) = (CLIENT_PORT.to_string(), "vhu1".to_string(), "VM other".to_string());
-        node.subject.held.push(Held { path, port, by });
+        node.start.held.push(Held { path, port, by });
     };
     assert_eq!(broken_at(Operation::Prepare, held), ["conversion-port-in-use"]);
 }
@@ -271,7 +274,7 @@ fn paths_are_judged() {
     for odd in ["/var/lib/vhu1 ", "/var/lib/vhu1\u{2019}"] {
         let mut node = healthy(Operation::Start);
         path(odd.to_string())(&mut node);
-        let found = &run(&Case { subject: &node.subject, facts: &node.facts })[0];
+        let found = &run(&StartCase { start: &node.start, facts: &node.facts })[0];
         assert_eq!((found.id, found.sure), ("socket-path-not-clean", false), "both ends may have it so");
     }
 }
@@ -296,8 +299,8 @@ fn sockets_of_the_switch_are_judged() {
 fn what_is_not_sure_is_never_refused() {
     let mut node = healthy(Operation::Start);
     node.facts.sockets[1].node = Some(self::node(SERVER_PORT, Kind::Socket, (0, 0), 0o755));
-    node.subject.groups_are_known = false;
-    let problems = run(&Case { subject: &node.subject, facts: &node.facts });
+    node.start.groups_are_known = false;
+    let problems = run(&StartCase { start: &node.start, facts: &node.facts });
     assert_eq!(
         problems.iter().map(|problem| (problem.id, problem.sure)).collect::<Vec<_>>(),
         [("server-socket-refuses-qemu", false)]
@@ -313,7 +316,7 @@ fn the_socket_qemu_will_make_is_judged() {
     assert_eq!(broken(stock), ["socket-directory-refuses-qemu"]);
     // QEMU in a group of its own, in a directory that gives no group: OVS could not connect.
     let hang = |node: &mut Node0| {
-        node.subject.qemu = Some(Identity::unprivileged(QEMU.0, QEMU.0, vec![]));
+        node.start.qemu = Some(Identity::unprivileged(QEMU.0, QEMU.0, vec![]));
         directory(node, 0).mode = 0o777;
         node.facts.sockets.truncate(1);
     };
@@ -332,10 +335,10 @@ fn the_socket_qemu_will_make_is_judged() {
 
 #[test]
 fn memory_is_judged() {
-    assert_eq!(broken(|node| node.subject.domain.memory.access = None), ["memory-not-shared"]);
+    assert_eq!(broken(|node| node.start.domain.memory.access = None), ["memory-not-shared"]);
     let by_command_line = |node: &mut Node0| {
-        node.subject.domain.memory.access = None;
-        node.subject.domain.shares_by_command_line = true;
+        node.start.domain.memory.access = None;
+        node.start.domain.shares_by_command_line = true;
     };
     assert_eq!(broken(by_command_line), [""; 0]);
     assert_eq!(broken(|node| need(node).mounted = false), ["hugepages-not-mounted"]);
@@ -354,7 +357,7 @@ fn memory_is_judged() {
 fn a_line_says_id_what_cause_and_command() {
     let mut node = healthy(Operation::Start);
     join(&mut node).ports.clear();
-    let problems = run(&Case { subject: &node.subject, facts: &node.facts });
+    let problems = run(&StartCase { start: &node.start, facts: &node.facts });
     assert_eq!(
         problems[0].text(),
         "port-missing: /var/lib/vhost_sockets/vhu1: OVSDB has no port for it; no port of OVS uses this socket: \

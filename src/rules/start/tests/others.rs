@@ -30,7 +30,7 @@ fn another_dataplane_beside_is_left_in_peace() {
 #[test]
 fn a_port_that_is_for_this_vm_claims_its_socket_wherever_it_is() {
     let moved = |node: &mut Node0| {
-        node.subject.domain.uuid = Some("f4e3".to_string());
+        node.start.domain.uuid = Some("f4e3".to_string());
         join(node).ports[0].vm_uuid = Some("f4e3".to_string());
         node.facts.sockets[0].path = PathBuf::from("/var/lib/vhost_socket/vhu1");
     };
@@ -46,8 +46,8 @@ fn no_directory_of_others_is_given_away() {
     node.facts.sockets[0].path = path;
     let home = directory(&mut node, 0);
     (home.uid, home.gid, home.mode) = (1000, 1000, 0o700);
-    node.subject.socket_directory = Some(PathBuf::from("/var/lib/vhost_sockets"));
-    let problems = run(&Case { subject: &node.subject, facts: &node.facts });
+    node.start.socket_directory = Some(PathBuf::from("/var/lib/vhost_sockets"));
+    let problems = run(&StartCase { start: &node.start, facts: &node.facts });
     for id in ["socket-directory-refuses-qemu", "socket-directory-refuses-dataplane"] {
         let fix = &problems.iter().find(|problem| problem.id == id).unwrap().fix;
         assert!(fix.contains("virsh") && fix.contains("/var/lib/vhost_sockets/vhu1"), "{fix}");
@@ -110,12 +110,12 @@ fn a_port_may_be_in_the_database_of_a_second_switch() {
     assert!(found.seen.contains("dpdk-testpmd (pid 7, testpmd.service)"), "{}", found.seen);
 }
 
-fn problems(node: &Node0) -> Vec<Problem> {
-    run(&Case { subject: &node.subject, facts: &node.facts })
+fn problems(node: &Node0) -> Vec<Finding> {
+    run(&StartCase { start: &node.start, facts: &node.facts })
 }
 
 /// Breaks the socket of another dataplane to which QEMU connects; the first problem of it.
-fn of_another(change: Break) -> Problem {
+fn of_another(change: Break) -> Finding {
     let mut node = healthy(Operation::Start);
     node.facts.sockets.remove(0);
     node.facts.sockets[0].path = PathBuf::from("/run/tpmd/s0");

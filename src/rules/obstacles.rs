@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is in the way of any accord (`accord::Obstacle`): `plan` and `apply` stop at it, and `check` has no other finding.
+
+use super::{Level, Page, Rule};
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "group-gid-taken",
+        level: Level::Broken,
+        cause: "another group has the number of the shared group, so both would own the same files",
+        asks: &[],
+        page: Page {
+            effect: "plan and apply stop and change nothing",
+            see: "getent group 42477",
+            fix: "give the other group another number (groupmod -g), or set gid to a number that is free here and in every container",
+            source: "groupadd(8)",
+        },
+    },
+    Rule {
+        id: "group-missing",
+        level: Level::Broken,
+        cause: "the configuration names a group that does not exist; libvirt or OVS would not start with it",
+        asks: &[],
+        page: Page {
+            effect: "plan and apply stop and change nothing",
+            see: "vhost-accord config; getent group",
+            fix: "create the group (groupadd --system), or set the key to keep",
+            source: "seen with libvirt 9.0: 'Failed to parse group'",
+        },
+    },
+    Rule {
+        id: "dataplane-user-missing",
+        level: Level::Broken,
+        cause: "the configuration names a user that does not exist; OVS would not start as that user",
+        asks: &[],
+        page: Page {
+            effect: "plan and apply stop and change nothing",
+            see: "vhost-accord config; getent passwd",
+            fix: "create the user (useradd --system --no-create-home), or set dataplane-user = keep",
+            source: "OVS lib/daemon-unix.c",
+        },
+    },
+    Rule {
+        id: "dataplane-unit-missing",
+        level: Level::Broken,
+        cause: "a section [dataplane NAME] names a unit that does not exist",
+        asks: &[],
+        page: Page {
+            effect: "plan and apply stop and change nothing",
+            see: "vhost-accord config; systemctl list-unit-files",
+            fix: "correct unit in the section, or remove the section",
+            source: "systemd.unit(5)",
+        },
+    },
+    Rule {
+        id: "dataplane-directory-taken",
+        level: Level::Broken,
+        cause: "a section [dataplane NAME] has its sockets where Open vSwitch has its own",
+        asks: &[],
+        page: Page {
+            effect: "plan and apply stop and change nothing",
+            see: "vhost-accord config",
+            fix: "set sockets in the section to a directory of its own",
+            source: "OVS lib/netdev-dpdk.c",
+        },
+    },
+    Rule {
+        id: "dataplane-user-not-supported",
+        level: Level::Broken,
+        cause: "the units of this OVS cannot run its daemons as another user",
+        asks: &[],
+        page: Page {
+            effect: "plan and apply stop and change nothing",
+            see: "systemctl cat ovs-vswitchd",
+            fix: "set dataplane-user = keep",
+            source: "units of OVS 2.5",
+        },
+    },
+];

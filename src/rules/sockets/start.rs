@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//! As a VM's start would meet them.
+
+use super::{Evidence, StartCase};
+use crate::access::{Verdict, Wish, may};
+use crate::base::shell;
+use crate::dataplane::ovs;
+use crate::facts::domains::SocketMode;
+use crate::facts::owners::Owner;
+use crate::facts::sockets::Liveness;
+use crate::fixes;
+use crate::node::endpoints::start::Socket;
+use crate::rules::ports::systemctl;
+use crate::rules::start::{Operation, others, predict};
+
+/// Sockets that someone else must have made by now: of the switch at once; of other back ends at `start`, since another
+/// hook may bring them up.
+fn due<'a>(case: &StartCase<'a>) -> impl Iterator<Item = &'a Socket> {
+    let sockets = case.of_mode(SocketMode::Client);
+    let case = *case;
+    sockets.filter(move |socket| case.meets_switch(socket) || case.start.operation == Operation::Start)
+}
+
+pub fn missing(case: &StartCase<'_>) -> Vec<Evidence> {
+    let evidence = |socket: &Socket| {
+        let fix = match case.meets_switch(socket) {
+            // Without a word from OVSDB nobody knows if a restart would make it.
+            true if case.facts.switch.known().is_none() => ovs::fixes::SHOW.to_string(),
+            true => case.port_at(socket).map_or_else(|| systemctl("restart", case.start), ovs::fixes::remake),
+            false => others::serve(socket),
+        };
+        absent(case, socket, "missing", fix)
+    };
+    due(case).filter(|socket| socket.liveness == Liveness::Missing).map(evidence).collect()
+}
+
+pub fn stale(case: &StartCase<'_>) -> Vec<Evidence> {
+    let evidence = |socket: &Socket| {
+        let again = match case.meets_switch(socket) {
+            true => systemctl("restart", case.start),
+            false => others::serve(socket),
+        };
+        let fix = format!("{} && {again}", fixes::remove(&socket.path));
+        absent(case, socket, "no process listens on it", fix)
+    };
+    due(case).filter(|socket| socket.liveness == Liveness::Stale).map(evidence).collect()
+}
+
+/// Nobody serves it yet. A QEMU that tries again waits for a back end that comes later; the switch is known to come or not.
+fn absent(case: &StartCase<'_>, socket: &Socket, seen: &str, fix: String) -> Evidence {
+    let foreign = !case.meets_switch(socket);
+    let tries = socket.endpoint.reconnect.is_some_and(|seconds| seconds > 0);
+    Evidence::of(socket, seen, fix).passing().foreign_if(foreign).sure_if(!(foreign && tries))
+}
+
+pub fn not_a_socket(case: &StartCase<'_>) -> Vec<Evidence> {
+    let evidence = |socket: &Socket| {
+        let kind = socket.node.as_ref().map_or("something else", |node| match node.kind {
+            crate::base::root::Kind::Directory => "a directory",
+            crate::base::root::Kind::File => "a file",
+            _ => "neither file nor socket",
+        });
+        Evidence::of(socket, kind, fixes::move_away(&socket.path))
+    };
+    case.facts.sockets.iter().filter(|socket| socket.liveness == Liveness::NotASocket).map(evidence).collect()
+}
+
+pub fn refuses_qemu(case: &StartCase<'_>) -> Vec<Evidence> {
+    let listening = |socket: &&Socket| socket.liveness == Liveness::Listening;
+    let evidence = |socket: &Socket| {
+        let Verdict::Denied(denial) = case.qemu_connects(socket)? else { return None };
+        let qemu = case.start.qemu.as_ref()?;
+        let seen = format!("QEMU ({}) has no access: {}", case.who(qemu), denial.text(&case.start.names));
+        // Of a back end that is not the switch `apply` knows nothing: who serves it has to let QEMU in.
+        let ours = case.meets_switch(socket);
+        let (seen, fix) = match ours {
+            true => (seen, fixes::APPLY.to_string()),
+            false => (others::seen(socket, seen), others::let_in(socket, &denial, qemu)),
+        };
+        let evidence = Evidence::of(socket, seen, fix).passing().foreign_if(!ours);
+        Some(evidence.sure_if(case.start.groups_are_known))
+    };
+    case.of_mode(SocketMode::Client).filter(listening).filter_map(evidence).collect()
+}
+
+pub fn in_use(case: &StartCase<'_>) -> Vec<Evidence> {
+    let evidence = |socket: &Socket| {
+        let other = socket.other.as_ref().map_or("another process".to_string(), Owner::text);
+        // OVS is connected to that one, and would stay so.
+        let remove = fixes::remove(&socket.path);
+        let again = case.port_at(socket).map(|port| format!(" && {}", ovs::fixes::remake(port)));
+        let fix = match case.meets_switch(socket) {
+            true => format!("{remove}{}", again.unwrap_or_default()),
+            false => format!("lsof -- {}", shell::path(&socket.path)),
+        };
+        Evidence::of(socket, format!("{other} listens on it"), fix)
+    };
+    case.of_mode(SocketMode::Server)
+        .filter(|socket| socket.liveness == Liveness::Listening)
+        .map(evidence)
+        .collect()
+}
+
+pub fn in_the_way(case: &StartCase<'_>) -> Vec<Evidence> {
+    let Some(qemu) = &case.start.qemu else { return Vec::new() };
+    let evidence = |socket: &Socket| {
+        let Verdict::Denied(denial) = may(qemu, &case.chain(socket)?, Wish::Remove) else { return None };
+        let seen = format!("QEMU ({}) may not remove it: {}", case.who(qemu), denial.text(&case.start.names));
+        let fix = fixes::remove(&socket.path);
+        Some(Evidence::of(socket, seen, fix).sure_if(case.start.groups_are_known))
+    };
+    case.of_mode(SocketMode::Server)
+        .filter(|socket| socket.liveness == Liveness::Stale)
+        .filter_map(evidence)
+        .collect()
+}
+
+/// The socket is not there yet: what QEMU is about to make decides.
+pub fn refuses_dataplane(case: &StartCase<'_>) -> Vec<Evidence> {
+    let (Some(qemu), Some(dataplane)) = (&case.start.qemu, case.dataplane()) else { return Vec::new() };
+    let evidence = |socket: &Socket| {
+        let chain = case.directory(socket)?;
+        let default_acl = case.facts.directories.get(socket.directory)?.default_acl.as_ref();
+        let mut made = predict::socket(chain.last()?, default_acl, qemu);
+        made.path.clone_from(&socket.path);
+        let denial = may(&dataplane, &[chain, &[made]].concat(), Wish::Connect);
+        let denial = denial.denial().filter(|denial| denial.path == socket.path)?.clone();
+        let seen = format!(
+            "ovs-vswitchd ({}) will have no access: the socket {}",
+            case.who(&dataplane),
+            denial
+                .text(&case.start.names)
+                .replacen(" is ", " will be ", 1)
+                .replacen(&socket.path.display().to_string(), "", 1)
+                .trim_start()
+        );
+        Some(Evidence::of(socket, seen, fixes::APPLY))
+    };
+    case.of_mode(SocketMode::Server).filter(|socket| case.meets_switch(socket)).filter_map(evidence).collect()
+}
