@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::base::root::Root;
 use crate::base::root::ss::Stream;
+use crate::facts::processes;
 
 /// A process that holds a socket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -27,8 +28,10 @@ pub struct Owner {
 impl Owner {
     /// The process with this number; none when it ended.
     pub fn of(root: &Root, pid: u32) -> Option<Owner> {
-        let comm = root.read(&PathBuf::from(format!("/proc/{pid}/comm"))).ok()??;
-        let comm = String::from_utf8_lossy(comm.trim_ascii_end()).into_owned();
+        let comm = match root.report() {
+            Some(_) => processes::by_pid(root, pid)?.status.name,
+            None => String::from_utf8_lossy(file(root, pid, "comm")?.trim_ascii_end()).into_owned(),
+        };
         let name = whole_name(root, pid, &comm).unwrap_or(comm);
         Some(Owner { pid, name, unit: unit(root, pid) })
     }
@@ -42,9 +45,18 @@ impl Owner {
     }
 }
 
+/// What a report has no copy of does not make its answer less sure: it is only a name.
+fn file(root: &Root, pid: u32, name: &str) -> Option<Vec<u8>> {
+    let path = format!("/proc/{pid}/{name}");
+    match root.report() {
+        Some(report) => report.copy_of(&path).map(String::into_bytes),
+        None => root.read(Path::new(&path)).ok()?,
+    }
+}
+
 /// The kernel cuts a name at 15 bytes; the first argument has it all.
 fn whole_name(root: &Root, pid: u32, comm: &str) -> Option<String> {
-    let arguments = root.read(&PathBuf::from(format!("/proc/{pid}/cmdline"))).ok()??;
+    let arguments = file(root, pid, "cmdline")?;
     let first = arguments.split(|byte| *byte == 0).next()?;
     let program = Path::new(std::str::from_utf8(first).ok()?).file_name()?.to_str()?;
     (comm.len() == 15 && program.starts_with(comm)).then(|| program.to_string())
@@ -52,7 +64,7 @@ fn whole_name(root: &Root, pid: u32, comm: &str) -> Option<String> {
 
 /// By its control group (cgroups(7)), whose path has the unit's name.
 fn unit(root: &Root, pid: u32) -> Option<String> {
-    let text = root.read_text(&PathBuf::from(format!("/proc/{pid}/cgroup"))).ok()??;
+    let text = String::from_utf8(file(root, pid, "cgroup")?).ok()?;
     let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
     text.lines().find_map(|line| line.rsplit('/').find(is_unit)).map(str::to_string)
 }
@@ -79,7 +91,8 @@ pub fn find(root: &Root, mut wanted: HashSet<u64>, expected: &[Expected<'_>]) ->
         let streams = report.streams().unwrap_or_default().iter();
         let owner = |stream: &Stream| {
             let (pid, name) = stream.owner.clone().filter(|_| wanted.contains(&stream.inode))?;
-            Some((stream.inode, Owner { pid, name, unit: None }))
+            let is_expected = expected.iter().any(|one| one.pid == pid);
+            Some((stream.inode, Owner { pid, name, unit: if is_expected { None } else { unit(root, pid) } }))
         };
         return streams.filter_map(owner).collect();
     }
