@@ -210,7 +210,7 @@ pub struct Finding {
     /// The hook's family, of what was found before a start.
     #[serde(skip)]
     pub family: Option<Family>,
-    /// As [`Evidence::passing`].
+    /// It may be gone when the dataplane has come up.
     #[serde(skip)]
     pub passing: bool,
     /// As [`Evidence::sure`].
