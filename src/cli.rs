@@ -98,6 +98,9 @@ pub struct CheckArgs {
     /// Print metrics for node_exporter's textfile collector
     #[arg(long, conflicts_with = "json")]
     pub prometheus: bool,
+    /// Print one line with performance data, as a plugin for Nagios, Icinga or checkmk; exit with 3 if nothing could be checked
+    #[arg(long, conflicts_with_all = ["json", "prometheus", "against", "sos"])]
+    pub monitor: bool,
     /// Check which VMs of another node can migrate here; FILE has its check --json (- for standard input)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prometheus", "root"])]
     pub against: Option<PathBuf>,

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use vhost_accord::config::{DATAPLANE, SECTIONS};
+use vhost_accord::report::prometheus;
 use vhost_accord::rules::catalogue::{document, entries, find, nearest};
+use vhost_accord::rules::endpoints::Judged;
 
 const REFERENCE: &str = include_str!("../docs/reference.md");
 
@@ -41,6 +43,22 @@ fn the_findings_are_the_catalogue() {
     let differs = there.lines().zip(document().lines().map(str::to_string).collect::<Vec<_>>());
     let first = differs.into_iter().find(|(old, new)| old != new);
     assert!(there == document(), "docs/findings.md is older than the code (UPDATE_DOCS=1): {first:?}");
+}
+
+/// Names of our metrics in a text.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    words.filter(|word| word.starts_with("vhost_accord_") && !word.contains(':')).collect()
+}
+
+#[test]
+fn metrics_are_documented_and_alerts_are_about_those_that_exist() {
+    let documented = metrics(include_str!("../docs/check.md"));
+    let program = prometheus::text(Some(&Judged::default()));
+    let undocumented: Vec<_> = metrics(&program).difference(&documented).copied().collect();
+    assert!(undocumented.is_empty(), "docs/check.md lacks {undocumented:?}");
+    let alerts = metrics(include_str!("../packaging/monitoring/alerts.yml"));
+    assert!(alerts.len() > 4 && alerts.is_subset(&documented), "{alerts:?}, documented {documented:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{Outcome, against, blocked};
 use crate::base::root::{NotInReport, Root, told};
 use crate::cli::CheckArgs;
 use crate::fingerprint::Fingerprint;
-use crate::report::{self, Style, endpoints, prometheus};
+use crate::report::{self, Style, endpoints, monitor, prometheus};
 use crate::rules::endpoints::{Judged, Row};
 use crate::rules::{Finding, Level};
 use crate::survey::{Options, Survey};
@@ -31,6 +31,9 @@ pub fn run(args: &CheckArgs) -> Result<Outcome> {
     if let Some(file) = &args.against {
         return against::run(args, file);
     }
+    if args.monitor {
+        return Ok(tell_monitor(args));
+    }
     if !args.prometheus {
         let root = super::open_root_or_report(args.sos.as_deref(), &args.output.root, false)?;
         let (judged, survey) = look(&root)?;
@@ -42,10 +45,27 @@ pub fn run(args: &CheckArgs) -> Result<Outcome> {
         return tell(&judged, fingerprint, &unknown, args.output.json);
     }
     // Whoever watches the metrics is to see that there was no verdict, instead of the last one for ever.
-    let judged = super::open_root(&args.output.root, false).and_then(|root| Ok(look(&root)?.0));
+    let judged = judged(args);
     let text = prometheus::text(judged.as_ref().ok());
     report::out(&text);
     Ok(verdict(&judged?.findings).1)
+}
+
+fn judged(args: &CheckArgs) -> Result<Judged> {
+    super::open_root(&args.output.root, false).and_then(|root| Ok(look(&root)?.0))
+}
+
+/// What a plugin ends with if it cannot tell, whatever the reason (Monitoring Plugins Development Guidelines).
+const NOT_CHECKED: i32 = 3;
+
+/// The same for a monitoring system: what could not be checked is neither right nor wrong.
+fn tell_monitor(args: &CheckArgs) -> Outcome {
+    let judged = judged(args);
+    report::out(&monitor::text(judged.as_ref()));
+    match judged {
+        Ok(judged) => verdict(&judged.findings).1,
+        Err(_) => std::process::exit(NOT_CHECKED),
+    }
 }
 
 /// The verdict, and what it was found by; none where something is in the way of any.

@@ -4,6 +4,7 @@
 mod colour;
 pub mod endpoints;
 pub mod fleet;
+pub mod monitor;
 pub mod page;
 pub mod prometheus;
 mod table;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Metrics in Prometheus' text format (exposition formats, version 0.0.4), for node_exporter's textfile collector.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,8 +17,11 @@ pub fn text(judged: Option<&Judged>) -> String {
     let mut text = String::new();
     if let Some(judged) = judged {
         findings(&mut text, judged);
+        restarts(&mut text, judged);
         endpoints(&mut text, judged);
     }
+    head(&mut text, "vhost_accord_build_info", "Always 1; the program's version.");
+    let _ = writeln!(text, "vhost_accord_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|now| now.as_secs()).unwrap_or_default();
     let stamp = "vhost_accord_check_timestamp_seconds";
     head(&mut text, stamp, "Time of the last check.");
@@ -50,6 +53,19 @@ fn findings(text: &mut String, judged: &Judged) {
     for ((id, level), count) in counts {
         let id = escape(id);
         let _ = writeln!(text, "vhost_accord_findings{{id=\"{id}\",level=\"{}\"}} {count}", level.name());
+    }
+}
+
+/// Units that still run as they were before a change; none, none.
+fn restarts(text: &mut String, judged: &Judged) {
+    let units: BTreeSet<&str> = judged.findings.iter().filter_map(|found| found.restart.as_deref()).collect();
+    head(
+        text,
+        "vhost_accord_pending_restart",
+        "1 for each unit that must be restarted for a change to count.",
+    );
+    for unit in units {
+        let _ = writeln!(text, "vhost_accord_pending_restart{{unit=\"{}\"}} 1", escape(unit));
     }
 }
 

@@ -136,7 +136,18 @@ fn metrics(node: &Node) {
     assert!(text.contains("vhost_accord_endpoints{verdict=\"ok\"} 2\n"), "{text}");
     assert!(text.contains("vhost_accord_check_success 1\n"), "{text}");
     assert!(text.contains("vhost_accord_findings{id=\"port-missing\",level=\"broken\"} 0\n"), "{text}");
+    let monitor = |node: &Node| {
+        let output = node.accord("check --monitor");
+        (output.code, output.stdout)
+    };
+    let (code, text) = monitor(node);
+    let word = if code == 0 { "OK" } else { "WARNING" };
+    assert!(code < 2 && text.starts_with(&format!("VHOST-ACCORD {word} - 0 broken, ")), "{code}: {text}");
+    assert!(text.lines().next().unwrap().ends_with(" endpoints=2"), "{text}");
     node.sh("ovs-vsctl del-port vhus0");
+    let (code, text) = monitor(node);
+    assert!(code == 2 && text.starts_with("VHOST-ACCORD CRITICAL - 1 broken, "), "{code}: {text}");
+    assert!(text.contains("\nport-missing: "), "{text}");
     let output = node.accord("check --prometheus");
     assert_eq!(output.code, 2);
     assert!(
@@ -151,6 +162,8 @@ fn metrics(node: &Node) {
         (1, true),
         "{output}"
     );
+    let (code, text) = monitor(node);
+    assert!(code == 3 && text.starts_with("VHOST-ACCORD UNKNOWN - /etc/vhost-accord"), "{code}: {text}");
 }
 
 /// What is broken, how, which finding it is.
