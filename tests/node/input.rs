@@ -38,7 +38,7 @@ fn others_than_root_and_nodes_without_systemd_are_refused() {
     }
     refused(
         &node.accord("service nosuch"),
-        "service nosuch: expected dataplane-pre, vswitchd-pre or vswitchd-post",
+        "service nosuch: expected dataplane-pre, vswitchd-pre, vswitchd-post or declared-post",
     );
     refused(&node.accord("plan --root /nowhere"), "/nowhere");
     same_as(&node, &before, "after what was refused");
