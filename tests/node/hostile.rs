@@ -145,6 +145,11 @@ fn a_database_that_lies_or_never_ends(kind: &'static str) {
     node.agrees("with the true database again");
 }
 
+/// The command of a line that has one: on a line of its own, or at the end of a message. A name may have the word, too.
+fn fix_of(line: &str) -> Option<&str> {
+    line.trim_start().strip_prefix("fix: ").or_else(|| Some(line.split_once("; fix: ")?.1))
+}
+
 fn hostile_names_are_data(kind: &'static str) {
     if let Ok(lie) = std::env::var(ROLE) {
         return if lie == "files" { texts::place() } else { fake_ovsdb::serve(&lie) };
@@ -167,7 +172,7 @@ fn hostile_names_are_data(kind: &'static str) {
             let lines = output.stdout.lines().chain(output.stderr.lines());
             let forged = lines.clone().find(|line| line.trim() == "fix: injected");
             assert!(forged.is_none(), "{command}: {output}");
-            fixes.extend(lines.filter_map(|line| Some(line.split_once("fix: ")?.1.to_string())));
+            fixes.extend(lines.filter_map(fix_of).map(str::to_string));
         }
     }
     fixes.extend(journal_is_clean(&node));
