@@ -23,7 +23,7 @@ node_scripts := tests/node/lib/setup tests/node/lib/foreign tests/node/lib/testp
 help:
 	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
 	@echo 'make picture       docs/demo.svg, from a run of the demo'
-	@echo 'make test          the tests of a change, on one kind of real node (root; about 20 minutes on two cores)'
+	@echo 'make test          the tests of a change, on one kind of real node (root; a quarter of an hour on two cores)'
 	@echo 'make test-all      these, and then the long ones and the other kinds of node (root; within an hour)'
 	@echo 'make torture       the long form of what tests try for minutes: fuzz, kills, faults, races, crowds (root; hours)'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
