@@ -8,8 +8,8 @@ use super::support::{Node, on_nodes};
 on_nodes!(bookworm = "bookworm":
     what_says_nothing_and_what_is_anothers_is_not_accused
     a_stopped_database_is_not_woken
-    what_is_dead_is_found
 );
+on_nodes!(later bookworm = "bookworm": what_is_dead_is_found);
 
 const HOOK: &str = "/etc/libvirt/hooks/qemu.d/50-vhost-accord";
 
