@@ -21,20 +21,7 @@ fn endpoint(mode: &str, path: &str) -> Endpoint {
 }
 
 fn port(kind: PortType, server_path: Option<&str>) -> VhostPort {
-    VhostPort {
-        uuid: "u".to_string(),
-        bridge: None,
-        name: "vhu0".to_string(),
-        kind,
-        server_path: server_path.map(PathBuf::from),
-        socket: None,
-        connected: None,
-        ofport: Some(1),
-        error: None,
-        admin_state: None,
-        link_state: None,
-        vm_uuid: None,
-    }
+    VhostPort::plain("vhu0", kind, server_path.map(PathBuf::from))
 }
 
 fn of_nova(port: VhostPort) -> VhostPort {

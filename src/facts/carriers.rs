@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::processes::parse_status;
+use super::processes::{parse_status, pids};
 use crate::base::root::{CAPABILITIES, Handle, Kind, Root};
 
 /// Filesystems whose files keep their group: on disk, in memory, and hugetlbfs. Others are the kernel's own views, or
@@ -80,10 +80,9 @@ pub fn processes(root: &Root, gid: u32) -> Result<Vec<Carrier>> {
     if !root.is_live() {
         return Ok(found);
     }
-    for entry in root.list(Path::new("/proc"))? {
-        let Some(pid) = entry.to_str().and_then(|name| name.parse().ok()) else { continue };
+    for pid in pids(root)? {
         // One that ended meanwhile carries nothing any more.
-        let Ok(Some(text)) = root.read(&Path::new("/proc").join(&entry).join("status")) else { continue };
+        let Ok(Some(text)) = root.read(Path::new(&format!("/proc/{pid}/status"))) else { continue };
         let status = parse_status(&String::from_utf8_lossy(&text))?;
         let ids = [status.gid.real, status.gid.effective, status.gid.saved, status.gid.fs];
         if ids.contains(&gid) || status.groups.contains(&gid) {

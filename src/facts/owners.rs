@@ -105,8 +105,7 @@ pub fn find(root: &Root, mut wanted: HashSet<u64>, expected: &[Expected<'_>]) ->
     if wanted.is_empty() {
         return found;
     }
-    for entry in root.list(Path::new("/proc")).unwrap_or_default() {
-        let Some(pid) = entry.to_str().and_then(|name| name.parse().ok()) else { continue };
+    for pid in processes::pids(root).into_iter().flatten() {
         let held = held(root, pid, &wanted, None);
         let owner = if held.is_empty() { None } else { Owner::of(root, pid) };
         for (inode, owner) in held.into_iter().zip(owner.iter().cycle()) {
@@ -184,11 +183,8 @@ pub fn named(root: &Root, paths: &HashSet<&Path>) -> HashMap<PathBuf, Owner> {
     if paths.is_empty() || root.report().is_some() || !root.runs() {
         return found;
     }
-    for entry in root.list(Path::new("/proc")).unwrap_or_default() {
-        let Some(pid) = entry.to_str().and_then(|name| name.parse().ok()) else { continue };
-        let Ok(Some(arguments)) = root.read(&Path::new("/proc").join(&entry).join("cmdline")) else {
-            continue;
-        };
+    for pid in processes::pids(root).into_iter().flatten() {
+        let Some(arguments) = file(root, pid, "cmdline") else { continue };
         for path in paths.iter().filter(|path| has_option(&arguments, path)) {
             let owner = Owner::of(root, pid).filter(|owner| is_back_end(&owner.name));
             owner.map(|owner| found.entry(path.to_path_buf()).or_insert(owner));

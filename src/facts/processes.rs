@@ -110,6 +110,12 @@ pub fn parse_start(stat: &[u8]) -> Result<u64> {
     ticks.checked_mul(NANOS_PER_TICK).context("a start time out of range")
 }
 
+/// The numbers of all processes, in no order.
+pub fn pids(root: &Root) -> Result<impl Iterator<Item = u32>> {
+    let entries = root.list(Path::new("/proc"))?;
+    Ok(entries.into_iter().filter_map(|entry| entry.to_str()?.parse().ok()))
+}
+
 /// All processes with one of these names. None for an image, where nothing runs; one that ends meanwhile is left out.
 pub fn by_name(root: &Root, names: &[&str]) -> Result<Vec<Process>> {
     if !root.runs() {
@@ -122,8 +128,7 @@ pub fn by_name(root: &Root, names: &[&str]) -> Result<Vec<Process>> {
         // A report has either the states of all processes or none; one more and it could be the one that counts.
         report.file("/proc/1/status")?;
     }
-    for entry in root.list(Path::new("/proc"))? {
-        let Some(pid) = entry.to_str().and_then(|name| name.parse().ok()) else { continue };
+    for pid in pids(root)? {
         match read_named(root, pid, &wanted, boot) {
             Ok(process) => found.extend(process),
             Err(error) if is_gone(&error) => {}

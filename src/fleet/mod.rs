@@ -118,6 +118,13 @@ pub struct Compared {
     pub vms: Vec<Vm>,
 }
 
+impl Compared {
+    /// VMs that no other node can take.
+    pub fn stuck(&self) -> impl Iterator<Item = &Vm> {
+        self.vms.iter().filter(|vm| vm.targets == 0 && !vm.obstacles.is_empty())
+    }
+}
+
 /// Compares them.
 pub fn compare(members: &[Member]) -> Result<Compared> {
     let names = names(members);

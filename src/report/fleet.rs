@@ -71,8 +71,7 @@ fn matrix(compared: &Compared) -> String {
 /// VMs that can leave their node for no other.
 fn stuck(compared: &Compared) -> String {
     let mut text = String::new();
-    let stuck: Vec<_> =
-        compared.vms.iter().filter(|vm| vm.targets == 0 && !vm.obstacles.is_empty()).collect();
+    let stuck: Vec<_> = compared.stuck().collect();
     for vm in stuck.iter().take(MOST) {
         let why: Vec<_> =
             vm.obstacles.iter().map(|obstacle| format!("{} on {}", obstacle.id, obstacle.count)).collect();

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::fleet::{cell_text, distinct};
 use super::{count, one_line};
-use crate::fleet::{Cell, Compared, Node, Vm};
+use crate::fleet::{Cell, Compared, Node};
 use crate::rules::Level;
 
 const STYLE: &str = include_str!("page.css");
@@ -56,7 +56,7 @@ fn tiles(compared: &Compared, verdict: &str) -> String {
         tile(compared.nodes.len(), "nodes"),
         tile(compared.vms.len(), "VMs with vhost-user endpoints"),
         tile(differ, "nodes differ from most"),
-        tile(stuck_vms(compared).count(), "VMs that no other node can take"),
+        tile(compared.stuck().count(), "VMs that no other node can take"),
     )
 }
 
@@ -132,13 +132,9 @@ fn findings(compared: &Compared) -> String {
     format!("<h2>What is in the way</h2>\n{}", table("sortable", &header, &rows))
 }
 
-fn stuck_vms(compared: &Compared) -> impl Iterator<Item = &Vm> {
-    compared.vms.iter().filter(|vm| vm.targets == 0 && !vm.obstacles.is_empty())
-}
-
 fn stuck(compared: &Compared) -> String {
     let mut rows = String::new();
-    for vm in stuck_vms(compared).take(MOST) {
+    for vm in compared.stuck().take(MOST) {
         let why = vm.obstacles.iter().map(|obstacle| format!("{} on {}", obstacle.id, obstacle.count));
         let why = why.collect::<Vec<_>>().join(", ");
         let node = escape(&compared.nodes[vm.node].name);

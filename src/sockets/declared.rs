@@ -14,8 +14,7 @@ use crate::facts::sockets::{Liveness, liveness_of};
 pub fn plan(root: &Root, given: &Given) -> Result<Vec<Grant>> {
     let needed = |socket: &Handle| {
         let grant = grant(given, socket, given.gid, socket.mode() | GROUP_READ_WRITE);
-        let differs = grant.gid != grant.gid_before || grant.mode != grant.mode_before;
-        (differs && liveness_of(socket) == Liveness::Listening).then_some(grant)
+        (grant.is_due() && liveness_of(socket) == Liveness::Listening).then_some(grant)
     };
     Ok(own(root, given)?.iter().filter_map(needed).collect())
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::access::Node;
 use crate::accord::{Accord, Agreed};
 use crate::base::root::{Kind, Root, UnsafePath};
 use crate::base::text::log_line;
@@ -36,6 +37,26 @@ pub struct Grant {
     pub gid: u32,
     /// The mode it gets.
     pub mode: u32,
+}
+
+impl Grant {
+    /// The socket is not so yet.
+    pub(super) fn is_due(&self) -> bool {
+        (self.gid, self.mode) != (self.gid_before, self.mode_before)
+    }
+
+    /// Of a port's socket that is there.
+    fn of(socket: &PortSocket, node: &Node, gid: u32, mode: u32) -> Grant {
+        Grant {
+            port: socket.port.clone(),
+            path: socket.path.clone(),
+            uid: node.uid,
+            gid_before: node.gid,
+            mode_before: node.mode,
+            gid,
+            mode,
+        }
+    }
 }
 
 /// Which sockets are given, and to whom.
@@ -85,18 +106,7 @@ fn needed(giving: &Giving, socket: &PortSocket) -> Option<Grant> {
             giving.client.filter(|_| socket.path.starts_with(&giving.directory))?
         }
     };
-    let mode = node.mode | GROUP_READ_WRITE;
-    let (gid_before, mode_before) = (node.gid, node.mode);
-    let grant = Grant {
-        port: socket.port.clone(),
-        path: socket.path.clone(),
-        uid: node.uid,
-        gid_before,
-        mode_before,
-        gid,
-        mode,
-    };
-    (gid != gid_before || mode != mode_before).then_some(grant)
+    Some(Grant::of(socket, node, gid, node.mode | GROUP_READ_WRITE)).filter(Grant::is_due)
 }
 
 /// The sockets that OVS made and we gave away, back to how OVS makes them: `gid` and `umask` are ovs-vswitchd's.
@@ -104,15 +114,7 @@ pub fn withdraw(accord: &Accord, sockets: &[PortSocket], gid: u32, umask: u32) -
     let Some(granted) = accord.qemu.as_ref().map(|qemu| qemu.grant_gid) else { return Vec::new() };
     let back = |socket: &PortSocket| {
         let node = socket.fact.node().filter(|node| node.kind == Kind::Socket && node.gid == granted)?;
-        Some(Grant {
-            port: socket.port.clone(),
-            path: socket.path.clone(),
-            uid: node.uid,
-            gid_before: node.gid,
-            mode_before: node.mode,
-            gid,
-            mode: 0o777 & !umask,
-        })
+        Some(Grant::of(socket, node, gid, 0o777 & !umask))
     };
     let ours = |socket: &&PortSocket| socket.kind == PortType::Dpdkvhostuser && is_switch_place(&socket.path);
     sockets.iter().filter(ours).filter_map(back).collect()

@@ -31,20 +31,7 @@ fn domain(name: &str, cards: &[(&str, &str, &str)]) -> Domain {
 
 fn port(name: &str, kind: PortType, nova: bool) -> VhostPort {
     let server_path = (kind == PortType::Dpdkvhostuserclient).then(|| Path::new(SOCKETS).join(name));
-    VhostPort {
-        uuid: name.to_string(),
-        bridge: None,
-        name: name.to_string(),
-        kind,
-        server_path,
-        socket: None,
-        connected: None,
-        ofport: Some(1),
-        error: None,
-        admin_state: None,
-        link_state: None,
-        vm_uuid: nova.then(|| "nova".to_string()),
-    }
+    VhostPort { vm_uuid: nova.then(|| "nova".to_string()), ..VhostPort::plain(name, kind, server_path) }
 }
 
 fn client(name: &str) -> VhostPort {

@@ -100,18 +100,8 @@ mod tests {
 
     fn switch(ports: &[(&str, PortType, Option<&str>)]) -> Known<Switch> {
         let port = |(name, kind, path): &(&str, PortType, Option<&str>)| VhostPort {
-            uuid: name.to_string(),
-            bridge: None,
-            name: name.to_string(),
-            kind: *kind,
-            server_path: path.map(Into::into),
-            socket: None,
-            connected: None,
             ofport: None,
-            error: None,
-            admin_state: None,
-            link_state: None,
-            vm_uuid: None,
+            ..VhostPort::plain(name, *kind, path.map(Into::into))
         };
         let config = SwitchConfig {
             other_config: Default::default(),

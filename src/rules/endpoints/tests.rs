@@ -205,20 +205,7 @@ fn what_is_not_known_accuses_nobody() {
 
 #[test]
 fn a_port_without_a_vm_is_a_leftover_unless_someone_uses_it() {
-    let port = VhostPort {
-        uuid: "u".to_string(),
-        bridge: None,
-        name: "vhu$(x)".to_string(),
-        kind: PortType::Dpdkvhostuserclient,
-        server_path: None,
-        socket: None,
-        connected: None,
-        ofport: None,
-        error: None,
-        admin_state: None,
-        link_state: None,
-        vm_uuid: None,
-    };
+    let port = VhostPort { ofport: None, ..VhostPort::plain("vhu$(x)", PortType::Dpdkvhostuserclient, None) };
     let mut free_port = FreePort { port, socket: socket(SocketMode::Server), link: Link::default() };
     let Running { mut endpoints, machine, start, .. } = running(SocketMode::Server);
     let free = |endpoints: &Endpoints, free: &FreePort, sees_vms| {

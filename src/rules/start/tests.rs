@@ -37,20 +37,7 @@ fn node(path: &str, kind: Kind, (uid, gid): (u32, u32), mode: u32) -> Node {
 }
 
 fn port(name: &str, kind: PortType, server_path: Option<&str>) -> VhostPort {
-    VhostPort {
-        uuid: name.to_string(),
-        bridge: None,
-        name: name.to_string(),
-        kind,
-        server_path: server_path.map(PathBuf::from),
-        socket: None,
-        connected: None,
-        ofport: Some(1),
-        error: None,
-        admin_state: None,
-        link_state: None,
-        vm_uuid: None,
-    }
+    VhostPort::plain(name, kind, server_path.map(PathBuf::from))
 }
 
 fn vswitchd((uid, gid): (u32, u32)) -> Vswitchd {

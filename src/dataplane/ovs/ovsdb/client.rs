@@ -130,17 +130,13 @@ impl Ovsdb {
         loop {
             let message = self.receive()?;
             match message.get("method").and_then(Value::as_str) {
-                Some("echo") => self.answer_echo(&message)?,
+                Some("echo") => self.send(&echo(&message))?,
                 // A notification that we did not ask for.
                 Some(_) => {}
                 None if message.get("id") == Some(&id) => return result_of(message),
                 None => bail!("a reply to something that was not asked: id {}", readable(&message["id"])),
             }
         }
-    }
-
-    fn answer_echo(&mut self, request: &Value) -> Result<()> {
-        self.send(&json!({"id": request["id"], "result": request["params"], "error": null}))
     }
 
     fn send(&mut self, message: &Value) -> Result<()> {
@@ -157,6 +153,11 @@ impl Ovsdb {
         }
         Ok(message)
     }
+}
+
+/// The answer to an echo: the server asks whether we live.
+pub(super) fn echo(request: &Value) -> Value {
+    json!({"id": request["id"], "result": request["params"], "error": null})
 }
 
 /// One `select` operation.

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
-use super::client::{DATABASE, MAX_RECEIVED};
+use super::client::{DATABASE, MAX_RECEIVED, echo};
 use super::ports::{TABLE, VhostPort, port};
 use super::switch::settings;
 use super::{Ovsdb, SwitchConfig};
@@ -144,9 +144,7 @@ impl Monitor {
 
     fn message(&mut self, message: &Value, changed: &mut Changed) -> Result<()> {
         match message.get("method").and_then(Value::as_str) {
-            Some("echo") => {
-                self.send(&json!({"id": message["id"], "result": message["params"], "error": null}))
-            }
+            Some("echo") => self.send(&echo(message)),
             Some("update2" | "update") => self.update(&message["params"][1], changed),
             Some("monitor_canceled") => bail!("OVSDB ended the monitor"),
             Some(_) => Ok(()),

@@ -72,6 +72,25 @@ pub struct PortState {
 }
 
 impl VhostPort {
+    /// One that the switch has, and nothing else is known of.
+    #[cfg(test)]
+    pub fn plain(name: &str, kind: PortType, server_path: Option<PathBuf>) -> VhostPort {
+        VhostPort {
+            uuid: name.to_string(),
+            bridge: None,
+            name: name.to_string(),
+            kind,
+            server_path,
+            socket: None,
+            connected: None,
+            ofport: Some(1),
+            error: None,
+            admin_state: None,
+            link_state: None,
+            vm_uuid: None,
+        }
+    }
+
     /// Which side makes the socket, and where.
     pub fn state(&self) -> PortState {
         PortState { name: self.name.clone(), kind: self.kind, server_path: self.server_path.clone() }
