@@ -47,7 +47,7 @@ pub struct Endpoint {
     pub path: Option<PathBuf>,
     /// QEMU's side.
     pub mode: SocketMode,
-    /// In client mode: QEMU tries again after so many seconds when the connection breaks. `None`: never.
+    /// With libvirt's `mode='client'`: QEMU tries again after so many seconds when the connection breaks. `None`: never.
     pub reconnect: Option<u32>,
     /// `<target dev=>` (for a filesystem its tag). For an interface libvirt fills in the name of the OVS port at `start`:
     /// `Some("")` means that it asked and there is no port with this path.
@@ -80,7 +80,7 @@ pub(super) fn read(domain: Node) -> Result<Vec<Endpoint>> {
     Ok(found)
 }
 
-/// An endpoint without a path of its own, in client mode: what most devices are.
+/// An endpoint without a path of its own, with `mode='client'`: what most devices are.
 fn bare(device: Node, kind: EndpointKind) -> Endpoint {
     Endpoint {
         device: kind,
