@@ -85,3 +85,5 @@ mod twins;
 mod users;
 #[path = "node/watch.rs"]
 mod watch;
+#[path = "node/watch_told.rs"]
+mod watch_told;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, fstat, major, minor};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::base::paths;
@@ -22,7 +22,7 @@ const RESTARTS: &str = "restarts";
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Another run holds the lock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Busy {
     holder: String,
     /// It restarts services, and so waits for what their units run.
@@ -128,6 +128,31 @@ impl Lock {
         }
     }
 
+    /// When a run last took the lock, without taking it: nobody is kept from it meanwhile. Equal before and after a look, no
+    /// other run changed the node during it.
+    ///
+    /// # Errors
+    /// [`Busy`]: one has it now.
+    pub fn last(root: &Root) -> Result<Option<i128>> {
+        Lock::last_of(root, Path::new(paths::LOCK))
+    }
+
+    fn last_of(root: &Root, path: &Path) -> Result<Option<i128>> {
+        let Some(file) = root.find_nofollow(path)? else { return Ok(None) };
+        let (device, inode) = file.id();
+        // Of each lock: number, class, kind, access, pid, then device and inode (fs/locks.c, lock_get_status).
+        let name = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
+        let locks = root.read_text(Path::new("/proc/locks"))?.unwrap_or_default();
+        let is_ours = |line: &&str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.contains(&"FLOCK") && words.contains(&name.as_str())
+        };
+        match locks.lines().find(is_ours) {
+            Some(line) => Err(Busy::by(line.split_whitespace().nth(4).unwrap_or_default()).into()),
+            None => Ok(Some(file.modified())),
+        }
+    }
+
     /// Takes the lock or says who has it. Never waits.
     pub fn take(root: &Root) -> Result<Lock> {
         let path = Path::new(paths::LOCK);
@@ -206,6 +231,21 @@ mod tests {
             drop(held);
             waiting.join().unwrap().unwrap();
         });
+    }
+
+    /// The machine's own: the kernel's list of locks is in no image.
+    #[test]
+    fn who_only_asks_sees_each_run_and_keeps_nobody_out() {
+        let file =
+            tempfile::NamedTempFile::new_in("/run").or_else(|_| tempfile::NamedTempFile::new()).unwrap();
+        let is_busy = |taken: Result<Option<i128>>| taken.is_err_and(|error| error.is::<Busy>());
+        let root = Root::open(Path::new("/")).unwrap();
+        let first = Lock::last_of(&root, file.path()).unwrap();
+        file.as_file().try_lock().unwrap();
+        assert!(is_busy(Lock::last_of(&root, file.path())));
+        file.as_file().write_all(b"1").unwrap();
+        file.as_file().unlock().unwrap();
+        assert!(Lock::last_of(&root, file.path()).unwrap() > first);
     }
 
     /// Who restarts a unit waits for it: what the unit runs must not wait for who restarts it.

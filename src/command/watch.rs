@@ -34,7 +34,7 @@ struct Output<'a> {
     findings: &'a [Finding],
     /// Targets of the accord that something else had changed, and that are as they were again.
     fixed: Vec<String>,
-    /// Something is to be fixed, and another vhost-accord runs.
+    /// Another vhost-accord changed the node meanwhile: what was seen may be half of that, and nothing is said of it.
     busy: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<String>,
@@ -57,18 +57,41 @@ pub fn run(args: &WatchArgs) -> Result<Outcome> {
 
 fn once(root: &Root, args: &WatchArgs) -> Result<Outcome> {
     let mut output = Output { version: 1, ..Output::default() };
-    let (mut judged, mut survey) = check::look(root)?;
+    match seen(root, args, &mut output) {
+        Err(error) if args.json && error.is::<Busy>() => {
+            report::json(&Output { verdict: "unknown", busy: true, ..output })?;
+            Ok(Outcome::Advice)
+        }
+        judged => tell(&judged?, output, args.json),
+    }
+}
+
+fn seen(root: &Root, args: &WatchArgs, output: &mut Output<'_>) -> Result<Judged> {
+    let (mut judged, mut survey) = look(root)?;
     if let Some(found) = &survey {
         give(root, found.live.as_ref())?;
         if found.config.watch.drift == Drift::Fix && due(root, found, &args.leave)?.next().is_some() {
-            (output.fixed, output.busy) = fix(root, &args.leave)?;
-            (judged, survey) = check::look(root)?;
+            output.fixed = fix(root, &args.leave)?;
+            (judged, survey) = look(root)?;
         }
     }
     if survey.is_some_and(|survey| survey.config.watch.metrics.is_some()) {
         output.metrics = Some(prometheus::text(Some(&judged)));
     }
-    tell(&judged, output, args.json)
+    Ok(judged)
+}
+
+/// As `check` does.
+///
+/// # Errors
+/// [`Busy`]: another run changed the node during the look.
+fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
+    let before = Lock::last(root)?;
+    let looked = check::look(root)?;
+    if Lock::last(root)? != before {
+        return Err(Busy::default().into());
+    }
+    Ok(looked)
 }
 
 /// Sockets that are not yet QEMU's or the dataplane's.
@@ -95,15 +118,12 @@ fn due<'a>(
 }
 
 /// Makes it hold again, by the journal as `apply` does, so that `revert` restores what was there before the first one. The
-/// targets, and whether another run was in the way.
-fn fix(root: &Root, leave: &[String]) -> Result<(Vec<String>, bool)> {
-    let _lock = match Lock::take(root) {
-        Err(error) if error.is::<Busy>() => return Ok((Vec::new(), true)),
-        lock => lock?,
-    };
+/// targets.
+fn fix(root: &Root, leave: &[String]) -> Result<Vec<String>> {
+    let _lock = Lock::take(root)?;
     // What was seen before may be another run's doing.
     if boot::is_stock(root)? {
-        return Ok((Vec::new(), false));
+        return Ok(Vec::new());
     }
     let manager = systemd::connect(root)?;
     let mut survey = Survey::take(root, manager.as_ref(), Options::default())?;
@@ -129,7 +149,7 @@ fn fix(root: &Root, leave: &[String]) -> Result<(Vec<String>, bool)> {
     if !fixed.is_empty() {
         apply::catch_up(root, manager.as_ref(), Survey::take(root, manager.as_ref(), Options::default())?)?;
     }
-    Ok((fixed, false))
+    Ok(fixed)
 }
 
 fn tell(judged: &Judged, mut output: Output<'_>, json: bool) -> Result<Outcome> {

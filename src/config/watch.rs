@@ -78,8 +78,11 @@ fn metrics(text: &str) -> Result<Option<PathBuf>, String> {
     if text == "no" {
         return Ok(None);
     }
-    match text.strip_suffix(".prom").is_some() {
-        true => super::value::directory(text).map(Some),
-        false => Err("no, or the path of a file that ends with .prom".into()),
+    let expected = "no, or the path of a file that ends with .prom, in a directory, without blanks or quotes";
+    let path = super::value::path(text, expected)?;
+    // node_exporter reads no file of another name (collector/textfile.go).
+    match path.extension().is_some_and(|extension| extension == "prom") {
+        true => Ok(Some(path)),
+        false => Err(expected.into()),
     }
 }

@@ -2,38 +2,57 @@
 //! Findings that appear and go, in the journal: one entry each, with fields that programs may go by.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::base::journald::{FINDING_BEGUN, FINDING_ENDED, Priority, log};
+use crate::fixes;
+
+/// Advice is told when it has lasted so long: a port has no VM yet when nova has just added it.
+const PASSES: Duration = Duration::from_secs(30);
 
 /// What is known by now, by id and subject.
 #[derive(Debug, Default)]
-pub struct Findings(BTreeMap<(String, String), Value>);
+pub struct Findings(BTreeMap<(String, String), Known>);
+
+#[derive(Debug)]
+struct Known {
+    finding: Value,
+    since: Instant,
+    told: bool,
+}
 
 impl Findings {
-    /// How many there are.
+    /// How many were told and have not ended.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.0.values().filter(|known| known.told).count()
     }
 
-    /// Takes what a look found, and tells what differs from the one before.
-    pub fn told(&mut self, found: &Value) {
-        let key = |finding: &Value| (text(finding, "id").to_string(), text(finding, "subject").to_string());
-        let findings = found["findings"].as_array().into_iter().flatten();
-        let now: BTreeMap<_, _> = findings.map(|finding| (key(finding), finding.clone())).collect();
-        let before = std::mem::replace(&mut self.0, now);
-        for (key, finding) in &self.0 {
-            if !before.contains_key(key) {
+    /// Takes what a look found, and tells what differs from the one before. Where an `apply` is about to follow, what begins
+    /// and would end with it is not told yet.
+    pub fn told(&mut self, found: &Value, now: Instant, awaits_apply: bool) {
+        let mut before = std::mem::take(&mut self.0);
+        for finding in found["findings"].as_array().into_iter().flatten() {
+            let key = (text(finding, "id").to_string(), text(finding, "subject").to_string());
+            let known = before.remove(&key);
+            let (since, told) = known.map_or((now, false), |known| (known.since, known.told));
+            let passes = text(finding, "level") == "advice" && now < since + PASSES
+                || awaits_apply && by_apply(finding);
+            if !told && !passes {
                 tell(finding, true);
             }
+            self.0.insert(key, Known { finding: finding.clone(), since, told: told || !passes });
         }
-        for (key, finding) in &before {
-            if !self.0.contains_key(key) {
-                tell(finding, false);
-            }
+        for known in before.values().filter(|known| known.told) {
+            tell(&known.finding, false);
         }
     }
+}
+
+/// Does an apply, or the restart that goes with it, fix it?
+fn by_apply(finding: &Value) -> bool {
+    text(finding, "fix").starts_with(fixes::APPLY) || finding["restart"].is_string()
 }
 
 fn text<'a>(finding: &'a Value, key: &str) -> &'a str {
@@ -62,4 +81,34 @@ fn tell(finding: &Value, begun: bool) {
         ("MESSAGE_ID", message_id),
     ];
     log(priority, &line, &fields);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_may_end_by_itself_is_told_only_if_it_does_not() {
+        let found = json!({"findings": [
+            {"id": "one", "subject": "a", "level": "broken", "fix": fixes::APPLY},
+            {"id": "two", "subject": "b", "level": "broken", "fix": "reboot"},
+            {"id": "three", "subject": "c", "level": "advice", "fix": "reboot"},
+            {"id": "four", "subject": "d", "level": "broken", "fix": "reboot", "restart": "ovs.service"},
+        ]});
+        let mut findings = Findings::default();
+        let begun = Instant::now();
+        let mut count = |seconds, awaits_apply| {
+            findings.told(&found, begun + Duration::from_secs(seconds), awaits_apply);
+            findings.count()
+        };
+        assert_eq!(count(0, true), 1, "what neither an apply nor its restart fixes is told at once");
+        assert_eq!(count(1, false), 3);
+        assert_eq!(count(2, true), 3, "what was told has not ended");
+        assert_eq!(count(29, false), 3);
+        assert_eq!(count(30, false), 4, "and so is advice");
+        findings.told(&json!({"findings": []}), begun + Duration::from_secs(31), false);
+        assert_eq!(findings.count(), 0);
+    }
 }

@@ -29,6 +29,7 @@ use serde_json::Value;
 
 use crate::accord::Agreed;
 use crate::base::journald::{Priority, TUG_OF_WAR, log};
+use crate::base::lock::Lock;
 use crate::base::notify::notify;
 use crate::base::paths;
 use crate::base::root::Root;
@@ -46,6 +47,8 @@ use tug::Tug;
 
 /// systemd and OVSDB hear from us so often; less than half of the unit's `WatchdogSec=`.
 const TICK: Duration = Duration::from_secs(10);
+/// An edited configuration may wait so long for its `apply` before that is told.
+const EDITED: Duration = Duration::from_secs(60);
 /// Where libvirt keeps the state of running VMs: a hot-plug shows there.
 const STATUS: &str = "/run/libvirt/qemu";
 
@@ -60,6 +63,8 @@ struct Watcher<'a> {
     tug: Tug,
     /// What belongs to the accord, as the journal file has it.
     accord: BTreeSet<PathBuf>,
+    /// When the configuration was edited, and when an `apply` had run before that.
+    edited: Option<(Instant, Option<i128>)>,
     /// Settings that were fixed.
     fixed: u64,
     rescans: u64,
@@ -104,6 +109,7 @@ impl<'a> Watcher<'a> {
             barrier: Barrier::open()?,
             tug: Tug::default(),
             accord: BTreeSet::new(),
+            edited: None,
             fixed: 0,
             rescans: 0,
             ended: 0,
@@ -177,7 +183,6 @@ impl<'a> Watcher<'a> {
     }
 
     fn found(&mut self, found: &Value, now: Instant) {
-        self.findings.told(found);
         for target in found["fixed"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             self.fixed += 1;
             if self.tug.fixed(target, now) {
@@ -187,8 +192,19 @@ impl<'a> Watcher<'a> {
         }
         if found["busy"] == Value::Bool(true) {
             self.passes.wanted(now);
+            return;
         }
+        let awaits_apply = self.awaits_apply(now);
+        self.findings.told(found, now, awaits_apply);
         report::write(self, found);
+    }
+
+    /// Was the configuration edited just now? Then an `apply` is about to follow.
+    fn awaits_apply(&self, now: Instant) -> bool {
+        let waits = |(at, last): (Instant, Option<i128>)| {
+            now < at + EDITED && Lock::last(self.root).is_ok_and(|now| now == last)
+        };
+        self.edited.is_some_and(waits)
     }
 
     /// Looks at everything that is ours to look at: watches first, so that nothing comes in between.
@@ -214,6 +230,7 @@ impl<'a> Watcher<'a> {
         let mut wanted = self.granting.directories();
         wanted.extend(self.accord.iter().cloned());
         wanted.extend([ovs::paths::RUN, paths::ADMIN_CONFIG, STATUS].map(PathBuf::from));
+        wanted.insert(Path::new(paths::ADMIN_CONFIG).join(paths::CONFIG_NAME).with_extension("conf.d"));
         self.places.watch(self.root, &wanted);
     }
 
@@ -246,6 +263,9 @@ impl<'a> Watcher<'a> {
         {
             self.intent.hurry(now);
         } else if path.starts_with(paths::ADMIN_CONFIG) {
+            if path.extension().is_some_and(|extension| extension == "conf") {
+                self.edited = Lock::last(self.root).ok().map(|last| (now, last));
+            }
             self.rescan();
             self.passes.wanted(now);
         }

@@ -13,7 +13,7 @@ on_nodes!(later bookworm = "bookworm":
 on_nodes!(trixie = "trixie": a_port_that_is_added_while_ovs_runs_is_open_to_qemu);
 on_nodes!(rhel_3_6 = "rhel-3.6": a_port_that_is_added_while_ovs_runs_is_open_to_qemu);
 
-const UNIT: &str = "vhost-accord-watch";
+pub const UNIT: &str = "vhost-accord-watch";
 const RUN: &str = "/run/openvswitch";
 
 fn own(file: &str) -> PathBuf {
@@ -31,7 +31,7 @@ fn installed(kind: &'static str, keys: &str) -> Node {
 }
 
 /// The same, applied, and the service running.
-fn watched(kind: &'static str, keys: &str) -> Node {
+pub fn watched(kind: &'static str, keys: &str) -> Node {
     let node = installed(kind, keys);
     node.apply("--restart");
     node.wait_for("the watcher", &format!("systemctl is-active {UNIT}"));
@@ -39,7 +39,7 @@ fn watched(kind: &'static str, keys: &str) -> Node {
     node
 }
 
-fn settled(node: &Node) {
+pub fn settled(node: &Node) {
     let output = node.accord("watch --settle");
     assert_eq!(
         output.code,
@@ -159,7 +159,7 @@ fn resources(node: &Node) -> (u32, u32) {
 }
 
 /// Waits for an entry of the service's in the journal.
-fn told(node: &Node, fields: &str) {
+pub fn told(node: &Node, fields: &str) {
     node.wait_for(fields, &format!("journalctl -q --no-pager -n 1 {fields} | grep ."));
 }
 

@@ -12,9 +12,10 @@ use crate::facts::sockets::Liveness;
 use crate::fixes;
 use crate::items::Item;
 
+/// What is in a socket's place and is none has no right rights: the port's own error names it.
 fn of_kind<'a>(case: &Case<'a>, kind: PortType) -> impl Iterator<Item = &'a PortSocket> {
     let sockets = case.live.map(|live| live.sockets.as_slice()).unwrap_or_default();
-    sockets.iter().filter(move |socket| socket.kind == kind)
+    sockets.iter().filter(move |socket| socket.kind == kind && socket.liveness != Liveness::NotASocket)
 }
 
 /// QEMU's identity by the accord.
