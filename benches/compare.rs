@@ -25,8 +25,12 @@ fn main() {
         "{:<7} {:<34} {:>10} {:>7} {:>8} {:>9}",
         "nodes", "fleet", "pairs", "MB read", "seconds", "MiB used"
     );
-    let fleets: [(&str, Fleet); 3] =
-        [("all equal", equal), ("free pages differ, 1 in 10 else", usual), ("no two equal", unequal)];
+    let fleets: [(&str, Fleet); 4] = [
+        ("all equal", equal),
+        ("free pages differ, 1 in 10 else", usual),
+        ("no two equal", unequal),
+        ("ports of the same names everywhere", by_hand),
+    ];
     for nodes in [3, 100, 1000] {
         for (name, node) in fleets {
             measure(nodes, name, node);
@@ -64,6 +68,7 @@ fn equal(number: usize) -> Value {
     let account = |name: &str, id: u32| json!({"name": name, "id": id});
     let who = |user: Value, group: Value| json!({"user": user, "group": group, "groups": [group]});
     let vms: Vec<Value> = (0..VMS).map(|vm| self::vm(number, vm)).collect();
+    let place = place(&vms);
     json!({"version": 1, "verdict": "agreed", "endpoints": [], "findings": [], "fingerprint": {
         "version": 1, "program": "0.1.0", "host": format!("compute-{number}"),
         "modes": ["dpdkvhostuserclient", "dpdkvhostuser"], "incoming": null,
@@ -77,8 +82,43 @@ fn equal(number: usize) -> Value {
             {"size": 1 << 30, "total": 512, "available": 90, "mounts": ["/dev/hugepages1G"]},
         ],
         "versions": {"libvirt": "9.0.0", "qemu": "7.2.22", "ovs": "3.1.0", "dpdk": "DPDK 22.11.11"},
-        "vms": vms,
+        "place": place, "vms": vms,
     }})
+}
+
+/// The switch's ports and their sockets: those of these VMs.
+fn place(vms: &[Value]) -> Value {
+    let node = |path: &str, kind: &str, mode: u32| json!({"path": path, "kind": kind, "uid": 64055, "gid": 42477, "mode": mode, "acl": null, "read_only": false});
+    let endpoints = || vms.iter().flat_map(|vm| vm["domain"]["endpoints"].as_array().unwrap());
+    let port = |endpoint: &Value| {
+        let (kind, path) = match endpoint["mode"] == "server" {
+            true => ("dpdkvhostuserclient", endpoint["path"].clone()),
+            false => ("dpdkvhostuser", Value::Null),
+        };
+        json!({"uuid": format!("c827c60f-b0fb-43d5-a31a-{}", endpoint["target"]), "bridge": null, "name": endpoint["target"],
+            "kind": kind, "server_path": path, "socket": endpoint["path"], "connected": true, "ofport": 1, "error": null,
+            "admin_state": "up", "link_state": "up", "vm_uuid": null})
+    };
+    let entry = |endpoint: &Value| {
+        let path = endpoint["path"].as_str().unwrap();
+        (path.to_string(), json!({"node": node(path, "socket", 0o775), "liveness": "listening"}))
+    };
+    let directory = |path: &str| {
+        let chain = [node("/", "directory", 0o755), node(path, "directory", 0o2775)];
+        json!({"path": path, "fact": {"known": {"present": {"chain": chain, "id": [0, 0]}}}, "default_acl": null})
+    };
+    let ids = json!({"real": 0, "effective": 0, "saved": 0, "fs": 0});
+    json!({
+        "switch": {"known": {"ports": endpoints().map(port).collect::<Vec<_>>(), "config": {
+            "other_config": {"dpdk-init": "true"}, "dpdk_initialized": true, "ovs_version": "3.1.0",
+            "dpdk_version": "DPDK 22.11.11", "iface_types": []}}},
+        "others": {"br-int": "internal"},
+        "vswitchd": {"running": {"pid": 0, "name": "ovs-vswitchd", "uid": ids, "gid": ids, "groups": [], "umask": 2,
+            "cap_eff": 0, "started": {"since_boot": 0, "at": 0}}},
+        "in_use": {"unknown": "not asked for"},
+        "directories": [directory("/run/openvswitch"), directory("/var/lib/vhost_sockets")],
+        "entries": endpoints().map(entry).collect::<serde_json::Map<_, _>>(),
+    })
 }
 
 /// Four ports; half of them with the one side as server, half with the other.
@@ -97,12 +137,12 @@ fn vm(node: usize, number: usize) -> Value {
     let owner = json!([{"id": 64055}, {"id": 42477}]);
     json!({"domain": {
         "name": format!("instance-{:08x}", node * VMS + number), "uuid": format!("96d532df-{node:04}-{number:04}-8e22-997e0b61a519"),
-        "id": null, "running": true, "pid": null, "endpoints": endpoints,
+        "id": null, "running": true, "pid": null, "endpoints": &endpoints,
         "memory": {"size": FLAVOURS[number % FLAVOURS.len()] << 30, "hugepages": true,
             "pages": [{"size": size, "cells": null}], "source": null, "access": "shared", "cells": [],
             "host_nodes": null, "placement": null},
         "dac": {"kind": "dynamic", "relabel": true, "owner": owner}, "shares_by_command_line": false,
-    }, "nova_ports": []})
+    }, "nova_ports": endpoints.iter().map(|endpoint| endpoint["target"].clone()).collect::<Vec<_>>()})
 }
 
 fn usual(number: usize) -> Value {
@@ -123,5 +163,15 @@ fn usual(number: usize) -> Value {
 fn unequal(number: usize) -> Value {
     let mut node = usual(number);
     node["fingerprint"]["group"]["id"] = json!(number);
+    node
+}
+
+/// Ports have the numbers that a script gave them, on each node from the first on: most VMs meet a port in use.
+fn by_hand(number: usize) -> Value {
+    let mut node = usual(number);
+    let text = node["fingerprint"].to_string().replace(&format!("/vhu{number:04}-"), "/vhu-");
+    node["fingerprint"] =
+        serde_json::from_str(&text.replace(&format!("\"vhu{number:04}-"), "\"vhu-")).unwrap();
+    node["fingerprint"]["vms"].as_array_mut().unwrap().iter_mut().for_each(|vm| vm["nova_ports"] = json!([]));
     node
 }

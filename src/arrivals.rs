@@ -1,23 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! VMs of another node as the hook would have them here, when they came by a migration: what libvirt leaves behind is
-//! left out, and what the hook would convert (`incoming`) is as it would be then. Nothing is changed.
+//! left out, and what the hook would convert (`incoming`) is as it would be then. What is here is in a fingerprint: this node's
+//! own (`check --against`), or that of any other (`compare`).
 
-mod told;
-
-pub use told::shape;
+mod memory;
 
 use std::path::{Path, PathBuf};
 
-use crate::base::root::Root;
 use crate::config::PortType;
 use crate::convert::{self, Decision, Held, Step, Terms};
 use crate::dataplane::ovs::ovsdb::PortState;
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint, EndpointKind, LabelKind, SocketMode};
-use crate::node::endpoints;
+use crate::fingerprint::{Fingerprint, Vm};
+use crate::node::endpoints::place::Ground;
 use crate::node::endpoints::start::Facts;
-use crate::node::endpoints::usage::Usage;
-use crate::node::live::Live;
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,33 +27,64 @@ pub struct Arrival {
     pub held: Vec<Held>,
     /// Sockets whose port would be changed for it: what is there now counts no more.
     pub turned: Vec<PathBuf>,
-    /// Nobody looked here: the facts are those of a fingerprint.
-    pub told: bool,
 }
 
-/// Looks at what they would meet. `terms` are those of `incoming`; `None` where VMs keep what they have.
-pub fn look(root: &Root, live: &Live, terms: Option<&Terms<'_>>, vms: &[&Domain]) -> Vec<Arrival> {
-    let domains: Vec<Domain> = vms.iter().map(|vm| arriving(vm)).collect();
-    let facts = endpoints::arrivals(root, live, &domains);
-    let plain =
-        |(domain, facts)| Arrival { domain, facts, held: Vec::new(), turned: Vec::new(), told: false };
-    let mut arrivals: Vec<Arrival> = domains.into_iter().zip(facts).map(plain).collect();
-    let Some(terms) = terms else { return arrivals };
-    let usage = Usage::read(root).map_err(|error| format!("{error:#}"));
-    let steps: Vec<Vec<Step>> =
-        arrivals.iter_mut().map(|arrival| decide(root, &usage, terms, arrival)).collect();
-    for (arrival, steps) in arrivals.iter_mut().zip(&steps) {
-        turn(&mut arrival.domain, steps);
+/// What they would meet, in their order.
+pub fn look<'a>(here: &Fingerprint, vms: impl IntoIterator<Item = &'a Domain>) -> Vec<Arrival> {
+    let ground = here.place.ground();
+    vms.into_iter().map(|vm| Arrival::at(here, &ground, vm)).collect()
+}
+
+impl Arrival {
+    /// Of a VM that would come to the node of this fingerprint.
+    pub fn at(here: &Fingerprint, ground: &Ground<'_>, vm: &Domain) -> Arrival {
+        let domain = arriving(vm);
+        let memory = Known::from(memory::needs(here, &domain.memory));
+        let facts = ground.facts(&domain, memory);
+        let mut arrival = Arrival { domain, facts, held: Vec::new(), turned: Vec::new() };
+        let wanted = PortType::ALL.into_iter().find(|kind| here.incoming.as_deref() == Some(kind.as_str()));
+        if let Some(wanted) = wanted {
+            let socket_directory = here.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
+            arrival.convert(ground, &Terms { wanted, socket_directory });
+        }
+        arrival
     }
-    let domains: Vec<Domain> = arrivals.iter().map(|arrival| arrival.domain.clone()).collect();
-    let facts = endpoints::arrivals(root, live, &domains);
-    for ((arrival, steps), facts) in arrivals.iter_mut().zip(&steps).zip(facts) {
-        arrival.facts = facts;
+
+    fn convert(&mut self, ground: &Ground<'_>, terms: &Terms<'_>) {
+        let steps = self.decide(ground, terms);
+        turn(&mut self.domain, &steps);
+        self.facts = ground.facts(&self.domain, self.facts.memory.clone());
         for (_, after) in steps.iter().filter_map(|step| step.port.as_ref()) {
-            turn_port(arrival, after);
+            self.turn_port(after);
         }
     }
-    arrivals
+
+    /// As the hook decides: all of a VM's interfaces, or none.
+    fn decide(&mut self, ground: &Ground<'_>, terms: &Terms<'_>) -> Vec<Step> {
+        let Known::Known(join) = &self.facts.switch else { return Vec::new() };
+        let (mut steps, mut held) = (Vec::new(), Vec::new());
+        for (number, endpoint) in convert::interfaces(&self.domain) {
+            let path = endpoint.path.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+            let mut in_use =
+                |port: &crate::dataplane::ovs::ovsdb::VhostPort, _: &Path| ground.user_of(&port.name);
+            match convert::decide(terms, join, (number, endpoint), &mut in_use) {
+                Decision::Nothing | Decision::Left(_) => {}
+                Decision::Convert(step) => steps.push(step),
+                Decision::InUse { port, by } => held.push(Held { path, port, by }),
+            }
+        }
+        self.held = held;
+        if self.held.is_empty() { steps } else { Vec::new() }
+    }
+
+    /// OVSDB and the socket as they would be once the switch has taken it.
+    fn turn_port(&mut self, after: &PortState) {
+        let Known::Known(join) = &mut self.facts.switch else { return };
+        let Some(port) = join.ports.iter_mut().find(|port| port.name == after.name) else { return };
+        (port.kind, port.server_path, port.socket, port.error) =
+            (after.kind, after.server_path.clone(), None, None);
+        self.turned.push(join.config.expected_socket(port));
+    }
 }
 
 /// A dynamic label is this node's own, and so is the port's name that libvirt filled in.
@@ -72,24 +100,22 @@ fn arriving(vm: &Domain) -> Domain {
     vm
 }
 
-/// As the hook decides: all of a VM's interfaces, or none.
-fn decide(root: &Root, usage: &Result<Usage, String>, terms: &Terms<'_>, arrival: &mut Arrival) -> Vec<Step> {
-    let Known::Known(join) = &arrival.facts.switch else { return Vec::new() };
-    let mut in_use = |port: &_, path: &Path| match usage {
-        Ok(usage) => Known::from(usage.of(root, port, path, &arrival.domain)),
-        Err(why) => Known::Unknown(why.clone()),
-    };
-    let (mut steps, mut held) = (Vec::new(), Vec::new());
-    for (number, endpoint) in convert::interfaces(&arrival.domain) {
-        let path = endpoint.path.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
-        match convert::decide(terms, join, (number, endpoint), &mut in_use) {
-            Decision::Nothing | Decision::Left(_) => {}
-            Decision::Convert(step) => steps.push(step),
-            Decision::InUse { port, by } => held.push(Held { path, port, by }),
+/// A VM without what is its own, and which of its ports nova makes: two of one shape meet the same on any node that has nothing
+/// of their sockets' names, and no VM of their own name or UUID.
+pub fn shape(vm: &Vm) -> (Domain, Vec<bool>) {
+    let mut shape = arriving(&vm.domain);
+    shape.name.clear();
+    shape.uuid = None;
+    let mut novas = Vec::new();
+    for endpoint in &mut shape.endpoints {
+        (endpoint.mac, endpoint.alias, endpoint.target) = (None, None, None);
+        if let Some(path) = &mut endpoint.path {
+            let name = path.file_name().and_then(|name| name.to_str());
+            novas.push(vm.nova_ports.iter().any(|port| Some(port.as_str()) == name));
+            path.pop();
         }
     }
-    arrival.held = held;
-    if arrival.held.is_empty() { steps } else { Vec::new() }
+    (shape, novas)
 }
 
 fn turn(domain: &mut Domain, steps: &[Step]) {
@@ -104,13 +130,4 @@ fn turn(domain: &mut Domain, steps: &[Step]) {
             };
         }
     }
-}
-
-/// OVSDB and the socket as they would be once the switch has taken it.
-fn turn_port(arrival: &mut Arrival, after: &PortState) {
-    let Known::Known(join) = &mut arrival.facts.switch else { return };
-    let Some(port) = join.ports.iter_mut().find(|port| port.name == after.name) else { return };
-    (port.kind, port.server_path, port.socket, port.error) =
-        (after.kind, after.server_path.clone(), None, None);
-    arrival.turned.push(join.config.expected_socket(port));
 }

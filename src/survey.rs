@@ -10,7 +10,6 @@ use crate::arrivals;
 use crate::base::paths;
 use crate::base::root::{NotInReport, Root, told};
 use crate::config::{Config, GidMismatch, PortType, Proposed};
-use crate::convert::Terms;
 use crate::dataplane::ovs::modes::Modes;
 use crate::facts::Known;
 use crate::facts::accounts::Accounts;
@@ -189,10 +188,11 @@ impl Survey {
         Ok(judged)
     }
 
-    /// What another node has to know of this one; `None` of an image.
-    pub fn fingerprint(&self, root: &Root) -> Result<Option<Fingerprint>> {
+    /// What another node has to know of this one, to which these VMs may come; `None` of an image.
+    pub fn fingerprint(&self, root: &Root, coming: &[&Domain]) -> Result<Option<Fingerprint>> {
         let agreed = (&self.accord, self.config.hook.incoming);
-        let take = |live| Fingerprint::take(root, agreed, live, &self.surroundings.hugetlb, &self.accounts);
+        let take =
+            |live| Fingerprint::take(root, agreed, live, coming, &self.surroundings.hugetlb, &self.accounts);
         self.live.as_ref().map(take).transpose()
     }
 
@@ -200,20 +200,17 @@ impl Survey {
     pub fn against(&self, root: &Root, there: &Fingerprint) -> Result<Compared> {
         let unbooted = "--against compares running nodes: an image has no VMs, switch or huge pages";
         let live = self.live.as_ref().context(unbooted)?;
-        let here = self.fingerprint(root)?.context(unbooted)?;
+        let coming: Vec<&Domain> = there.vms.iter().map(|vm| &vm.domain).collect();
+        let here = self.fingerprint(root, &coming)?.context(unbooted)?;
         let guests = live.guests.iter().map(|guest| &guest.domain);
         let domains: Vec<&Domain> = guests.chain(&live.defined.domains).collect();
-        let coming: Vec<&Domain> = there.vms.iter().map(|vm| &vm.domain).collect();
         let mut start = Start::of_node(root, &self.config)?;
-        let socket_directory = start.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
-        let terms = self.config.hook.incoming.map(|wanted| Terms { wanted, socket_directory });
-        let arrivals = arrivals::look(root, live, terms.as_ref(), &coming);
         let configured = start.configured(root);
         Ok(peer::judge(Comparison {
             here: &here,
             there,
             domains: &domains,
-            arrivals: &arrivals,
+            arrivals: &arrivals::look(&here, coming),
             start: &mut start,
             configured,
         }))

@@ -15,6 +15,8 @@ mod ansible;
 mod canary;
 #[path = "node/check.rs"]
 mod check;
+#[path = "node/compare.rs"]
+mod compare;
 #[path = "node/container.rs"]
 mod container;
 #[path = "node/conversion.rs"]

@@ -14,10 +14,14 @@ const ALONE: &[u8] = include_bytes!("fuzz/seeds/fingerprint/alone");
 
 /// A node with a VM of each kind of its own.
 fn node(name: &str) -> Value {
-    let mut node: Value = serde_json::from_slice(ALONE).unwrap();
+    // Sockets have names of their own, and nova makes the ports.
+    let text = std::str::from_utf8(ALONE).unwrap();
+    let text = text.replace("vhuc0", &format!("{name}-vhuc0")).replace("vhus0", &format!("{name}-vhus0"));
+    let mut node: Value = serde_json::from_str(&text).unwrap();
     node["host"] = json!(name);
     node["default_page_size"] = json!(1 << 21);
     for vm in node["vms"].as_array_mut().unwrap() {
+        vm["nova_ports"] = json!([vm["domain"]["endpoints"][0]["target"]]);
         let domain = &mut vm["domain"];
         domain["name"] = json!(format!("{name}-{}", domain["name"].as_str().unwrap()));
         domain["uuid"] = json!(format!("{name}-{}", domain["uuid"].as_str().unwrap()));
@@ -62,7 +66,10 @@ fn each_obstacle_is_named() {
     assert_eq!(full.0, ["hugepages-not-enough"]);
     let unmounted = target(|node| node["pages"][0]["mounts"] = json!([]));
     assert_eq!(unmounted.0, ["hugepages-not-mounted"]);
-    let elsewhere = target(|node| node["socket_directory"] = json!("/srv/vhost"));
+    let elsewhere = target(|node| {
+        node["socket_directory"] = json!("/srv/vhost");
+        node["place"]["directories"][1]["path"] = json!("/srv/vhost");
+    });
     assert_eq!(elsewhere.0, ["unknown"]);
     assert!(elsewhere.1.contains(&"peer-unknown"), "{elsewhere:?}");
     let nobody = target(|node| node["qemu"] = Value::Null);
@@ -71,8 +78,22 @@ fn each_obstacle_is_named() {
         node["modes"] = json!(["dpdkvhostuserclient"]);
         node["incoming"] = json!("dpdkvhostuserclient");
         node["socket_directory"] = json!("/srv/vhost");
+        node["agreed"]["socket-directory"] = json!("/srv/vhost");
+        let mut own = node["place"]["directories"][1].clone();
+        own["path"] = json!("/srv/vhost");
+        node["place"]["directories"].as_array_mut().unwrap().push(own);
     });
     assert!(converts.0.is_empty(), "{converts:?}");
+    let closed = target(|node| {
+        let directory = &mut node["place"]["directories"][1]["fact"]["known"]["present"]["chain"][3];
+        (directory["uid"], directory["gid"]) = (json!(0), json!(0));
+    });
+    assert_eq!(closed.0, ["socket-directory-refuses-qemu"]);
+    let gone = target(|node| {
+        let missing = json!({"first": "/var/lib/vhost_sockets", "above": []});
+        node["place"]["directories"][1]["fact"] = json!({"known": {"missing": missing}});
+    });
+    assert_eq!(gone.0, ["socket-directory-missing"]);
     let twin = between(node("a"), changed("b", |node| node["vms"][0]["domain"]["name"] = json!("a-vmc")));
     assert_eq!(twin.0, ["peer-vm-exists"]);
     let private = changed("a", |node| {
@@ -84,6 +105,40 @@ fn each_obstacle_is_named() {
     // What an older program did not tell is not known, and nobody is accused.
     let older = target(|node| node["default_page_size"] = Value::Null);
     assert_eq!(older.0, ["unknown"]);
+}
+
+/// Nobody makes ports when a VM comes: those that are there already count, under the names of each VM's sockets.
+#[test]
+fn ports_of_the_target_count_where_nobody_makes_them() {
+    let by_hand = |node: &mut Value| {
+        node["vms"].as_array_mut().unwrap().iter_mut().for_each(|vm| vm["nova_ports"] = json!([]));
+    };
+    let source = || changed("a", by_hand);
+    assert_eq!(between(source(), node("b")).0, ["port-missing"]);
+    // As the source has them: its own names, on the other node.
+    let prepared = |change: fn(&mut Value)| {
+        let mut node = changed("b", |node| node["place"] = self::node("a")["place"].clone());
+        let entries = node["place"]["entries"].as_object_mut().unwrap();
+        entries.remove("/var/lib/vhost_sockets/a-vhus0").unwrap();
+        change(&mut node["place"]);
+        between(source(), node).0
+    };
+    assert!(prepared(|_| {}).is_empty(), "{:?}", prepared(|_| {}));
+    assert_eq!(
+        prepared(|place| place["switch"]["known"]["ports"][1]["kind"] = json!("dpdkvhostuser")),
+        ["both-ends-server"]
+    );
+    assert_eq!(
+        prepared(|place| place["switch"]["known"]["ports"][1]["server_path"] = json!("/srv/a-vhus0")),
+        ["port-path-differs"]
+    );
+    let stale = |place: &mut Value| place["entries"]["/run/openvswitch/a-vhuc0"]["liveness"] = json!("stale");
+    assert_eq!(prepared(stale), ["server-socket-stale"]);
+    assert_eq!(prepared(|place| place["switch"] = json!({"unknown": "no answer"})), ["unknown"]);
+    // Nodes that have something of the same names are told apart, whatever else is equal.
+    let twins = [source(), node("b"), changed("c", |node| node["place"] = self::node("a")["place"].clone())];
+    let vm = compare(&twins).vms.into_iter().find(|vm| vm.name == "a-vmc").unwrap();
+    assert_eq!((vm.targets, vm.obstacles.len()), (1, 1), "{vm:?}");
 }
 
 #[test]

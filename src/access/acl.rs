@@ -4,7 +4,7 @@
 use std::fmt;
 
 use anyhow::{Result, bail};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::verdict::{Names, Numbers, Why, lacking};
 use super::{Identity, Perm};
@@ -69,6 +69,23 @@ pub struct AclEntry {
 }
 
 impl AclEntry {
+    /// What Display made.
+    fn from_text(text: &str) -> Option<AclEntry> {
+        let mut parts = text.splitn(3, ':');
+        let (kind, id, perm) = (parts.next()?, parts.next()?, parts.next()?);
+        let tag = match (kind, id) {
+            ("user", "") => Tag::Owner,
+            ("user", id) => Tag::User(id.parse().ok()?),
+            ("group", "") => Tag::OwningGroup,
+            ("group", id) => Tag::Group(id.parse().ok()?),
+            ("mask", "") => Tag::Mask,
+            ("other", "") => Tag::Other,
+            _ => return None,
+        };
+        let perm = (0..8).map(Perm::from_bits).find(|known| known.to_string() == perm)?;
+        Some(AclEntry { tag, perm })
+    }
+
     /// As Display, with names in place of ids.
     pub fn text(&self, names: &dyn Names) -> String {
         let who = match self.tag {
@@ -95,8 +112,26 @@ impl Serialize for AclEntry {
     }
 }
 
+impl<'de> Deserialize<'de> for AclEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<AclEntry, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        AclEntry::from_text(&text).ok_or_else(|| {
+            serde::de::Error::custom(format!("'{}' is no entry of an ACL", text.escape_debug()))
+        })
+    }
+}
+
+impl TryFrom<Vec<AclEntry>> for Acl {
+    type Error = anyhow::Error;
+
+    fn try_from(entries: Vec<AclEntry>) -> Result<Acl> {
+        Acl::new(entries)
+    }
+}
+
 /// An access ACL (or a directory's default ACL), well-formed by the kernel's rules.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<AclEntry>")]
 pub struct Acl(Vec<AclEntry>);
 
 impl Acl {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::verdict::{Denial, Verdict, Why, lacking};
 use super::{Acl, Identity, Perm};
@@ -17,7 +17,7 @@ const EXECUTE_ANY: u32 = 0o111;
 const GROUP_BITS: u32 = 0o070;
 
 /// One component of a path, with all that the kernel asks about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its path in the node, symlinks resolved.
     pub path: PathBuf,

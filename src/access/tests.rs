@@ -251,3 +251,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_acl_is_read_as_it_was_written() {
+    let entry = |tag, bits| AclEntry { tag, perm: Perm::from_bits(bits) };
+    let all = [
+        entry(Tag::Owner, 7),
+        entry(Tag::User(107), 6),
+        entry(Tag::OwningGroup, 5),
+        entry(Tag::Group(42477), 3),
+        entry(Tag::Mask, 7),
+        entry(Tag::Other, 0),
+    ];
+    let acl = Acl::new(all.to_vec()).unwrap();
+    let text = serde_json::to_string(&acl).unwrap();
+    assert_eq!(serde_json::from_str::<Acl>(&text).unwrap(), acl);
+    for wrong in [&text.replace("107", "x"), &text.replace("rw-", "rwxx"), "[\"user::rwx\"]", "[\"\"]"] {
+        assert!(serde_json::from_str::<Acl>(wrong).is_err(), "{wrong}");
+    }
+}

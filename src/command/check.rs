@@ -38,7 +38,7 @@ pub fn run(args: &CheckArgs) -> Result<Outcome> {
         let root = super::open_root_or_report(args.sos.as_deref(), &args.output.root, false)?;
         let (judged, survey) = look(&root)?;
         let unknown = super::lacking(&root);
-        let take = |survey: Survey| survey.fingerprint(&root);
+        let take = |survey: Survey| survey.fingerprint(&root, &[]);
         // It takes a look at more than a verdict needs, and at programs that no report has.
         let fingerprint = survey.filter(|_| args.output.json && args.sos.is_none());
         let fingerprint = fingerprint.map(take).transpose()?.flatten();

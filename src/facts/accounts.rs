@@ -63,6 +63,11 @@ pub struct Accounts {
 }
 
 impl Accounts {
+    /// Some accounts that are known, where others may be as well.
+    pub fn of(users: Vec<User>, groups: Vec<Group>) -> Accounts {
+        Accounts { users, groups, services: vec!["?".to_string()], ..Accounts::default() }
+    }
+
     /// Reads the account files beneath `root`.
     pub fn read(root: &Root) -> Result<Accounts> {
         let text = |path: &str| Ok::<_, anyhow::Error>(root.read_text(Path::new(path))?.unwrap_or_default());

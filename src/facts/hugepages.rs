@@ -44,6 +44,15 @@ pub fn sizes(root: &Root) -> Result<Vec<u64>> {
     Ok(sizes)
 }
 
+/// The NUMA nodes of this machine.
+pub fn nodes(root: &Root) -> Result<Vec<u32>> {
+    let names = root.list(Path::new("/sys/devices/system/node"))?;
+    let mut nodes: Vec<u32> =
+        names.iter().filter_map(|name| name.to_str()?.strip_prefix("node")?.parse().ok()).collect();
+    nodes.sort_unstable();
+    Ok(nodes)
+}
+
 /// How many pages of this size there are, free or not.
 pub fn total(root: &Root, page_size: u64) -> Result<u64> {
     number(root, &Path::new(POOLS).join(name(page_size)).join("nr_hugepages"))

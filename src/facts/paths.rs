@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::sys::statvfs::{self, FsFlags};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::mounts;
 use crate::access::{Acl, Node};
 use crate::base::root::{Handle, Kind, Reached, Root};
 
 /// What was found at a path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PathFact {
     /// There is nothing.

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::accord::Agreed;
 use crate::facts::domains::Domain;
+use crate::node::endpoints::place::Place;
 
 pub use read::{MAX_FILE, parse};
 
@@ -49,6 +51,12 @@ pub struct Fingerprint {
     /// What is installed.
     #[serde(default)]
     pub versions: Versions,
+    /// What `apply` settled; `None` before the first one.
+    #[serde(default)]
+    pub agreed: Option<Agreed>,
+    /// What VMs that come find here.
+    #[serde(default)]
+    pub place: Place,
     /// The VMs with vhost-user endpoints that run here.
     #[serde(default)]
     pub vms: Vec<Vm>,
@@ -94,6 +102,12 @@ pub struct Pages {
     pub total: u64,
     /// How many a process could still get.
     pub available: u64,
+    /// How many the kernel may make on demand.
+    #[serde(default)]
+    pub on_demand: u64,
+    /// Free pages of each NUMA node, reserved or not.
+    #[serde(default)]
+    pub nodes: Vec<(u32, u64)>,
     /// Where a writable hugetlbfs of that size is mounted.
     #[serde(default)]
     pub mounts: Vec<PathBuf>,

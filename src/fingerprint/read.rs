@@ -9,7 +9,13 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::Fingerprint;
+use crate::accord::Agreed;
+use crate::dataplane::ovs::ovsdb::VhostPort;
+use crate::dataplane::ovs::sockets::Switch;
+use crate::facts::Known;
 use crate::facts::domains::{Account, Domain};
+use crate::facts::paths::PathFact;
+use crate::node::endpoints::place::Place;
 
 /// How large the file may be, in bytes.
 pub const MAX_FILE: u64 = 16 << 20;
@@ -66,12 +72,47 @@ fn check(found: &Fingerprint) -> Result<()> {
     found.default_page_size.map_or(Ok(()), page_size)?;
     for pages in &found.pages {
         page_size(pages.size)?;
-        amount("pages", pages.total.max(pages.available))?;
+        amount("pages", pages.total.max(pages.available).max(pages.on_demand))?;
     }
+    found.agreed.iter().try_for_each(agreed).context("what was agreed")?;
+    place(&found.place).context("what is there")?;
     for vm in &found.vms {
         let domain = &vm.domain;
         let context = || format!("the VM '{}'", domain.name.escape_debug());
         memory(domain).and_then(|()| words(domain)).with_context(context)?;
+    }
+    Ok(())
+}
+
+fn agreed(agreed: &Agreed) -> Result<()> {
+    agreed.dataplane.iter().try_for_each(|dataplane| plain(&dataplane.unit))?;
+    path(&agreed.socket_directory)
+}
+
+/// All that comes into a line or a command.
+fn place(place: &Place) -> Result<()> {
+    if let Known::Known(Switch { config, ports }) = &place.switch {
+        config.other_config.iter().flat_map(|(key, value)| [key, value]).try_for_each(|text| plain(text))?;
+        for VhostPort { uuid, name, server_path, socket, .. } in ports {
+            [uuid, name].into_iter().try_for_each(|text| plain(text))?;
+            [server_path, socket].into_iter().flatten().try_for_each(path)?;
+        }
+    }
+    place.others.iter().flat_map(|(name, kind)| [name, kind]).try_for_each(|text| plain(text))?;
+    let users = place.in_use.known();
+    users.into_iter().flatten().flat_map(|(port, user)| [port, user]).try_for_each(|text| plain(text))?;
+    place.entries.keys().try_for_each(path)?;
+    for directory in &place.directories {
+        path(&directory.path)?;
+        let chain = match &directory.fact {
+            Known::Known(PathFact::Present { chain, .. }) => chain,
+            Known::Known(PathFact::Missing { first, above }) => {
+                path(first)?;
+                above
+            }
+            Known::Unknown(_) => continue,
+        };
+        chain.iter().try_for_each(|node| path(&node.path))?;
     }
     Ok(())
 }

@@ -6,22 +6,24 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{Account, Fingerprint, Identity, Pages, VERSION, Versions, Vm};
-use crate::accord::{Accord, DataplaneAccord, QemuAccord};
-use crate::base::root::Root;
+use crate::accord::{Accord, Agreed, DataplaneAccord, QemuAccord};
+use crate::base::root::{Root, told};
 use crate::config::PortType;
 use crate::facts::accounts::Accounts;
 use crate::facts::domains::Domain;
 use crate::facts::hugepages;
 use crate::facts::mounts::{HugetlbMount, read_default_page_size};
 use crate::facts::versions;
+use crate::node::endpoints::place::Place;
 use crate::node::live::Live;
 
 impl Fingerprint {
-    /// Of the running node.
+    /// Of the running node. It looks at directories of its own, and at those that these VMs have their sockets in.
     pub fn take(
         root: &Root,
         (accord, incoming): (&Accord, Option<PortType>),
         live: &Live,
+        coming: &[&Domain],
         mounts: &[HugetlbMount],
         names: &Accounts,
     ) -> Result<Fingerprint> {
@@ -29,6 +31,10 @@ impl Fingerprint {
         let daemon = accord.qemu.as_ref().and_then(|qemu| qemu.daemon_unit.as_deref());
         // What cannot be read is not known: no reason to tell nothing at all.
         let installed = versions::read(root, daemon).unwrap_or_default();
+        let paths =
+            coming.iter().flat_map(|vm| &vm.endpoints).filter_map(|endpoint| endpoint.path.as_deref());
+        let directories: Vec<&Path> =
+            paths.filter_map(Path::parent).chain([accord.socket_directory.as_path()]).collect();
         let host = root.read_text(Path::new("/proc/sys/kernel/hostname"))?;
         Ok(Fingerprint {
             version: VERSION,
@@ -49,6 +55,8 @@ impl Fingerprint {
                 ovs: switch.and_then(|config| config.ovs_version.clone()),
                 dpdk: switch.and_then(|config| config.dpdk_version.clone()),
             },
+            agreed: told(Agreed::read(root)).ok().flatten().flatten(),
+            place: Place::look(root, live, incoming.is_some(), &directories),
             vms: running(live),
         })
     }
@@ -77,14 +85,17 @@ fn of_dataplane(dataplane: &DataplaneAccord) -> Identity {
 }
 
 fn pages(root: &Root, mounts: &[HugetlbMount]) -> Result<Vec<Pages>> {
+    let nodes = hugepages::nodes(root)?;
     let mut found = Vec::new();
     for size in hugepages::sizes(root)? {
-        let Some(pool) = hugepages::pool(root, size, &[])? else { continue };
+        let Some(pool) = hugepages::pool(root, size, &nodes)? else { continue };
         let of_size = mounts.iter().filter(|mount| mount.page_size == size && !mount.read_only);
         found.push(Pages {
             size,
             total: hugepages::total(root, size)?,
             available: pool.available,
+            on_demand: pool.on_demand,
+            nodes: pool.nodes,
             mounts: of_size.map(|mount| mount.path.clone()).collect(),
         });
     }

@@ -6,16 +6,15 @@ use std::collections::{BTreeSet, HashMap};
 use anyhow::Result;
 
 use super::differ;
-use super::table::{self, EXISTS, Table, UNKNOWN, YES};
+use super::table::{self, EXISTS, Exception, Table, UNKNOWN, WORDS, YES};
 use super::{Cell, Difference, Example, Member, Obstacle, Vm};
-use crate::arrivals::Arrival;
+use crate::arrivals;
 use crate::fingerprint::Fingerprint;
 use crate::rules::peer::{Compared, Comparison, judge};
 use crate::rules::start::Start;
 
 /// The counts, and a pair of nodes for each word of each cell.
 struct Tally<'a> {
-    table: &'a Table,
     groups: usize,
     of: &'a [usize],
     counts: Vec<u64>,
@@ -36,14 +35,17 @@ pub struct Known<'a> {
 /// All cells, and all VMs.
 pub fn fill(known: &Known<'_>, of: &[usize], groups: usize) -> Result<(Vec<Cell>, Vec<Vm>)> {
     let members = known.members;
-    let table = Table::new(members)?;
-    let counts = vec![0; groups * groups * table.words.len()];
-    let mut tally = Tally { table: &table, groups, of, counts, examples: HashMap::new() };
+    let mut table = Table::new(members)?;
+    let counts = vec![0; groups * groups * WORDS];
+    let mut tally = Tally { groups, of, counts, examples: HashMap::new() };
     let twins = twins(members);
     let mut vms = Vec::new();
     for (node, member) in members.iter().enumerate() {
-        let none = Vec::new();
-        let counted = tally.leave(node, twins.get(&node).unwrap_or(&none));
+        let mut exceptions = table.exceptions(node)?;
+        for (vm, target) in twins.get(&node).into_iter().flatten() {
+            exceptions[*target].push((*vm, EXISTS));
+        }
+        let counted = tally.leave(&table, node, &exceptions);
         let row = |(vm, counts): (&crate::fingerprint::Vm, &[u64])| Vm {
             name: vm.domain.name.clone(),
             uuid: vm.domain.uuid.clone(),
@@ -51,9 +53,9 @@ pub fn fill(known: &Known<'_>, of: &[usize], groups: usize) -> Result<(Vec<Cell>
             targets: counts[YES],
             obstacles: obstacles(&table, counts),
         };
-        vms.extend(member.fingerprint.vms.iter().zip(counted.chunks(table.words.len())).map(row));
+        vms.extend(member.fingerprint.vms.iter().zip(counted.chunks(WORDS)).map(row));
     }
-    Ok((tally.cells(known)?, vms))
+    Ok((tally.cells(&table, known)?, vms))
 }
 
 /// The VMs of each node, by number, that another node has as well: name or UUID.
@@ -77,41 +79,33 @@ fn twins(members: &[Member]) -> HashMap<usize, Vec<(usize, usize)>> {
     found.into_iter().map(|(node, twins)| (node, twins.into_iter().collect())).collect()
 }
 
-fn obstacles(table: &Table, counts: &[u64]) -> Vec<Obstacle> {
+fn obstacles(table: &Table<'_>, counts: &[u64]) -> Vec<Obstacle> {
     let counted = table.words.iter().zip(counts).skip(UNKNOWN).filter(|(_, count)| **count > 0);
     counted.map(|(id, count)| Obstacle { id, count: *count }).collect()
 }
 
 impl Tally<'_> {
     /// Counts what its VMs would meet on all other nodes; by word, VM by VM.
-    fn leave(&mut self, node: usize, twins: &[(usize, usize)]) -> Vec<u64> {
-        let words = self.table.words.len();
-        let shapes = &self.table.shapes[node];
-        let mut by_vm = vec![0; shapes.len() * words];
+    fn leave(&mut self, table: &Table<'_>, node: usize, exceptions: &[Vec<Exception>]) -> Vec<u64> {
+        let shapes = &table.shapes[node];
+        let mut by_vm = vec![0; shapes.len() * WORDS];
+        let mut met = vec![0; shapes.len()];
         for target in (0..self.of.len()).filter(|target| *target != node) {
             let cell = self.cell(node, target);
             // What nodes have otherwise is of interest without VMs, too.
             self.examples.entry((cell, YES)).or_insert((node, target));
-            let verdicts = &self.table.verdicts[self.table.kinds[target]];
-            let mut seen = [0_u64; 4];
-            for (vm, shape) in shapes.iter().enumerate() {
-                let word = usize::from(verdicts[*shape]);
-                self.counts[cell * words + word] += 1;
-                by_vm[vm * words + word] += 1;
-                seen[word / 64] |= 1 << (word % 64);
+            let verdicts = &table.verdicts[table.kinds[target]];
+            met.iter_mut().zip(shapes).for_each(|(word, shape)| *word = usize::from(verdicts[*shape]));
+            exceptions[target].iter().for_each(|(vm, word)| met[*vm] = *word);
+            let mut seen = [false; WORDS];
+            for (vm, word) in met.iter().enumerate() {
+                self.counts[cell * WORDS + word] += 1;
+                by_vm[vm * WORDS + word] += 1;
+                seen[*word] = true;
             }
-            for word in (0..words).filter(|word| seen[word / 64] >> (word % 64) & 1 == 1) {
+            for word in (0..table.words.len()).filter(|word| seen[*word]) {
                 self.examples.entry((cell, word)).or_insert((node, target));
             }
-        }
-        for (vm, target) in twins {
-            let cell = self.cell(node, *target);
-            let word = usize::from(self.table.verdicts[self.table.kinds[*target]][shapes[*vm]]);
-            self.counts[cell * words + word] -= 1;
-            self.counts[cell * words + EXISTS] += 1;
-            by_vm[vm * words + word] -= 1;
-            by_vm[vm * words + EXISTS] += 1;
-            self.examples.entry((cell, EXISTS)).or_insert((node, *target));
         }
         by_vm
     }
@@ -120,16 +114,15 @@ impl Tally<'_> {
         self.of[from] * self.groups + self.of[to]
     }
 
-    fn cells(&self, known: &Known<'_>) -> Result<Vec<Cell>> {
-        let words = self.table.words.len();
+    fn cells(&self, table: &Table<'_>, known: &Known<'_>) -> Result<Vec<Cell>> {
         let cell = |number: usize| {
-            let counts = &self.counts[number * words..(number + 1) * words];
+            let counts = &self.counts[number * WORDS..(number + 1) * WORDS];
             Ok(Cell {
                 from: number / self.groups,
                 to: number % self.groups,
                 moves: counts.iter().sum(),
                 succeed: counts[YES],
-                obstacles: obstacles(self.table, counts),
+                obstacles: obstacles(table, counts),
                 findings: self.findings(number, known)?,
             })
         };
@@ -138,8 +131,8 @@ impl Tally<'_> {
 
     /// Of one pair for each word: each finding once.
     fn findings(&self, cell: usize, known: &Known<'_>) -> Result<Vec<Example>> {
-        let words = 0..self.table.words.len();
-        let mut pairs: Vec<_> = words.filter_map(|word| self.examples.get(&(cell, word)).copied()).collect();
+        let mut pairs: Vec<_> =
+            (0..WORDS).filter_map(|word| self.examples.get(&(cell, word)).copied()).collect();
         pairs.sort_unstable();
         pairs.dedup();
         let Known { members, names, .. } = known;
@@ -158,13 +151,12 @@ impl Tally<'_> {
 
 /// Two nodes, as `check --against` has them, by their fingerprints alone.
 fn pair(here: &Fingerprint, there: &Fingerprint) -> Result<Compared> {
-    let arrivals: Vec<Arrival> = there.vms.iter().map(|vm| Arrival::told(here, &vm.domain)).collect();
     let mut start = Start::told(here)?;
     Ok(judge(Comparison {
         here,
         there,
         domains: &table::domains(here),
-        arrivals: &arrivals,
+        arrivals: &arrivals::look(here, there.vms.iter().map(|vm| &vm.domain)),
         start: &mut start,
         configured: table::configured(here),
     }))

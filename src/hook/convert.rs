@@ -99,7 +99,7 @@ fn decide(root: &Root, start: &mut Start, join: &Join, wanted: PortType) -> Vec<
         let mut in_use = |port: &_, path: &Path| {
             let usage = usage.get_or_insert_with(|| Usage::read(root).map_err(|error| format!("{error:#}")));
             match usage {
-                Ok(usage) => Known::from(usage.of(root, port, path, &start.domain)),
+                Ok(usage) => Known::from(usage.of(root, port, path, Some(&start.domain))),
                 Err(why) => Known::Unknown(why.clone()),
             }
         };

@@ -2,14 +2,15 @@
 //! Both sides of every vhost-user socket of the node: VMs that run and VMs that are off, the switch's ports, the sockets
 //! between them, who listens and who is connected.
 
+mod index;
 mod links;
 mod others;
+pub mod place;
 pub mod start;
 pub mod usage;
 mod waiting;
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -23,13 +24,13 @@ use crate::base::paths::plain;
 use crate::base::root::Root;
 use crate::config::PortType;
 use crate::dataplane::ovs::control::Control;
-use crate::dataplane::ovs::database;
-use crate::dataplane::ovs::ovsdb::{Join, OVSDB_LIMIT, SwitchConfig, VhostPort, report};
+use crate::dataplane::ovs::ovsdb::{OVSDB_LIMIT, SwitchConfig, VhostPort};
 use crate::dataplane::ovs::sockets::{Switch, read_switch};
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::domains::{BrokenFile, Domain, Endpoint, EndpointKind, SocketMode, is_network_card};
 use crate::facts::processes::{self, Process};
 use crate::facts::{Known, diag};
+use index::Index;
 use links::Links;
 use start::{Facts, Shared, Socket, switch_paths};
 
@@ -162,14 +163,6 @@ fn unmade(root: &Root, live: &Live, vswitchd: &Vswitchd, control: &Control) -> V
     found
 }
 
-/// What the start of these domains, which are not of this node, would depend on here; in their order.
-pub fn arrivals(root: &Root, live: &Live, domains: &[Domain]) -> Vec<Facts> {
-    let mut shared = Shared::with(&live.sockets);
-    let vswitchd = Vswitchd::read(root);
-    let index = Index::new(root, live, domains.iter());
-    domains.iter().map(|domain| look(root, &mut shared, &index, &vswitchd, domain)).collect()
-}
-
 /// Those that run, and those defined that do not.
 fn machines(live: &Live) -> Vec<Machine> {
     let machine = |domain: &Domain, process: Option<Process>| Machine {
@@ -229,78 +222,6 @@ fn free_port(root: &Root, shared: &mut Shared, index: &Index<'_>, port: &VhostPo
     Some(FreePort { port: port.clone(), socket: sockets.pop()?, link: Link::default() })
 }
 
-/// The switch's ports by path and by name: looked up, not searched for.
-struct Index<'a> {
-    switch: Option<&'a Switch>,
-    why: String,
-    by_path: HashMap<PathBuf, &'a VhostPort>,
-    by_name: HashMap<&'a str, &'a VhostPort>,
-    others: HashMap<String, String>,
-}
-
-impl<'a> Index<'a> {
-    fn new<'d>(root: &Root, live: &'a Live, domains: impl Iterator<Item = &'d Domain>) -> Index<'a> {
-        let mut index = Index {
-            switch: live.switch.known(),
-            why: String::new(),
-            by_path: HashMap::new(),
-            by_name: HashMap::new(),
-            others: HashMap::new(),
-        };
-        match &live.switch {
-            Known::Unknown(why) => index.why.clone_from(why),
-            Known::Known(switch) => {
-                for port in &switch.ports {
-                    index.by_path.insert(plain(&switch.config.expected_socket(port)), port);
-                    index.by_name.insert(&port.name, port);
-                }
-            }
-        }
-        let mut paths = domains.flat_map(switch_paths);
-        if index.switch.is_some() && paths.any(|path| index.port(path).is_none()) {
-            index.others = others(root).unwrap_or_default();
-        }
-        index
-    }
-
-    fn at(&self, path: &Path) -> Option<&'a VhostPort> {
-        self.by_path.get(&plain(path)).copied()
-    }
-
-    fn port(&self, path: &Path) -> Option<&'a VhostPort> {
-        self.at(path).or_else(|| self.by_name.get(path.file_name()?.to_str()?).copied())
-    }
-
-    /// What the hook would be told when this domain starts.
-    fn join(&self, domain: &Domain) -> Known<Join> {
-        let Some(switch) = self.switch else { return Known::Unknown(self.why.clone()) };
-        let mut join = Join { config: switch.config.clone(), ports: Vec::new(), others: Vec::new() };
-        for path in switch_paths(domain) {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            for port in [self.at(path), self.by_name.get(name).copied()].into_iter().flatten() {
-                if !join.ports.contains(port) {
-                    join.ports.push(port.clone());
-                }
-            }
-            join.others.extend(self.others.get(name).map(|kind| (name.to_string(), kind.clone())));
-        }
-        Known::Known(join)
-    }
-
-    /// The ports that no VM has, neither by path nor by name.
-    fn free(&self, machines: &[Machine]) -> Vec<&'a VhostPort> {
-        let paths = machines.iter().flat_map(all_paths);
-        let taken: std::collections::HashSet<&str> = paths
-            .flat_map(|path| {
-                let named = path.file_name().and_then(|name| self.by_name.get(name.to_str()?)).copied();
-                [self.at(path), named].into_iter().flatten().map(|port| port.name.as_str())
-            })
-            .collect();
-        let ports = self.switch.map(|switch| switch.ports.as_slice()).unwrap_or_default();
-        ports.iter().filter(|port| !taken.contains(port.name.as_str())).collect()
-    }
-}
-
 /// Of its cards now and after its next start.
 fn all_paths(machine: &Machine) -> impl Iterator<Item = &Path> {
     domains(machine).flat_map(switch_paths)
@@ -309,13 +230,4 @@ fn all_paths(machine: &Machine) -> impl Iterator<Item = &Path> {
 /// As it runs, and as it would start the next time where that differs.
 fn domains(machine: &Machine) -> impl Iterator<Item = &Domain> {
     std::iter::once(&machine.domain).chain(machine.next.iter().map(|next| &next.domain))
-}
-
-/// Asked only where a VM's port is not among the vhost-user ones.
-fn others(root: &Root) -> Result<HashMap<String, String>> {
-    if let Some(report) = root.report() {
-        return Ok(report::others(report)?.into_iter().collect());
-    }
-    let found = database::connect(root, OVSDB_LIMIT)?.others()?;
-    Ok(found.into_iter().collect())
 }

@@ -23,9 +23,9 @@ use crate::base::journald::{Priority, log};
 use crate::base::root::{Root, told};
 use crate::config::{Config, PortType};
 use crate::convert::Held;
-use crate::facts::accounts::{Accounts, User};
+use crate::facts::accounts::{Accounts, Group, User};
 use crate::facts::domains::{Account, Domain, parse_domain};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{self, Fingerprint};
 use crate::fixes;
 use crate::profile;
 
@@ -124,18 +124,30 @@ impl Start {
         Ok(start)
     }
 
-    /// The same on the node of this fingerprint.
+    /// The same on the node of this fingerprint. Its accounts are those that the fingerprint names.
     pub fn told(here: &Fingerprint) -> Result<Start> {
+        let known = [&here.qemu, &here.dataplane].into_iter().flatten();
+        let users = known.clone().map(|who| User {
+            name: who.user.name.clone(),
+            uid: who.user.id,
+            gid: who.group.id,
+        });
+        let accounts = known.flat_map(|who| who.groups.iter().chain([&who.group])).chain([&here.group]);
+        let group = |group: &fingerprint::Account| Group {
+            name: group.name.clone(),
+            gid: group.id,
+            members: Vec::new(),
+        };
         Ok(Start {
             operation: Operation::Start,
             domain: parse_domain(NOBODY)?,
-            agreed: None,
+            agreed: here.agreed.clone(),
             socket_directory: Some(here.socket_directory.clone()),
             left_out: Vec::new(),
             held: Vec::new(),
             qemu: None,
             groups_are_known: false,
-            names: Accounts::default(),
+            names: Accounts::of(users.collect(), accounts.map(group).collect()),
         })
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use vhost_accord::accord::Agreed;
-use vhost_accord::arrivals::Arrival;
+use vhost_accord::arrivals;
 use vhost_accord::base::root::listing::Listings;
 use vhost_accord::base::root::{Root, ss};
 use vhost_accord::config::{Config, PortType, Raw};
@@ -20,14 +20,12 @@ use vhost_accord::edit::domain::{Turn, turn};
 use vhost_accord::edit::virconf::{self, Value, VirConf};
 use vhost_accord::edit::{logrotate, shell, unit};
 use vhost_accord::explain::Reading;
-use vhost_accord::facts::Known;
 use vhost_accord::facts::domains::{Domain, Endpoint, EndpointKind, SocketMode, parse_domain};
 use vhost_accord::facts::surroundings::{parse_label_type, parse_tmpfiles};
 use vhost_accord::facts::{mounts, processes};
-use vhost_accord::fingerprint::{Fingerprint, Vm};
+use vhost_accord::fingerprint::Fingerprint;
 use vhost_accord::hook::input::may_speak_vhost_user;
 use vhost_accord::journal::Journal;
-use vhost_accord::node::endpoints::start::{Facts, Shared};
 use vhost_accord::report;
 use vhost_accord::rules::peer;
 use vhost_accord::rules::start::Start;
@@ -316,19 +314,11 @@ pub fn fingerprint(data: &[u8]) {
     let again =
         vhost_accord::fingerprint::parse(&text, "FILE").expect("what was read is written as it is read");
     assert_eq!(again, there);
-    let directory = tempfile::tempdir().expect("a directory");
-    let root = Root::open(directory.path()).expect("a root");
-    let config = Config::from_raw(&Raw::defaults()).expect("the defaults");
-    let mut start = Start::of_node(&root, &config).expect("a start");
-    let look = |vm: &Vm| {
-        let (directories, sockets) = Shared::default().places(&root, &vm.domain.endpoints);
-        let memory = Known::from(Shared::default().needs(&root, &vm.domain.memory));
-        let facts = Facts { directories, sockets, memory, ..Facts::unknown_yet() };
-        Arrival { domain: vm.domain.clone(), facts, held: Vec::new(), turned: Vec::new(), told: false }
-    };
-    let arrivals: Vec<Arrival> = there.vms.iter().map(look).collect();
+    let here = Fingerprint { vms: Vec::new(), ..there.clone() };
+    let mut start = Start::told(&here).expect("a start");
+    let arrivals = arrivals::look(&here, there.vms.iter().map(|vm| &vm.domain));
     let compared = peer::judge(peer::Comparison {
-        here: &Fingerprint { vms: Vec::new(), ..there.clone() },
+        here: &here,
         there: &there,
         domains: &[],
         arrivals: &arrivals,

@@ -10,7 +10,6 @@ use vhost_accord::arrivals::{Arrival, look};
 use vhost_accord::base::root::Root;
 use vhost_accord::config::PortType;
 use vhost_accord::convert::Held;
-use vhost_accord::convert::Terms;
 use vhost_accord::dataplane::ovs::ovsdb::VhostPort;
 use vhost_accord::facts::Known;
 use vhost_accord::facts::domains::{
@@ -18,6 +17,7 @@ use vhost_accord::facts::domains::{
 };
 use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::fingerprint::{Account, Fingerprint, Identity, Pages, Versions, Vm};
+use vhost_accord::node::endpoints::place::Place;
 use vhost_accord::rules;
 use vhost_accord::rules::Level;
 use vhost_accord::rules::peer::{Compared, Comparison, judge};
@@ -59,6 +59,8 @@ fn fingerprint(pair: &Pair, host: &str) -> Fingerprint {
             total: 100,
             available: 100,
             mounts: vec!["/dev/hugepages".into()],
+            on_demand: 0,
+            nodes: vec![(0, 100)],
         }],
         versions: Versions {
             libvirt: text("9.0.0"),
@@ -66,6 +68,8 @@ fn fingerprint(pair: &Pair, host: &str) -> Fingerprint {
             ovs: text("3.1.0"),
             dpdk: text("DPDK 22.11.11"),
         },
+        agreed: pair.start.agreed.clone(),
+        place: Place::default(),
         vms: Vec::new(),
     }
 }
@@ -86,7 +90,6 @@ impl Nodes {
             facts: self.pair.endpoints.machines[OFF].start.clone(),
             held: self.held.clone(),
             turned: self.turned.clone(),
-            told: false,
         };
         let arrivals: Vec<Arrival> = self.there.vms.iter().map(arrival).collect();
         judge(Comparison {
@@ -140,8 +143,8 @@ const BREAKAGES: &[Breakage] = &[
     ("peer-gid-differs", |nodes| nodes.here.group.id = 995),
     ("peer-qemu-identity-differs", |nodes| nodes.there.qemu.as_mut().unwrap().user.id = 107),
     ("peer-page-size-missing", |nodes| {
-        let pages = Pages { size: 1 << 30, total: 4, available: 0, mounts: Vec::new() };
-        nodes.there.pages.push(pages);
+        let pages = Pages { size: 1 << 30, total: 4, available: 0, ..nodes.there.pages[0].clone() };
+        nodes.there.pages.push(Pages { mounts: Vec::new(), ..pages });
     }),
     ("peer-page-size-missing", |nodes| nodes.here.pages[0].mounts.clear()),
     ("peer-page-size-missing", |nodes| {
@@ -343,14 +346,18 @@ fn a_vm_is_looked_at_as_it_would_be_here() {
     switch.ports = vec![pair::port("vhuc0", PortType::Dpdkvhostuser, None)];
     let live = node.live.as_ref().unwrap();
     let coming = parse_domain(COMING).unwrap();
-    let kept = &look(&root, live, None, &[&coming])[0];
+    let directory = PathBuf::from("/var/lib/vhost_sockets");
+    let mut here = fingerprint(&Pair::sound(), "target");
+    here.agreed.as_mut().unwrap().socket_directory = directory.clone();
+    let place = |converts| Place::look(&root, live, converts, &[&directory]);
+    here.place = place(false);
+    let kept = &look(&here, [&coming])[0];
     assert_eq!((kept.domain.pid, kept.domain.endpoints[0].target.as_deref()), (None, None));
     assert_eq!(kept.domain.dac.as_ref().unwrap().owner, None, "it is the source's own");
     assert_eq!(kept.domain.endpoints[0].path, coming.endpoints[0].path);
 
-    let directory = PathBuf::from("/var/lib/vhost_sockets");
-    let terms = Terms { wanted: PortType::Dpdkvhostuserclient, socket_directory: Some(&directory) };
-    let turned = &look(&root, live, Some(&terms), &[&coming])[0];
+    (here.incoming, here.place) = (Some("dpdkvhostuserclient".to_string()), place(true));
+    let turned = &look(&here, [&coming])[0];
     let at = directory.join("vhuc0");
     assert_eq!(turned.domain.endpoints[0].mode, SocketMode::Server);
     assert_eq!(
@@ -368,7 +375,8 @@ fn a_vm_is_looked_at_as_it_would_be_here() {
     let running = image.join("run/libvirt/qemu");
     std::fs::create_dir_all(&running).unwrap();
     std::fs::write(running.join("other.xml"), COMING.replace("coming", "other")).unwrap();
-    let held = &look(&root, live, Some(&terms), &[&coming])[0];
+    here.place = place(true);
+    let held = &look(&here, [&coming])[0];
     assert_eq!((held.held.len(), held.held[0].by.as_str()), (1, "VM other"));
     assert_eq!(held.domain.endpoints[0].mode, SocketMode::Client, "it is left as it is");
 }

@@ -155,7 +155,7 @@ impl Inventory {
         let directory = agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
         let usage = Known::from(Usage::read(root));
         let in_use = |port: &VhostPort, path: &Path, about: &Domain| match &usage {
-            Known::Known(usage) => Known::from(usage.of(root, port, path, about)),
+            Known::Known(usage) => Known::from(usage.of(root, port, path, Some(about))),
             Known::Unknown(why) => Known::Unknown(why.clone()),
         };
         let saved = root.list(Path::new(SAVED))?;

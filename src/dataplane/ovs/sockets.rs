@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ovsdb::{SwitchConfig, VhostPort, report};
 use super::{database, paths};
@@ -18,7 +18,7 @@ use crate::facts::paths::{Neighbours, PathFact, read_chain};
 use crate::facts::sockets::{self, Liveness};
 
 /// The switch as OVSDB tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switch {
     /// Its settings.
     pub config: SwitchConfig,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
+use serde::{Deserialize, Serialize};
 
 use super::paths;
 use crate::base::root::{Handle, Kind, Root};
@@ -20,7 +21,8 @@ pub const VSWITCHD: &str = "ovs-vswitchd";
 pub const OVSDB_SERVER: &str = "ovsdb-server";
 
 /// ovs-vswitchd now, or the switch's ovsdb-server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Vswitchd {
     /// It runs; the process where we may see it (a container has another view of the processes).
     Running(Option<Box<Process>>),

@@ -2,11 +2,13 @@
 //! What the node is like at this moment, as far as one VM's start depends on it: what the hook looks at, and `check` for
 //! every VM, which keeps what VMs have in common in [`Shared`].
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use serde::{Deserialize, Serialize};
 
 use super::{Owner, others};
 use crate::access::{Acl, Node};
@@ -27,7 +29,7 @@ use crate::facts::sockets::{self, Liveness};
 const YOUNG: Duration = Duration::from_secs(30);
 
 /// A directory that sockets of the VM are in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Directory {
     /// As written.
     pub path: PathBuf,
@@ -186,7 +188,7 @@ pub fn switch_paths(domain: &Domain) -> impl Iterator<Item = &Path> {
 }
 
 /// A directory as it was read, and held.
-type Held = (Directory, Option<Handle>);
+pub type Held = (Directory, Option<Handle>);
 /// Pages of a size, from these NUMA nodes.
 pub type Origin = (u64, Vec<u32>);
 
@@ -206,11 +208,15 @@ struct Pages {
 }
 
 /// What is at a socket's path.
-#[derive(Debug, Clone)]
-struct Sight {
-    node: Option<Node>,
-    id: Option<(u64, u64)>,
-    liveness: Liveness,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
+    /// The thing itself.
+    pub node: Option<Node>,
+    /// Its device and inode, which mean nothing on another node.
+    #[serde(skip)]
+    pub id: Option<(u64, u64)>,
+    /// Who is behind it.
+    pub liveness: Liveness,
 }
 
 impl Shared {
@@ -226,27 +232,19 @@ impl Shared {
 
     /// The sockets of these endpoints and the directories they are in.
     pub fn places(&mut self, root: &Root, endpoints: &[Endpoint]) -> (Vec<Directory>, Vec<Socket>) {
-        let mut directories: Vec<Directory> = Vec::new();
-        let mut found = Vec::new();
-        for endpoint in endpoints {
-            let Some(path) = endpoint.path.clone() else { continue };
-            let parent = path.parent().unwrap_or(Path::new("/"));
-            if !self.directories.contains_key(parent) {
-                self.directories.insert(parent.to_path_buf(), read_directory(root, parent.to_path_buf()));
-            }
-            let Some((directory, handle)) = self.directories.get(parent) else { continue };
-            let known = directories.iter().position(|other| other.path == directory.path);
-            let number = known.unwrap_or(directories.len());
-            if known.is_none() {
-                directories.push(directory.clone());
-            }
-            let seen = self.seen.get(&path).cloned();
-            let Sight { node, id, liveness } =
-                seen.unwrap_or_else(|| look_at(directory, handle.as_ref(), &path));
-            let endpoint = endpoint.clone();
-            found.push(Socket { endpoint, path, directory: number, node, id, liveness, other: None });
-        }
-        (directories, found)
+        let Shared { seen, directories, .. } = self;
+        let held = RefCell::new(directories);
+        let directory = |parent: &Path| {
+            let mut held = held.borrow_mut();
+            let read = || read_directory(root, parent.to_path_buf());
+            held.entry(parent.to_path_buf()).or_insert_with(read).0.clone()
+        };
+        let sight = |directory: &Directory, path: &Path| {
+            let held = held.borrow();
+            let handle = held.get(&directory.path).and_then(|(_, handle)| handle.as_ref());
+            seen.get(path).cloned().unwrap_or_else(|| look_at(directory, handle, path))
+        };
+        places(endpoints, directory, sight)
     }
 
     /// Which huge pages a VM needs, cell by cell, those from the same places together.
@@ -285,6 +283,29 @@ impl Shared {
     }
 }
 
+/// The sockets of these endpoints and the directories they are in, each once.
+pub fn places(
+    endpoints: &[Endpoint],
+    directory: impl Fn(&Path) -> Directory,
+    sight: impl Fn(&Directory, &Path) -> Sight,
+) -> (Vec<Directory>, Vec<Socket>) {
+    let mut directories: Vec<Directory> = Vec::new();
+    let mut found = Vec::new();
+    for endpoint in endpoints {
+        let Some(path) = endpoint.path.clone() else { continue };
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        let known = directories.iter().position(|other| other.path == parent);
+        let number = known.unwrap_or(directories.len());
+        if known.is_none() {
+            directories.push(directory(parent));
+        }
+        let Sight { node, id, liveness } = sight(&directories[number], &path);
+        let endpoint = endpoint.clone();
+        found.push(Socket { endpoint, path, directory: number, node, id, liveness, other: None });
+    }
+    (directories, found)
+}
+
 impl Pages {
     fn read(root: &Root) -> Result<Pages> {
         let default = mounts::read_default_page_size(root)?;
@@ -294,7 +315,8 @@ impl Pages {
     }
 }
 
-fn read_directory(root: &Root, path: PathBuf) -> Held {
+/// What stands along the path of a directory, and the directory itself.
+pub fn read_directory(root: &Root, path: PathBuf) -> Held {
     let reached = root.reach(&path);
     let fact =
         reached.as_ref().map_err(|error| anyhow!("{error:#}")).and_then(|reached| chain_of(reached, &path));
@@ -305,7 +327,8 @@ fn read_directory(root: &Root, path: PathBuf) -> Held {
     (Directory { path, fact, default_acl }, handle)
 }
 
-fn look_at(directory: &Directory, handle: Option<&Handle>, path: &Path) -> Sight {
+/// What is at a path in a directory that is held.
+pub fn look_at(directory: &Directory, handle: Option<&Handle>, path: &Path) -> Sight {
     let nothing = |liveness| Sight { node: None, id: None, liveness };
     let (directory, name) = match (&directory.fact, handle, path.file_name()) {
         (Known::Unknown(why), ..) => return nothing(Liveness::Unknown(why.clone())),

@@ -34,10 +34,18 @@ impl Usage {
     }
 
     /// Who has this port, whose socket is to be at `path`: in words. The VM that it is about does not count.
-    pub fn of(&self, root: &Root, port: &VhostPort, path: &Path, about: &Domain) -> Result<Option<String>> {
-        let is_about = |machine: &Domain| match (&machine.uuid, &about.uuid) {
-            (Some(one), Some(other)) => one == other,
-            _ => machine.name == about.name,
+    pub fn of(
+        &self,
+        root: &Root,
+        port: &VhostPort,
+        path: &Path,
+        about: Option<&Domain>,
+    ) -> Result<Option<String>> {
+        let is_about = |machine: &Domain| {
+            about.is_some_and(|about| match (&machine.uuid, &about.uuid) {
+                (Some(one), Some(other)) => one == other,
+                _ => machine.name == about.name,
+            })
         };
         let has = |machine: &&Domain| {
             let mut paths = machine.endpoints.iter().filter_map(|endpoint| endpoint.path.as_deref());

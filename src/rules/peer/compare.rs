@@ -10,10 +10,13 @@ use crate::base::paths::same_path;
 use crate::base::shell;
 use crate::config::PortType;
 use crate::dataplane::ovs;
-use crate::facts::domains::{Domain, SocketMode, is_network_card};
+use crate::dataplane::ovs::ovsdb::VhostPort;
+use crate::facts::Known;
+use crate::facts::domains::{Domain, Endpoint, SocketMode, is_network_card};
 use crate::facts::hugepages;
 use crate::fingerprint::{Fingerprint, Identity, Pages, VERSION};
 use crate::fixes;
+use crate::node::endpoints::start::Facts;
 use crate::rules::Evidence;
 
 /// Both nodes.
@@ -41,19 +44,30 @@ fn configure(key: &str, value: &str) -> String {
 
 /// The port types that its network cards go with.
 fn modes_of(vm: &Domain) -> impl Iterator<Item = &'static str> {
-    vm.endpoints.iter().filter(|endpoint| is_network_card(endpoint)).map(|endpoint| match endpoint.mode {
+    vm.endpoints.iter().filter(|endpoint| is_network_card(endpoint)).map(mode_of)
+}
+
+fn mode_of(card: &Endpoint) -> &'static str {
+    match card.mode {
         SocketMode::Server => PortType::Dpdkvhostuserclient.as_str(),
         SocketMode::Client => PortType::Dpdkvhostuser.as_str(),
-    })
+    }
 }
 
 fn has_card(vm: &Domain, mode: &str) -> bool {
     modes_of(vm).any(|other| other == mode)
 }
 
-/// Has it a card of a type that is none of these?
-pub fn has_other_mode(vm: &Domain, modes: &[String]) -> bool {
-    modes_of(vm).any(|mode| modes.iter().all(|other| other != mode))
+/// Has it a card of a type that is none of these, and whose port is still to be made?
+pub fn has_other_mode(vm: &Domain, modes: &[String], facts: &Facts) -> bool {
+    let Known::Known(join) = &facts.switch else { return false };
+    let has_port = |path: &Path| {
+        let named = |port: &VhostPort| path.file_name() == Some(port.name.as_ref());
+        join.ports.iter().any(|port| named(port) || same_path(&join.expected_socket(port), path))
+    };
+    let cards = vm.endpoints.iter().filter(|endpoint| is_network_card(endpoint));
+    let mut to_be_made = cards.filter(|card| !card.path.as_deref().is_some_and(has_port));
+    to_be_made.any(|card| modes.iter().all(|mode| mode != mode_of(card)))
 }
 
 pub fn modes_differ(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {

@@ -88,8 +88,8 @@ pub fn meet(comparison: &mut Comparison<'_>, vm: &Vm, arrival: &Arrival) -> (Vec
     // Neither libvirt nor the numbers of one in a container: no rule can say what QEMU may.
     let nobody = || unknown("the user of QEMU on this node is unknown".to_string());
     found.extend(here.qemu.is_none().then(nobody).flatten());
-    // Nobody looked at the ports here: what the configuration says of them counts.
-    let not_set_up = arrival.told && here.incoming.is_none() && has_other_mode(&arrival.domain, &here.modes);
+    // Whoever makes its ports here later is to find their type set up.
+    let not_set_up = here.incoming.is_none() && has_other_mode(&arrival.domain, &here.modes, &arrival.facts);
     match word(&found) {
         "yes" | "unknown" if not_set_up => (found, "peer-mode-not-here"),
         word => (found, word),

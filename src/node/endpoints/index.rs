@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The switch's ports by path and by name.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::start::switch_paths;
+use super::{Machine, all_paths};
+use crate::base::paths::plain;
+use crate::base::root::Root;
+use crate::dataplane::ovs::database;
+use crate::dataplane::ovs::ovsdb::{Join, OVSDB_LIMIT, VhostPort, report};
+use crate::dataplane::ovs::sockets::Switch;
+use crate::facts::Known;
+use crate::facts::domains::Domain;
+use crate::node::live::Live;
+
+/// The switch's ports by path and by name: looked up, not searched for.
+#[derive(Debug)]
+pub(super) struct Index<'a> {
+    pub switch: Option<&'a Switch>,
+    why: String,
+    by_path: HashMap<PathBuf, &'a VhostPort>,
+    by_name: HashMap<&'a str, &'a VhostPort>,
+    others: HashMap<String, String>,
+}
+
+impl<'a> Index<'a> {
+    /// Of what is known of the switch.
+    pub fn of(switch: &'a Known<Switch>, others: HashMap<String, String>) -> Index<'a> {
+        let (by_path, by_name) = (HashMap::new(), HashMap::new());
+        let mut index = Index { switch: switch.known(), why: String::new(), by_path, by_name, others };
+        match switch {
+            Known::Unknown(why) => index.why.clone_from(why),
+            Known::Known(switch) => {
+                for port in &switch.ports {
+                    index.by_path.insert(plain(&switch.config.expected_socket(port)), port);
+                    index.by_name.insert(&port.name, port);
+                }
+            }
+        }
+        index
+    }
+
+    /// For these domains of the node.
+    pub fn new<'d>(root: &Root, live: &'a Live, domains: impl Iterator<Item = &'d Domain>) -> Index<'a> {
+        let mut index = Index::of(&live.switch, HashMap::new());
+        let mut paths = domains.flat_map(switch_paths);
+        if index.switch.is_some() && paths.any(|path| index.port(path).is_none()) {
+            index.others = others(root).unwrap_or_default();
+        }
+        index
+    }
+
+    /// The port that has its socket at this path.
+    pub fn at(&self, path: &Path) -> Option<&'a VhostPort> {
+        self.by_path.get(&plain(path)).copied()
+    }
+
+    /// The same, or the port that is named like it.
+    pub fn port(&self, path: &Path) -> Option<&'a VhostPort> {
+        self.at(path).or_else(|| self.by_name.get(path.file_name()?.to_str()?).copied())
+    }
+
+    /// What the hook would be told when this domain starts.
+    pub fn join(&self, domain: &Domain) -> Known<Join> {
+        let Some(switch) = self.switch else { return Known::Unknown(self.why.clone()) };
+        let mut join = Join { config: switch.config.clone(), ports: Vec::new(), others: Vec::new() };
+        for path in switch_paths(domain) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            for port in [self.at(path), self.by_name.get(name).copied()].into_iter().flatten() {
+                if !join.ports.contains(port) {
+                    join.ports.push(port.clone());
+                }
+            }
+            join.others.extend(self.others.get(name).map(|kind| (name.to_string(), kind.clone())));
+        }
+        Known::Known(join)
+    }
+
+    /// The ports that no VM has, neither by path nor by name.
+    pub fn free(&self, machines: &[Machine]) -> Vec<&'a VhostPort> {
+        let paths = machines.iter().flat_map(all_paths);
+        let taken: std::collections::HashSet<&str> = paths
+            .flat_map(|path| {
+                let named = path.file_name().and_then(|name| self.by_name.get(name.to_str()?)).copied();
+                [self.at(path), named].into_iter().flatten().map(|port| port.name.as_str())
+            })
+            .collect();
+        let ports = self.switch.map(|switch| switch.ports.as_slice()).unwrap_or_default();
+        ports.iter().filter(|port| !taken.contains(port.name.as_str())).collect()
+    }
+}
+
+/// Asked only where a VM's port is not among the vhost-user ones.
+pub(super) fn others(root: &Root) -> Result<HashMap<String, String>> {
+    if let Some(report) = root.report() {
+        return Ok(report::others(report)?.into_iter().collect());
+    }
+    let found = database::connect(root, OVSDB_LIMIT)?.others()?;
+    Ok(found.into_iter().collect())
+}
