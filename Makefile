@@ -15,7 +15,7 @@ scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/ansible/fetch tests
 	tests/node/node tests/node/lib/launch tests/node/lib/customize \
 	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
 # Run by `sh` inside a node.
-node_scripts := tests/node/lib/setup tests/node/lib/foreign tests/node/lib/testpmd-collect $(wildcard tests/node/kinds/*/layer) $(wildcard packaging/debian/vhost-accord.p*) packaging/greenboot/40_vhost_accord.sh \
+node_scripts := tests/osvif/layer tests/node/lib/setup tests/node/lib/foreign tests/node/lib/testpmd-collect $(wildcard tests/node/kinds/*/layer) $(wildcard packaging/debian/vhost-accord.p*) packaging/greenboot/40_vhost_accord.sh \
 	tests/node/machine/disk/customize tests/node/machine/disk/payload tests/node/machine/apparmor
 
 .PHONY: help demo picture test test-all torture node build release lint deb rpm install clean-cache

@@ -56,6 +56,8 @@ mod legacy;
 mod load;
 #[path = "node/migration.rs"]
 mod migration;
+#[path = "node/osvif.rs"]
+mod osvif;
 #[path = "node/packages.rs"]
 mod packages;
 #[cfg(feature = "probe")]

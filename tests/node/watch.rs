@@ -21,8 +21,8 @@ fn own(file: &str) -> PathBuf {
 }
 
 /// A node with the service installed, before `apply`.
-fn installed(kind: &'static str, keys: &str) -> Node {
-    let node = Node::up(kind);
+pub fn installed(kind: &'static str, options: &[&str], keys: &str) -> Node {
+    let node = Node::up_with(kind, options);
     let unit = "/usr/lib/systemd/system/vhost-accord-watch.service";
     node.push(&own("units/vhost-accord-watch.service"), unit);
     node.sh("systemctl daemon-reload");
@@ -32,13 +32,14 @@ fn installed(kind: &'static str, keys: &str) -> Node {
 
 /// The same, applied, and the service running.
 pub fn watched(kind: &'static str, keys: &str) -> Node {
-    let node = installed(kind, keys);
+    let node = installed(kind, &[], keys);
     node.apply("--restart");
     node.wait_for("the watcher", &format!("systemctl is-active {UNIT}"));
     settled(&node);
     node
 }
 
+/// The watcher has seen all there is.
 pub fn settled(node: &Node) {
     let output = node.accord("watch --settle");
     assert_eq!(
@@ -50,7 +51,7 @@ pub fn settled(node: &Node) {
 }
 
 /// Lets a VM take cards while it runs.
-fn pluggable(node: &Node) {
+pub fn pluggable(node: &Node) {
     // Without ACPI QEMU's bus takes no card.
     node.sh(
         "virsh dumpxml --inactive vms | sed 's/<os>/<features><acpi\\/><\\/features><os>/' > /root/vms.xml && \
@@ -105,7 +106,7 @@ fn timed(node: &Node, what: &str, work: impl FnOnce(&Node)) {
 }
 
 fn a_port_that_is_added_while_ovs_runs_is_open_to_qemu(kind: &'static str) {
-    let node = installed(kind, "");
+    let node = installed(kind, &[], "");
     pluggable(&node);
     let stock = node.snapshot();
     node.apply("--restart");

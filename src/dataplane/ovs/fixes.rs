@@ -36,6 +36,12 @@ pub fn remove_port(port: &VhostPort) -> String {
     format!("ovs-vsctl --if-exists del-port {}", interface(port))
 }
 
+/// Whether nova has this VM on a node: what is left of it there is removed only if not.
+pub fn ask_nova(uuid: &str) -> String {
+    let show = format!("openstack server show {} -c status -c OS-EXT-SRV-ATTR:host", quote(uuid));
+    format!("{show}  # if the VM is not on this node: ovs-vsctl del-port PORT")
+}
+
 /// Makes a port that the datapath could not have, once it can.
 pub fn remake_after_error(port: &VhostPort) -> String {
     let log = "grep ERR /var/log/openvswitch/ovs-vswitchd.log";

@@ -82,8 +82,8 @@ pub const RULES: &[Rule] = &[
         page: Page {
             effect: "usually nothing; if a VM should use this port, that VM hangs or has no network",
             see: "ovs-vsctl find Interface type=dpdkvhostuserclient; virsh dumpxml of the VM that should use it",
-            fix: "remove the port if no VM and no application needs it; else correct the path in the VM's XML",
-            source: "os-vif and neutron leave ports behind if they fail to delete them with the VM",
+            fix: "remove the port if no VM and no application needs it; else correct the path in the VM's XML. nova creates a port seconds or minutes before the VM has it (boot, attach, incoming migration): ask nova before you remove one of its ports",
+            source: "os-vif and neutron leave ports behind if they fail to delete them with the VM; external_ids:vm-uuid of a port that os-vif created",
         },
     },
 ];
@@ -179,5 +179,10 @@ fn without_vm(meeting: &Meeting<'_>) -> Option<Evidence> {
         return None;
     }
     let seen = format!("a {} at {}, and no VM uses it", port.kind, meeting.socket.path.display());
-    Some(Evidence::fixed_by(format!("port {}", port.name), seen, ovs::fixes::remove_port(port)))
+    // nova has the port created before libvirt hears of the VM, or of its new card: it may be needed in a moment.
+    let (seen, fix) = match &port.vm_uuid {
+        Some(vm) => (format!("{seen}; nova created it for VM {vm}"), ovs::fixes::ask_nova(vm)),
+        None => (seen, ovs::fixes::remove_port(port)),
+    };
+    Some(Evidence::fixed_by(format!("port {}", port.name), seen, fix))
 }

@@ -221,6 +221,14 @@ fn a_port_without_a_vm_is_a_leftover_unless_someone_uses_it() {
     endpoints.free.push(free_port.clone());
     assert!(general::waits(&endpoints)[0].fix.starts_with("ovs-vsctl set Interface 'vhu$(x)' type="));
     assert_eq!(found.fix, "ovs-vsctl --if-exists del-port 'vhu$(x)'");
+    free_port.port.vm_uuid = Some("5f4b$(x)".to_string());
+    let novas = free(&endpoints, &free_port, true).unwrap();
+    assert!(
+        novas.fix.starts_with("openstack server show '5f4b$(x)' "),
+        "nova may be about to use it: {}",
+        novas.fix
+    );
+    free_port.port.vm_uuid = None;
     assert_eq!(free(&endpoints, &free_port, false), None, "who has it is not to be seen");
     free_port.link.connections.push((end(STRANGER), end(SWITCH)));
     assert_eq!(free(&endpoints, &free_port, true), None);

@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2154
 
 node_up() {
-    local setup=yes network=(--private-network) words=()
+    local setup=yes network=(--private-network) words=() layer=
     while [ $# -gt 0 ]; do
         case $1 in
             --no-setup) setup=no ;;
@@ -11,34 +11,40 @@ node_up() {
                 network=(--network-veth --network-bridge="$2")
                 shift
                 ;;
+            --layer)
+                [ $# -gt 1 ] || die "--layer needs a script"
+                layer=$2
+                shift
+                ;;
             *) words+=("$1") ;;
         esac
         shift
     done
-    [ ${#words[@]} = 2 ] || die "usage: node up KIND NAME [--bridge BR] [--no-setup]"
+    [ ${#words[@]} = 2 ] || die "usage: node up KIND NAME [--bridge BR] [--layer SCRIPT] [--no-setup]"
     local kind=${words[0]} name=${words[1]}
     check_kind "$kind"
     check_name "$name"
     node_prepare
     node_build "$kind"
+    if [ -n "$layer" ]; then layer=$(node_layer "$kind" "$layer"):; fi
     mkdir -p "$runs"
     mkdir "$runs/$name" 2>/dev/null || die "node '$name' exists already"
     # A trap sees no local variable.
     coming_up=$name
     trap 'say "$coming_up did not come up"; tail -n 5 "$runs/$coming_up/console" >&2 || :; node_down "$coming_up"' EXIT
     trap 'exit 130' INT TERM HUP
-    launch "$kind" "$name" "${network[@]}"
+    launch "$kind" "$name" "$layer" "${network[@]}"
     node_wait "$name"
     if [ "$setup" = yes ]; then setup_stock "$name"; fi
     trap - EXIT INT TERM HUP
 }
 
 launch() {
-    local kind=$1 name=$2 run=$runs/$2
-    shift 2
+    local kind=$1 name=$2 layer=$3 run=$runs/$2
+    shift 3
     mkdir "$run/upper" "$run/work" "$run/root"
     printf '%s\n' "$kind" >"$run/kind"
-    lower_of "$kind" >"$run/lower"
+    printf '%s%s\n' "$layer" "$(lower_of "$kind")" >"$run/lower"
     tr -d - </proc/sys/kernel/random/uuid >"$run/uuid"
     # systemd would take an empty one for a first boot, and enable every unit anew.
     install -D -m 444 "$run/uuid" "$run/upper/etc/machine-id"
