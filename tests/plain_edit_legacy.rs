@@ -149,13 +149,6 @@ fn ovs_ctl_gets_back_what_the_sed_ate() {
     }
 }
 
-#[test]
-fn kinds_go_by_name() {
-    assert_eq!(Kind::of("ovs-vswitchd.service"), Some(Kind::Unit));
-    assert_eq!(Kind::of("ovs-ctl"), Some(Kind::OvsCtl));
-    assert_eq!(Kind::of("openvswitch.service"), None);
-}
-
 fn unit_like() -> impl Strategy<Value = String> {
     let line = prop::sample::select(vec![
         "[Service]",

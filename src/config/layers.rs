@@ -155,11 +155,6 @@ impl Raw {
         Ok(())
     }
 
-    /// The values in the order of [`keys`].
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Effective)> {
-        keys().filter_map(|key| Some((key.name, self.values.get(key.name)?)))
-    }
-
     /// The values of one section.
     pub fn of<'a>(&'a self, section: &Section) -> impl Iterator<Item = (&'static str, &'a Effective)> {
         section.keys.iter().filter_map(|key| Some((key.name, self.values.get(key.name)?)))

@@ -20,13 +20,16 @@ fn defaults_are_valid_and_documented() {
     assert_eq!(names.len(), keys().count(), "a name twice");
 }
 
+fn all(raw: &Raw) -> impl Iterator<Item = (&'static str, &Effective)> {
+    SECTIONS.iter().flat_map(|section| raw.of(section))
+}
+
 #[test]
 fn a_later_file_wins_and_the_origin_is_kept() {
     let mut raw = Raw::defaults();
     raw.overlay(Path::new("/a"), "[accord]\ngid = 7\ngroup = one\n").unwrap();
     raw.overlay(Path::new("/b"), "# comment\n[accord]\n\ngid = 8\n").unwrap();
-    let values: Vec<String> =
-        raw.iter().map(|(name, e)| format!("{name}={} {}", e.value, e.origin)).collect();
+    let values: Vec<String> = all(&raw).map(|(name, e)| format!("{name}={} {}", e.value, e.origin)).collect();
     assert!(values.contains(&"gid=8 /b:4".to_string()), "{values:?}");
     assert!(values.contains(&"group=one /a:3".to_string()), "{values:?}");
 }
@@ -112,9 +115,9 @@ fn the_packaged_file_sets_nothing_and_uncommented_sets_the_defaults() {
         .map(|line| format!("{line}\n"))
         .collect();
     raw.overlay(Path::new("/packaged"), &uncommented).unwrap();
-    let value = |raw: &Raw| raw.iter().map(|(name, e)| (name, e.value.clone())).collect::<Vec<_>>();
+    let value = |raw: &Raw| all(raw).map(|(name, e)| (name, e.value.clone())).collect::<Vec<_>>();
     assert_eq!(value(&raw), value(&Raw::defaults()));
-    assert!(raw.iter().all(|(_, effective)| effective.origin != Origin::Default));
+    assert!(all(&raw).all(|(_, effective)| effective.origin != Origin::Default));
 }
 
 #[test]

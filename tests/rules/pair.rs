@@ -71,7 +71,6 @@ fn domain(name: &str, number: usize) -> Domain {
 pub fn port(name: &str, kind: PortType, server_path: Option<&Path>) -> VhostPort {
     VhostPort {
         uuid: name.to_string(),
-        bridge: Some("br-int".to_string()),
         name: name.to_string(),
         kind,
         server_path: server_path.map(Path::to_path_buf),

@@ -25,20 +25,6 @@ pub enum Kind {
     OvsCtl,
 }
 
-impl Kind {
-    /// The kind of a file by its name (no directory); None for files that the scripts did not touch.
-    #[must_use]
-    pub fn of(name: &str) -> Option<Kind> {
-        match name {
-            "openvswitch-nonetwork.service" | "ovs-vswitchd.service" | "ovsdb-server.service" => {
-                Some(Kind::Unit)
-            }
-            "ovs-ctl" => Some(Kind::OvsCtl),
-            _ => None,
-        }
-    }
-}
-
 /// What a patch did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum What {

@@ -24,6 +24,3 @@ use std::time::Duration;
 
 /// OVSDB answers in milliseconds; a node that takes longer is reported as unknown.
 pub const OVSDB_LIMIT: Duration = Duration::from_secs(2);
-
-/// Where OVS keeps its database's socket, unless `OVS_RUNDIR` or `--remote` say otherwise.
-pub const DEFAULT_SOCKET: &str = "/run/openvswitch/db.sock";

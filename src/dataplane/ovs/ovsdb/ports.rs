@@ -2,8 +2,7 @@
 //! The vhost-user ports of the switch. Only their rows and only the columns that count are asked for: a node can have
 //! thousands of others.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -33,8 +32,6 @@ pub(super) const COLUMNS: [&str; 10] = [
 pub struct VhostPort {
     /// The row's identity.
     pub uuid: String,
-    /// The bridge it is on; only [`Ovsdb::find_bridges`] fills it in.
-    pub bridge: Option<String>,
     /// Its name.
     pub name: String,
     /// Which side makes the socket.
@@ -77,7 +74,6 @@ impl VhostPort {
     pub fn plain(name: &str, kind: PortType, server_path: Option<PathBuf>) -> VhostPort {
         VhostPort {
             uuid: name.to_string(),
-            bridge: None,
             name: name.to_string(),
             kind,
             server_path,
@@ -112,50 +108,12 @@ impl Ovsdb {
         Ok(rows.iter().filter_map(named).collect())
     }
 
-    /// The ports whose socket is meant to be at one of these paths: a client port by its path, a server port by its name.
-    /// Paths are compared letter by letter.
-    pub fn ports_at(&mut self, paths: &[&Path]) -> Result<Vec<VhostPort>> {
-        let mut operations = Vec::new();
-        for path in paths {
-            let path = path.to_str().with_context(|| format!("{} is not UTF-8 text", path.display()))?;
-            let options = json!(["map", [["vhost-server-path", path]]]);
-            let client = json!([
-                ["type", "==", PortType::Dpdkvhostuserclient.as_str()],
-                ["options", "includes", options]
-            ]);
-            let name = path.rsplit('/').next().unwrap_or_default();
-            let server = json!([["type", "==", PortType::Dpdkvhostuser.as_str()], ["name", "==", name]]);
-            operations.extend([select(TABLE, client, &COLUMNS), select(TABLE, server, &COLUMNS)]);
-        }
-        self.select_ports(&operations)
-    }
-
     /// The vhost-user port of this name, and its column `options` as OVSDB has it.
     pub fn port_named(&mut self, name: &str) -> Result<Option<(VhostPort, Value)>> {
         let mut found = self.select(TABLE, json!([["name", "==", name]]), &COLUMNS)?;
         let Some(row) = found.pop() else { return Ok(None) };
         let port = port(&row).context("reading a row of the table Interface")?;
         Ok(Some((port, row["options"].clone())))
-    }
-
-    /// Fills in the bridge of each port. Reads the tables Port and Bridge as a whole: not for a hook.
-    pub fn find_bridges(&mut self, ports: &mut [VhostPort]) -> Result<()> {
-        let mut bridge_of_port = HashMap::new();
-        for row in self.select("Bridge", json!([]), &["name", "ports"])? {
-            let Some(name) = string(&row["name"]) else { continue };
-            bridge_of_port.extend(uuids(&row["ports"]).into_iter().map(|port| (port, name.clone())));
-        }
-        let mut bridge_of_interface = HashMap::new();
-        for row in self.select("Port", json!([]), &["_uuid", "interfaces"])? {
-            let Some(bridge) = uuids(&row["_uuid"]).first().and_then(|port| bridge_of_port.get(port)) else {
-                continue;
-            };
-            bridge_of_interface.extend(uuids(&row["interfaces"]).into_iter().map(|id| (id, bridge.clone())));
-        }
-        for port in ports {
-            port.bridge = bridge_of_interface.get(&port.uuid).cloned();
-        }
-        Ok(())
     }
 
     fn select_ports(&mut self, operations: &[Value]) -> Result<Vec<VhostPort>> {
@@ -187,7 +145,6 @@ pub(super) fn port(row: &Value) -> Result<VhostPort> {
     let mut status = map(&row["status"]);
     Ok(VhostPort {
         uuid: uuids(&row["_uuid"]).pop().filter(|uuid| is_uuid(uuid)).context("no _uuid")?,
-        bridge: None,
         name: string(&row["name"]).context("no name")?,
         kind,
         server_path: map(&row["options"]).remove("vhost-server-path").map(PathBuf::from),
