@@ -96,6 +96,15 @@ fn open_root(path: &Path, writes: bool) -> Result<Root> {
     if !nix::unistd::geteuid().is_root() && (writes || root.is_live()) {
         bail!("must run as root (sudo vhost-accord ...): it reads and changes files of root");
     }
+    // What ostree has committed: a deployment of it gets its /etc from there.
+    let exists = |path: &str| Ok::<_, anyhow::Error>(root.find_nofollow(Path::new(path))?.is_some());
+    if !root.runs() && exists("/usr/etc")? && !exists("/etc")? {
+        bail!(
+            "{} is an ostree tree that is already committed: it has /usr/etc and no /etc; use --root where the image is built, \
+             before the commit, or on a deployment of it",
+            path.display()
+        );
+    }
     Ok(root)
 }
 

@@ -58,6 +58,28 @@ fn a_node_with_other_numbers_agrees_at_its_first_boot() {
     boot(&image);
 }
 
+/// `/etc` of a tree that ostree has committed is elsewhere: it is neither taken for an empty one nor created.
+#[test]
+#[ignore = "needs root: make test"]
+fn a_committed_tree_is_left_alone() {
+    let image = Image::debian();
+    symlink("sysroot/ostree", image.path("ostree")).unwrap();
+    fs::rename(image.path("etc"), image.path("usr/etc")).unwrap();
+    for command in ["plan", "apply", "check", "revert"] {
+        let output = image.run(command);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("it has /usr/etc and no /etc"),
+            "{command}: {said}"
+        );
+    }
+    assert!(!image.path("etc").exists() && !image.path("usr/lib/sysusers.d").exists());
+    // A deployment has both.
+    let copied = Command::new("cp").arg("-a").arg(image.path("usr/etc")).arg(image.path("etc")).status();
+    assert!(copied.unwrap().success());
+    assert!(image.expect("plan", 2).contains("left to the first boot: group hugetlbfs"));
+}
+
 /// By a stand-in for the program.
 #[test]
 fn greenboot_is_told_of_what_is_broken_alone() {

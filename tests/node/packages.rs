@@ -295,11 +295,53 @@ fn built_twice_they_are_the_same_and_have_no_errors() {
     compared_and_checked();
 }
 
+/// Modes and names. What an image of ostree has in addition is written by `apply --root`: no package has it.
+fn contents_are_as_the_documents_say() {
+    let list = |program: &str, arguments: &[&str], file: PathBuf| {
+        let output = std::process::Command::new(program).args(arguments).arg(file).output().unwrap();
+        assert!(output.status.success(), "{program}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let file = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            format!("{} {}", words[0], words[words.len() - 1].trim_start_matches('.'))
+        };
+        lines.lines().map(file).collect::<Vec<_>>()
+    };
+    let deb = list("dpkg-deb", &["--contents"], package("now", "deb"));
+    let rpm = list("rpm", &["-qp", "--qf", "[%{FILEMODES:perms} %{FILENAMES}\n]"], package("now", "rpm"));
+    for line in [
+        "-rwxr-xr-x /usr/bin/vhost-accord",
+        "-rw-r--r-- /etc/vhost-accord/vhost-accord.conf",
+        "-rw-r--r-- /etc/sos/extras.d/vhost-accord",
+        "-rw-r--r-- /usr/lib/systemd/system/vhost-accord.service",
+        "-rw-r--r-- /usr/lib/systemd/system/vhost-accord-watch.service",
+        "-rw-r--r-- /usr/lib/systemd/system-preset/80-vhost-accord.preset",
+        "-rw-r--r-- /usr/share/man/man8/vhost-accord.8.gz",
+    ] {
+        assert!(deb.iter().any(|found| found == line), "deb: {line}: {deb:#?}");
+        assert!(rpm.iter().any(|found| found == line), "rpm: {line}: {rpm:#?}");
+    }
+    let greenboot = |list: &[String]| {
+        let check = "-rwxr-xr-x /usr/lib/greenboot/check/wanted.d/40_vhost_accord.sh";
+        list.iter()
+            .filter(|line| line.contains("greenboot") && line.starts_with('-'))
+            .map(|line| line == check)
+            .collect::<Vec<_>>()
+    };
+    // Only nodes of images of RPM's family have greenboot; what is required there could roll a node back.
+    assert_eq!((greenboot(&deb), greenboot(&rpm)), (Vec::new(), vec![true]));
+    for list in [deb, rpm] {
+        let later = |line: &String| line.contains("/sysusers.d/") || line.contains("/tmpfiles.d/");
+        assert!(!list.iter().any(later), "{list:#?}");
+    }
+}
+
 fn compared_and_checked() {
     let read = |age: &str, extension: &str| std::fs::read(package(age, extension)).unwrap();
     for extension in ["deb", "rpm"] {
         assert!(read("now", extension) == read("again", extension), "the {extension}s differ");
     }
+    contents_are_as_the_documents_say();
     let lint = |program: &str, arguments: &[&str], file: PathBuf| {
         let output = std::process::Command::new(program).args(arguments).arg(file).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
