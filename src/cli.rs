@@ -95,9 +95,9 @@ pub struct CheckArgs {
     /// Which node, and how to print.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Print metrics for node_exporter's textfile collector
-    #[arg(long, conflicts_with = "json")]
-    pub prometheus: bool,
+    /// Print metrics for Prometheus, or write them to FILE for node_exporter's textfile collector (exit 0: written, and the node could be checked)
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, conflicts_with = "json")]
+    pub prometheus: Option<Option<PathBuf>>,
     /// Print one line with performance data, as a plugin for Nagios, Icinga or checkmk; exit with 3 if nothing could be checked
     #[arg(long, conflicts_with_all = ["json", "prometheus", "against", "sos"])]
     pub monitor: bool,

@@ -2,6 +2,7 @@
 //! The ground floor: what every layer needs, and what knows nothing of this program's business.
 
 pub mod abort;
+pub mod counters;
 pub mod journald;
 pub mod lock;
 pub mod logging;

@@ -16,6 +16,8 @@ pub const DATAPLANE_ENVIRONMENT: &str = "/etc/vhost-accord/dataplane.env";
 pub const STATE: &str = "/var/lib/vhost-accord";
 /// Held by whoever changes the node.
 pub const LOCK: &str = "/run/vhost-accord.lock";
+/// What the hook and the watcher have done since the boot, for metrics.
+pub const COUNTERS: &str = "/run/vhost-accord.counters";
 /// What the hook must know of the accord.
 pub const AGREED: &str = "/etc/vhost-accord/agreed.json";
 /// The name of our hook among those of others in libvirt's `qemu.d`.

@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `check`: the verdict.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::{Outcome, against, blocked};
+use crate::base::counters;
 use crate::base::root::{NotInReport, Root, told};
 use crate::cli::CheckArgs;
 use crate::fingerprint::Fingerprint;
-use crate::report::{self, Style, endpoints, monitor, prometheus};
+use crate::fleet;
+use crate::report::prometheus::{self, Measured};
+use crate::report::{self, Style, endpoints, monitor};
 use crate::rules::endpoints::{Judged, Row};
 use crate::rules::{Finding, Level};
 use crate::survey::{Options, Survey};
 use crate::systemd;
+use crate::write::{self, FileMeta};
 
 #[derive(Serialize)]
 struct Output<'a> {
@@ -34,21 +40,45 @@ pub fn run(args: &CheckArgs) -> Result<Outcome> {
     if args.monitor {
         return Ok(tell_monitor(args));
     }
-    if !args.prometheus {
-        let root = super::open_root_or_report(args.sos.as_deref(), &args.output.root, false)?;
-        let (judged, survey) = look(&root)?;
-        let unknown = super::lacking(&root);
-        let take = |survey: Survey| survey.fingerprint(&root, &[]);
-        // It takes a look at more than a verdict needs, and at programs that no report has.
-        let fingerprint = survey.filter(|_| args.output.json && args.sos.is_none());
-        let fingerprint = fingerprint.map(take).transpose()?.flatten();
-        return tell(&judged, fingerprint, &unknown, args.output.json);
+    if let Some(file) = &args.prometheus {
+        return tell_prometheus(args, file.as_deref());
     }
-    // Whoever watches the metrics is to see that there was no verdict, instead of the last one for ever.
-    let judged = judged(args);
-    let text = prometheus::text(judged.as_ref().ok());
-    report::out(&text);
-    Ok(verdict(&judged?.findings).1)
+    let root = super::open_root_or_report(args.sos.as_deref(), &args.output.root, false)?;
+    let (judged, survey) = look(&root)?;
+    let unknown = super::lacking(&root);
+    let take = |survey: Survey| survey.fingerprint(&root, &[]);
+    // It takes a look at more than a verdict needs, and at programs that no report has.
+    let fingerprint = survey.filter(|_| args.output.json && args.sos.is_none());
+    let fingerprint = fingerprint.map(take).transpose()?.flatten();
+    tell(&judged, fingerprint, &unknown, args.output.json)
+}
+
+/// Metrics. Whoever watches them is to see that there was no verdict, instead of the last one for ever.
+fn tell_prometheus(args: &CheckArgs, file: Option<&Path>) -> Result<Outcome> {
+    let found = measured(args);
+    let text = prometheus::text(found.as_ref().ok(), &counters::read());
+    match file {
+        None => report::out(&text),
+        Some(file) => replace(file, &text).with_context(|| format!("writing {}", file.display()))?,
+    }
+    let verdict = verdict(&found?.judged.findings).1;
+    Ok(if file.is_some() { Outcome::Fine } else { verdict })
+}
+
+fn measured(args: &CheckArgs) -> Result<Measured> {
+    let root = super::open_root(&args.output.root, false)?;
+    let (judged, survey) = look(&root)?;
+    // The verdict counts without it.
+    let fingerprint = survey.and_then(|survey| survey.fingerprint(&root, &[]).ok().flatten());
+    Ok(Measured { judged, accord: fingerprint.as_ref().and_then(fleet::hash) })
+}
+
+/// node_exporter reads the old file or the new one, and no name that does not end with `.prom`.
+fn replace(file: &Path, text: &str) -> Result<()> {
+    let root = Root::open(Path::new("/"))?;
+    let file = std::path::absolute(file)?;
+    let (parent, name) = root.place(&file)?;
+    write::replace_file(&parent, name, text.as_bytes(), &FileMeta::plain(0, 0, 0o644))
 }
 
 fn judged(args: &CheckArgs) -> Result<Judged> {

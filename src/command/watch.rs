@@ -16,7 +16,7 @@ use crate::cli::WatchArgs;
 use crate::config::Drift;
 use crate::items::{Change, preflight};
 use crate::node::live::Live;
-use crate::report::{self, prometheus};
+use crate::report;
 use crate::rules::Finding;
 use crate::rules::endpoints::Judged;
 use crate::sockets::grant::{self, Giving};
@@ -36,8 +36,6 @@ struct Output<'a> {
     fixed: Vec<String>,
     /// Another vhost-accord changed the node meanwhile: what was seen may be half of that, and nothing is said of it.
     busy: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metrics: Option<String>,
 }
 
 pub fn run(args: &WatchArgs) -> Result<Outcome> {
@@ -67,16 +65,13 @@ fn once(root: &Root, args: &WatchArgs) -> Result<Outcome> {
 }
 
 fn seen(root: &Root, args: &WatchArgs, output: &mut Output<'_>) -> Result<Judged> {
-    let (mut judged, mut survey) = look(root)?;
+    let (mut judged, survey) = look(root)?;
     if let Some(found) = &survey {
         give(root, found.live.as_ref())?;
         if found.config.watch.drift == Drift::Fix && due(root, found, &args.leave)?.next().is_some() {
             output.fixed = fix(root, &args.leave)?;
-            (judged, survey) = look(root)?;
+            judged = look(root)?.0;
         }
-    }
-    if survey.is_some_and(|survey| survey.config.watch.metrics.is_some()) {
-        output.metrics = Some(prometheus::text(Some(&judged)));
     }
     Ok(judged)
 }

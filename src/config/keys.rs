@@ -91,11 +91,6 @@ const WATCH: &[Key] = &[
         default: "report",
         meaning: "what the service does when something else changes a setting of apply: report it, or fix it",
     },
-    Key {
-        name: "metrics",
-        default: "no",
-        meaning: "file that the service writes for the textfile collector of Prometheus' node_exporter: no, or a path that ends with .prom",
-    },
 ];
 
 const ACCORD: &[Key] = &[

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The section `[watch]`: what the service `vhost-accord-watch` does.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 
 use super::Raw;
@@ -34,17 +32,11 @@ pub struct WatchConfig {
     pub enabled: WatchEnabled,
     /// `drift`.
     pub drift: Drift,
-    /// The file for node_exporter's textfile collector.
-    pub metrics: Option<PathBuf>,
 }
 
 impl WatchConfig {
     pub(super) fn parse(raw: &Raw) -> Result<WatchConfig> {
-        Ok(WatchConfig {
-            enabled: raw.parse("enabled", enabled)?,
-            drift: raw.parse("drift", drift)?,
-            metrics: raw.parse("metrics", metrics)?,
-        })
+        Ok(WatchConfig { enabled: raw.parse("enabled", enabled)?, drift: raw.parse("drift", drift)? })
     }
 
     /// Is the service to run where `dpdkvhostuser` sockets are granted, or not?
@@ -71,18 +63,5 @@ fn drift(text: &str) -> Result<Drift, String> {
         "fix" => Ok(Drift::Fix),
         "report" => Ok(Drift::Report),
         _ => Err("fix or report".into()),
-    }
-}
-
-fn metrics(text: &str) -> Result<Option<PathBuf>, String> {
-    if text == "no" {
-        return Ok(None);
-    }
-    let expected = "no, or the path of a file that ends with .prom, in a directory, without blanks or quotes";
-    let path = super::value::path(text, expected)?;
-    // node_exporter reads no file of another name (collector/textfile.go).
-    match path.extension().is_some_and(|extension| extension == "prom") {
-        true => Ok(Some(path)),
-        false => Err(expected.into()),
     }
 }

@@ -81,6 +81,26 @@ pub fn properties(node: &Fingerprint) -> Properties {
     ]
 }
 
+/// What in the properties is no part of the accord: it is installed, or reserved at boot.
+const INSTALLED: [&str; 6] =
+    ["huge pages", "libvirt version", "QEMU version", "OVS version", "DPDK version", "vhost-accord"];
+
+/// The accord in 16 digits: nodes with other ones differ in it. `None` while a part of it is not known. The hash is FNV-1a, as
+/// it is the same in every build.
+pub fn hash(node: &Fingerprint) -> Option<String> {
+    let properties = properties(node).into_iter().filter(|(what, _)| !INSTALLED.contains(what));
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for (what, value) in properties {
+        if value == UNKNOWN {
+            return None;
+        }
+        for byte in format!("{what}={value}\n").bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    Some(format!("{hash:016x}"))
+}
+
 /// Equal ones together.
 pub fn group(all: &[Properties]) -> Grouped {
     let mut groups: Vec<Vec<usize>> = Vec::new();

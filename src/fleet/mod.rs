@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::fingerprint::Fingerprint;
 use crate::rules::Finding;
 
-pub use differ::Difference;
+pub use differ::{Difference, hash};
 use differ::{Grouped, properties};
 
 /// A node that is compared.

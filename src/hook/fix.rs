@@ -4,6 +4,7 @@
 
 use anyhow::Result;
 
+use super::count::Count;
 use crate::accord::Agreed;
 use crate::base::journald::{Priority, log};
 use crate::base::root::Root;
@@ -16,13 +17,20 @@ use crate::sockets::grant;
 use crate::write;
 
 /// True when something was changed. What cannot be fixed is left to the rules: they say why it matters.
-pub fn fix(root: &Root, start: &Start, facts: &Facts) -> bool {
+pub fn fix(root: &Root, start: &Start, facts: &Facts, count: &Count) -> bool {
     let Some(agreed) = &start.agreed else { return false };
-    let mut changed = note(start, "the socket directory", directory(root, start, agreed, facts));
+    let mut changed = false;
+    let mut note = |path: &str, result| {
+        if note(start, path, result) {
+            count.fixed();
+            changed = true;
+        }
+    };
+    note("the socket directory", directory(root, start, agreed, facts));
     for socket in &facts.sockets {
         let path = socket.path.display().to_string();
-        changed |= note(start, &path, stale(root, agreed, facts, socket));
-        changed |= note(start, &path, granted(root, start, agreed, facts, socket));
+        note(&path, stale(root, agreed, facts, socket));
+        note(&path, granted(root, start, agreed, facts, socket));
     }
     changed
 }

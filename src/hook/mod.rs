@@ -7,6 +7,7 @@
 
 mod call;
 mod convert;
+mod count;
 mod fix;
 pub mod input;
 mod ledger;
@@ -32,7 +33,8 @@ use crate::facts::Known;
 use crate::facts::domains::{Domain, parse_domain};
 use crate::node::endpoints::start::Facts;
 use crate::rules::Finding;
-use crate::rules::start::{self, Operation, Start, StartCase};
+use crate::rules::start::{self, Start, StartCase};
+use count::Count;
 use ledger::{Ledger, Phase, PutBack};
 
 /// Before the configuration is read.
@@ -65,38 +67,43 @@ pub fn run(arguments: &[OsString]) -> i32 {
         return 0;
     };
     let name = arguments.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    guard_panics(operation, &name);
-    let checked = check(operation, &name, begun);
-    code(checked.unwrap_or_else(|error| failed(&error, operation, &name, &configuration().0)))
+    let count = Count::begin(operation, begun);
+    guard_panics(&count, &name);
+    let checked = check(&count, &name, begun);
+    code(checked.unwrap_or_else(|error| failed(&error, &count, &name, &configuration().0)), &count)
 }
 
 /// A panic of ours is an error like any other: nothing is known of the VM.
-fn guard_panics(operation: Operation, name: &str) {
-    let name = name.to_string();
+fn guard_panics(count: &Count, name: &str) {
+    let (name, count) = (name.to_string(), count.clone());
     abort::on_panic(move |defect| {
-        code(failed(&anyhow::anyhow!(defect.to_string()), operation, &name, &configuration().0))
+        let decision = failed(&anyhow::anyhow!(defect.to_string()), &count, &name, &configuration().0);
+        code(decision, &count)
     });
 }
 
 /// Tells a refusal to whoever starts the VM, and gives the code to exit with.
-fn code(decision: Decision) -> i32 {
-    match decision {
+fn code(decision: Decision, count: &Count) -> i32 {
+    let code = match decision {
         Decision::Start => 0,
         Decision::Refuse(line) => {
             journald::refuse(&line);
             REFUSED
         }
-    }
+    };
+    count.end(code == REFUSED);
+    code
 }
 
 /// The check could not be carried out.
-fn failed(error: &anyhow::Error, operation: Operation, name: &str, config: &HookConfig) -> Decision {
+fn failed(error: &anyhow::Error, count: &Count, name: &str, config: &HookConfig) -> Decision {
+    count.failed();
     let what = format!("check-failed: {name}: {error:#}");
     let fields = [
         ("MESSAGE_ID", journald::CHECK_FAILED),
         ("VA_FINDING", "check-failed"),
         ("VA_DOMAIN", name),
-        ("VA_OPERATION", operation.name()),
+        ("VA_OPERATION", count.operation().name()),
     ];
     match config.on_error {
         Action::Warn => {
@@ -139,7 +146,7 @@ fn parse(xml: &str) -> Result<Option<Domain>> {
     Ok((!domain.endpoints.is_empty()).then_some(domain))
 }
 
-fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
+fn check(count: &Count, name: &str, begun: Instant) -> Result<Decision> {
     let abort = Abort::guard(REFUSED)?;
     let Some(xml) = read_text(begun + DEFAULT_DEADLINE)? else { return Ok(Decision::Start) };
     let (config, all) = configuration();
@@ -149,14 +156,16 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     let deadline = begun + config.deadline;
     let ledger = Ledger::default();
     let cut_off = {
-        let (config, name, ledger) = (config.clone(), name.to_string(), ledger.clone());
-        Arc::new(move |why: &str| cut_off(why, operation, &name, &config, &ledger))
+        let (config, name, ledger, count) = (config.clone(), name.to_string(), ledger.clone(), count.clone());
+        Arc::new(move |why: &str| cut_off(why, &count, &name, &config, &ledger))
     };
     let (late, limit) = (Arc::clone(&cut_off), config.deadline.as_secs_f64());
     let _watchdog = Watchdog::start(deadline, move || late(&format!("took longer than {limit:.1} s")))?;
     abort::on_panic(move |defect| cut_off(defect));
     let _put_back = PutBack(ledger.clone());
     let Some(domain) = parse(&xml)? else { return Ok(Decision::Start) };
+    count.concerns();
+    let operation = count.operation();
     let root = Root::open(Path::new("/"))?;
     let mut start = Start::read(&root, operation, domain).context("reading what was agreed")?;
     if let Some(all) = &all {
@@ -166,7 +175,7 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
     let wanted = config.incoming.filter(|_| convert::may_convert(operation));
     let convert = |wanted| convert::convert(&root, &mut start, &xml, (wanted, &ledger), limit);
     let conversion = wanted.map(convert).transpose()?.flatten();
-    let (facts, findings) = examine(&root, &start, limit)?;
+    let (facts, findings) = examine(&root, &start, limit, count)?;
     let decision = decide(&start, &facts, findings, &config);
     Ok(match conversion {
         Some(conversion) => conversion.finish(&start, &ledger, decision),
@@ -175,16 +184,17 @@ fn check(operation: Operation, name: &str, begun: Instant) -> Result<Decision> {
 }
 
 /// The last word of the watchdog and of a panic: the code to exit with.
-fn cut_off(why: &str, operation: Operation, name: &str, config: &HookConfig, ledger: &Ledger) -> i32 {
-    code(match ledger.end() {
+fn cut_off(why: &str, count: &Count, name: &str, config: &HookConfig, ledger: &Ledger) -> i32 {
+    let decision = match ledger.end() {
         Phase::Done => Decision::Start,
         Phase::Printing => Decision::Refuse(convert::unfinished(name, why)),
-        Phase::Turning | Phase::PutBack => failed(&anyhow::anyhow!(why.to_string()), operation, name, config),
-    })
+        Phase::Turning | Phase::PutBack => failed(&anyhow::anyhow!(why.to_string()), count, name, config),
+    };
+    code(decision, count)
 }
 
 /// Fixes what is ours, looks, and looks again while the dataplane is just starting.
-fn examine(root: &Root, start: &Start, deadline: Instant) -> Result<(Facts, Vec<Finding>)> {
+fn examine(root: &Root, start: &Start, deadline: Instant, count: &Count) -> Result<(Facts, Vec<Finding>)> {
     let (mut last, mut silent) = (None, false);
     // To look at every process takes its time on a full node: a quarter of what there is.
     let waited = deadline - deadline.saturating_duration_since(Instant::now()) / 4;
@@ -198,7 +208,7 @@ fn examine(root: &Root, start: &Start, deadline: Instant) -> Result<(Facts, Vec<
         if let (Known::Unknown(_), Some(before)) = (&facts.switch, &last) {
             facts.switch = Known::clone(before);
         }
-        if fix::fix(root, start, &facts) {
+        if fix::fix(root, start, &facts, count) {
             facts = facts.look_again(root, &start.domain);
         }
         let findings = start::run(&StartCase { start, facts: &facts });
@@ -256,6 +266,7 @@ fn decide(start: &Start, facts: &Facts, findings: Vec<Finding>, config: &HookCon
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::start::Operation;
 
     #[test]
     fn what_may_kill_a_guest_never_fails() {
@@ -275,7 +286,8 @@ mod tests {
             }
             abort::on_panic(move |defect| {
                 assert!(defect.contains("number 7"), "{defect}");
-                cut_off(defect, Operation::Prepare, "vm", &HookConfig::default(), &ledger)
+                let count = Count::begin(Operation::Prepare, Instant::now());
+                cut_off(defect, &count, "vm", &HookConfig::default(), &ledger)
             });
             panic!("number {}", 7);
         }

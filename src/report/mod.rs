@@ -2,6 +2,7 @@
 //! What people and scripts read. The only place that prints.
 
 mod colour;
+mod counters;
 pub mod endpoints;
 pub mod fleet;
 pub mod monitor;

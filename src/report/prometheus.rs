@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::counters;
 use crate::rules::Level;
 use crate::rules::catalogue::{self, Entry};
 use crate::rules::endpoints::Judged;
@@ -12,14 +13,25 @@ use crate::rules::endpoints::Judged;
 /// Words for endpoints that nothing is wrong with: always there, so that no series comes and goes.
 const WORDS: [&str; 4] = ["ok", "ready", "starting", "unknown"];
 
-/// The metrics; without a verdict only that there is none.
-pub fn text(judged: Option<&Judged>) -> String {
+/// What a look at the node found.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// The verdict.
+    pub judged: Judged,
+    /// The hash of the accord, where all of it is known.
+    pub accord: Option<String>,
+}
+
+/// The metrics; without a verdict only that there is none. `counted` are the lines of the file of counters.
+pub fn text(found: Option<&Measured>, counted: &str) -> String {
     let mut text = String::new();
-    if let Some(judged) = judged {
+    if let Some(Measured { judged, accord }) = found {
         findings(&mut text, judged);
         restarts(&mut text, judged);
         endpoints(&mut text, judged);
+        fingerprint(&mut text, accord.as_deref());
     }
+    counters::text(&mut text, counted);
     head(&mut text, "vhost_accord_build_info", "Always 1; the program's version.");
     let _ = writeln!(text, "vhost_accord_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|now| now.as_secs()).unwrap_or_default();
@@ -27,7 +39,7 @@ pub fn text(judged: Option<&Judged>) -> String {
     head(&mut text, stamp, "Time of the last check.");
     let _ = writeln!(text, "{stamp} {now}");
     head(&mut text, "vhost_accord_check_success", "1 if the check itself worked, else 0.");
-    let _ = writeln!(text, "vhost_accord_check_success {}", u8::from(judged.is_some()));
+    let _ = writeln!(text, "vhost_accord_check_success {}", u8::from(found.is_some()));
     text
 }
 
@@ -39,7 +51,7 @@ fn of_one_node() -> impl Iterator<Item = Entry> {
 }
 
 fn head(text: &mut String, name: &str, help: &str) {
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+    counters::head(text, name, "gauge", help);
 }
 
 /// Every rule has its series, most of them 0.
@@ -69,6 +81,15 @@ fn restarts(text: &mut String, judged: &Judged) {
     }
 }
 
+/// Nodes that differ in their accord have other values; none while a part of it is not known.
+fn fingerprint(text: &mut String, accord: Option<&str>) {
+    let name = "vhost_accord_fingerprint_info";
+    head(text, name, "Always 1; a hash of the accord.");
+    if let Some(accord) = accord {
+        let _ = writeln!(text, "{name}{{fingerprint=\"{}\"}} 1", escape(accord));
+    }
+}
+
 fn endpoints(text: &mut String, judged: &Judged) {
     let mut counts: BTreeMap<&str, usize> = WORDS.map(|word| (word, 0)).into();
     for row in &judged.rows {
@@ -91,13 +112,13 @@ mod tests {
 
     #[test]
     fn every_rule_has_a_series_and_no_verdict_is_said() {
-        let text = super::text(Some(&Judged::default()));
+        let text = super::text(Some(&Measured::default()), "");
         for rule in of_one_node() {
             assert!(text.contains(&format!("{{id=\"{}\",", rule.id)), "{}", rule.id);
         }
         assert!(text.contains("vhost_accord_endpoints{verdict=\"ok\"} 0\n"));
         assert!(text.ends_with("vhost_accord_check_success 1\n"));
-        let none = super::text(None);
+        let none = super::text(None, "");
         assert!(none.ends_with("vhost_accord_check_success 0\n") && !none.contains("findings"));
         assert_eq!(escape("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
     }

@@ -68,6 +68,8 @@ struct Watcher<'a> {
     /// Settings that were fixed.
     fixed: u64,
     rescans: u64,
+    /// What is counted already.
+    counted: [u64; 4],
     ended: u64,
     tick: Instant,
 }
@@ -112,6 +114,7 @@ impl<'a> Watcher<'a> {
             edited: None,
             fixed: 0,
             rescans: 0,
+            counted: [0; 4],
             ended: 0,
             tick: now + TICK,
         })
@@ -180,6 +183,7 @@ impl<'a> Watcher<'a> {
             Err(error) => tracing::warn!("{}", log_line(&format!("{error:#}"))),
         }
         report::tell(self);
+        report::count(self);
     }
 
     fn found(&mut self, found: &Value, now: Instant) {
@@ -196,7 +200,6 @@ impl<'a> Watcher<'a> {
         }
         let awaits_apply = self.awaits_apply(now);
         self.findings.told(found, now, awaits_apply);
-        report::write(self, found);
     }
 
     /// Was the configuration edited just now? Then an `apply` is about to follow.

@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What systemd shows of the service (`STATUS=`), and metrics for node_exporter.
-
-use std::fmt::Write as _;
-
-use anyhow::Result;
-use serde_json::Value;
+//! What systemd shows of the service (`STATUS=`), and what metrics count.
 
 use super::Watcher;
+use crate::base::counters;
 use crate::base::notify::notify;
-use crate::base::text::log_line;
-use crate::config::Config;
-use crate::write;
 
 /// In words, to systemd.
 pub fn tell(watcher: &Watcher<'_>) {
@@ -27,26 +20,18 @@ pub fn tell(watcher: &Watcher<'_>) {
     ));
 }
 
-/// Metrics into the file that is configured; what the look found is in them as `check --prometheus` has it.
-pub fn write(watcher: &Watcher<'_>, found: &Value) {
-    if let Err(error) = try_write(watcher, found) {
-        tracing::warn!("{}", log_line(&format!("metrics: {error:#}")));
-    }
-}
-
-fn try_write(watcher: &Watcher<'_>, found: &Value) -> Result<()> {
-    let Some(path) = Config::read(watcher.root)?.watch.metrics else { return Ok(()) };
-    let mut text = found["metrics"].as_str().unwrap_or_default().to_string();
-    let counters = [
-        ("grants", "Sockets given to QEMU or the dataplane.", watcher.granting.given),
-        ("fixes", "Changes by others that were fixed.", watcher.fixed),
-        ("rescans", "Looks at all sockets.", watcher.rescans),
-        ("overflows", "How often the kernel lost events.", watcher.places.overflows),
+/// What was done since it was last told, for metrics.
+pub fn count(watcher: &mut Watcher<'_>) {
+    let now = [
+        ("grants", watcher.granting.given),
+        ("fixes", watcher.fixed),
+        ("rescans", watcher.rescans),
+        ("overflows", watcher.places.overflows),
     ];
-    for (name, help, value) in counters {
-        let name = format!("vhost_accord_watch_{name}_total");
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
+    for ((name, value), counted) in now.into_iter().zip(&mut watcher.counted) {
+        if value > *counted {
+            counters::add(&format!("watch {name} {}", value - *counted));
+        }
+        *counted = value;
     }
-    let (parent, name) = watcher.root.place(&path)?;
-    write::replace_file(&parent, name, text.as_bytes(), &write::FileMeta::plain(0, 0, 0o644))
 }

@@ -171,9 +171,7 @@ fn what_others_change_is_told_and_fixed(kind: &'static str) {
     node.sh("chmod 2775 /var/lib/vhost_sockets");
     told(&node, "VA_FINDING=socket-directory-mode VA_STATE=ended");
 
-    node.configure(
-        "modes = dpdkvhostuserclient dpdkvhostuser\\n[watch]\\ndrift = fix\\nmetrics = /root/watch.prom\\n",
-    );
+    node.configure("modes = dpdkvhostuserclient dpdkvhostuser\\n[watch]\\ndrift = fix\\n");
     let drop_in = "/etc/systemd/system/ovs-vswitchd.service.d/50-vhost-accord.conf";
     let journal = node.sh("cat /var/lib/vhost-accord/journal.json");
     for (change, holds) in [
@@ -197,7 +195,7 @@ fn what_others_change_is_told_and_fixed(kind: &'static str) {
         journal,
         "revert restores what was there at first"
     );
-    assert!(node.sh("cat /root/watch.prom").contains("vhost_accord_watch_fixes_total 4"));
+    assert!(node.accord("check --prometheus").stdout.contains("vhost_accord_watch_fixes_total 4\n"));
 
     // Somebody who does not give up.
     node.sh(

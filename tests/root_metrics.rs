@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Metrics and rules as Prometheus' own promtool sees them.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use vhost_accord::report::prometheus::{self, Measured};
+
+fn source(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Runs promtool; what it said, where it found nothing wrong.
+fn promtool(arguments: &[&str], input: &str) -> String {
+    let fetched = Command::new(source("tests/monitoring/fetch")).output().unwrap();
+    assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
+    let place = PathBuf::from(String::from_utf8(fetched.stdout).unwrap().trim());
+    let mut command = Command::new(place.join("bin/promtool"));
+    command.args(arguments).current_dir(source("packaging/monitoring"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "promtool {arguments:?}: {said}");
+    said
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn metrics_follow_the_conventions_of_prometheus() {
+    let found = Measured { accord: Some("0123456789abcdef".to_string()), ..Measured::default() };
+    let counted = "hook start passed 1 1834\nwatch fixes 2\n";
+    for text in [prometheus::text(Some(&found), counted), prometheus::text(None, "")] {
+        assert_eq!(promtool(&["check", "metrics"], &text), "");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn alerts_fire_for_what_they_are_for() {
+    promtool(&["check", "rules", "alerts.yml"], "");
+    promtool(&["test", "rules", "tests.yml"], "");
+}
