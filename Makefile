@@ -11,11 +11,11 @@ KIND ?= bookworm
 
 target := $(or $(CARGO_TARGET_DIR),target)
 program := vhost-accord
-scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/ansible/fetch tests/augeas/fetch tests/libvirt/fetch tests/selinux/fetch tests/run tests/setup tests/prepare tests/packages packaging/build packaging/install \
+scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/ansible/fetch tests/augeas/fetch tests/libvirt/fetch tests/monitoring/fetch tests/selinux/fetch tests/run tests/setup tests/prepare tests/packages packaging/build packaging/install \
 	tests/node/node tests/node/lib/launch tests/node/lib/customize \
 	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
 # Run by `sh` inside a node.
-node_scripts := tests/osvif/layer tests/node/lib/setup tests/node/lib/foreign tests/node/lib/testpmd-collect $(wildcard tests/node/kinds/*/layer) $(wildcard packaging/debian/vhost-accord.p*) packaging/greenboot/40_vhost_accord.sh \
+node_scripts := tests/osvif/layer tests/node/lib/setup tests/node/lib/foreign tests/node/lib/testpmd-collect $(wildcard tests/node/kinds/*/layer) $(wildcard packaging/debian/vhost-accord.p*) packaging/greenboot/40_vhost_accord.sh packaging/monitoring/check_vhost_accord \
 	tests/node/machine/disk/customize tests/node/machine/disk/payload tests/node/machine/apparmor
 
 .PHONY: help demo picture test test-all torture node build release lint deb rpm install clean-cache
