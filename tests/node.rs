@@ -63,6 +63,8 @@ mod packages;
 #[cfg(feature = "probe")]
 #[path = "node/probe.rs"]
 mod probe;
+#[path = "node/prometheus.rs"]
+mod prometheus;
 #[path = "node/races.rs"]
 mod races;
 #[path = "node/restart.rs"]

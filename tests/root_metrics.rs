@@ -38,6 +38,28 @@ fn metrics_follow_the_conventions_of_prometheus() {
     }
 }
 
+/// As rules, since promtool reads queries there.
+#[test]
+#[ignore = "needs root: make test"]
+fn the_queries_of_the_dashboard_are_queries() {
+    let text = std::fs::read_to_string(source("packaging/monitoring/dashboard.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let rule = |target: &serde_json::Value| serde_json::json!({"record": "a:query", "expr": target["expr"]});
+    let rules: Vec<_> = targets.map(rule).collect();
+    assert!(rules.len() >= 10);
+    // JSON is YAML. The same name for all would be a warning, were it not for their labels.
+    let numbered = rules.into_iter().enumerate().map(|(number, mut rule)| {
+        rule["labels"] = serde_json::json!({"number": number.to_string()});
+        rule
+    });
+    let groups = serde_json::json!({"groups": [{"name": "a", "rules": numbered.collect::<Vec<_>>()}]});
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), groups.to_string()).unwrap();
+    promtool(&["check", "rules", file.path().to_str().unwrap()], "");
+}
+
 #[test]
 #[ignore = "needs root: make test"]
 fn alerts_fire_for_what_they_are_for() {

@@ -18,6 +18,7 @@ use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use vhost_accord::base::paths;
 use vhost_accord::items::{Absent, Owner, Subject};
 
 const QEMU: u32 = 61020;
@@ -141,6 +142,10 @@ fn hook(operation: &str, path: &str, mode: &str) -> (i32, String) {
 fn state(directories: &[&str]) -> BTreeMap<PathBuf, String> {
     let (mut found, mut todo) = (BTreeMap::new(), directories.iter().map(PathBuf::from).collect::<Vec<_>>());
     while let Some(path) = todo.pop() {
+        // Every check adds a line to it.
+        if path == Path::new(paths::COUNTERS) {
+            continue;
+        }
         let state = fs::symlink_metadata(&path).unwrap();
         if state.is_dir() {
             todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
@@ -194,6 +199,7 @@ fn a_path_of_any_shape_leads_to_nothing_outside() {
     .chain([(of_length(107), None), (of_length(108), Some(TOO_LONG)), (of_length(109), Some(TOO_LONG))])
     .collect();
     std::env::set_current_dir("/var/lib").unwrap();
+    fs::write(paths::COUNTERS, "").unwrap();
     let before = state(&[OUTSIDE, BESIDE, "/etc", "/run"]);
     for (path, named) in table {
         for mode in ["server", "client"] {
