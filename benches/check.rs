@@ -14,11 +14,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 mod tree;
-use tree::{DISK, Daemon, SCHEMA, bind, enter, lay_out, mount, ovsdb_server, run};
+use tree::{DISK, Daemon, NO_UNITS, SCHEMA, bind, enter, lay_out, mount, ovsdb_server, run};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vhost-accord");
-/// A systemctl(1) that has no unit of any name.
-const NO_UNITS: &str = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift || exit 0; done\nshift\nfor unit; do printf 'Id=%s\\nLoadState=not-found\\n\\n' \"$unit\"; done\n";
 const ROUNDS: usize = 11;
 const PORTS: usize = 4;
 const TREE: &str = "VHOST_ACCORD_BENCH_TREE";

@@ -91,5 +91,7 @@ mod twins;
 mod users;
 #[path = "node/watch.rs"]
 mod watch;
+#[path = "node/watch_faults.rs"]
+mod watch_faults;
 #[path = "node/watch_told.rs"]
 mod watch_told;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What benchmarks have in common: a private tree (chroot in a mount namespace) with the machine's programs and a real
 //! ovsdb-server.
-#![allow(clippy::unwrap_used)]
+// Each benchmark uses its part.
+#![allow(clippy::unwrap_used, dead_code)]
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 pub const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
+/// A systemctl(1) that has no unit of any name.
+pub const NO_UNITS: &str = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift || exit 0; done\nshift\nfor unit; do printf 'Id=%s\\nLoadState=not-found\\n\\n' \"$unit\"; done\n";
 /// A disk of a domain, as long as they are.
 pub const DISK: &str = "    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2' cache='none' io='native'/>\n      <source file='/var/lib/nova/instances/disk'/>\n      <target dev='vda' bus='virtio'/>\n      <alias name='virtio-disk0'/>\n    </disk>\n";
 

@@ -18,6 +18,10 @@ use crate::base::root::{Handle, Root};
 
 /// What the holder writes behind its number when it restarts services.
 const RESTARTS: &str = "restarts";
+/// And when it is the service that watches, which fixes what others changed.
+const FIXES: &str = "fixes";
+/// That takes so long at most.
+const FIX_LIMIT: Duration = Duration::from_secs(20);
 /// Between two looks at a lock that is held: the kernel wakes nobody at a time limit.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -27,15 +31,19 @@ pub struct Busy {
     holder: String,
     /// It restarts services, and so waits for what their units run.
     restarts: bool,
+    /// It is the service that watches.
+    fixes: bool,
 }
 
 impl Busy {
     fn by(text: &str) -> Busy {
         let mut words = text.split_whitespace();
         let pid = words.next().and_then(|word| word.parse::<u32>().ok());
+        let does = words.next();
         Busy {
             holder: pid.map_or(String::new(), |pid| format!(" (pid {pid})")),
-            restarts: words.next() == Some(RESTARTS),
+            restarts: does == Some(RESTARTS),
+            fixes: does == Some(FIXES),
         }
     }
 }
@@ -90,9 +98,9 @@ impl Lock {
     }
 
     fn ask_again(root: &Root, limit: Duration, wait_for: fn(&Busy) -> bool) -> Result<Lock> {
-        let end = Instant::now() + limit;
+        let (end, hint) = (Instant::now() + limit, std::process::id().to_string());
         loop {
-            match Lock::take(root) {
+            match Lock::obtain(root, &hint) {
                 Err(error) if error.downcast_ref().is_some_and(wait_for) && Instant::now() < end => {
                     std::thread::sleep(PAUSE);
                 }
@@ -153,8 +161,17 @@ impl Lock {
         }
     }
 
-    /// Takes the lock or says who has it. Never waits.
+    /// Takes the lock or says who has it. Waits only for the service that watches: nobody called that, and it is soon done.
     pub fn take(root: &Root) -> Result<Lock> {
+        Lock::ask_again(root, FIX_LIMIT, |busy| busy.fixes)
+    }
+
+    /// The same for the service that watches. Never waits.
+    pub fn take_to_fix(root: &Root) -> Result<Lock> {
+        Lock::obtain(root, &format!("{} {FIXES}", std::process::id()))
+    }
+
+    fn obtain(root: &Root, hint: &str) -> Result<Lock> {
         let path = Path::new(paths::LOCK);
         let (parent, name) = root.place(path)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
@@ -178,7 +195,7 @@ impl Lock {
             return Err(Busy::by("").into());
         }
         let mut lock = Lock { held: file, image: (!root.is_live()).then_some(parent) };
-        lock.tell(&std::process::id().to_string());
+        lock.tell(hint);
         Ok(lock)
     }
 }
@@ -198,7 +215,7 @@ mod tests {
         let compete = || {
             let root = Root::open(image.path()).unwrap();
             for _ in 0..2000 {
-                let Ok(lock) = Lock::take(&root) else { continue };
+                let Ok(lock) = Lock::obtain(&root, "") else { continue };
                 assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold it");
                 turns.fetch_add(1, Ordering::SeqCst);
                 std::thread::yield_now();
@@ -246,6 +263,21 @@ mod tests {
         file.as_file().write_all(b"1").unwrap();
         file.as_file().unlock().unwrap();
         assert!(Lock::last_of(&root, file.path()).unwrap() > first);
+    }
+
+    /// An operator who runs apply did not start the other run, and does not know of it.
+    #[test]
+    fn who_takes_waits_for_the_service_that_watches() {
+        let (_image, root) = image();
+        let held = Lock::take_to_fix(&root).unwrap();
+        assert!(Lock::take_to_fix(&root).is_err(), "which itself does not wait");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| Lock::take(&root).map(drop));
+            std::thread::sleep(2 * PAUSE);
+            assert!(!waiting.is_finished());
+            drop(held);
+            waiting.join().unwrap().unwrap();
+        });
     }
 
     /// Who restarts a unit waits for it: what the unit runs must not wait for who restarts it.

@@ -115,7 +115,7 @@ fn due<'a>(
 /// Makes it hold again, by the journal as `apply` does, so that `revert` restores what was there before the first one. The
 /// targets.
 fn fix(root: &Root, leave: &[String]) -> Result<Vec<String>> {
-    let _lock = Lock::take(root)?;
+    let _lock = Lock::take_to_fix(root)?;
     // What was seen before may be another run's doing.
     if boot::is_stock(root)? {
         return Ok(Vec::new());

@@ -31,6 +31,8 @@ const TIMES: u32 = 10;
 pub struct Granting {
     giving: Option<Giving>,
     expected: HashMap<PathBuf, Vec<VhostPort>>,
+    /// The directories of these.
+    parents: BTreeSet<PathBuf>,
     again: BTreeMap<PathBuf, (Instant, u32)>,
     /// How many were given.
     pub given: u64,
@@ -45,8 +47,18 @@ impl Granting {
     /// Goes by these ports.
     pub fn expect(&mut self, switch: &Switch) {
         self.expected.clear();
-        for port in &switch.ports {
-            self.expected.entry(switch.config.expected_socket(port)).or_default().push(port.clone());
+        self.parents.clear();
+        self.expect_also(switch, &switch.ports);
+    }
+
+    /// And by these of the switch.
+    pub fn expect_also(&mut self, switch: &Switch, ports: &[VhostPort]) {
+        for port in ports {
+            let path = switch.config.expected_socket(port);
+            if let Some(parent) = path.parent().filter(|parent| !self.parents.contains(*parent)) {
+                self.parents.insert(parent.to_path_buf());
+            }
+            self.expected.entry(path).or_default().push(port.clone());
         }
     }
 
@@ -58,9 +70,9 @@ impl Granting {
     /// The directories in which sockets may be that are ours to give.
     pub fn directories(&self) -> BTreeSet<PathBuf> {
         let Some(giving) = &self.giving else { return BTreeSet::new() };
-        let ours = |path: &&PathBuf| is_switch_place(path) || path.starts_with(&giving.directory);
-        let parents = self.expected.keys().filter(ours).filter_map(|path| path.parent());
-        parents.map(Path::to_path_buf).chain([giving.directory.clone()]).collect()
+        // Of a directory as of a socket in it.
+        let ours = |path: &&PathBuf| is_switch_place(&path.join("a")) || path.starts_with(&giving.directory);
+        self.parents.iter().filter(ours).cloned().chain([giving.directory.clone()]).collect()
     }
 
     /// Where QEMU makes its own.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is meant: OVSDB's ports, by a session that is begun again whenever it ends.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use anyhow::Result;
 use crate::base::root::Root;
 use crate::base::text::log_line;
 use crate::dataplane::ovs::database;
-use crate::dataplane::ovs::ovsdb::{Changed, Monitor, OVSDB_LIMIT};
+use crate::dataplane::ovs::ovsdb::{Changed, Monitor, OVSDB_LIMIT, VhostPort};
 use crate::dataplane::ovs::sockets::Switch;
 
 /// Between the first two attempts; twice that after each, as OVS's own clients do (lib/reconnect.c).
@@ -81,9 +82,16 @@ impl Intent {
     /// Takes what the session has to tell; a session that has ended is forgotten, and what it told is kept.
     pub fn read(&mut self, now: Instant) -> Changed {
         let Some(monitor) = &mut self.monitor else { return Changed::default() };
-        let told = monitor.read().and_then(|changed| {
-            if !changed.is_empty() {
-                self.switch = Some(switch_of(monitor)?);
+        let told = monitor.read().and_then(|mut changed| {
+            let known = self.switch.as_mut();
+            match known.filter(|switch| !changed.others && are_new(switch, &changed.ports)) {
+                // However many there are.
+                Some(switch) => switch.ports.extend(changed.ports.iter().cloned()),
+                None if changed.is_empty() => {}
+                None => {
+                    self.switch = Some(switch_of(monitor)?);
+                    changed.others = true;
+                }
             }
             Ok(changed)
         });
@@ -105,6 +113,12 @@ impl Intent {
         self.monitor = None;
         self.next = now + self.pause;
     }
+}
+
+/// None of them was told before, nor twice.
+fn are_new(switch: &Switch, ports: &[VhostPort]) -> bool {
+    let names: BTreeSet<&str> = ports.iter().map(|port| port.name.as_str()).collect();
+    names.len() == ports.len() && switch.ports.iter().all(|known| !names.contains(known.name.as_str()))
 }
 
 fn switch_of(monitor: &Monitor) -> Result<Switch> {

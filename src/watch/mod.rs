@@ -93,6 +93,7 @@ pub fn run(root: &Root) -> Result<()> {
             }
             watcher.tug.forget();
             watcher.rescan();
+            watcher.passes.wanted(now);
         }
         watcher.step(now)?;
     }
@@ -240,7 +241,10 @@ impl<'a> Watcher<'a> {
     fn ports(&mut self, changed: &Changed, now: Instant) {
         let Some(switch) = self.intent.switch.as_ref().filter(|_| !changed.is_empty()) else { return };
         let before = self.granting.directories();
-        self.granting.expect(switch);
+        match changed.others {
+            true => self.granting.expect(switch),
+            false => self.granting.expect_also(switch, &changed.ports),
+        }
         if self.granting.directories() != before {
             self.watch();
         }

@@ -52,7 +52,9 @@ pub fn serve(lie: &str) {
 fn converse(stream: UnixStream, lie: &str) -> io::Result<()> {
     let mut out = stream.try_clone()?;
     let requests = serde_json::Deserializer::from_reader(io::BufReader::new(stream)).into_iter::<Value>();
-    for request in requests.map_while(Result::ok).filter(|request| request["method"] == "transact") {
+    let is_question =
+        |request: &Value| matches!(request["method"].as_str(), Some("transact" | "monitor_cond" | "monitor"));
+    for request in requests.map_while(Result::ok).filter(is_question) {
         match endless(lie) {
             Some((begin, again)) => {
                 out.write_all(begin.as_bytes())?;
@@ -90,7 +92,11 @@ fn endless(lie: &str) -> Option<(&'static str, &'static str)> {
 fn answer(out: &mut UnixStream, lie: &str, request: &Value) -> io::Result<()> {
     let id = &request["id"];
     let operations = &request["params"].as_array().unwrap()[1..];
-    let results: Vec<Value> = operations.iter().map(|operation| result(lie, operation)).collect();
+    let monitors = request["method"] != "transact";
+    let results = match monitors {
+        true => told(lie, &operations[1], "initial"),
+        false => operations.iter().map(|operation| result(lie, operation)).collect(),
+    };
     let reply = match lie {
         "null" => json!({"id": id, "result": null, "error": null}),
         "few" => json!({"id": id, "result": [], "error": null}),
@@ -110,7 +116,31 @@ fn answer(out: &mut UnixStream, lie: &str, request: &Value) -> io::Result<()> {
         "binary" => bytes = vec![0xff, 0x9b, 0, 0x1b, b'[', b'2', b'J'],
         _ => {}
     }
-    out.write_all(&bytes)
+    out.write_all(&bytes)?;
+    // What has been monitored changes.
+    for how in ["modify", "insert"].into_iter().filter(|_| monitors) {
+        let tables = told(lie, &operations[1], how);
+        let update = json!({"id": null, "method": "update2", "params": ["ports", tables]});
+        out.write_all(&serde_json::to_vec(&update)?)?;
+    }
+    Ok(())
+}
+
+/// The same lie as to all rows of the tables that are monitored.
+fn told(lie: &str, asked: &Value, how: &str) -> Value {
+    let mut tables = serde_json::Map::new();
+    for (table, asked) in asked.as_object().unwrap() {
+        let operation = json!({"table": table, "columns": asked[0]["columns"], "where": asked[0]["where"]});
+        let rows = result(lie, &operation)["rows"].as_array().cloned().unwrap_or_default();
+        let row = |(number, row): (usize, &Value)| {
+            let uuid = row["_uuid"][1].as_str().filter(|_| lie == "uuids").map(str::to_string);
+            let uuid = uuid.unwrap_or_else(|| format!("6a9b8e3e-0000-4000-8000-{number:012}"));
+            (uuid, if lie == "rows-of-numbers" { row.clone() } else { json!({how: row}) })
+        };
+        let rows = rows.iter().enumerate().map(row).collect::<serde_json::Map<_, _>>();
+        tables.insert(table.clone(), if lie == "no-rows" { json!(7) } else { rows.into() });
+    }
+    tables.into()
 }
 
 fn result(lie: &str, operation: &Value) -> Value {

@@ -16,7 +16,7 @@ use super::texts::{self, TEXTS};
 on_nodes!(bookworm = "bookworm": hostile_names_are_data);
 on_nodes!(later bookworm = "bookworm": a_database_that_lies_or_never_ends);
 
-const ROLE: &str = "VHOST_ACCORD_ROLE";
+pub const ROLE: &str = "VHOST_ACCORD_ROLE";
 const PLACE: &str = "/usr/local/bin/hostile";
 /// The longest that one command may take on a busy machine before it counts as blocked, in seconds.
 const BLOCKED: &str = "100";
@@ -62,11 +62,19 @@ fn asking(number: usize, lie: &str) -> Vec<Vec<String>> {
 }
 
 /// Lies that name what is not to be given, or taken, away.
-const ACTS: [&str; 2] = ["outside", "kept"];
+pub const ACTS: [&str; 2] = ["outside", "kept"];
 
 fn prepared(kind: &'static str) -> Node {
+    prepared_with(kind, "")
+}
+
+/// The same with the service that watches, and keys for it.
+pub fn prepared_with(kind: &'static str, keys: &str) -> Node {
     let node = Node::up(kind);
-    node.configure(BOTH);
+    if !keys.is_empty() {
+        super::watch::install(&node);
+    }
+    node.configure(&format!("{BOTH}{keys}"));
     node.apply("--restart");
     node.agrees("before");
     node.push(&std::env::current_exe().unwrap(), PLACE);
@@ -80,7 +88,7 @@ fn prepared(kind: &'static str) -> Node {
 }
 
 /// Puts a fake in the database's place.
-fn fake(node: &Node, lie: &str) {
+pub fn fake(node: &Node, lie: &str) {
     let name = std::thread::current().name().unwrap().to_string();
     node.sh(&format!(
         "systemctl stop fake 2>/dev/null; rm -f /run/openvswitch/db.sock; \
@@ -121,28 +129,35 @@ fn a_database_that_lies_or_never_ends(kind: &'static str) {
         return fake_ovsdb::serve(&lie);
     }
     let node = prepared(kind);
-    // What the database may name, and nobody else's: one that is proven stale, one that listens.
-    node.sh("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/run/stale.sock\")'; systemd-run -q --unit=live python3 -c 'import socket,time; s=socket.socket(socket.AF_UNIX); s.bind(\"/run/live.sock\"); s.listen(50); time.sleep(9999)'; until test -S /run/live.sock; do sleep 0.1; done");
-    // What the switch keeps for itself, a stale one of another run among it.
-    node.sh("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/run/openvswitch/ovs-vswitchd.1.ctl\")'");
-    let outside = || {
-        node.sh("stat -c '%n %A %u:%g %i %z' /run/*.sock /run/openvswitch/*.ctl /run/openvswitch/*.mgmt /run/openvswitch/*.snoop /run/openvswitch/db.sock")
-    };
+    what_it_may_name(&node);
     for (number, lie) in LIES.into_iter().enumerate() {
         // What would be done is done in any time; what has no end shall not take long.
         node.configure(&format!("{BOTH}{}", if ACTS.contains(&lie) { PATIENT } else { HASTY }));
         fake(&node, lie);
-        let before = outside();
+        let before = outside(&node);
         for commands in asking(number, lie) {
             told(&node, lie, &commands);
         }
-        assert_eq!(outside(), before, "{lie}: what OVSDB alone says is nobody's to touch");
+        assert_eq!(outside(&node), before, "{lie}: what OVSDB alone says is nobody's to touch");
     }
     assert_eq!(node.sh("systemctl is-active fake").trim(), "active", "the fake was to last");
     journal_is_clean(&node);
     node.sh("systemctl stop fake; rm -f /run/openvswitch/db.sock; mv /run/db.good /run/openvswitch/db.sock");
     node.apply("");
     node.agrees("with the true database again");
+}
+
+/// What the database may name, and is nobody's to touch for that.
+pub fn what_it_may_name(node: &Node) {
+    // One that is proven stale, one that listens.
+    node.sh("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/run/stale.sock\")'; systemd-run -q --unit=live python3 -c 'import socket,time; s=socket.socket(socket.AF_UNIX); s.bind(\"/run/live.sock\"); s.listen(50); time.sleep(9999)'; until test -S /run/live.sock; do sleep 0.1; done");
+    // What the switch keeps for itself, a stale one of another run among it.
+    node.sh("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/run/openvswitch/ovs-vswitchd.1.ctl\")'");
+}
+
+/// Whose that is now.
+pub fn outside(node: &Node) -> String {
+    node.sh("stat -c '%n %A %u:%g %i %z' /run/[!v]*.sock /run/openvswitch/*.ctl /run/openvswitch/*.mgmt /run/openvswitch/*.snoop /run/openvswitch/db.sock")
 }
 
 /// The command of a line that has one: on a line of its own, or at the end of a message. A name may have the word, too.
@@ -193,7 +208,7 @@ fn of_text(number: usize) -> Vec<String> {
 }
 
 /// What the program wrote into the journal; the commands in it.
-fn journal_is_clean(node: &Node) -> Vec<String> {
+pub fn journal_is_clean(node: &Node) -> Vec<String> {
     let text = node.sh("journalctl -t vhost-accord -o json --no-pager -q");
     let mut fixes = Vec::new();
     for line in text.lines() {

@@ -23,11 +23,16 @@ fn own(file: &str) -> PathBuf {
 /// A node with the service installed, before `apply`.
 pub fn installed(kind: &'static str, options: &[&str], keys: &str) -> Node {
     let node = Node::up_with(kind, options);
+    install(&node);
+    node.configure(&format!("modes = dpdkvhostuserclient dpdkvhostuser\\n{keys}"));
+    node
+}
+
+/// Installs the service.
+pub fn install(node: &Node) {
     let unit = "/usr/lib/systemd/system/vhost-accord-watch.service";
     node.push(&own("units/vhost-accord-watch.service"), unit);
     node.sh("systemctl daemon-reload");
-    node.configure(&format!("modes = dpdkvhostuserclient dpdkvhostuser\\n{keys}"));
-    node
 }
 
 /// The same, applied, and the service running.
