@@ -62,7 +62,7 @@ impl Control {
              ansible_python_interpreter: /usr/bin/python3\n    ansible_ssh_common_args: >-\n      \
              -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR\n      \
              -o \"ProxyCommand={} run %h -- {server}\"\n    vhost_accord_package: \"\"\n    \
-             vhost_accord_drain: {}\n    vhost_accord_undrain: {}\n",
+             vhost_accord_drain: {}\n    vhost_accord_undrain: {}\n    vhost_accord_serial: 100%\n",
             key.display(),
             run.display(),
             self.path("drain.yml").display(),
@@ -154,15 +154,20 @@ fn all_the_same(said: &str, fleet: &[&Node], count: impl Fn(&str) -> bool) {
 }
 
 fn a_fleet_is_set_up_stopped_and_reverted(kind: &'static str) {
-    let (canary, other) = (Node::up(kind), Node::up("rhel-3.6"));
-    let fleet = [&canary, &other];
+    let (canary, newer, rhel) = std::thread::scope(|scope| {
+        let (newer, rhel) = (scope.spawn(|| Node::up("trixie")), scope.spawn(|| Node::up("rhel-3.6")));
+        (Node::up(kind), newer.join().unwrap(), rhel.join().unwrap())
+    });
+    let fleet = [&canary, &newer, &rhel];
     let control = Control::of(&fleet);
     canary.sh("mkdir -p /etc/systemd/system/dev-hugepages.mount.d");
     let stock = fleet.map(Node::snapshot);
     let is_stock = |when: &str| {
-        for (node, stock) in fleet.iter().zip(&stock) {
-            node.same_as(stock, when);
-        }
+        std::thread::scope(|scope| {
+            for (node, stock) in fleet.iter().zip(&stock) {
+                scope.spawn(move || node.same_as(stock, when));
+            }
+        });
     };
 
     let shown = control.play("rollout", &["--check", "--diff"]);
@@ -178,10 +183,12 @@ fn a_fleet_is_set_up_stopped_and_reverted(kind: &'static str) {
     // A drop-in of someone else's, which apply leaves alone.
     canary.sh("printf '[Mount]\\nOptions=mode=01770,gid=136\\n' >/etc/systemd/system/dev-hugepages.mount.d/override.conf && \
                systemctl daemon-reload");
-    let stopped = control.stops("rollout", &[]);
+    let stopped = control.stops("rollout", &["-e", "{\"vhost_accord_serial\": [1, \"100%\"]}"]);
     assert!(stopped.contains("drop-in-without-effect: dev-hugepages.mount"), "{stopped}");
-    assert!(!changed(&stopped).contains_key(other.name.as_str()), "{stopped}");
-    other.same_as(&stock[1], "after the canary broke");
+    for (node, stock) in fleet.iter().zip(&stock).skip(1) {
+        assert!(!changed(&stopped).contains_key(node.name.as_str()), "{stopped}");
+        node.same_as(stock, "after the canary broke");
+    }
     let checked = control.stops("check", &["--limit", &canary.name]);
     assert!(checked.contains(&format!("{} is broken: drop-in-without-effect", canary.name)), "{checked}");
     canary.sh("rm /etc/systemd/system/dev-hugepages.mount.d/override.conf; systemctl daemon-reload");
