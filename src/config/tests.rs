@@ -75,12 +75,6 @@ fn bad_input_gets_one_line_with_the_place_and_what_was_expected() {
             "[accord]\nmodes = dpdkvhostuserclient\n[convert]\nincoming = dpdkvhostuser\n",
             ":4: incoming = dpdkvhostuser: expected one of modes",
         ),
-        ("[watch]\nmetrics = watch.prom\n", ":2: metrics = watch.prom: expected an absolute path"),
-        (
-            "[watch]\nmetrics = /watch.prom\n",
-            "expected no, or the path of a file that ends with .prom, in a directory",
-        ),
-        ("[watch]\nmetrics = /run/watch.txt\n", "of a file that ends with .prom"),
         (
             "[converts]\nincoming = keep\n",
             ":1: unknown section [converts]; the sections are [accord], [convert], [watch] and [dataplane NAME]",
@@ -100,8 +94,6 @@ fn a_socket_of_neutron_fits_beneath_the_longest_directory() {
     assert_eq!(fits.len() + 1 + 14, 107);
     read(&format!("[accord]\nsocket-directory = {fits}\n")).unwrap();
     read(&format!("[accord]\nsocket-directory = {fits}b\n")).unwrap_err();
-    // No socket is beneath a file.
-    read(&format!("[watch]\nmetrics = {fits}/vhost-accord.prom\n")).unwrap();
 }
 
 #[test]

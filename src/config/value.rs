@@ -165,16 +165,6 @@ pub(super) fn server_access(text: &str) -> Result<ServerAccess, String> {
 const LONGEST_DIRECTORY: usize = 107 - "/".len() - 14;
 
 pub(super) fn directory(text: &str) -> Result<PathBuf, String> {
-    let path = path(text, "a directory of its own below a top directory, without blanks or quotes")?;
-    if text.len() > LONGEST_DIRECTORY {
-        return Err(format!("at most {LONGEST_DIRECTORY} bytes, since a socket's path has at most 107"));
-    }
-    Ok(path)
-}
-
-/// Absolute, clean, not in `/` itself, and of characters that no unit and no shell reads in another way. `expected` says it of
-/// the kind of thing.
-pub(super) fn path(text: &str, expected: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
     let clean = |component| matches!(component, Component::RootDir | Component::Normal(_));
     if !path.is_absolute() {
@@ -185,7 +175,10 @@ pub(super) fn path(text: &str, expected: &str) -> Result<PathBuf, String> {
     }
     if path.components().count() < 3 || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'%' && b != b'"')
     {
-        return Err(expected.into());
+        return Err("a directory of its own below a top directory, without blanks or quotes".into());
+    }
+    if text.len() > LONGEST_DIRECTORY {
+        return Err(format!("at most {LONGEST_DIRECTORY} bytes, since a socket's path has at most 107"));
     }
     Ok(path.to_path_buf())
 }
