@@ -12,13 +12,13 @@ KIND ?= bookworm
 target := $(or $(CARGO_TARGET_DIR),target)
 program := vhost-accord
 scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/ansible/fetch tests/augeas/fetch tests/libvirt/fetch tests/monitoring/fetch tests/selinux/fetch tests/run tests/setup tests/prepare tests/packages packaging/build packaging/install \
-	tests/node/node tests/node/lib/launch tests/node/lib/customize \
+	tests/openstack/openstack tests/node/node tests/node/lib/launch tests/node/lib/customize \
 	tests/node/lib/compare-upstream $(wildcard tests/node/lib/*.sh)
 # Run by `sh` inside a node.
-node_scripts := tests/osvif/layer tests/node/lib/setup tests/node/lib/foreign tests/node/lib/testpmd-collect $(wildcard tests/node/kinds/*/layer) $(wildcard packaging/debian/vhost-accord.p*) packaging/greenboot/40_vhost_accord.sh packaging/monitoring/check_vhost_accord \
+node_scripts := tests/osvif/layer tests/openstack/layer tests/openstack/configure tests/openstack/story tests/node/lib/setup tests/node/lib/foreign tests/node/lib/testpmd-collect $(wildcard tests/node/kinds/*/layer) $(wildcard packaging/debian/vhost-accord.p*) packaging/greenboot/40_vhost_accord.sh packaging/monitoring/check_vhost_accord \
 	tests/node/machine/disk/customize tests/node/machine/disk/payload tests/node/machine/apparmor
 
-.PHONY: help demo picture test test-all torture node build release lint deb rpm install clean-cache
+.PHONY: help demo picture test test-all torture node openstack openstack-story build release lint deb rpm install clean-cache
 
 help:
 	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
@@ -27,6 +27,8 @@ help:
 	@echo 'make test-all      these, and then the long ones and the other kinds of node (root; within an hour)'
 	@echo 'make torture       the long form of what tests try for minutes: fuzz, kills, faults, races, crowds (root; hours)'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
+	@echo 'make openstack     a shell on an OpenStack of one node, with OVS-DPDK (root; about ten minutes, the first time more)'
+	@echo 'make openstack-story what nova does there before and after apply, asserted (root)'
 	@echo 'make build         target/debug/vhost-accord'
 	@echo 'make lint          format, clippy, documentation, shell scripts'
 	@echo 'make deb, make rpm a package in dist/ (minutes)'
@@ -63,6 +65,12 @@ torture:
 
 node: build
 	@tests/node/node demo $(KIND) $(target)/debug/$(program)
+
+openstack: build
+	@tests/openstack/openstack shell $(target)/debug/$(program)
+
+openstack-story: build
+	@tests/openstack/openstack story $(target)/debug/$(program)
 
 build:
 	@tests/setup build

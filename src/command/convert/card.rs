@@ -113,8 +113,11 @@ fn own_port<'a>(
         return Ok(port);
     }
     let why = format!("port {} is managed by nova, which creates port and definition itself", port.name);
-    let fix =
-        format!("let neutron's agent report {to}, then 'openstack server reboot --hard' or migrate the VM");
+    // A hard reboot alone keeps the binding, and with it the type (seen with neutron 26 and nova 31).
+    let fix = format!(
+        "let neutron's agent report {to}, then migrate the VM, or bind its port again ('openstack port set --host') and \
+         'openstack server reboot --hard'"
+    );
     Err((why, Some(fix)))
 }
 

@@ -140,7 +140,7 @@ fn what_is_in_the_way_is_named() {
     assert!(steps[0].contains("type=dpdkvhostuserclient options:vhost-server-path"), "{steps:?}");
     let nova = port("vhu1", PortType::Dpdkvhostuser, true);
     let steps = blocked(one(vec![nova], Some(&before), None), "port vhu1 is managed by nova");
-    assert!(steps[0].contains("reboot --hard"), "{steps:?}");
+    assert!(steps[0].contains("bind its port again"), "{steps:?}");
     // Whatever nova's definition has: nova makes it anew.
     let nova = port("vhu1", PortType::Dpdkvhostuserclient, true);
     blocked(one(vec![nova], Some(&before), None), "port vhu1 is managed by nova");
