@@ -315,11 +315,19 @@ fn contents_are_as_the_documents_say() {
         "-rw-r--r-- /etc/sos/extras.d/vhost-accord",
         "-rw-r--r-- /usr/lib/systemd/system/vhost-accord.service",
         "-rw-r--r-- /usr/lib/systemd/system/vhost-accord-watch.service",
+        "-rw-r--r-- /usr/lib/systemd/system/vhost-accord-metrics.service",
+        "-rw-r--r-- /usr/lib/systemd/system/vhost-accord-metrics.timer",
+        "-rw-r--r-- /usr/share/vhost-accord/monitoring/alerts.yml",
+        "-rw-r--r-- /usr/share/vhost-accord/monitoring/dashboard.json",
         "-rw-r--r-- /usr/lib/systemd/system-preset/80-vhost-accord.preset",
         "-rw-r--r-- /usr/share/man/man8/vhost-accord.8.gz",
     ] {
         assert!(deb.iter().any(|found| found == line), "deb: {line}: {deb:#?}");
         assert!(rpm.iter().any(|found| found == line), "rpm: {line}: {rpm:#?}");
+    }
+    for (list, directory) in [(&deb, "lib"), (&rpm, "lib64")] {
+        let plugin = format!("-rwxr-xr-x /usr/{directory}/nagios/plugins/check_vhost_accord");
+        assert!(list.contains(&plugin), "{plugin}: {list:#?}");
     }
     let greenboot = |list: &[String]| {
         let check = "-rwxr-xr-x /usr/lib/greenboot/check/wanted.d/40_vhost_accord.sh";
