@@ -127,7 +127,7 @@ fn in_place(set_in: &Origin, edit: &str) -> Option<String> {
         Origin::File(path, line) if path.starts_with("/etc") => {
             Some(format!("sed -i '{line}{edit}' {}", word(path)))
         }
-        Origin::File(..) | Origin::Default => None,
+        Origin::File(..) | Origin::Default | Origin::Looked(_) => None,
     }
 }
 

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One look at the node: configuration, profile, accord, and what is there. Every command begins with it.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result};
 
 use crate::accord::{self, Accord, Agreed};
 use crate::arrivals;
 use crate::base::paths;
 use crate::base::root::{NotInReport, Root, told};
-use crate::config::{Config, GidMismatch, PortType, Proposed};
+use crate::config::{Config, Declared, GidMismatch, PortType, Proposed};
 use crate::dataplane::ovs::modes::Modes;
 use crate::facts::Known;
 use crate::facts::accounts::Accounts;
@@ -26,8 +24,7 @@ use crate::rules::endpoints::{Judged, Matter, follows, judge};
 use crate::rules::peer::{self, Compared, Comparison};
 use crate::rules::start::Start;
 use crate::rules::{self, Case, Finding};
-use crate::sockets::declared;
-use crate::sockets::grant::Grant;
+use crate::sockets::{self, grant::Grant};
 use crate::systemd::ServiceManager;
 
 /// What a command goes by.
@@ -85,13 +82,11 @@ impl Survey {
         let program = program(root);
         let ground =
             accord::Ground { profile: &profile, mounted: &mounted, program: &program, image: !root.runs() };
-        let sections = config.declared.clone();
-        let control: Vec<&Path> =
-            sections.iter().flat_map(|section| &section.control).map(PathBuf::as_path).collect();
+        let declared: Vec<&Declared> = profile.declared.iter().map(|found| &found.declared).collect();
         let read = |config: &Config| -> Result<(Accord, Option<Live>)> {
             let accord = Accord::new(config, &ground)?;
             let libvirt = profile.hypervisor.as_ref().map(|found| found.daemon_unit.as_str());
-            let asked = Asked { libvirt, units: accord.units(), control: control.clone() };
+            let asked = Asked { libvirt, units: accord.units(), declared: declared.clone() };
             let live = root.runs().then(|| Live::read(root, manager, &asked)).transpose()?;
             Ok((accord, live))
         };
@@ -116,7 +111,8 @@ impl Survey {
         let surroundings =
             Surroundings::read(root, &accord.concern(), units, hugetlb, live.as_ref().map(running))?;
         let grants = accord.declared.iter().filter(|_| live.is_some() && root.report().is_none());
-        let grants: Result<Vec<Vec<Grant>>> = grants.map(|given| declared::plan(root, given)).collect();
+        let grants: Result<Vec<Vec<Grant>>> =
+            grants.map(|given| sockets::declared::plan(root, given)).collect();
         let grants = grants?.into_iter().flatten().collect();
         Ok(Survey { config, modes, profile, accord, journal, observed, live, grants, surroundings, accounts })
     }

@@ -30,6 +30,8 @@ mod convert_faults;
 mod crash;
 #[path = "node/declared.rs"]
 mod declared;
+#[path = "node/drivers.rs"]
+mod drivers;
 #[path = "node/explain.rs"]
 mod explain;
 #[path = "node/extremes.rs"]

@@ -22,8 +22,11 @@ use std::path::PathBuf;
 use node::{CLIENT_PORT, Node, SERVER_PORT, file, present};
 use vhost_accord::access::{Acl, AclEntry, Perm, Tag};
 use vhost_accord::base::root::Kind;
-use vhost_accord::config::PortType;
+use vhost_accord::config::{Declared, MadeBy, PortType, Sockets};
+use vhost_accord::dataplane::declared::{Found, Problem};
+use vhost_accord::dataplane::driver::{Port, Ports};
 use vhost_accord::edit::virconf::Value;
+use vhost_accord::facts::Known;
 use vhost_accord::facts::domains::parse_domain;
 use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::facts::surroundings::{SeLinux, UdevRule, parse_tmpfiles};
@@ -108,6 +111,16 @@ const BREAKAGES: &[Breakage] = &[
         let guarded = &mut node.live().guarded[1];
         guarded.fact = present(Vec::new(), "/var/lib/openvswitch/conf.db", Kind::File, (0, 0, 0o644));
     }),
+    ("dataplane-port-refused", |node| node.live().declared = vec![asked("Permission denied")]),
+    ("hugepages-second-owner", |node| {
+        node.profile.declared = vec![spdk()];
+        node.owner("/dev/hugepages").uid = 500;
+    }),
+    ("dataplane-unit-missing", |node| problem(node, "dataplane-unit-missing")),
+    ("dataplane-section-unclear", |node| problem(node, "dataplane-section-unclear")),
+    ("dataplane-directory-taken", |node| problem(node, "dataplane-directory-taken")),
+    ("dataplane-user-missing", |node| problem(node, "dataplane-user-missing")),
+    ("group-missing", |node| problem(node, "group-missing")),
     ("watch-not-running", |node| {
         held!(node, Link, |link| vhost_accord::accord::is_watch_link(link)).before = None;
     }),
@@ -188,6 +201,9 @@ const SOUND: &[Breakage] = &[
         socket.fact = present(Vec::new(), SERVER_PORT, Kind::Socket, (64055, 0, 0o755));
     }),
     ("dataplane-umask", |node| node.live().dataplane[0].status.umask = None),
+    // No VM runs.
+    ("dataplane-port-refused", |node| node.live().declared = vec![asked("No such file or directory")]),
+    ("hugepages-second-owner", |node| node.owner("/dev/hugepages").uid = 500),
     ("vhost-owner-option", |node| set(node, "dpdk-extra", "--no-pci")),
     ("vhost-sock-dir-invalid", |node| set(node, "vhost-sock-dir", "vhost")),
     ("vhost-iommu-support", |node| set(node, "vhost-iommu-support", "false")),
@@ -254,6 +270,38 @@ const SOUND: &[Breakage] = &[
         );
     }),
 ];
+
+/// What VPP says of a socket that QEMU creates.
+fn asked(error: &str) -> Ports {
+    let port = Port {
+        name: "VirtualEthernet0/0/0".to_string(),
+        path: PathBuf::from("/run/vpp-vhost/a"),
+        made_by: MadeBy::Qemu,
+        connected: false,
+        error: Some(error.to_string()),
+    };
+    Ports { section: "vpp".to_string(), ports: Some(Known::Known(vec![port])) }
+}
+
+fn spdk() -> Found {
+    let declared = Declared {
+        name: "disks".to_string(),
+        driver: "spdk".to_string(),
+        unit: "spdk.service".to_string(),
+        user: None,
+        group: None,
+        sockets: Sockets { directory: PathBuf::from("/run/spdk-vhost"), pattern: None },
+        made_by: MadeBy::Dataplane,
+        control: Vec::new(),
+    };
+    let user = "spdk".to_string();
+    Found { declared, user, uid: 500, gid: 500, is_runtime_directory: false, umask: None }
+}
+
+fn problem(node: &mut Node, id: &'static str) {
+    let (what, fix) = ("so it is".to_string(), "edit it".to_string());
+    node.profile.problems = vec![Problem { section: "disks".to_string(), id, what, fix }];
+}
 
 fn hugepages(node: &mut Node, gid: u32, mode: u32) {
     use vhost_accord::items::{Absent, Held, Owner, OwnerState, Subject};

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Accord, Ground, Obstacle, dataplane, paths as places};
+use super::{Accord, Ground, dataplane, paths as places};
 use crate::base::paths;
 use crate::config::{MadeBy, Sockets};
 use crate::dataplane::declared::Found;
-use crate::dataplane::ovs;
 use crate::items::{Absent, Item, Owner, Subject};
 
 /// One, as far as it is ours to give its sockets.
@@ -30,46 +29,6 @@ pub struct Given {
 /// setgid, so that a socket has the group of the directory; no room for anyone else.
 const DIRECTORY_MODE: u32 = 0o2750;
 
-/// What stands in the way.
-pub(super) fn check(found: &[Found]) -> Result<(), Obstacle> {
-    for Found { declared, has_unit, user, uid, group, gid, .. } in found {
-        let obstacle = |id, what: String, fix: String| {
-            Err(Obstacle { id, what: format!("[dataplane {}] {what}", declared.name), fix })
-        };
-        if !has_unit {
-            let what = format!("unit = {}: there is no such unit", declared.unit);
-            return obstacle(
-                "dataplane-unit-missing",
-                what,
-                "correct its name, or remove the section".to_string(),
-            );
-        }
-        if uid.is_none() {
-            let what = format!("runs as the user '{user}', which does not exist");
-            let fix = format!("create it (useradd --system --no-create-home {user}), or set user");
-            return obstacle("dataplane-user-missing", what, fix);
-        }
-        if gid.is_none() {
-            let group = group.as_deref().unwrap_or_default();
-            let what = format!("runs with the group '{group}', which does not exist");
-            let fix = format!("create it (groupadd --system {group}), or set group");
-            return obstacle("group-missing", what, fix);
-        }
-        if declared.sockets.directory.starts_with(ovs::paths::RUN) {
-            let what = format!(
-                "sockets = {}: Open vSwitch has this directory",
-                declared.sockets.directory.display()
-            );
-            return obstacle(
-                "dataplane-directory-taken",
-                what,
-                "set sockets to another directory".to_string(),
-            );
-        }
-    }
-    Ok(())
-}
-
 /// The directories that are theirs alone.
 pub(super) fn directories(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     let Some(qemu) = &accord.qemu else { return Vec::new() };
@@ -77,11 +36,10 @@ pub(super) fn directories(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     let mut items = Vec::new();
     for found in ground.profile.declared.iter().filter(own) {
         let directory = &found.declared.sockets.directory;
-        let (Some(uid), Some(gid)) = (found.uid, found.gid) else { continue };
         // Who creates the sockets owns it, and who connects is its group.
         let (uid, gid) = match found.declared.made_by {
-            MadeBy::Dataplane => (uid, qemu.grant_gid),
-            MadeBy::Qemu => (qemu.uid, gid),
+            MadeBy::Dataplane => (found.uid, qemu.grant_gid),
+            MadeBy::Qemu => (qemu.uid, found.gid),
         };
         items.extend(places::parents(directory).into_iter().map(places::parent));
         items.push(Item::Owner(Owner {
@@ -111,9 +69,9 @@ pub(super) fn given(accord: &Accord, found: &[Found]) -> Vec<Given> {
     let makes = |found: &&Found| found.declared.made_by == MadeBy::Dataplane;
     let given = |Found { declared, uid, .. }: &Found| {
         let (name, unit, sockets) = (declared.name.clone(), declared.unit.clone(), declared.sockets.clone());
-        Some(Given { name, unit, uid: (*uid)?, gid: qemu.grant_gid, sockets })
+        Given { name, unit, uid: *uid, gid: qemu.grant_gid, sockets }
     };
-    found.iter().filter(makes).filter_map(given).collect()
+    found.iter().filter(makes).map(given).collect()
 }
 
 /// Drop-ins that give what the dataplane creates when it starts: a program's umask may leave its group no write.
@@ -126,13 +84,17 @@ pub(super) fn drop_ins(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
             format!("ExecStartPost=-+{} service declared-post {}\n", ground.program, given.name)
         };
         let path = format!("{}/{unit}.d/{}", paths::UNIT_DIRECTORY, paths::DECLARED_DROP_IN);
-        dataplane::file(
-            &path,
-            format!("[Service]\n{}", of_unit.map(line).collect::<String>()),
-            Some(unit.to_string()),
-        )
+        let umask = umask(ground, unit).map(|umask| format!("UMask={umask:04o}\n")).unwrap_or_default();
+        let lines: String = of_unit.map(line).collect();
+        dataplane::file(&path, format!("[Service]\n{umask}{lines}"), Some(unit.to_string()))
     };
     units.into_iter().map(drop_in).collect()
+}
+
+/// What its driver has the unit's umask to be.
+fn umask(ground: &Ground<'_>, unit: &str) -> Option<u32> {
+    let mut of_unit = ground.profile.declared.iter().filter(|found| found.declared.unit == unit);
+    of_unit.find_map(|found| found.umask)
 }
 
 /// Is it a drop-in of such a dataplane's unit?

@@ -108,7 +108,6 @@ impl Accord {
             declared: Vec::new(),
             items: Vec::new(),
         };
-        declared::check(&ground.profile.declared)?;
         accord.declared = declared::given(&accord, &ground.profile.declared);
         let parts: [(&str, Part); 9] = [
             ("accounts", accounts::items),

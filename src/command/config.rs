@@ -32,9 +32,9 @@ pub fn run(args: &OutputArgs) -> Result<Outcome> {
         let rows: Vec<[String; 3]> = raw.of(section).map(row).collect();
         format!("[{}]\n{}", section.name, report::clean(&report::table(&rows)))
     });
-    let declared = raw.dataplanes().map(|(name, found)| {
+    let declared = raw.dataplanes().map(|found| {
         let rows: Vec<[String; 3]> = found.iter().map(row).collect();
-        format!("[dataplane {name}]\n{}", report::clean(&report::table(&rows)))
+        format!("[dataplane {}]\n{}", found.name(), report::clean(&report::table(&rows)))
     });
     report::out(&sections.chain(declared).collect::<Vec<_>>().join("\n"));
     Ok(Outcome::Fine)

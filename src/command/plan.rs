@@ -13,6 +13,7 @@ use crate::base::paths;
 use crate::base::root::Root;
 use crate::cli::PlanCommandArgs;
 use crate::config::Proposed;
+use crate::dataplane::declared::Problem;
 use crate::dataplane::ovs::modes::Modes;
 use crate::items::{Change, Item};
 use crate::journal::Entry;
@@ -121,6 +122,9 @@ struct Output<'a> {
     modes: Option<&'a Modes>,
     steps: Vec<Step>,
     waiting: Vec<Finding>,
+    /// Sections of dataplanes that do not count.
+    #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
+    sections: &'a [Problem],
     /// What the first boot of a node from this image has to do: target, and the file that says it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     first_boot: Vec<Left>,
@@ -146,6 +150,7 @@ pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
             modes: survey.modes.as_ref(),
             steps: plan.steps(&survey),
             waiting,
+            sections: &survey.profile.problems,
             first_boot: first_boot(&root, &survey)?,
             unknown,
         })?;
@@ -155,6 +160,10 @@ pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
     if let Some(modes) = &survey.modes {
         let line = format!("modes = look: {}", modes.text());
         report::out(&report::colour(Style::Dim, &format!("{}\n", report::one_line(&line))));
+    }
+    for Problem { section, what, fix, .. } in &survey.profile.problems {
+        let line = report::one_line(&format!("[dataplane {section}] does not count: {what}; fix: {fix}"));
+        report::out(&report::colour(Style::Bad, &format!("{line}\n")));
     }
     if plan.is_empty() {
         let known =

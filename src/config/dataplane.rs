@@ -18,8 +18,13 @@ use crate::base::paths::plain;
 pub struct Declaration {
     pub(super) values: BTreeMap<&'static str, Effective>,
     #[serde(skip)]
+    name: String,
+    #[serde(skip)]
     section: Origin,
 }
+
+/// The driver of a section that says everything itself.
+pub const DECLARED: &str = "declared";
 
 impl Declaration {
     /// An empty one.
@@ -30,7 +35,24 @@ impl Declaration {
                 "{section}: [dataplane {name}]: expected a name of lower-case letters, digits, '-' and '_', at most 32"
             );
         }
-        Ok(Declaration { values: BTreeMap::new(), section })
+        Ok(Declaration { values: BTreeMap::new(), name: name.to_string(), section })
+    }
+
+    /// The section's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The text of a value; none where it is not set.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(|effective| effective.value.as_str())
+    }
+
+    /// What was found for a key counts where the section does not set it.
+    pub fn fill(&mut self, key: &'static str, value: &str, place: &str) {
+        let origin = Origin::Looked(place.to_string());
+        let found = Effective { value: value.to_string(), origin, found: None };
+        self.values.entry(key).or_insert(found);
     }
 
     /// The values in the order of the keys.
@@ -62,6 +84,8 @@ impl Declaration {
 pub struct Declared {
     /// Its name.
     pub name: String,
+    /// What is looked for by itself: the name of a driver.
+    pub driver: String,
     /// The unit that runs it.
     pub unit: String,
     /// The user it runs as; none: the unit's.
@@ -123,12 +147,23 @@ pub enum MadeBy {
 }
 
 impl Declared {
-    /// Checks one section. `socket_directory` is that of `[accord]`.
-    pub(super) fn parse(name: &str, found: &Declaration, socket_directory: &Path) -> Result<Declared> {
+    /// Checks what one section sets. What it leaves to its driver is not known yet.
+    pub(super) fn check(found: &Declaration, socket_directory: &Path) -> Result<()> {
+        let mut found = found.clone();
+        if found.get("driver").is_some_and(|driver| driver != DECLARED) {
+            found.fill("unit", "not-known-yet.service", "");
+            found.fill("sockets", "/run/not-known-yet", "");
+        }
+        Declared::parse(&found, socket_directory).map(drop)
+    }
+
+    /// Checks a whole section. `socket_directory` is that of `[accord]`.
+    pub fn parse(found: &Declaration, socket_directory: &Path) -> Result<Declared> {
+        let name = found.name();
         let look = |text: &str| (text != "look").then(|| value::account_name(text)).transpose();
-        found.parse("driver", driver)?;
         let declared = Declared {
             name: name.to_string(),
+            driver: found.parse("driver", driver)?,
             unit: found.parse("unit", unit)?,
             user: found.parse("user", look)?,
             group: found.parse("group", look)?,
@@ -156,11 +191,10 @@ impl Declared {
     }
 }
 
-fn driver(text: &str) -> Result<(), String> {
-    match text {
-        "declared" => Ok(()),
-        _ => Err("declared (Open vSwitch needs no section)".into()),
-    }
+/// Which ones there are is known where they are (`dataplane::DRIVERS`).
+fn driver(text: &str) -> Result<String, String> {
+    let is_name = !text.is_empty() && text.len() <= 32 && text.chars().all(|c| c.is_ascii_lowercase());
+    is_name.then(|| text.to_string()).ok_or_else(|| "the name of a driver, such as declared".into())
 }
 
 /// systemd.unit(5).

@@ -38,9 +38,13 @@ pub const DATAPLANE: Section = Section {
         Key {
             name: "driver",
             default: REQUIRED,
-            meaning: "declared: what this section says is all that is known of the dataplane",
+            meaning: "what need not be said below: declared (nothing: unit and sockets are required), spdk, virtiofs, or vpp",
         },
-        Key { name: "unit", default: REQUIRED, meaning: "the service that runs the dataplane" },
+        Key {
+            name: "unit",
+            default: REQUIRED,
+            meaning: "the service that runs the dataplane; vpp: vpp.service if not set",
+        },
         Key {
             name: "user",
             default: "look",
@@ -54,7 +58,7 @@ pub const DATAPLANE: Section = Section {
         Key {
             name: "sockets",
             default: REQUIRED,
-            meaning: "its vhost-user sockets: a directory for them alone, which apply creates; or DIRECTORY/PATTERN with *, in a directory that is left as it is",
+            meaning: "its vhost-user sockets: a directory for them alone, which apply creates; or DIRECTORY/PATTERN with *, in a directory that is left as it is. spdk, virtiofs, vpp: found if not set",
         },
         Key {
             name: "made-by",

@@ -23,6 +23,8 @@ pub enum Origin {
     Default,
     /// A file and the line in it, counted from 1.
     File(PathBuf, usize),
+    /// A dataplane's driver read it there.
+    Looked(String),
 }
 
 impl fmt::Display for Origin {
@@ -30,6 +32,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::Default => f.write_str("default"),
             Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Origin::Looked(place) => f.write_str(place),
         }
     }
 }
@@ -145,8 +148,8 @@ impl Raw {
     }
 
     /// The sections of dataplanes.
-    pub fn dataplanes(&self) -> impl Iterator<Item = (&str, &Declaration)> {
-        self.dataplanes.iter().map(|(name, found)| (name.as_str(), found))
+    pub fn dataplanes(&self) -> impl Iterator<Item = &Declaration> {
+        self.dataplanes.values()
     }
 
     fn set(&mut self, name: &str, value: Option<&str>, origin: Origin) -> Result<()> {

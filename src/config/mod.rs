@@ -14,7 +14,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use dataplane::{Declared, MadeBy, Sockets};
+pub use dataplane::{DECLARED, Declaration, Declared, MadeBy, Sockets};
 pub use hook::{Action, Family, HookConfig};
 pub use keys::{DATAPLANE, Key, SECTIONS, Section, commented, keys};
 pub use layers::{Effective, Origin, Proposed, Raw};
@@ -63,8 +63,8 @@ pub struct Config {
     pub restart_deadline: Duration,
     /// May the scripts of packages apply?
     pub auto_apply: bool,
-    /// Dataplanes that are not found by looking.
-    pub declared: Vec<Declared>,
+    /// The sections of dataplanes that are not found by looking.
+    pub sections: Vec<Declaration>,
     /// What the watching service does.
     pub watch: WatchConfig,
 }
@@ -85,9 +85,11 @@ impl Config {
         let listed = raw.parse("modes", value::modes)?;
         let possible = listed.as_deref().unwrap_or(&PortType::ALL);
         let socket_directory = raw.parse("socket-directory", value::directory)?;
-        let declared = raw.dataplanes().map(|(name, found)| Declared::parse(name, found, &socket_directory));
+        for section in raw.dataplanes() {
+            Declared::check(section, &socket_directory)?;
+        }
         let config = Config {
-            declared: declared.collect::<Result<_>>()?,
+            sections: raw.dataplanes().cloned().collect(),
             hook: HookConfig::parse(raw, possible)?,
             looks: listed.is_none(),
             modes_from: raw.origin("modes"),

@@ -144,12 +144,15 @@ fn a_type_that_the_configuration_leaves_out_is_known_with_its_place() {
 fn a_declared_dataplane_is_read_and_each_mistake_has_its_line() {
     let section = "[dataplane disks]\ndriver = declared\nunit = disks.service\nsockets = /var/run/disks\n";
     let config = read(section).unwrap();
-    let [declared] = config.declared.as_slice() else { panic!("{config:?}") };
+    let [found] = config.sections.as_slice() else { panic!("{config:?}") };
+    let declared = Declared::parse(found, &config.socket_directory).unwrap();
     assert_eq!((declared.name.as_str(), declared.made_by), ("disks", MadeBy::Dataplane));
     assert_eq!(declared.sockets.directory, Path::new("/run/disks"));
     for (line, expected) in [
         ("unit = disks\n", ":5: unit = disks: expected the name of a service, such as storage.service"),
-        ("driver = vpp\n", ":5: driver = vpp: expected declared"),
+        ("driver = V\n", ":5: driver = V: expected the name of a driver, such as declared"),
+        // What a driver may find by itself is not missed, and what is set is checked.
+        ("driver = vpp\nunit = vpp\n", ":6: unit = vpp: expected the name of a service"),
         ("made-by = me\n", ":5: made-by = me: expected qemu or dataplane"),
         ("sockets = /var/lib\n", ":5: sockets = /var/lib: expected a directory for these sockets alone"),
         ("sockets = /etc/disks\n", ":5: sockets = /etc/disks: expected a directory for these sockets alone"),
@@ -165,7 +168,7 @@ fn a_declared_dataplane_is_read_and_each_mistake_has_its_line() {
         ("control = rpc\n", ":5: control = rpc: expected none, or absolute paths"),
         ("socket = /run/a\n", ":5: unknown key 'socket'; did you mean 'sockets'?"),
         ("[dataplane A]\n", ":5: [dataplane A]: expected a name of lower-case letters"),
-        ("[dataplane two]\nunit = a.service\n", ":5: driver is missing; expected declared"),
+        ("[dataplane two]\nunit = a.service\n", ":5: driver is missing; expected what need not"),
     ] {
         let error = read(&format!("{section}{line}")).unwrap_err().to_string();
         assert!(error.contains(expected), "{line}: {error}");

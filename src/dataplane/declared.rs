@@ -1,68 +1,143 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A dataplane that the configuration declares (`[dataplane NAME]`): its unit says whom it runs as, and of its sockets only
-//! what lies in its directory is known. Ports are not asked.
+//! Dataplanes that the configuration declares (`[dataplane NAME]`): the unit says whom one runs as, and of its sockets what
+//! lies in its directory is known. The driver `declared` knows nothing more; its ports are not asked.
 
 use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
 
+use super::driver::{self, Driver, Looking, unclear};
+use super::ovs;
 use crate::base::root::{Handle, Kind, Root};
-use crate::config::{Config, Declared, Sockets};
+use crate::config::{Config, DECLARED, Declaration, Declared, MadeBy, Sockets};
 use crate::facts::accounts::Accounts;
-use crate::systemd::Units;
+use crate::systemd::{UnitFact, Units};
+
+/// The section says everything.
+pub const DRIVER: Driver =
+    Driver { name: DECLARED, unit: None, look: |_, _, _| Ok(()), umask: None, ports: None };
 
 /// One, as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Found {
     /// What the configuration says.
     pub declared: Declared,
-    /// Its unit exists.
-    pub has_unit: bool,
     /// The user it runs as.
     pub user: String,
-    /// Its number; none where it does not exist.
-    pub uid: Option<u32>,
-    /// The group it runs with, in words.
-    pub group: Option<String>,
     /// Its number.
-    pub gid: Option<u32>,
+    pub uid: u32,
+    /// The number of the group it runs with.
+    pub gid: u32,
     /// The directory of its sockets is a `RuntimeDirectory=` of the unit: systemd gives it back at each start.
     pub is_runtime_directory: bool,
+    /// The umask that its unit is to have.
+    pub umask: Option<u32>,
+}
+
+/// What keeps a section from counting; all others count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The section.
+    pub section: String,
+    /// The finding's id.
+    pub id: &'static str,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub fix: String,
 }
 
 /// Looks at their units and accounts.
-pub fn look(units: &dyn Units, accounts: &Accounts, config: &Config) -> Result<Vec<Found>> {
-    config.declared.iter().map(|declared| one(units, accounts, declared)).collect()
+pub fn look(
+    root: &Root,
+    units: &dyn Units,
+    accounts: &Accounts,
+    config: &Config,
+) -> Result<(Vec<Found>, Vec<Problem>)> {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for section in &config.sections {
+        match one(root, units, accounts, section, &config.socket_directory) {
+            Ok(one) => found.push(one),
+            Err(Looking::Failed(error)) => return Err(error),
+            Err(Looking::Problem(id, what, fix)) => {
+                problems.push(Problem { section: section.name().to_string(), id, what, fix });
+            }
+        }
+    }
+    Ok((found, problems))
 }
 
-fn one(units: &dyn Units, accounts: &Accounts, declared: &Declared) -> Result<Found> {
-    let unit = units.unit(&declared.unit)?;
-    let of_unit = |value: fn(&crate::systemd::UnitFact) -> &Option<String>| {
-        unit.as_ref().and_then(|unit| value(unit).clone())
+fn one(
+    root: &Root,
+    units: &dyn Units,
+    accounts: &Accounts,
+    section: &Declaration,
+    directory: &Path,
+) -> Result<Found, Looking> {
+    let mut section = section.clone();
+    let driver = driver::find(section.get("driver").unwrap_or_default()).map_err(unclear)?;
+    if let Some(unit) = driver.unit {
+        section.fill("unit", unit, "its package");
+    }
+    let missing = || unclear("set unit: the service that runs the dataplane".to_string());
+    let name = section.get("unit").ok_or_else(missing)?;
+    let Some(unit) = units.unit(name)? else {
+        let what = format!("unit = {name}: there is no such unit");
+        return problem("dataplane-unit-missing", what, "correct its name, or remove the section");
     };
-    let user =
-        declared.user.clone().or_else(|| of_unit(|unit| &unit.user)).unwrap_or_else(|| "root".to_string());
+    (driver.look)(root, &unit, &mut section)?;
+    let declared = Declared::parse(&section, directory).map_err(|error| unclear(format!("{error:#}")))?;
+    if declared.sockets.directory.starts_with(ovs::paths::RUN) {
+        let what =
+            format!("sockets = {}: Open vSwitch has this directory", declared.sockets.directory.display());
+        return problem("dataplane-directory-taken", what, "set sockets to another directory");
+    }
+    let (user, uid, gid) = identity(accounts, &declared, &unit)?;
+    let creates = declared.made_by == MadeBy::Dataplane;
+    let is_at = |name: &String| Path::new("/run").join(name).starts_with(&declared.sockets.directory);
+    Ok(Found {
+        is_runtime_directory: unit.runtime_directory.iter().any(is_at),
+        umask: driver.umask.filter(|_| creates),
+        declared,
+        user,
+        uid,
+        gid,
+    })
+}
+
+/// Whom it runs as: by the section, else by its unit.
+fn identity(
+    accounts: &Accounts,
+    declared: &Declared,
+    unit: &UnitFact,
+) -> Result<(String, u32, u32), Looking> {
+    let named = declared.user.as_ref().or(unit.user.as_ref());
+    let user = named.map_or("root", String::as_str);
     let account = match user.parse() {
         Ok(uid) => accounts.user_by_id(uid),
-        Err(_) => accounts.user(&user),
+        Err(_) => accounts.user(user),
     };
-    let group = declared.group.clone().or_else(|| of_unit(|unit| &unit.group));
-    let gid = match group.as_deref() {
-        Some(name) => name.parse().ok().or_else(|| Some(accounts.group(name)?.gid)),
-        None => account.as_ref().map(|account| account.gid),
+    let Some(account) = account else {
+        let what = format!("runs as the user '{user}', which does not exist");
+        let fix = format!("create it (useradd --system --no-create-home {user}), or set user");
+        return problem("dataplane-user-missing", what, &fix);
     };
-    let is_at =
-        |directory: &String| Path::new("/run").join(directory).starts_with(&declared.sockets.directory);
-    Ok(Found {
-        has_unit: unit.is_some(),
-        uid: account.map(|account| account.uid),
-        gid,
-        is_runtime_directory: unit.is_some_and(|unit| unit.runtime_directory.iter().any(is_at)),
-        declared: declared.clone(),
-        user,
-        group,
-    })
+    let Some(group) = declared.group.as_ref().or(unit.group.as_ref()) else {
+        return Ok((user.to_string(), account.uid, account.gid));
+    };
+    match group.parse().ok().or_else(|| Some(accounts.group(group)?.gid)) {
+        Some(gid) => Ok((user.to_string(), account.uid, gid)),
+        None => {
+            let what = format!("runs with the group '{group}', which does not exist");
+            let fix = format!("create it (groupadd --system {group}), or set group");
+            problem("group-missing", what, &fix)
+        }
+    }
+}
+
+fn problem<T>(id: &'static str, what: String, fix: &str) -> Result<T, Looking> {
+    Err(Looking::Problem(id, what, fix.to_string()))
 }
 
 /// The sockets that are there.

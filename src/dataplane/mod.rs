@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a dataplane is: what the rest of the program knows of the process at the other end of QEMU's sockets. Each kind of
-//! dataplane is a folder of its own, and what is true of one alone is said there and nowhere else.
+//! dataplane is a file or folder of its own, and what is true of one alone is said there and nowhere else.
 
+pub mod conversation;
 pub mod declared;
+pub mod driver;
 pub mod ovs;
+mod spdk;
+mod virtiofs;
+mod vpp;
 
 use std::path::{Path, PathBuf};
 

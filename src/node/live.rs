@@ -3,14 +3,15 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::base::paths;
 use crate::base::root::{Report, Root, told};
-use crate::config::PortType;
+use crate::config::{Declared, PortType};
+use crate::dataplane::driver::Ports;
 use crate::dataplane::ovs::modes::Modes;
 use crate::dataplane::ovs::ovsdb::OVSDB_LIMIT;
 use crate::dataplane::ovs::sockets::{Switch, guarded, port_sockets, read_switch};
@@ -54,6 +55,8 @@ pub struct Live {
     pub switch: Known<Switch>,
     /// The switch's sockets.
     pub sockets: Vec<PortSocket>,
+    /// What dataplanes of the configuration say of their ports.
+    pub declared: Vec<Ports>,
     /// What QEMU must not reach: control sockets, the database and its socket.
     pub guarded: Vec<Guarded>,
     /// libvirt's hooks for VMs.
@@ -71,8 +74,8 @@ pub struct Asked<'a> {
     pub libvirt: Option<&'a str>,
     /// Others, by name.
     pub units: Vec<&'a str>,
-    /// What else QEMU must not reach.
-    pub control: Vec<&'a Path>,
+    /// Dataplanes of the configuration.
+    pub declared: Vec<&'a Declared>,
 }
 
 impl Asked<'_> {
@@ -80,6 +83,15 @@ impl Asked<'_> {
     pub fn units(&self, units: &dyn Units) -> Result<Vec<UnitFact>> {
         let facts: Result<Vec<Option<UnitFact>>> = self.units.iter().map(|name| units.unit(name)).collect();
         Ok(facts?.into_iter().flatten().collect())
+    }
+
+    /// Asks the dataplanes of the configuration for their ports.
+    fn ports(&self, root: &Root, units: &dyn Units) -> Result<Vec<Ports>> {
+        let ask = |declared: &&Declared| {
+            let runs = units.unit(&declared.unit)?.is_some_and(|unit| unit.is_active());
+            Ok(Ports::ask(root, declared, runs))
+        };
+        self.declared.iter().map(ask).collect()
     }
 }
 
@@ -100,6 +112,8 @@ impl Live {
         let daemon = daemon.flatten();
         let changed = daemon.as_ref().and_then(|unit| unit.state_change_timestamp);
         let our_units = asked.units(units)?;
+        let control: Vec<&Path> =
+            asked.declared.iter().flat_map(|section| &section.control).map(PathBuf::as_path).collect();
         if let Some(report) = root.report() {
             note_missing(report, our_units.iter().chain(&daemon));
         }
@@ -115,7 +129,8 @@ impl Live {
             unread,
             defined,
             next,
-            guarded: guarded(root)?.into_iter().chain(Guarded::among(root, &asked.control)).collect(),
+            guarded: guarded(root)?.into_iter().chain(Guarded::among(root, &control)).collect(),
+            declared: asked.ports(root, units)?,
             sockets,
             switch,
             qemu_conf_modified: conf.map(|conf| told(conf.known_modified())).transpose()?.flatten(),

@@ -39,6 +39,9 @@ pub struct Profile {
     /// Dataplanes that the configuration declares.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub declared: Vec<declared::Found>,
+    /// Sections of the configuration that do not count.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<declared::Problem>,
     /// The accounts the configuration names.
     pub accounts: NamedAccounts,
     /// The service that watches is installed: it comes with the packages.
@@ -74,10 +77,12 @@ impl Profile {
         config: &Config,
         recorded_gid: Option<u32>,
     ) -> Result<Profile> {
+        let (found, problems) = declared::look(root, units, accounts, config)?;
         let mut profile = Profile {
             dataplane: ovs::units::look(root, units)?,
             hypervisor: hypervisor::look(root, units, accounts)?,
-            declared: declared::look(units, accounts, config)?,
+            declared: found,
+            problems,
             mounts: mounts::look(root, units)?,
             accounts: NamedAccounts { recorded_gid, ..NamedAccounts::default() },
             watcher: told(root.find(&Path::new(paths::PACKAGED_UNITS[0]).join(paths::WATCH_UNIT)))?

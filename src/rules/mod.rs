@@ -18,6 +18,7 @@ mod presence;
 mod processes;
 mod qemu_conf;
 mod reach;
+mod sections;
 mod security;
 mod sockets;
 pub mod start;
@@ -233,7 +234,7 @@ impl Finding {
 
 /// Every family with its rules, the first cause of a VM's trouble first. A new rule is an entry in its family's file; a new
 /// family a file and a line here.
-pub const FAMILIES: [(&str, &[Rule]); 21] = [
+pub const FAMILIES: [(&str, &[Rule]); 22] = [
     ("presence", presence::RULES),
     ("accounts", accounts::RULES),
     ("paths", paths::RULES),
@@ -247,6 +248,7 @@ pub const FAMILIES: [(&str, &[Rule]); 21] = [
     ("endpoints", endpoints::general::RULES),
     ("endpoints", endpoints::running::RULES),
     ("reach", reach::RULES),
+    ("sections", sections::RULES),
     ("hook", hook::RULES),
     ("watch", watch::RULES),
     ("switch", switch::RULES),

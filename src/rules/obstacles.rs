@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is in the way of any accord (`accord::Obstacle`): `plan` and `apply` stop at it, and `check` has no other finding.
+//! What is in the way of any accord (`accord::Obstacle`): `plan` and `apply` stop at it, and `check` has no other finding. What
+//! is in the way of one section `[dataplane NAME]` keeps that section alone from counting.
 
-use super::{Level, Page, Rule};
+use super::{Ask, Case, Evidence, Level, Page, Rule};
+use crate::dataplane::declared::Problem;
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -20,9 +22,9 @@ pub const RULES: &[Rule] = &[
         id: "group-missing",
         level: Level::Broken,
         cause: "the configuration names a group that does not exist; libvirt or OVS would not start with it",
-        asks: &[],
+        asks: &[Ask::Node(|case| of_sections(case, "group-missing"))],
         page: Page {
-            effect: "plan and apply stop and change nothing",
+            effect: "plan and apply stop and change nothing; named by a section [dataplane NAME], that section alone does not count",
             see: "vhost-accord config; getent group",
             fix: "create the group (groupadd --system), or set the key to keep",
             source: "seen with libvirt 9.0: 'Failed to parse group'",
@@ -32,9 +34,9 @@ pub const RULES: &[Rule] = &[
         id: "dataplane-user-missing",
         level: Level::Broken,
         cause: "the configuration names a user that does not exist; OVS would not start as that user",
-        asks: &[],
+        asks: &[Ask::Node(|case| of_sections(case, "dataplane-user-missing"))],
         page: Page {
-            effect: "plan and apply stop and change nothing",
+            effect: "plan and apply stop and change nothing; named by a section [dataplane NAME], that section alone does not count",
             see: "vhost-accord config; getent passwd",
             fix: "create the user (useradd --system --no-create-home), or set dataplane-user = keep",
             source: "OVS lib/daemon-unix.c",
@@ -44,21 +46,33 @@ pub const RULES: &[Rule] = &[
         id: "dataplane-unit-missing",
         level: Level::Broken,
         cause: "a section [dataplane NAME] names a unit that does not exist",
-        asks: &[],
+        asks: &[Ask::Node(|case| of_sections(case, "dataplane-unit-missing"))],
         page: Page {
-            effect: "plan and apply stop and change nothing",
+            effect: "this section does not count, and what apply created for it is removed; all else goes on",
             see: "vhost-accord config; systemctl list-unit-files",
             fix: "correct unit in the section, or remove the section",
             source: "systemd.unit(5)",
         },
     },
     Rule {
+        id: "dataplane-section-unclear",
+        level: Level::Broken,
+        cause: "a section [dataplane NAME] leaves out what its driver could not find, or found with a mistake",
+        asks: &[Ask::Node(|case| of_sections(case, "dataplane-section-unclear"))],
+        page: Page {
+            effect: "this section does not count, and what apply created for it is removed; all else goes on",
+            see: "vhost-accord config; systemctl cat UNIT; cat /etc/vpp/startup.conf",
+            fix: "set the key that the finding names in the section",
+            source: "vhost-accord.conf(5)",
+        },
+    },
+    Rule {
         id: "dataplane-directory-taken",
         level: Level::Broken,
         cause: "a section [dataplane NAME] has its sockets where Open vSwitch has its own",
-        asks: &[],
+        asks: &[Ask::Node(|case| of_sections(case, "dataplane-directory-taken"))],
         page: Page {
-            effect: "plan and apply stop and change nothing",
+            effect: "this section does not count, and what apply created for it is removed; all else goes on",
             see: "vhost-accord config",
             fix: "set sockets in the section to a directory of its own",
             source: "OVS lib/netdev-dpdk.c",
@@ -77,3 +91,12 @@ pub const RULES: &[Rule] = &[
         },
     },
 ];
+
+/// Sections that do not count.
+fn of_sections(case: &Case<'_>, id: &str) -> Vec<Evidence> {
+    let problems = case.profile.problems.iter().filter(|problem| problem.id == id);
+    let evidence = |problem: &Problem| {
+        Evidence::fixed_by(format!("[dataplane {}]", problem.section), &problem.what, &problem.fix)
+    };
+    problems.map(evidence).collect()
+}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Least reach: what lets QEMU reach its socket must not hand it the switch.
+//! Least reach: what lets QEMU reach its socket must not hand it the dataplane.
 
 use super::sockets::qemu_identity;
 use super::{Ask, Case, Evidence, Level, Page, Rule};
@@ -17,13 +17,13 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "qemu-reaches-control-socket",
         level: Level::Broken,
-        cause: "a guest that breaks out of QEMU can control OVS with ovs-appctl, ovs-ofctl or ovs-vsctl",
+        cause: "a guest that breaks out of QEMU can control the dataplane through this socket",
         asks: &[Ask::Node(|case| reached(case, Kind::Socket, Wish::Connect))],
         page: Page {
-            effect: "nothing; but an attacker in QEMU can run ovs-appctl, ovs-ofctl or ovs-vsctl",
-            see: "ls -l /run/openvswitch/*.ctl /run/openvswitch/*.mgmt",
-            fix: "set server-access = grant, then vhost-accord apply --restart",
-            source: "seen with OVS 3.1 and UMask=0002",
+            effect: "nothing; but an attacker in QEMU can give commands to the dataplane: to OVS with ovs-appctl, ovs-ofctl or ovs-vsctl, to VPP with vppctl, to SPDK with rpc.py",
+            see: "ls -l /run/openvswitch/*.ctl /run/openvswitch/*.mgmt; for a section [dataplane NAME], the paths of its key control",
+            fix: "of OVS: set server-access = grant, then vhost-accord apply --restart; of a section: keep QEMU out of the group of the socket (VPP: unix { gid }), and its mode closed",
+            source: "seen with OVS 3.1 and UMask=0002; VPP src/vlib/unix/cli.c",
         },
     },
     Rule {

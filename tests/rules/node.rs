@@ -309,6 +309,7 @@ fn live(survey: &Survey, image: &Path) -> Live {
         _ => None,
     });
     Live {
+        declared: Vec::new(),
         units,
         dataplane: ["ovs-vswitchd", "ovsdb-server"]
             .iter()

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A line of the table: all that is known of one endpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{Case, Meeting};
 use crate::access::Identity;
 use crate::base::paths::same_path;
+use crate::config::MadeBy;
 use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
 use crate::facts::domains::{Endpoint, EndpointKind, SocketMode};
 use crate::facts::processes::Process;
@@ -28,7 +29,10 @@ pub struct Row {
     pub alias: Option<String>,
     /// The guest's card.
     pub mac: Option<String>,
-    /// The switch's port.
+    /// The section of the configuration whose dataplane has the socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
+    /// The switch's port, or what the section's dataplane says of its own.
     pub port: Option<PortRow>,
     /// QEMU's side by the XML.
     pub mode: Option<SocketMode>,
@@ -58,12 +62,12 @@ pub struct Row {
 pub struct PortRow {
     /// Its name.
     pub name: String,
-    /// Its type.
+    /// Its type: of a section's dataplane, `server` where that creates the socket, else `client`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Its OpenFlow number.
     pub ofport: Option<i64>,
-    /// Why OVS could not make it.
+    /// Why the dataplane could not make or use it.
     pub error: Option<String>,
 }
 
@@ -150,6 +154,7 @@ fn bare(endpoint: &Endpoint) -> Row {
         device: Some(endpoint.device),
         alias: endpoint.alias.clone(),
         mac: endpoint.mac.clone(),
+        section: None,
         port: None,
         mode: Some(endpoint.mode),
         reconnect: endpoint.reconnect,
@@ -182,8 +187,11 @@ pub fn of_machine(case: &Case<'_>, (meeting, machine): (&Meeting<'_>, &Machine),
         let named = |port: &&VhostPort| socket.path.file_name() == Some(port.name.as_ref());
         join.ports.iter().find(meets).or_else(|| join.ports.iter().find(named))
     });
+    let section = of_section(case, &socket.path).filter(|_| !meets_switch);
+    let ours = section.and_then(|section| declared_port(case, section, &socket.path));
     let row = Row {
-        port: at.map(port).or_else(|| join.and_then(|join| other(join, socket))),
+        section: section.map(str::to_string),
+        port: at.map(port).or_else(|| join.and_then(|join| other(join, socket))).or(ours),
         socket: socket_file(case, socket),
         connected: connected(meeting, machine),
         backend: backend(meeting),
@@ -193,6 +201,25 @@ pub fn of_machine(case: &Case<'_>, (meeting, machine): (&Meeting<'_>, &Machine),
     };
     let row = if meets_switch { of_switch(case, endpoints, row) } else { row };
     of_domain(case, machine, row)
+}
+
+/// The section that has this path.
+fn of_section<'a>(case: &Case<'a>, path: &Path) -> Option<&'a str> {
+    let mut sections = case.profile.declared.iter().map(|found| &found.declared);
+    sections.find(|declared| declared.sockets.is_at(path)).map(|declared| declared.name.as_str())
+}
+
+/// What its dataplane says of this socket.
+fn declared_port(case: &Case<'_>, section: &str, path: &Path) -> Option<PortRow> {
+    let mut asked = case.live?.declared.iter().filter(|asked| asked.section == section);
+    let found = asked.find_map(|asked| asked.at(path))?;
+    let kind = if found.made_by == MadeBy::Dataplane { "server" } else { "client" };
+    Some(PortRow {
+        name: found.name.clone(),
+        kind: kind.to_string(),
+        ofport: None,
+        error: found.error.clone(),
+    })
 }
 
 /// Another back end may be in a network namespace of its own, whose sockets are not seen.

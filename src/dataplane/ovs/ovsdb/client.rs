@@ -1,25 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The conversation: connect, send, and read replies until the one with our id comes.
 
-use std::io::{self, BufReader, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::value::readable;
-use crate::base::root::{Kind, Root};
+use crate::base::root::Root;
+use crate::dataplane::conversation::Bounded;
 
 /// All that may be received in one conversation. 2,000 ports with a long status each are about 2 MiB.
 pub(super) const MAX_RECEIVED: usize = 32 << 20;
-/// How long to wait before another attempt while the server's queue of connections is full.
-const RETRY: Duration = Duration::from_millis(5);
 /// The database's name in the server.
 pub(super) const DATABASE: &str = "Open_vSwitch";
 
@@ -30,35 +26,16 @@ pub struct Ovsdb {
     next_id: u64,
 }
 
-/// A stream that fails when its time or its bytes are used up.
-#[derive(Debug)]
-struct Bounded {
-    stream: UnixStream,
-    deadline: Instant,
-    allowance: usize,
-}
-
 impl Ovsdb {
     /// Connects to the socket at `path`, whoever is behind it: the switch's own has its way in `dataplane::ovs::database`. `limit` is
     /// for the whole conversation, from now on.
     pub fn connect(root: &Root, path: &Path, limit: Duration) -> Result<Ovsdb> {
-        let context = || format!("connecting to {}", path.display());
-        let handle = root.find(path)?.with_context(|| format!("{} does not exist", path.display()))?;
-        if handle.kind() != Kind::Socket {
-            bail!("{} is not a socket", path.display());
-        }
-        let deadline = Instant::now() + limit;
-        let socket = dial(&handle.proc_path(), deadline).with_context(context)?;
-        Self::over(UnixStream::from(socket), deadline).with_context(context)
+        Bounded::connect(root, path, limit, MAX_RECEIVED).map(Ovsdb::over)
     }
 
     /// Speaks over a stream that is connected already.
-    pub(super) fn over(stream: UnixStream, deadline: Instant) -> Result<Ovsdb> {
-        stream.set_nonblocking(false)?;
-        Ok(Ovsdb {
-            stream: BufReader::new(Bounded { stream, deadline, allowance: MAX_RECEIVED }),
-            next_id: 0,
-        })
+    pub(super) fn over(stream: Bounded) -> Ovsdb {
+        Ovsdb { stream: BufReader::new(stream), next_id: 0 }
     }
 
     /// Runs operations (RFC 7047, section 5.2) as one transaction and gives the result of each. Readers select only;
@@ -115,7 +92,7 @@ impl Ovsdb {
     /// The stream, and what was received beyond the last answer.
     pub(super) fn into_stream(self) -> (UnixStream, Vec<u8>) {
         let received = self.stream.buffer().to_vec();
-        (self.stream.into_inner().stream, received)
+        (self.stream.into_inner().into_stream(), received)
     }
 
     fn request(&mut self, method: &str, params: Value) -> Result<()> {
@@ -177,58 +154,5 @@ fn result_of(mut message: Value) -> Result<Value> {
     match message.get("error") {
         None | Some(Value::Null) => Ok(message.get_mut("result").map(Value::take).unwrap_or_default()),
         Some(error) => bail!("OVSDB refuses: {}", readable(error)),
-    }
-}
-
-/// Connects without blocking: a server that does not accept has a full queue after a while, and a plain connect would
-/// wait there for ever.
-fn dial(path: &Path, deadline: Instant) -> Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    let address = UnixAddr::new(path)?;
-    loop {
-        match connect(socket.as_raw_fd(), &address) {
-            Ok(()) => return Ok(socket),
-            Err(Errno::EAGAIN) if Instant::now() + RETRY < deadline => std::thread::sleep(RETRY),
-            Err(Errno::EAGAIN) => bail!("the server does not accept the connection"),
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
-impl Bounded {
-    fn time_left(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(out_of_time()) } else { Ok(left) }
-    }
-}
-
-fn out_of_time() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
-}
-
-/// A socket whose time is up reports `EAGAIN`.
-fn name_timeout(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::WouldBlock { out_of_time() } else { error }
-}
-
-impl Read for Bounded {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(self.time_left()?))?;
-        let length = self.stream.read(buffer).map_err(name_timeout)?;
-        let too_much = || io::Error::other(format!("more than {} MiB", MAX_RECEIVED >> 20));
-        self.allowance = self.allowance.checked_sub(length).ok_or_else(too_much)?;
-        Ok(length)
-    }
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(Some(self.time_left()?))?;
-        self.stream.write(bytes).map_err(name_timeout)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
     }
 }

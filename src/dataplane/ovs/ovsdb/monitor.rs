@@ -248,6 +248,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::dataplane::conversation::Bounded;
 
     const PORT: &str = "2f77b348-9768-4866-b761-89d5177ecda0";
     const OWN: &str = "2f77b348-9768-4866-b761-89d5177ecda1";
@@ -265,7 +266,8 @@ mod tests {
             }
             server.write_all(rest.as_bytes()).unwrap();
         });
-        let ovsdb = Ovsdb::over(ours, Instant::now() + Duration::from_secs(5)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let ovsdb = Ovsdb::over(Bounded::over(ours, deadline, MAX_RECEIVED).unwrap());
         let monitor = Monitor::begin(ovsdb);
         serving.join().unwrap();
         (monitor, theirs)

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::client::MAX_RECEIVED;
 use super::value::readable;
 use super::*;
+use crate::dataplane::conversation::Bounded;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -20,7 +22,9 @@ fn talk(limit: Duration, serve: impl FnOnce(UnixStream) + Send + 'static) -> Res
         assert!(theirs.read(&mut request).unwrap() > 0);
         serve(theirs);
     });
-    Ovsdb::over(ours, Instant::now() + limit).unwrap().ports().map_err(|error| format!("{error:#}"))
+    Ovsdb::over(Bounded::over(ours, Instant::now() + limit, MAX_RECEIVED).unwrap())
+        .ports()
+        .map_err(|error| format!("{error:#}"))
 }
 
 /// Talks to a server that sends this, in pieces of one byte, and stays there.

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Dataplanes of the configuration (`[dataplane NAME]`): what they themselves say of their sockets, and who else has a say in
+//! what they share with the switch.
+
+use super::{Ask, Case, Evidence, Level, Page, Rule};
+use crate::base::shell;
+use crate::dataplane::driver::Port;
+use crate::facts::Known;
+use crate::items::{Change, Held, Subject};
+
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "dataplane-port-refused",
+        level: Level::Broken,
+        cause: "the dataplane itself says that it may not use this socket, so the VM has no connection",
+        asks: &[Ask::Node(refused)],
+        page: Page {
+            effect: "the VM has no network, or hangs while it starts",
+            see: "vppctl show vhost-user (errno \"Permission denied\")",
+            fix: "vhost-accord apply; or give the group of the dataplane write permission on the socket",
+            source: "VPP src/plugins/vhost/vhost_user.c (not seen with the program)",
+        },
+    },
+    Rule {
+        id: "hugepages-second-owner",
+        level: Level::Advice,
+        cause: "SPDK's setup.sh gives every hugetlbfs mount to its user (TARGET_USER), also those that other programs use",
+        asks: &[Ask::Node(second_owner)],
+        page: Page {
+            effect: "SPDK's user can read and replace files of every VM and dataplane there; each run of setup.sh changes the mounts again",
+            see: "ls -ld /dev/hugepages",
+            fix: "give SPDK a mount of its own: mount -t hugetlbfs -o uid=USER none DIR, and --huge-dir DIR; then chown root the others",
+            source: "SPDK scripts/setup.sh, doc/system_configuration.md (not seen with the program)",
+        },
+    },
+];
+
+/// Of a connection that is not there, `No such file or directory` and `Connection refused` say only that no VM runs.
+const EACCES: &str = "Permission denied";
+
+fn refused(case: &Case<'_>) -> Vec<Evidence> {
+    let Some(live) = case.live else { return Vec::new() };
+    let mut evidence = Vec::new();
+    for asked in &live.declared {
+        let ports = asked.ports.as_ref().and_then(Known::known).into_iter().flatten();
+        let refused = ports.filter(|port| port.error.as_deref() == Some(EACCES) && !port.connected);
+        let gid = case.profile.declared.iter().find(|found| found.declared.name == asked.section);
+        let gid = gid.map(|found| found.gid);
+        evidence.extend(refused.map(|port| of_port(&asked.section, port, gid)));
+    }
+    evidence
+}
+
+fn of_port(section: &str, port: &Port, gid: Option<u32>) -> Evidence {
+    let seen = format!("{} of [dataplane {section}] says '{EACCES}'", port.name);
+    let path = shell::path(&port.path);
+    // It tries again by itself.
+    let fix = gid
+        .map_or("vhost-accord apply".to_string(), |gid| format!("chgrp {gid} {path} && chmod g+rw {path}"));
+    Evidence { foreign: true, ..Evidence::fixed_by(port.path.display().to_string(), seen, fix) }
+}
+
+/// Only SPDK does so. Who owns a mount is nobody's item: owner and group can both be had.
+fn second_owner(case: &Case<'_>) -> Vec<Evidence> {
+    let of_spdk =
+        case.profile.declared.iter().filter(|found| found.declared.driver == "spdk" && found.uid != 0);
+    let users: Vec<_> = of_spdk.map(|found| (found.uid, &found.user, &found.declared.name)).collect();
+    let mount = |change: &Change| {
+        let Change::Owner(Held { item, before: Some(found) }) = change else { return None };
+        let is_mount = item.subject == Subject::Hugepages;
+        let (_, user, section) = users.iter().find(|(uid, ..)| is_mount && *uid == found.uid)?;
+        let seen = format!("owned by {user}, the user of [dataplane {section}]");
+        let fix =
+            format!("give SPDK a mount of its own (--huge-dir), then chown root {}", shell::path(&item.path));
+        Some(Evidence::fixed_by(item.path.display().to_string(), seen, fix))
+    };
+    case.observed.iter().filter_map(mount).collect()
+}
