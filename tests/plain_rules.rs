@@ -114,7 +114,7 @@ const BREAKAGES: &[Breakage] = &[
     ("dataplane-port-refused", |node| node.live().declared = vec![asked("Permission denied")]),
     ("hugepages-second-owner", |node| {
         node.profile.declared = vec![spdk()];
-        node.owner("/dev/hugepages").uid = 500;
+        mounted(node, 500, 42477, 0o775);
     }),
     ("dataplane-unit-missing", |node| problem(node, "dataplane-unit-missing")),
     ("dataplane-section-unclear", |node| problem(node, "dataplane-section-unclear")),
@@ -203,7 +203,7 @@ const SOUND: &[Breakage] = &[
     ("dataplane-umask", |node| node.live().dataplane[0].status.umask = None),
     // No VM runs.
     ("dataplane-port-refused", |node| node.live().declared = vec![asked("No such file or directory")]),
-    ("hugepages-second-owner", |node| node.owner("/dev/hugepages").uid = 500),
+    ("hugepages-second-owner", |node| mounted(node, 500, 42477, 0o775)),
     ("vhost-owner-option", |node| set(node, "dpdk-extra", "--no-pci")),
     ("vhost-sock-dir-invalid", |node| set(node, "vhost-sock-dir", "vhost")),
     ("vhost-iommu-support", |node| set(node, "vhost-iommu-support", "false")),
@@ -304,6 +304,10 @@ fn problem(node: &mut Node, id: &'static str) {
 }
 
 fn hugepages(node: &mut Node, gid: u32, mode: u32) {
+    mounted(node, 0, gid, mode);
+}
+
+fn mounted(node: &mut Node, uid: u32, gid: u32, mode: u32) {
     use vhost_accord::items::{Absent, Held, Owner, OwnerState, Subject};
     let item = Owner {
         path: PathBuf::from("/dev/hugepages"),
@@ -313,7 +317,7 @@ fn hugepages(node: &mut Node, gid: u32, mode: u32) {
         mode: Some(0o775),
         absent: Absent::Fine,
     };
-    let found = OwnerState { kind: Kind::Directory, uid: 0, gid, mode };
+    let found = OwnerState { kind: Kind::Directory, uid, gid, mode };
     node.observed.push(Held { item, before: Some(found) }.into());
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The service that watches, enabled for the switch's unit: it runs where a switch runs.
+//! The service that watches, enabled for the switch's unit, or for those of declared dataplanes where there is no switch: it
+//! runs where one of them runs.
 
 use std::path::Path;
 
@@ -8,19 +9,27 @@ use crate::base::paths::{self, PACKAGED_UNITS};
 use crate::config::{PortType, ServerAccess, WatchConfig};
 use crate::items::{Item, Link};
 
-/// As `systemctl enable` would, for the one unit that this node has: so the journal knows it, and `revert` disables it. Where
+/// As `systemctl enable` would, for the units that this node has: so the journal knows it, and `revert` disables it. Where
 /// the service is not installed, nothing is asked for.
-pub(super) fn items(accord: &Accord, ground: &Ground<'_>, watch: &WatchConfig) -> Option<Item> {
+pub(super) fn items(accord: &Accord, ground: &Ground<'_>, watch: &WatchConfig) -> Vec<Item> {
     let grants = accord.gives
         && accord.has(PortType::Dpdkvhostuser)
         && accord.server_access == Some(ServerAccess::Grant);
-    let dataplane = ground.profile.dataplane.as_ref().filter(|_| ground.profile.watcher)?;
     // What it grants, and to whom, is in the file for the hook.
-    accord.qemu.as_ref().filter(|_| watch.wanted(grants))?;
-    let wants = format!("{}.wants", dataplane.switch_unit);
-    let path = Path::new(paths::UNIT_DIRECTORY).join(wants).join(paths::WATCH_UNIT);
-    let target = Path::new(PACKAGED_UNITS[0]).join(paths::WATCH_UNIT);
-    Some(Item::Link(Link { path, target }))
+    let wanted = accord.qemu.is_some() && watch.wanted(grants || !accord.declared.is_empty());
+    if !wanted || !ground.profile.watcher {
+        return Vec::new();
+    }
+    let mut units: Vec<&str> = match &ground.profile.dataplane {
+        Some(dataplane) => vec![&dataplane.switch_unit],
+        None => accord.declared.iter().map(|given| given.unit.as_str()).collect(),
+    };
+    units.dedup();
+    let link = |unit: &str| {
+        let path = Path::new(paths::UNIT_DIRECTORY).join(format!("{unit}.wants")).join(paths::WATCH_UNIT);
+        Item::Link(Link { path, target: Path::new(PACKAGED_UNITS[0]).join(paths::WATCH_UNIT) })
+    };
+    units.into_iter().map(link).collect()
 }
 
 /// Is it the one above?

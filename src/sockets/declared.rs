@@ -1,22 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sockets of dataplanes that the configuration declares: given to QEMU, and taken back.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::grant::{GROUP_READ_WRITE, Grant};
 use crate::accord::Given;
-use crate::base::root::{Handle, Root};
+use crate::base::root::{Handle, Kind, Root};
 use crate::dataplane::declared;
 use crate::facts::processes::Process;
 use crate::facts::sockets::{Liveness, liveness_of};
 
 /// What those that are there need: each that the dataplane's user made and someone listens on.
 pub fn plan(root: &Root, given: &Given) -> Result<Vec<Grant>> {
-    let needed = |socket: &Handle| {
-        let grant = grant(given, socket, given.gid, socket.mode() | GROUP_READ_WRITE);
-        (grant.is_due() && liveness_of(socket) == Liveness::Listening).then_some(grant)
-    };
-    Ok(own(root, given)?.iter().filter_map(needed).collect())
+    let sockets = own(root, given)?;
+    let needed = sockets.iter().filter_map(|socket| needed(given, socket));
+    let listens = |(_, liveness): &(Grant, Liveness)| *liveness == Liveness::Listening;
+    Ok(needed.filter(listens).map(|(grant, _)| grant).collect())
+}
+
+/// The same of one path, with who is behind it; none where nothing is needed.
+pub fn plan_one(root: &Root, given: &Given, path: &Path) -> Result<Option<(Grant, Liveness)>> {
+    let socket = root.find_nofollow(path)?.filter(|socket| is_own(given, socket));
+    Ok(socket.and_then(|socket| needed(given, &socket)))
+}
+
+fn needed(given: &Given, socket: &Handle) -> Option<(Grant, Liveness)> {
+    let grant = grant(given, socket, given.gid, socket.mode() | GROUP_READ_WRITE);
+    grant.is_due().then(|| (grant, liveness_of(socket)))
 }
 
 /// Back to how the dataplane, whose process this is, makes them.
@@ -34,7 +46,12 @@ pub fn is_served(root: &Root, given: &Given) -> Result<bool> {
 
 fn own(root: &Root, given: &Given) -> Result<Vec<Handle>> {
     let sockets = declared::sockets(root, &given.sockets)?;
-    Ok(sockets.into_iter().filter(|socket| socket.uid() == given.uid).collect())
+    Ok(sockets.into_iter().filter(|socket| is_own(given, socket)).collect())
+}
+
+/// Only what its user created.
+fn is_own(given: &Given, socket: &Handle) -> bool {
+    socket.kind() == Kind::Socket && socket.uid() == given.uid
 }
 
 fn grant(given: &Given, socket: &Handle, gid: u32, mode: u32) -> Grant {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! New sockets of the switch's ports, given to the other side the moment they are there: by the same code as in `apply` and
+//! New sockets of the switch's ports, and of dataplanes that the configuration declares, given to the other side the moment they are there: by the same code as in `apply` and
 //! in the dataplane's units. One socket costs one look at one path, however many there are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::accord::Agreed;
+use crate::accord::{Agreed, Given};
 use crate::base::journald::{GRANTED, Priority, log};
 use crate::base::root::Root;
 use crate::base::text::log_line;
@@ -16,7 +16,8 @@ use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::dataplane::ovs::sockets::{Switch, is_switch_place, port_sockets};
 use crate::facts::paths::PathFact;
 use crate::facts::sockets::Liveness;
-use crate::sockets::grant::{self, Giving};
+use crate::sockets;
+use crate::sockets::grant::{self, Giving, Grant};
 
 use super::tug::Tug;
 
@@ -30,6 +31,7 @@ const TIMES: u32 = 10;
 #[derive(Debug, Default)]
 pub struct Granting {
     giving: Option<Giving>,
+    declared: Vec<Given>,
     expected: HashMap<PathBuf, Vec<VhostPort>>,
     /// The directories of these.
     parents: BTreeSet<PathBuf>,
@@ -42,6 +44,7 @@ impl Granting {
     /// Goes by what `apply` agreed to.
     pub fn agreed(&mut self, agreed: Option<&Agreed>) {
         self.giving = agreed.map(Giving::agreed);
+        self.declared = agreed.map(|agreed| agreed.declared.clone()).unwrap_or_default();
     }
 
     /// Goes by these ports.
@@ -72,7 +75,9 @@ impl Granting {
         let Some(giving) = &self.giving else { return BTreeSet::new() };
         // Of a directory as of a socket in it.
         let ours = |path: &&PathBuf| is_switch_place(&path.join("a")) || path.starts_with(&giving.directory);
-        self.parents.iter().filter(ours).cloned().chain([giving.directory.clone()]).collect()
+        let declared = self.declared.iter().map(|given| given.sockets.directory.clone());
+        let parents = self.parents.iter().filter(ours).cloned();
+        parents.chain([giving.directory.clone()]).chain(declared).collect()
     }
 
     /// Where QEMU makes its own.
@@ -80,33 +85,74 @@ impl Granting {
         self.giving.as_ref().map(|giving| giving.directory.as_path())
     }
 
-    /// Is there to be a port's socket?
+    /// Is there to be a socket of a port, or of a declared dataplane?
     pub fn expects(&self, path: &Path) -> bool {
-        self.expected.contains_key(path)
+        self.expected.contains_key(path) || self.of(path).is_some()
+    }
+
+    /// The declared dataplane that has this path.
+    fn of(&self, path: &Path) -> Option<&Given> {
+        self.declared.iter().find(|given| given.sockets.is_at(path))
     }
 
     /// Looks at one path.
-    pub fn look(&mut self, root: &Root, switch: &Switch, path: &Path, tug: &mut Tug) {
+    pub fn look(&mut self, root: &Root, switch: Option<&Switch>, path: &Path, tug: &mut Tug) {
+        match (self.expected.contains_key(path), switch) {
+            (true, Some(switch)) => self.look_at_port(root, switch, path, tug),
+            _ => self.look_at_declared(root, path, tug),
+        }
+    }
+
+    fn look_at_declared(&mut self, root: &Root, path: &Path, tug: &mut Tug) {
+        let Some(given) = self.of(path) else { return };
+        match sockets::declared::plan_one(root, given, path) {
+            Ok(Some((_, Liveness::Stale))) if self.put_off(path) => {}
+            Ok(Some((grant, Liveness::Listening))) => {
+                self.again.remove(path);
+                self.give(root, &grant, name(root, path), tug);
+            }
+            Ok(_) => drop(self.again.remove(path)),
+            Err(error) => tracing::warn!("{}", log_line(&format!("{}: {error:#}", path.display()))),
+        }
+    }
+
+    /// It may be about to listen. False: it had its time.
+    fn put_off(&mut self, path: &Path) -> bool {
+        let (_, times) = self.again.get(path).copied().unwrap_or((Instant::now(), 0));
+        if times < TIMES {
+            self.again.insert(path.to_path_buf(), (Instant::now() + AGAIN * (1 << times), times + 1));
+        }
+        times < TIMES
+    }
+
+    fn look_at_port(&mut self, root: &Root, switch: &Switch, path: &Path, tug: &mut Tug) {
         let Some(ports) = self.expected.get(path) else { return };
         let one = Switch { config: switch.config.clone(), ports: ports.clone() };
         let sockets = port_sockets(root, &one);
         let unborn = |socket: &PortSocket| {
             socket.kind == PortType::Dpdkvhostuser && socket.liveness == Liveness::Stale
         };
-        if sockets.iter().any(unborn) {
-            let (_, times) = self.again.get(path).copied().unwrap_or((Instant::now(), 0));
-            if times < TIMES {
-                self.again.insert(path.to_path_buf(), (Instant::now() + AGAIN * (1 << times), times + 1));
-                return;
-            }
+        if sockets.iter().any(unborn) && self.put_off(path) {
+            return;
         }
         self.again.remove(path);
-        self.give(root, &sockets, tug);
+        self.give_ports(root, &sockets, tug);
     }
 
     /// Looks at all of them.
-    pub fn look_at_all(&mut self, root: &Root, switch: &Switch, tug: &mut Tug) {
-        self.give(root, &port_sockets(root, switch), tug);
+    pub fn look_at_all(&mut self, root: &Root, switch: Option<&Switch>, tug: &mut Tug) {
+        if let Some(switch) = switch {
+            self.give_ports(root, &port_sockets(root, switch), tug);
+        }
+        let grants = self.declared.iter().map(|given| sockets::declared::plan(root, given));
+        for grant in grants.collect::<Vec<_>>() {
+            match grant {
+                Ok(grants) => {
+                    grants.iter().for_each(|grant| self.give(root, grant, name(root, &grant.path), tug));
+                }
+                Err(error) => tracing::warn!("{}", log_line(&format!("{error:#}"))),
+            }
+        }
     }
 
     /// When the next one is to be looked at again.
@@ -115,7 +161,7 @@ impl Granting {
     }
 
     /// Looks at those again whose time has come.
-    pub fn go_on(&mut self, root: &Root, switch: &Switch, now: Instant, tug: &mut Tug) {
+    pub fn go_on(&mut self, root: &Root, switch: Option<&Switch>, now: Instant, tug: &mut Tug) {
         let due: Vec<PathBuf> =
             self.again.iter().filter(|(_, (due, _))| *due <= now).map(|(path, _)| path.clone()).collect();
         for path in due {
@@ -126,40 +172,53 @@ impl Granting {
         }
     }
 
-    fn give(&mut self, root: &Root, sockets: &[PortSocket], tug: &mut Tug) {
+    fn give_ports(&mut self, root: &Root, sockets: &[PortSocket], tug: &mut Tug) {
         let Some(giving) = &self.giving else { return };
         let name = |path: &Path| {
             let socket = sockets.iter().find(|socket| socket.path == path);
             match socket.map(|socket| &socket.fact) {
-                // Another socket at the same path is another thing.
-                Some(PathFact::Present { id, .. }) => format!("{} ({}:{})", path.display(), id.0, id.1),
+                Some(PathFact::Present { id, .. }) => named(path, *id),
                 _ => path.display().to_string(),
             }
         };
         for grant in grant::plan(giving, sockets) {
-            let what = name(&grant.path);
-            if tug.is_left(&what) {
-                continue;
-            }
-            match grant::make_all(root, std::slice::from_ref(&grant)) {
-                Ok(made) if made.is_empty() => {}
-                Ok(_) => {
-                    self.given += 1;
-                    let path = grant.path.display().to_string();
-                    let group = grant.gid.to_string();
-                    let fields = [
-                        ("VA_SOCKET", path.as_str()),
-                        ("VA_PORT", &grant.port),
-                        ("VA_GID", &group),
-                        ("MESSAGE_ID", GRANTED),
-                    ];
-                    log(Priority::Info, &format!("gave {path} to group {group}"), &fields);
-                    if tug.fixed(&what, Instant::now()) {
-                        super::tell_tug(&path);
-                    }
-                }
-                Err(error) => tracing::warn!("{}", log_line(&format!("port {}: {error:#}", grant.port))),
-            }
+            self.give(root, &grant, name(&grant.path), tug);
         }
     }
+
+    /// `what` names the very socket.
+    fn give(&mut self, root: &Root, grant: &Grant, what: String, tug: &mut Tug) {
+        if tug.is_left(&what) {
+            return;
+        }
+        match grant::make_all(root, std::slice::from_ref(grant)) {
+            Ok(made) if made.is_empty() => {}
+            Ok(_) => {
+                self.given += 1;
+                let path = grant.path.display().to_string();
+                let group = grant.gid.to_string();
+                let fields = [
+                    ("VA_SOCKET", path.as_str()),
+                    ("VA_PORT", &grant.port),
+                    ("VA_GID", &group),
+                    ("MESSAGE_ID", GRANTED),
+                ];
+                log(Priority::Info, &format!("gave {path} to group {group}"), &fields);
+                if tug.fixed(&what, Instant::now()) {
+                    super::tell_tug(&path);
+                }
+            }
+            Err(error) => tracing::warn!("{}", log_line(&format!("port {}: {error:#}", grant.port))),
+        }
+    }
+}
+
+/// Another socket at the same path is another thing.
+fn named(path: &Path, id: (u64, u64)) -> String {
+    format!("{} ({}:{})", path.display(), id.0, id.1)
+}
+
+fn name(root: &Root, path: &Path) -> String {
+    let found = root.find_nofollow(path).ok().flatten();
+    found.map_or_else(|| path.display().to_string(), |socket| named(path, socket.id()))
 }

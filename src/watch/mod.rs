@@ -149,9 +149,7 @@ impl<'a> Watcher<'a> {
         } else {
             events.iter().for_each(|event| self.event(event, now));
         }
-        if let Some(switch) = &self.intent.switch {
-            self.granting.go_on(self.root, switch, now, &mut self.tug);
-        }
+        self.granting.go_on(self.root, self.intent.switch.as_ref(), now, &mut self.tug);
         if self.barrier.accept(self.passes.count + 1) {
             self.passes.wanted(now);
         }
@@ -225,9 +223,7 @@ impl<'a> Watcher<'a> {
             self.granting.expect(switch);
         }
         self.watch();
-        if let Some(switch) = &self.intent.switch {
-            self.granting.look_at_all(self.root, switch, &mut self.tug);
-        }
+        self.granting.look_at_all(self.root, self.intent.switch.as_ref(), &mut self.tug);
     }
 
     fn watch(&mut self) {
@@ -251,15 +247,15 @@ impl<'a> Watcher<'a> {
         let Some(switch) = &self.intent.switch else { return };
         for port in &changed.ports {
             let path = switch.config.expected_socket(port);
-            self.granting.look(self.root, switch, &path, &mut self.tug);
+            self.granting.look(self.root, Some(switch), &path, &mut self.tug);
         }
         self.passes.wanted(now);
     }
 
     fn event(&mut self, event: &Event, now: Instant) {
         let Event::At(path) = event else { return };
-        if let Some(switch) = self.intent.switch.as_ref().filter(|_| self.granting.expects(path)) {
-            self.granting.look(self.root, switch, path, &mut self.tug);
+        if self.granting.expects(path) {
+            self.granting.look(self.root, self.intent.switch.as_ref(), path, &mut self.tug);
         } else if self.accord.contains(path)
             || path.starts_with(STATUS)
             || self.granting.socket_directory().is_some_and(|directory| path.starts_with(directory))

@@ -6,8 +6,7 @@ use std::path::Path;
 
 use super::support::{Node, on_nodes};
 
-on_nodes!(later bookworm = "bookworm": drivers_find_what_a_section_leaves_out);
-on_nodes!(trixie = "trixie": virtiofsd_of_a_unit_is_given);
+on_nodes!(later bookworm = "bookworm": drivers_find_what_a_section_leaves_out virtiofsd_of_a_unit_is_given);
 
 const SET_UP: &str = "
     groupadd -f -r vpp
@@ -21,7 +20,7 @@ const SET_UP: &str = "
     echo 'create vhost-user socket /run/vpp-ports/p0 server' >/etc/vpp/ports.cli
     units=/etc/systemd/system
     printf '%s\\n' '[Service]' 'ExecStart=/usr/bin/vpp -c /etc/vpp/startup.conf' >$units/vpp.service
-    printf '%s\\n' '#!/bin/sh' 'exec python3 /usr/local/lib/imitation vpp /var/lib/vpp.img /run/vpp-ports/p0 /run/vpp-ports/p1' \
+    printf '%s\\n' '#!/bin/sh' 'exec python3 /usr/local/lib/imitation vpp /var/lib/vpp.img /run/vpp-ports/p0' \
         >/usr/bin/vpp
     install -d -o spdk -g spdk /run/spdk
     printf '%s\\n' '#!/bin/sh' 'exec python3 /usr/local/lib/imitation spdk /var/lib/spdk.img /run/spdk-ports/VhostBlk0' \
@@ -54,7 +53,10 @@ fn listens(path: &str) -> String {
 
 fn drivers_find_what_a_section_leaves_out(kind: &'static str) {
     let node = Node::up(kind);
-    node.push(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/lib/imitation"), "/usr/local/lib/imitation");
+    node.push(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/lib/imitation"),
+        "/usr/local/lib/imitation",
+    );
     node.sh(SET_UP);
     node.sh(&format!("{DEFINE}\ndisk vmvpp /run/vpp-ports/p0; disk vmspdk /run/spdk-ports/VhostBlk0"));
     let sockets = ["/run/vpp-ports/p0", "/run/spdk-ports/VhostBlk0"];
@@ -77,7 +79,10 @@ fn drivers_find_what_a_section_leaves_out(kind: &'static str) {
     assert_eq!(node.owner(sockets[0]), format!("root:{} 0775", node.qemu()));
     assert_eq!(node.owner(sockets[1]), format!("spdk:{} 0775", node.qemu()));
     starts(&node);
-    // What VPP itself says of its other socket, which QEMU would create.
+    node.agrees("after apply");
+    // What VPP itself says of another socket, which QEMU would create.
+    node.sh("sed -i 's,/p0$,/p0 /run/vpp-ports/p1,' /usr/bin/vpp && systemctl restart vpp");
+    node.wait_for("the disk's socket", &listens(sockets[0]));
     assert_eq!(node.check().1, ["dataplane-port-refused /run/vpp-ports/p1"]);
     node.sh("sed -i 's, /run/vpp-ports/p1,,' /usr/bin/vpp && systemctl restart vpp spdk");
     // UMask=0002: VPP's new socket is QEMU's, and what is its own is as before.
