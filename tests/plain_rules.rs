@@ -13,6 +13,8 @@ mod node;
 mod pair;
 #[path = "rules/peer.rs"]
 mod peer;
+#[path = "rules/sections.rs"]
+mod sections;
 #[path = "rules/silence.rs"]
 mod silence;
 
@@ -20,13 +22,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use node::{CLIENT_PORT, Node, SERVER_PORT, file, present};
+use sections::{asked, problem, spdk};
 use vhost_accord::access::{Acl, AclEntry, Perm, Tag};
 use vhost_accord::base::root::Kind;
-use vhost_accord::config::{Declared, MadeBy, PortType, Sockets};
-use vhost_accord::dataplane::declared::{Found, Problem};
-use vhost_accord::dataplane::driver::{Port, Ports};
+use vhost_accord::config::PortType;
 use vhost_accord::edit::virconf::Value;
-use vhost_accord::facts::Known;
 use vhost_accord::facts::domains::parse_domain;
 use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::facts::surroundings::{SeLinux, UdevRule, parse_tmpfiles};
@@ -270,38 +270,6 @@ const SOUND: &[Breakage] = &[
         );
     }),
 ];
-
-/// What VPP says of a socket that QEMU creates.
-fn asked(error: &str) -> Ports {
-    let port = Port {
-        name: "VirtualEthernet0/0/0".to_string(),
-        path: PathBuf::from("/run/vpp-vhost/a"),
-        made_by: MadeBy::Qemu,
-        connected: false,
-        error: Some(error.to_string()),
-    };
-    Ports { section: "vpp".to_string(), ports: Some(Known::Known(vec![port])) }
-}
-
-fn spdk() -> Found {
-    let declared = Declared {
-        name: "disks".to_string(),
-        driver: "spdk".to_string(),
-        unit: "spdk.service".to_string(),
-        user: None,
-        group: None,
-        sockets: Sockets { directory: PathBuf::from("/run/spdk-vhost"), pattern: None },
-        made_by: MadeBy::Dataplane,
-        control: Vec::new(),
-    };
-    let user = "spdk".to_string();
-    Found { declared, user, uid: 500, gid: 500, is_runtime_directory: false, umask: None }
-}
-
-fn problem(node: &mut Node, id: &'static str) {
-    let (what, fix) = ("so it is".to_string(), "edit it".to_string());
-    node.profile.problems = vec![Problem { section: "disks".to_string(), id, what, fix }];
-}
 
 fn hugepages(node: &mut Node, gid: u32, mode: u32) {
     mounted(node, 0, gid, mode);
