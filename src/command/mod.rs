@@ -16,6 +16,7 @@ mod package;
 mod plan;
 #[cfg(feature = "probe")]
 mod probe;
+mod propose;
 mod reconnect;
 mod restart;
 mod revert;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::Outcome;
+use super::propose::{self, Proposal};
 use crate::access::owner_text;
 use crate::accord::{Obstacle, is_left_to};
 use crate::base::paths;
@@ -122,6 +123,9 @@ struct Output<'a> {
     modes: Option<&'a Modes>,
     steps: Vec<Step>,
     waiting: Vec<Finding>,
+    /// Sections that the configuration could have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    proposed: Vec<Proposal>,
     /// Sections of dataplanes that do not count.
     #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
     sections: &'a [Problem],
@@ -144,12 +148,14 @@ pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
     let waiting: Vec<Finding> =
         survey.findings().into_iter().filter(|finding| finding.restart.is_some()).collect();
     let unknown = super::lacking(&root);
+    let proposed = propose::proposals(&root, manager.as_ref(), &survey)?;
     if args.output.json {
         report::json(&Output {
             version: 1,
             modes: survey.modes.as_ref(),
             steps: plan.steps(&survey),
             waiting,
+            proposed,
             sections: &survey.profile.problems,
             first_boot: first_boot(&root, &survey)?,
             unknown,
@@ -177,6 +183,9 @@ pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
             "\n{}; run 'vhost-accord apply' to make them.\n",
             report::count(count, "change")
         ));
+    }
+    for proposal in proposed {
+        report::out(&format!("\n{}", proposal.text()));
     }
     for Left { target, by } in first_boot(&root, &survey)? {
         report::out(&report::one_line(&format!("left to the first boot: {target} ({by})")));

@@ -72,6 +72,11 @@ pub fn unclear(what: String) -> Looking {
     )
 }
 
+/// Drivers whose program has a unit of its own, by name and unit.
+pub fn packaged() -> impl Iterator<Item = (&'static str, &'static str)> {
+    DRIVERS.into_iter().filter_map(|driver| Some((driver.name, driver.unit?)))
+}
+
 /// The value of an option of the unit's program, as `-r VALUE` or `--name=VALUE`. With a specifier of systemd's in it, it is
 /// none: only systemd knows it whole.
 pub fn option<'a>(unit: &'a UnitFact, names: &[&str]) -> Option<&'a str> {

@@ -163,6 +163,19 @@ fn unmade(root: &Root, live: &Live, vswitchd: &Vswitchd, control: &Control) -> V
     found
 }
 
+/// Sockets of VMs, whether they run or not, with the process at the other end that is neither the switch nor a VM's.
+pub fn of_others(root: &Root, live: &Live) -> Vec<Socket> {
+    let mut shared = Shared::with(&live.sockets);
+    let running = live.guests.iter().map(|guest| &guest.domain);
+    let domains = running.chain(&live.next).chain(&live.defined.domains);
+    let mut sockets: Vec<Socket> =
+        domains.flat_map(|domain| shared.places(root, &domain.endpoints).1).collect();
+    others::name(root, &mut sockets, &Vswitchd::read(root));
+    let guests: Vec<u32> = live.guests.iter().filter_map(|guest| Some(guest.process.as_ref()?.pid)).collect();
+    sockets.retain(|socket| socket.other.as_ref().is_some_and(|owner| !guests.contains(&owner.pid)));
+    sockets
+}
+
 /// Those that run, and those defined that do not.
 fn machines(live: &Live) -> Vec<Machine> {
     let machine = |domain: &Domain, process: Option<Process>| Machine {

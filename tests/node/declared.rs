@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A dataplane that only the configuration tells of, beside OVS-DPDK: qemu-storage-daemon with a disk for a VM.
 
+use std::path::Path;
+
 use super::support::{Node, on_nodes};
 
-on_nodes!(later bookworm = "bookworm": a_declared_dataplane_and_qemu_agree);
+on_nodes!(later bookworm = "bookworm":
+    a_declared_dataplane_and_qemu_agree
+    alone_on_its_node_it_is_watched);
 
 /// qemu-storage-daemon as a user of its own: its disk, its control socket, and a VM that has the disk.
 const STORAGE: &str = "
@@ -99,4 +103,48 @@ fn a_declared_dataplane_and_qemu_agree(kind: &'static str) {
 fn starts(node: &Node) {
     node.wait_for("the disk's socket", LISTENS);
     node.sh("timeout 30 virsh start vmd && virsh destroy vmd");
+}
+
+/// Another socket, as a program creates it long after its start. It is closed to its group, and listened at a little later.
+const LATE: &str = "systemd-run -q -p User=storage -p UMask=0077 python3 -c \
+    'import socket, time; s = socket.socket(socket.AF_UNIX); s.bind(\"/run/storage/late\"); time.sleep(0.05); s.listen(); time.sleep(600)'";
+
+/// Without Open vSwitch: all commands work, and the watcher, which its unit brings, gives what comes later.
+fn alone_on_its_node_it_is_watched(kind: &'static str) {
+    let node = Node::up(kind);
+    node.sh("systemctl stop openvswitch-switch; dpkg --purge --force-depends openvswitch-switch openvswitch-switch-dpdk; \
+        rm -rf /run/openvswitch /etc/openvswitch; systemctl daemon-reload; virsh undefine vmc; virsh undefine vms");
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("units/vhost-accord-watch.service");
+    node.push(&unit, "/usr/lib/systemd/system/vhost-accord-watch.service");
+    node.sh(STORAGE);
+    node.wait_for("the disk's socket", LISTENS);
+    let stock = node.snapshot_with(&["/run/storage"]);
+    assert!(node.refuses("vmd").contains("Permission denied"));
+    node.configure(SECTION);
+    assert_eq!(node.accord("plan").code, 2);
+    node.apply("");
+    let output = node.accord("check");
+    assert!(output.code <= 1 && !output.stdout.contains("openvswitch"), "{output}");
+    starts(&node);
+    node.sh("systemctl restart storage");
+    node.wait_for("the watcher", "systemctl is-active vhost-accord-watch");
+    starts(&node);
+    assert_eq!(node.accord("watch --settle").code, 0);
+    node.sh(LATE);
+    let given = format!("stat -c '%U:%G %a' /run/storage/late | grep -qx 'storage:{} 760'", node.qemu());
+    node.wait_for("the grant of the new socket", &given);
+    // What another user puts there is not the dataplane's.
+    node.sh("systemd-run -q python3 -c 'import socket, time; s = socket.socket(socket.AF_UNIX); s.bind(\"/run/storage/other\"); s.listen(); time.sleep(600)'");
+    node.wait_for("another's socket", "ss -xlH src /run/storage/other | grep -q .");
+    assert_eq!(node.accord("watch --settle").code, 0);
+    assert_eq!(node.sh("stat -c %a /run/storage/other").trim(), "755");
+    node.sh("rm /run/storage/other /run/storage/late");
+    assert!([0, 1].contains(&node.accord("revert").code));
+    node.sh("rm -r /etc/vhost-accord");
+    assert!(node.refuses("vmd").contains("Permission denied"));
+    let now = node.snapshot_with(&["/run/storage"]);
+    let ours = |path: &&String| path.contains("storage") || path.contains("vhost");
+    for path in stock.keys().chain(now.keys()).filter(ours) {
+        assert!(path.ends_with("/disk") || stock.get(path) == now.get(path), "{path}: {:?}", now.get(path));
+    }
 }
