@@ -35,7 +35,8 @@ fn no_dataplane(case: &Case<'_>) -> Vec<Evidence> {
         let fix = "install openvswitch with DPDK, then vhost-accord apply";
         Evidence::fixed_by("openvswitch", "no unit of ovs-vswitchd is installed", fix)
     };
-    case.profile.dataplane.is_none().then(missing).into_iter().collect()
+    let is_alone = case.profile.dataplane.is_none() && case.profile.declared.is_empty();
+    is_alone.then(missing).into_iter().collect()
 }
 
 fn no_libvirt(case: &Case<'_>) -> Vec<Evidence> {
