@@ -22,6 +22,8 @@ const RESTARTS: &str = "restarts";
 const FIXES: &str = "fixes";
 /// That takes so long at most.
 const FIX_LIMIT: Duration = Duration::from_secs(20);
+/// So often who does not say who it is gets another look: it has just taken the lock, or is about to give it up.
+const SILENT: u32 = 4;
 /// Between two looks at a lock that is held: the kernel wakes nobody at a time limit.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -45,6 +47,10 @@ impl Busy {
             restarts: does == Some(RESTARTS),
             fixes: does == Some(FIXES),
         }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.holder.is_empty()
     }
 }
 
@@ -99,13 +105,14 @@ impl Lock {
 
     fn ask_again(root: &Root, limit: Duration, wait_for: fn(&Busy) -> bool) -> Result<Lock> {
         let (end, hint) = (Instant::now() + limit, std::process::id().to_string());
+        let mut silent = SILENT;
         loop {
             match Lock::obtain(root, &hint) {
-                Err(error) if error.downcast_ref().is_some_and(wait_for) && Instant::now() < end => {
-                    std::thread::sleep(PAUSE);
-                }
+                Err(error) if Instant::now() < end && error.downcast_ref().is_some_and(wait_for) => {}
+                Err(error) if silent > 0 && error.downcast_ref().is_some_and(Busy::is_silent) => silent -= 1,
                 taken => return taken,
             }
+            std::thread::sleep(PAUSE);
         }
     }
 
