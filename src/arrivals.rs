@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::PortType;
 use crate::convert::{self, Decision, Held, Step, Terms};
-use crate::dataplane::ovs::ovsdb::PortState;
+use crate::dataplane::ovs::ovsdb::{PortState, VhostPort};
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint, EndpointKind, LabelKind, SocketMode};
 use crate::fingerprint::{Fingerprint, Vm};
@@ -65,8 +65,7 @@ impl Arrival {
         let (mut steps, mut held) = (Vec::new(), Vec::new());
         for (number, endpoint) in convert::interfaces(&self.domain) {
             let path = endpoint.path.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
-            let mut in_use =
-                |port: &crate::dataplane::ovs::ovsdb::VhostPort, _: &Path| ground.user_of(&port.name);
+            let mut in_use = |port: &VhostPort, _: &Path| ground.user_of(&port.name);
             match convert::decide(terms, join, (number, endpoint), &mut in_use) {
                 Decision::Nothing | Decision::Left(_) => {}
                 Decision::Convert(step) => steps.push(step),

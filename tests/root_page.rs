@@ -63,8 +63,8 @@ fn node(number: usize) -> Value {
 
 /// The page of so many nodes.
 fn page(place: &TempDir, nodes: usize) -> PathBuf {
-    let files: Vec<String> = (0..nodes).map(|number| format!("{number}.json")).collect();
-    for (number, file) in files.iter().enumerate() {
+    let files: Vec<String> = (1..=nodes).map(|number| format!("{number}.json")).collect();
+    for (number, file) in (1..).zip(&files) {
         fs::write(place.path().join(file), node(number).to_string()).unwrap();
     }
     let mut compare = Command::new(env!("CARGO_BIN_EXE_vhost-accord"));
@@ -150,9 +150,8 @@ fn a_browser_shows_the_page_of_few_nodes_and_of_many() {
             let contrast: f64 = attribute(&dom, "contrast").parse().unwrap();
             assert!(contrast >= 4.5, "{scheme}: {contrast}");
         }
-        let last = nodes - 1;
         let dom = browser.run(&page, SORT, &["--dump-dom"]);
-        let sorted = format!("compute-0 compute-0 ascending compute-{last} descending 0 {nodes}");
+        let sorted = format!("compute-1 compute-1 ascending compute-{nodes} descending 0 {nodes}");
         assert_eq!(attribute(&dom, "sorted"), sorted, "numbers are sorted as numbers");
         // Without scripts it looks the same: the one that would empty the page does not run.
         let empty = "document.body.replaceChildren()";
