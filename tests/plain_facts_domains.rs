@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use vhost_accord::base::root::Root;
-use vhost_accord::facts::domains::{persistent, running};
+use vhost_accord::facts::domains::{Endpoint, SocketMode, parse_domain, persistent, running};
 
 #[test]
 fn a_broken_file_does_not_hide_the_others() {
@@ -35,4 +35,18 @@ fn without_libvirt_there_are_none() {
     let root = Root::open(dir.path()).unwrap();
     assert_eq!(running(&root).unwrap(), Default::default());
     assert_eq!(persistent(&root).unwrap(), Default::default());
+}
+
+/// As nova 31 has a VM with two ports, after a hard reboot: `openstack server add port`, then `virsh dumpxml --inactive`.
+#[test]
+fn a_vm_of_novas_has_shared_memory_and_all_its_cards() {
+    let domain = parse_domain(include_str!("fuzz/seeds/domain/nova.xml")).unwrap();
+    assert_eq!(domain.name, "instance-00000003");
+    assert_eq!(domain.uuid.as_deref(), Some("553f5b52-d0ef-4dd3-a5ae-c983984b7d43"));
+    // By its NUMA cell: there is no <access>.
+    assert!(domain.memory.is_shared() && domain.memory.access.is_none());
+    let cards = |endpoint: &Endpoint| (endpoint.mode, endpoint.path.clone().unwrap(), endpoint.reconnect);
+    let expected = ["/run/openvswitch/vhu497077f9-d5", "/run/openvswitch/vhudad124d2-9c"]
+        .map(|path| (SocketMode::Client, path.into(), None));
+    assert_eq!(domain.endpoints.iter().map(cards).collect::<Vec<_>>(), expected);
 }
