@@ -37,7 +37,9 @@ impl Documents {
         }
         let start = line.trim_start();
         let first = !self.others.iter().any(|known| known == log);
-        let begins = |element: &str| start.starts_with(element);
+        // libvirt's capabilities, which nova logs when it starts, have `<domain type='qemu'/>`: nothing follows that belongs to it.
+        let empty = start.starts_with("<domain") && start.trim_end().ends_with("/>");
+        let begins = |element: &str| start.starts_with(element) && !empty;
         if DOMAIN.iter().take(if first { DOMAIN.len() } else { 1 }).any(|element| begins(element)) {
             if self.texts.len() < MOST_DOCUMENTS {
                 self.texts.push((log.to_string(), line.to_string()));

@@ -20,7 +20,6 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "VirtualInterfaceCreateException",
         "VirtualInterfacePlugException",
         "Timeout waiting for {*}network-vif-plugged",
-        "network-vif-plugged",
         "Failure running os_vif plugin plug method",
         "Failed to plug VIF",
     ], &["nova waited for the port: neutron's agent did not report it, or os-vif could not make it (the switch down, DPDK not up, ovs-vsctl timed out)"])
