@@ -120,7 +120,11 @@ fn alone_on_its_node_it_is_watched(kind: &'static str) {
     node.wait_for("the disk's socket", LISTENS);
     let stock = node.snapshot_with(&["/run/storage"]);
     assert!(node.refuses("vmd").contains("Permission denied"));
+    let proposed = "    [dataplane storage]\n    driver = declared\n    unit = storage.service\n    sockets = /run/storage/disk*\n";
+    let plan = node.accord("plan");
+    assert!(plan.stdout.contains(proposed), "{plan}");
     node.configure(SECTION);
+    assert!(!node.accord("plan").stdout.contains("[dataplane"));
     assert_eq!(node.accord("plan").code, 2);
     node.apply("");
     let output = node.accord("check");
