@@ -43,8 +43,8 @@ pub struct Table<'a> {
     members: &'a [Member],
     /// For each name of a socket, the nodes that have something of that name, and the number of what that is.
     named: HashMap<&'a str, Vec<(usize, usize)>>,
-    /// By kind, shape, and what there is of each socket's name.
-    judged: HashMap<(usize, usize, Vec<usize>), u8>,
+    /// By kind and shape, and what there is of each socket's name.
+    judged: HashMap<(usize, usize), HashMap<Vec<usize>, u8>>,
 }
 
 impl<'a> Table<'a> {
@@ -95,25 +95,35 @@ impl<'a> Table<'a> {
 
     /// For each node, the VMs of this one for which it has something of a name.
     pub fn exceptions(&mut self, node: usize) -> Result<Vec<Vec<Exception>>> {
-        let mut found = vec![Vec::new(); self.members.len()];
-        for (number, vm) in self.members[node].fingerprint.vms.iter().enumerate() {
+        let members = self.members;
+        let mut found = vec![Vec::new(); members.len()];
+        for (number, vm) in members[node].fingerprint.vms.iter().enumerate() {
             let names: Vec<&str> = names(&vm.domain).collect();
-            let mut there: HashMap<usize, Vec<usize>> = HashMap::new();
+            let is_elsewhere = |places: &Vec<(usize, usize)>| places.iter().any(|(other, _)| *other != node);
+            if !names.iter().filter_map(|name| self.named.get(name)).any(is_elsewhere) {
+                continue;
+            }
+            // By target: a fleet may have the same names everywhere.
+            let mut there = vec![0; members.len() * names.len()];
             for (at, name) in names.iter().enumerate() {
                 for (target, what) in self.named.get(name).into_iter().flatten() {
-                    there.entry(*target).or_insert_with(|| vec![0; names.len()])[at] = *what;
+                    there[target * names.len() + at] = *what;
                 }
             }
-            for (target, what) in there.into_iter().filter(|(target, _)| *target != node) {
-                let key = (self.kinds[target], self.shapes[node][number], what);
-                let word = match self.judged.get(&key) {
+            let shape = self.shapes[node][number];
+            let met = there.chunks(names.len()).enumerate();
+            for (target, what) in
+                met.filter(|(target, what)| *target != node && what.iter().any(|what| *what > 0))
+            {
+                let key = (self.kinds[target], shape);
+                let word = match self.judged.get(&key).and_then(|judged| judged.get(what)) {
                     Some(word) => *word,
                     None => {
-                        let here = &self.members[target].fingerprint;
+                        let here = &members[target].fingerprint;
                         let arrivals = arrivals::look(here, [&vm.domain]);
-                        let from = (&self.members[node].fingerprint, vm);
+                        let from = (&members[node].fingerprint, vm);
                         let word = self.word(here, &mut Start::told(here)?, from, &arrivals[0]);
-                        self.judged.insert(key, word);
+                        self.judged.entry(key).or_default().insert(what.to_vec(), word);
                         word
                     }
                 };
