@@ -12,6 +12,7 @@ use super::canary;
 use super::steps::{BOTH, PATIENT, differences};
 use super::support::{Node, on_nodes};
 use super::swap;
+use super::watch;
 
 /// What the test's program plays when it is run inside the node.
 const ROLE: &str = "VHOST_ACCORD_ROLE";
@@ -67,7 +68,9 @@ fn nothing_outside_is_touched_while_everything_is_swapped(kind: &'static str) {
 fn prepared(kind: &'static str) -> Node {
     let node = Node::up(kind);
     let user = if node.is_rhel() { "" } else { "dataplane-user = openvswitch\\n" };
-    node.configure(&format!("{BOTH}{PATIENT}{user}"));
+    // The service fixes beside all of it what the attackers do.
+    watch::install(&node);
+    node.configure(&format!("{BOTH}{PATIENT}{user}[watch]\\ndrift = fix\\n"));
     node.push(&std::env::current_exe().unwrap(), PLACE);
     node.sh(&format!("chmod 755 {PLACE}; mkdir -p /run/race; chmod 1777 /run/race"));
     node.apply("--restart");
