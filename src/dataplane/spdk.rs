@@ -35,7 +35,7 @@ fn look(_root: &Root, unit: &UnitFact, section: &mut Declaration) -> Result<(), 
     Ok(())
 }
 
-/// `vhost_get_controllers` (lib/vhost/vhost_rpc.c). `sessions` is there since 22.09.
+/// `vhost_get_controllers` (lib/vhost/vhost_rpc.c).
 #[derive(Debug, Deserialize)]
 struct Controller {
     ctrlr: String,
