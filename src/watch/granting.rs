@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! New sockets of the switch's ports, and of dataplanes that the configuration declares, given to the other side the moment they are there: by the same code as in `apply` and
-//! in the dataplane's units. One socket costs one look at one path, however many there are.
+//! New sockets of the switch's ports, and of dataplanes that the configuration declares, given to the other side the moment they
+//! are there: by the same code as in `apply` and in the dataplane's units. One socket costs one look at one path, however many
+//! there are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
