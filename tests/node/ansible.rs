@@ -208,6 +208,14 @@ fn a_fleet_is_set_up_stopped_and_reverted(kind: &'static str) {
     }
     all_the_same(&control.play("rollout", &settings), &fleet, |count| count == "0");
 
+    let compared = control.play("compare", &[]);
+    all_the_same(&compared, &fleet, |count| count == "0");
+    let matrix =
+        compared.split("TASK [Show the matrix]").nth(1).and_then(|rest| rest.split("PLAY RECAP").next());
+    for part in fleet.map(|node| node.name.as_str()).into_iter().chain(["all VMs can migrate, with advice"]) {
+        assert!(matrix.is_some_and(|matrix| matrix.contains(part)), "{part}: {compared}");
+    }
+
     let shown = control.play("revert", &["--check", "--diff"]);
     assert!(
         shown.contains("-on-problem = warn") && shown.contains("- group in /etc/libvirt/qemu.conf"),
