@@ -52,6 +52,9 @@ impl Arrival {
 
     fn convert(&mut self, ground: &Ground<'_>, terms: &Terms<'_>) {
         let steps = self.decide(ground, terms);
+        if steps.is_empty() {
+            return;
+        }
         turn(&mut self.domain, &steps);
         self.facts = ground.facts(&self.domain, self.facts.memory.clone());
         for (_, after) in steps.iter().filter_map(|step| step.port.as_ref()) {

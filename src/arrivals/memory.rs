@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Huge pages that a VM would need, and those that a fingerprint has.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result};
 
 use crate::facts::domains::MemoryBacking;
 use crate::facts::hugepages::Pool;
 use crate::fingerprint::{Fingerprint, Pages};
-use crate::node::endpoints::start::{Need, wanted};
+use crate::node::endpoints::start::{self, Need};
 
 /// As [`Facts::memory`](crate::node::endpoints::start::Facts::memory) has them.
 pub fn needs(here: &Fingerprint, memory: &MemoryBacking) -> Result<Vec<Need>> {
@@ -18,15 +16,11 @@ pub fn needs(here: &Fingerprint, memory: &MemoryBacking) -> Result<Vec<Need>> {
     if memory.pages.is_empty() {
         here.default_page_size.context("the default size of huge pages on this node is unknown")?;
     }
-    let sorted: BTreeMap<_, _> = wanted(memory, here.default_page_size)?.into_iter().collect();
-    let need = |((page_size, nodes), pages): ((u64, Vec<u32>), u64)| {
-        let of_size = here.pages.iter().find(|pages| pages.size == page_size);
-        let pool = of_size.map(|pages| pool(pages, &nodes)).transpose()?;
-        // The kernel has a hugetlbfs of its own for these: `memfd_create(2)`, `MFD_HUGETLB`.
-        let mounted = memory.is_memfd() || of_size.is_some_and(|pages| !pages.mounts.is_empty());
-        Ok(Need { page_size, pages, nodes, mounted, pool })
-    };
-    sorted.into_iter().map(need).collect()
+    start::needs(memory, here.default_page_size, |size, nodes| {
+        let of_size = here.pages.iter().find(|pages| pages.size == size);
+        let mounted = of_size.is_some_and(|pages| !pages.mounts.is_empty());
+        Ok((mounted, of_size.map(|pages| pool(pages, nodes)).transpose()?))
+    })
 }
 
 fn pool(pages: &Pages, nodes: &[u32]) -> Result<Pool> {

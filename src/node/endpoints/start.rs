@@ -190,7 +190,7 @@ pub fn switch_paths(domain: &Domain) -> impl Iterator<Item = &Path> {
 /// A directory as it was read, and held.
 pub type Held = (Directory, Option<Handle>);
 /// Pages of a size, from these NUMA nodes.
-pub type Origin = (u64, Vec<u32>);
+type Origin = (u64, Vec<u32>);
 
 /// What is read once, however many VMs and sockets there are.
 #[derive(Debug, Default)]
@@ -253,15 +253,9 @@ impl Shared {
             return Ok(Vec::new());
         }
         let default = self.pages(root)?.default;
-        let mut needs = Vec::new();
-        for ((page_size, nodes), pages) in wanted(memory, default)? {
-            // The kernel has a hugetlbfs of its own for these: `memfd_create(2)`, `MFD_HUGETLB`.
-            let mounted = memory.is_memfd() || self.pages(root)?.mounted.contains(&page_size);
-            let pool = self.pool(root, page_size, &nodes)?;
-            needs.push(Need { page_size, pages, nodes, mounted, pool });
-        }
-        needs.sort_by(|a, b| (a.page_size, &a.nodes).cmp(&(b.page_size, &b.nodes)));
-        Ok(needs)
+        needs(memory, default, |size, nodes| {
+            Ok((self.pages(root)?.mounted.contains(&size), self.pool(root, size, nodes)?))
+        })
     }
 
     fn pages(&mut self, root: &Root) -> Result<&Pages> {
@@ -349,8 +343,25 @@ pub fn look_at(directory: &Directory, handle: Option<&Handle>, path: &Path) -> S
     }
 }
 
+/// What a VM on huge pages needs, in order. `default` is the size of pages that it does not name; `of` tells whether a hugetlbfs of
+/// a size is mounted, and what these NUMA nodes have of it.
+pub fn needs(
+    memory: &MemoryBacking,
+    default: Option<u64>,
+    mut of: impl FnMut(u64, &[u32]) -> Result<(bool, Option<hugepages::Pool>)>,
+) -> Result<Vec<Need>> {
+    let mut needs = Vec::new();
+    for ((page_size, nodes), pages) in wanted(memory, default)? {
+        let (mounted, pool) = of(page_size, &nodes)?;
+        // The kernel has a hugetlbfs of its own for these: `memfd_create(2)`, `MFD_HUGETLB`.
+        needs.push(Need { page_size, pages, nodes, mounted: mounted || memory.is_memfd(), pool });
+    }
+    needs.sort_by(|a, b| (a.page_size, &a.nodes).cmp(&(b.page_size, &b.nodes)));
+    Ok(needs)
+}
+
 /// How many pages of which size, and from where.
-pub fn wanted(memory: &MemoryBacking, default: Option<u64>) -> Result<HashMap<Origin, u64>> {
+fn wanted(memory: &MemoryBacking, default: Option<u64>) -> Result<HashMap<Origin, u64>> {
     let mut wanted: HashMap<Origin, u64> = HashMap::new();
     for (cell, size, host_nodes) in cells(memory) {
         let holds = |set: &str| hugepages::parse_set(set).is_some_and(|set| set.contains(&cell));
