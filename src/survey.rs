@@ -186,9 +186,14 @@ impl Survey {
 
     /// What another node has to know of this one, to which these VMs may come; `None` of an image.
     pub fn fingerprint(&self, root: &Root, coming: &[&Domain]) -> Result<Option<Fingerprint>> {
+        let found = self.properties(root)?;
+        Ok(found.zip(self.live.as_ref()).map(|(found, live)| found.look_around(root, live, coming)))
+    }
+
+    /// The same for who asks only how this node is set up: no directory and no port is looked at again.
+    pub fn properties(&self, root: &Root) -> Result<Option<Fingerprint>> {
         let agreed = (&self.accord, self.config.hook.incoming);
-        let take =
-            |live| Fingerprint::take(root, agreed, live, coming, &self.surroundings.hugetlb, &self.accounts);
+        let take = |live| Fingerprint::take(root, agreed, live, &self.surroundings.hugetlb, &self.accounts);
         self.live.as_ref().map(take).transpose()
     }
 

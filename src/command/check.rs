@@ -69,8 +69,8 @@ fn measured(args: &CheckArgs) -> Result<Measured> {
     let root = super::open_root(&args.output.root, false)?;
     let (judged, survey) = look(&root)?;
     // The verdict counts without it.
-    let fingerprint = survey.and_then(|survey| survey.fingerprint(&root, &[]).ok().flatten());
-    Ok(Measured { judged, accord: fingerprint.as_ref().and_then(fleet::hash) })
+    let properties = survey.and_then(|survey| survey.properties(&root).ok().flatten());
+    Ok(Measured { judged, accord: properties.as_ref().and_then(fleet::hash) })
 }
 
 /// node_exporter reads the old file or the new one, and no name that does not end with `.prom`.

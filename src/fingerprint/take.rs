@@ -18,12 +18,11 @@ use crate::node::endpoints::place::Place;
 use crate::node::live::Live;
 
 impl Fingerprint {
-    /// Of the running node. It looks at directories of its own, and at those that these VMs have their sockets in.
+    /// Of the running node, without what VMs that come find there.
     pub fn take(
         root: &Root,
         (accord, incoming): (&Accord, Option<PortType>),
         live: &Live,
-        coming: &[&Domain],
         mounts: &[HugetlbMount],
         names: &Accounts,
     ) -> Result<Fingerprint> {
@@ -31,10 +30,6 @@ impl Fingerprint {
         let daemon = accord.qemu.as_ref().and_then(|qemu| qemu.daemon_unit.as_deref());
         // What cannot be read is not known: no reason to tell nothing at all.
         let installed = versions::read(root, daemon).unwrap_or_default();
-        let paths =
-            coming.iter().flat_map(|vm| &vm.endpoints).filter_map(|endpoint| endpoint.path.as_deref());
-        let directories: Vec<&Path> =
-            paths.filter_map(Path::parent).chain([accord.socket_directory.as_path()]).collect();
         let host = root.read_text(Path::new("/proc/sys/kernel/hostname"))?;
         Ok(Fingerprint {
             version: VERSION,
@@ -56,9 +51,19 @@ impl Fingerprint {
                 dpdk: switch.and_then(|config| config.dpdk_version.clone()),
             },
             agreed: told(Agreed::read(root)).ok().flatten().flatten(),
-            place: Place::look(root, live, incoming.is_some(), &directories),
+            place: Place::default(),
             vms: running(live),
         })
+    }
+
+    /// Looks at directories of its own as well, and at those that these VMs have their sockets in.
+    pub fn look_around(mut self, root: &Root, live: &Live, coming: &[&Domain]) -> Fingerprint {
+        let paths =
+            coming.iter().flat_map(|vm| &vm.endpoints).filter_map(|endpoint| endpoint.path.as_deref());
+        let directories: Vec<&Path> =
+            paths.filter_map(Path::parent).chain([self.socket_directory.as_path()]).collect();
+        self.place = Place::look(root, live, self.incoming.is_some(), &directories);
+        self
     }
 }
 
