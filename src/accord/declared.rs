@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Dataplanes that the configuration declares: the directory of their sockets, and what gives QEMU the sockets.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -76,8 +77,6 @@ pub(super) fn given(accord: &Accord, found: &[Found]) -> Vec<Given> {
 
 /// Drop-ins that give what the dataplane creates when it starts: a program's umask may leave its group no write.
 pub(super) fn drop_ins(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
-    let mut units: Vec<&str> = accord.declared.iter().map(|given| given.unit.as_str()).collect();
-    units.dedup();
     let drop_in = |unit: &str| {
         let of_unit = accord.declared.iter().filter(|given| given.unit == unit);
         let line = |given: &Given| {
@@ -88,7 +87,12 @@ pub(super) fn drop_ins(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
         let lines: String = of_unit.map(line).collect();
         dataplane::file(&path, format!("[Service]\n{umask}{lines}"), Some(unit.to_string()))
     };
-    units.into_iter().map(drop_in).collect()
+    units(accord).into_iter().map(drop_in).collect()
+}
+
+/// Theirs, each once: several sections may have one unit.
+pub(super) fn units(accord: &Accord) -> BTreeSet<&str> {
+    accord.declared.iter().map(|given| given.unit.as_str()).collect()
 }
 
 /// What its driver has the unit's umask to be.

@@ -2,9 +2,10 @@
 //! The service that watches, enabled for the switch's unit, or for those of declared dataplanes where there is no switch: it
 //! runs where one of them runs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Accord, Ground};
+use super::{Accord, Ground, declared};
 use crate::base::paths::{self, PACKAGED_UNITS};
 use crate::config::{PortType, ServerAccess, WatchConfig};
 use crate::items::{Item, Link};
@@ -20,11 +21,10 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>, watch: &WatchConfig) -
     if !wanted || !ground.profile.watcher {
         return Vec::new();
     }
-    let mut units: Vec<&str> = match &ground.profile.dataplane {
-        Some(dataplane) => vec![&dataplane.switch_unit],
-        None => accord.declared.iter().map(|given| given.unit.as_str()).collect(),
+    let units = match &ground.profile.dataplane {
+        Some(dataplane) => BTreeSet::from([dataplane.switch_unit.as_str()]),
+        None => declared::units(accord),
     };
-    units.dedup();
     let link = |unit: &str| {
         let path = Path::new(paths::UNIT_DIRECTORY).join(format!("{unit}.wants")).join(paths::WATCH_UNIT);
         Item::Link(Link { path, target: Path::new(PACKAGED_UNITS[0]).join(paths::WATCH_UNIT) })
