@@ -14,13 +14,11 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 mod tree;
-use tree::{DISK, Daemon, NO_UNITS, SCHEMA, bind, enter, lay_out, mount, ovsdb_server, run};
+use tree::{DISK, Daemon, NO_UNITS, TREE, VMS, bind, enter, lay_out, mount, ovsdb_server, run, run_in_trees};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vhost-accord");
 const ROUNDS: usize = 11;
 const PORTS: usize = 4;
-const TREE: &str = "VHOST_ACCORD_BENCH_TREE";
-const VMS: &str = "VHOST_ACCORD_BENCH_VMS";
 const GUEST: &str = "VHOST_ACCORD_BENCH_GUEST";
 const DESCRIPTORS: &str = "--descriptors";
 const SWITCH: &str = "VHOST_ACCORD_BENCH_SWITCH";
@@ -39,24 +37,8 @@ fn main() -> ExitCode {
 }
 
 fn both() -> ExitCode {
-    if !nix::unistd::geteuid().is_root() || !Path::new(SCHEMA).exists() {
-        println!("left out: needs root and ovsdb-server (openvswitch-switch)");
-        return ExitCode::SUCCESS;
-    }
-    println!("{:<8} {:<44} {:>10} {:>10} {:>7}", "VMs", "", "median ms", "ms a VM", "times");
-    for vms in [250, 500, 1000] {
-        let tree = tempfile::tempdir().unwrap();
-        fs::set_permissions(tree.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        build(tree.path(), vms);
-        let status = Command::new("unshare")
-            .args(["--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"])
-            .arg(std::env::current_exe().unwrap())
-            .env(TREE, tree.path())
-            .env(VMS, vms.to_string())
-            .status();
-        assert!(status.unwrap().success());
-    }
-    ExitCode::SUCCESS
+    let head = format!("{:<8} {:<44} {:>10} {:>10} {:>7}", "VMs", "", "median ms", "ms a VM", "times");
+    run_in_trees(&[250, 500, 1000], &head, build)
 }
 
 fn socket(vm: usize, port: usize) -> String {

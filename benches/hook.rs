@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 mod tree;
-use tree::{DISK, Daemon, SCHEMA, bind, enter, lay_out, mount, ovsdb_server, run};
+use tree::{DISK, Daemon, SCHEMA, TREE, bind, enter, lay_out, mount, ovsdb_server, run};
 
 const HOOK: &str = env!("CARGO_BIN_EXE_vhost-accord");
 const BENCHES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/hook");
@@ -72,7 +72,7 @@ fn rounds(case: &Case) -> usize {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let check = arguments.iter().any(|argument| argument == "--check");
-    if let Some(tree) = std::env::var_os("VHOST_ACCORD_BENCH_TREE") {
+    if let Some(tree) = std::env::var_os(TREE) {
         return stage(Path::new(&tree), check);
     }
     if !nix::unistd::geteuid().is_root() || !Path::new(SCHEMA).exists() {
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         .args(["--mount", "--propagation", "private"])
         .arg(own)
         .args(&arguments[1..])
-        .env("VHOST_ACCORD_BENCH_TREE", tree.path())
+        .env(TREE, tree.path())
         .status()
         .unwrap();
     ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap())

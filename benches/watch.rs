@@ -17,7 +17,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde_json::json;
 
 mod tree;
-use tree::{Daemon, NO_UNITS, SCHEMA, bind, enter, lay_out, mount, ovsdb_server, run};
+use tree::{Daemon, NO_UNITS, TREE, VMS, bind, enter, lay_out, mount, ovsdb_server, run, run_in_trees};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vhost-accord");
 const RUN: &str = "/run/openvswitch";
@@ -26,8 +26,6 @@ const NEW: usize = 100;
 const QUIET: Duration = Duration::from_secs(30);
 /// QEMU.
 const UID: u32 = 64055;
-const TREE: &str = "VHOST_ACCORD_BENCH_TREE";
-const VMS: &str = "VHOST_ACCORD_BENCH_VMS";
 const GUEST: &str = "VHOST_ACCORD_BENCH_GUEST";
 
 fn main() -> ExitCode {
@@ -40,24 +38,8 @@ fn main() -> ExitCode {
 }
 
 fn both() -> ExitCode {
-    if !nix::unistd::geteuid().is_root() || !Path::new(SCHEMA).exists() {
-        println!("left out: needs root and ovsdb-server (openvswitch-switch)");
-        return ExitCode::SUCCESS;
-    }
-    println!("{:<6} {:<56} {:>12}", "VMs", "", "");
-    for vms in [50, 250] {
-        let tree = tempfile::tempdir().unwrap();
-        fs::set_permissions(tree.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        build(tree.path(), vms);
-        let status = Command::new("unshare")
-            .args(["--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"])
-            .arg(std::env::current_exe().unwrap())
-            .env(TREE, tree.path())
-            .env(VMS, vms.to_string())
-            .status();
-        assert!(status.unwrap().success());
-    }
-    ExitCode::SUCCESS
+    let head = format!("{:<6} {:<70} {:>12}", "VMs", "", "");
+    run_in_trees(&[50, 250], &head, build)
 }
 
 fn socket(vm: usize, port: usize) -> String {
@@ -197,7 +179,7 @@ fn granted(inotify: &Inotify, name: &str) -> (Duration, UnixListener) {
 }
 
 fn measure(vms: usize) {
-    let row = |what: &str, value: String| println!("{vms:<6} {what:<56} {value:>12}");
+    let row = |what: &str, value: String| println!("{vms:<6} {what:<70} {value:>12}");
     let watcher = Command::new("/vhost-accord").arg("watch").stderr(Stdio::null()).spawn().unwrap();
     let watcher = Daemon(watcher);
     let pid = watcher.0.id();

@@ -2,17 +2,20 @@
 //! What benchmarks have in common: a private tree (chroot in a mount namespace) with the machine's programs and a real
 //! ovsdb-server.
 // Each benchmark uses its part.
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, dead_code)]
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 pub const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 /// A systemctl(1) that has no unit of any name.
 pub const NO_UNITS: &str = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift || exit 0; done\nshift\nfor unit; do printf 'Id=%s\\nLoadState=not-found\\n\\n' \"$unit\"; done\n";
+/// The tree of a benchmark that runs itself again in one, and how many VMs it is to have.
+pub const TREE: &str = "VHOST_ACCORD_BENCH_TREE";
+pub const VMS: &str = "VHOST_ACCORD_BENCH_VMS";
 /// A disk of a domain, as long as they are.
 pub const DISK: &str = "    <disk type='file' device='disk'>\n      <driver name='qemu' type='qcow2' cache='none' io='native'/>\n      <source file='/var/lib/nova/instances/disk'/>\n      <target dev='vda' bus='virtio'/>\n      <alias name='virtio-disk0'/>\n    </disk>\n";
 
@@ -32,6 +35,28 @@ pub fn lay_out(tree: &Path, directories: &[&str], passwd: &str, group: &str) {
     fs::write(tree.join("etc/passwd"), passwd).unwrap();
     fs::write(tree.join("etc/group"), group).unwrap();
     fs::write(tree.join("etc/nsswitch.conf"), "passwd: files\ngroup: files\n").unwrap();
+}
+
+/// Runs this benchmark again for each number of VMs, in a tree of its own with its own processes.
+pub fn run_in_trees(numbers: &[usize], head: &str, build: fn(&Path, usize)) -> ExitCode {
+    if !nix::unistd::geteuid().is_root() || !Path::new(SCHEMA).exists() {
+        println!("left out: needs root and ovsdb-server (openvswitch-switch)");
+        return ExitCode::SUCCESS;
+    }
+    println!("{head}");
+    for vms in numbers {
+        let tree = tempfile::tempdir().unwrap();
+        fs::set_permissions(tree.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        build(tree.path(), *vms);
+        let status = Command::new("unshare")
+            .args(["--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"])
+            .arg(std::env::current_exe().unwrap())
+            .env(TREE, tree.path())
+            .env(VMS, vms.to_string())
+            .status();
+        assert!(status.unwrap().success());
+    }
+    ExitCode::SUCCESS
 }
 
 /// Runs a program, expecting success.
