@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Bad input: one clear line each, an exit code that is not zero, and nothing half-written.
 
-use super::steps::{BOTH, calls, differences, killed, refused, same_as, spread, systemd_knows};
+use super::steps::{BOTH, refused, same_as};
 use super::support::Node;
 
 /// Whether libvirt starts with its qemu.conf: it is read after systemd calls the daemon started.
@@ -287,71 +287,4 @@ fn a_broken_journal_is_said_and_kept() {
     node.sh(&format!("cp /root/good {JOURNAL}"));
     assert_eq!(node.sh(&format!("cat {JOURNAL}")), good);
     assert_eq!(node.accord("revert").code, 0);
-}
-
-#[test]
-#[ignore = "needs a real node: make test-all"]
-fn an_apply_killed_anywhere_converges_and_reverts() {
-    let node = configured();
-    let stock = node.snapshot();
-    let syscalls =
-        ["openat", "renameat", "mkdirat", "fchownat", "fchmodat", "fchown", "fsync", "write", "unlinkat"];
-    let counts = calls(&node, "apply", &syscalls);
-    assert_eq!(node.accord("revert").code, 0);
-    let mut points: Vec<(&str, u32)> = Vec::new();
-    for (syscall, count) in &counts {
-        let most = if syscall == "renameat" { 8 } else { 4 };
-        points.extend(spread(*count, most).into_iter().map(|at| (syscall.as_str(), at)));
-    }
-    // In the tools that make the group.
-    points.extend([("execve", 2), ("execve", 3), ("rename", 1), ("rename", 2), ("rename", 3)]);
-    let mut hit = 0;
-    for (number, (syscall, at)) in points.iter().enumerate() {
-        let at_point = format!("killed at {syscall} {at}");
-        hit += u32::from(killed(&node, "apply", syscall, *at));
-        if number % 2 == 0 {
-            node.apply("");
-            let broken = node.check();
-            assert!(broken.0 < 2, "{at_point}: {broken:?}");
-            assert!(
-                node.apply("").stdout.starts_with("pending restart:") || node.accord("plan").code == 0,
-                "{at_point}"
-            );
-        }
-        let output = node.accord("revert");
-        assert_eq!(output.code, 0, "{at_point}: {output}");
-        let differing = differences(&stock, &node.snapshot());
-        assert!(differing.is_empty(), "{at_point}: {differing:#?}");
-        systemd_knows(&node, &at_point);
-    }
-    eprintln!("{hit} of {} points killed it", points.len());
-    assert!(hit > 15, "{hit} of {points:?}");
-    node.apply("--restart");
-    node.agrees("after all");
-}
-
-#[test]
-#[ignore = "needs a real node: make test-all"]
-fn a_revert_killed_anywhere_is_finished_by_the_next() {
-    let node = configured();
-    let stock = node.snapshot();
-    let syscalls = ["renameat", "unlinkat", "fchownat", "fsync", "write"];
-    node.apply("");
-    let counts = calls(&node, "revert", &syscalls);
-    let mut points: Vec<(&str, u32)> = Vec::new();
-    for (syscall, count) in &counts {
-        points.extend(spread(*count, 5).into_iter().map(|at| (syscall.as_str(), at)));
-    }
-    points.extend([("execve", 2), ("rename", 1), ("rename", 2)]);
-    let mut hit = 0;
-    for (syscall, at) in points {
-        node.apply("");
-        hit += u32::from(killed(&node, "revert", syscall, at));
-        let output = node.accord("revert");
-        assert_eq!(output.code, 0, "killed at {syscall} {at}: {output}");
-        let differing = differences(&stock, &node.snapshot());
-        assert!(differing.is_empty(), "killed at {syscall} {at}: {differing:#?}");
-        systemd_knows(&node, syscall);
-    }
-    assert!(hit > 10, "only {hit} points killed it");
 }
