@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::accord::is_for_server_ports;
 use crate::base::paths;
 use crate::base::root::{Handle, Root};
+use crate::dataplane::declared::Found;
 use crate::items::{Change, Group, Held, Subject, Target};
 use crate::write;
 
@@ -46,6 +47,9 @@ pub struct Journal {
     /// one does not work. `None`: nothing waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Vec<Entry>>,
+    /// Sections of dataplanes that `apply` went by: one that does not count for a while is as it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sections: Vec<Found>,
 }
 
 impl Journal {
@@ -60,6 +64,7 @@ impl Journal {
                 entries: Vec::new(),
                 restarting: false,
                 running: None,
+                sections: Vec::new(),
             });
         };
         let journal: Journal = serde_json::from_str(&text).with_context(|| {

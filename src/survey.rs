@@ -8,6 +8,7 @@ use crate::arrivals;
 use crate::base::paths;
 use crate::base::root::{NotInReport, Root, told};
 use crate::config::{Config, Declared, GidMismatch, PortType, Proposed};
+use crate::dataplane::declared;
 use crate::dataplane::ovs::modes::Modes;
 use crate::facts::Known;
 use crate::facts::accounts::Accounts;
@@ -76,7 +77,8 @@ impl Survey {
         let group = journal.group.as_ref().filter(|group| group.name == config.group).map(|group| group.gid);
         let agreed = root.report().and_then(|_| Agreed::read(root).ok()?).map(|agreed| agreed.gid);
         let recorded = group.or(agreed);
-        let profile = Profile::look(root, manager, &accounts, &config, recorded)?;
+        let mut profile = Profile::look(root, manager, &accounts, &config, recorded)?;
+        declared::keep(&mut profile.declared, &mut profile.problems, &journal.sections, &config);
         let hugetlb = if root.runs() { mounts::hugetlb(root)? } else { Vec::new() };
         let mounted: Vec<_> = hugetlb.iter().map(|mount| mount.path.clone()).collect();
         let program = program(root);

@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use node::{CLIENT_PORT, Node, SERVER_PORT, file, present};
-use sections::{asked, problem, spdk};
+use sections::{asked, problem, silent, spdk};
 use vhost_accord::access::{Acl, AclEntry, Perm, Tag};
 use vhost_accord::base::root::Kind;
 use vhost_accord::config::PortType;
@@ -112,6 +112,7 @@ const BREAKAGES: &[Breakage] = &[
         guarded.fact = present(Vec::new(), "/var/lib/openvswitch/conf.db", Kind::File, (0, 0, 0o644));
     }),
     ("dataplane-port-refused", |node| node.live().declared = vec![asked("Permission denied")]),
+    ("dataplane-ports-unknown", silent),
     ("hugepages-second-owner", |node| {
         node.profile.declared = vec![spdk()];
         mounted(node, 500, 42477, 0o775);

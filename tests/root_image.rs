@@ -7,6 +7,8 @@
 
 #[path = "image/first_boot.rs"]
 mod first_boot;
+#[path = "image/sections.rs"]
+mod sections;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -192,6 +192,7 @@ pub fn execute(root: &Root, survey: &mut Survey, plan: &Plan) -> Result<Vec<Stri
     let group = &survey.accord.group;
     let journal = &mut survey.journal;
     journal.group = Some(Group { name: group.name.clone(), gid: group.gid });
+    journal.sections.clone_from(&survey.profile.declared);
     for change in &plan.changes {
         let target = change.target();
         let context =

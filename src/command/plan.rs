@@ -167,8 +167,9 @@ pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
         let line = format!("modes = look: {}", modes.text());
         report::out(&report::colour(Style::Dim, &format!("{}\n", report::one_line(&line))));
     }
-    for Problem { section, what, fix, .. } in &survey.profile.problems {
-        let line = report::one_line(&format!("[dataplane {section}] does not count: {what}; fix: {fix}"));
+    for problem in &survey.profile.problems {
+        let Problem { section, fix, .. } = problem;
+        let line = report::one_line(&format!("[dataplane {section}] {}; fix: {fix}", problem.text()));
         report::out(&report::colour(Style::Bad, &format!("{line}\n")));
     }
     if plan.is_empty() {

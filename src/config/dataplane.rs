@@ -80,7 +80,7 @@ impl Declaration {
 }
 
 /// One such section.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Declared {
     /// Its name.
     pub name: String,

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::driver::{self, Driver, Looking, unclear};
 use super::ovs;
@@ -19,7 +19,7 @@ pub const DRIVER: Driver =
     Driver { name: DECLARED, unit: None, look: |_, _, _| Ok(()), umask: None, ports: None };
 
 /// One, as it was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// What the configuration says.
     pub declared: Declared,
@@ -46,6 +46,16 @@ pub struct Problem {
     pub what: String,
     /// What to do.
     pub fix: String,
+    /// What apply created for it stays.
+    pub kept: bool,
+}
+
+impl Problem {
+    /// That it does not count, and why.
+    pub fn text(&self) -> String {
+        let kept = if self.kept { "; what apply created for it stays" } else { "" };
+        format!("does not count: {}{kept}", self.what)
+    }
 }
 
 /// Looks at their units and accounts.
@@ -61,11 +71,29 @@ pub fn look(
             Ok(one) => found.push(one),
             Err(Looking::Failed(error)) => return Err(error),
             Err(Looking::Problem(id, what, fix)) => {
-                problems.push(Problem { section: section.name().to_string(), id, what, fix });
+                problems.push(Problem { section: section.name().to_string(), id, what, fix, kept: false });
             }
         }
     }
     Ok((found, problems))
+}
+
+/// Sections that do not count now, as they were when an earlier `apply` went by them: a package that is being upgraded, or a
+/// container that is yet to be built, takes nothing from the VMs. A directory that is another's by now is no longer theirs.
+pub fn keep(found: &mut Vec<Found>, problems: &mut [Problem], before: &[Found], config: &Config) {
+    for problem in problems {
+        let Some(kept) = before.iter().find(|kept| kept.declared.name == problem.section) else { continue };
+        let sockets = &kept.declared.sockets;
+        let meets =
+            |other: &Path| sockets.directory.starts_with(other) || other.starts_with(&sockets.directory);
+        let mut others = found.iter().map(|other| &other.declared.sockets);
+        let taken = others
+            .any(|other| sockets.pattern.is_none() && other.pattern.is_none() && meets(&other.directory));
+        problem.kept = !taken && !meets(&config.socket_directory);
+        if problem.kept {
+            found.push(kept.clone());
+        }
+    }
 }
 
 fn one(

@@ -24,7 +24,7 @@ pub const RULES: &[Rule] = &[
         cause: "the configuration names a group that does not exist; libvirt or OVS would not start with it",
         asks: &[Ask::Node(|case| of_sections(case, "group-missing"))],
         page: Page {
-            effect: "plan and apply stop and change nothing; named by a section [dataplane NAME], that section alone does not count",
+            effect: "plan and apply stop and change nothing; named by a section [dataplane NAME], that section alone does not count, and what apply created for it stays",
             see: "vhost-accord config; getent group",
             fix: "create the group (groupadd --system), or set the key to keep",
             source: "seen with libvirt 9.0: 'Failed to parse group'",
@@ -36,7 +36,7 @@ pub const RULES: &[Rule] = &[
         cause: "the configuration names a user that does not exist; OVS would not start as that user",
         asks: &[Ask::Node(|case| of_sections(case, "dataplane-user-missing"))],
         page: Page {
-            effect: "plan and apply stop and change nothing; named by a section [dataplane NAME], that section alone does not count",
+            effect: "plan and apply stop and change nothing; named by a section [dataplane NAME], that section alone does not count, and what apply created for it stays",
             see: "vhost-accord config; getent passwd",
             fix: "create the user (useradd --system --no-create-home), or set dataplane-user = keep",
             source: "OVS lib/daemon-unix.c",
@@ -48,7 +48,7 @@ pub const RULES: &[Rule] = &[
         cause: "a section [dataplane NAME] names a unit that does not exist",
         asks: &[Ask::Node(|case| of_sections(case, "dataplane-unit-missing"))],
         page: Page {
-            effect: "this section does not count, and what apply created for it is removed; all else goes on",
+            effect: "this section does not count until then; what apply created for it stays until the section is removed; all else goes on",
             see: "vhost-accord config; systemctl list-unit-files",
             fix: "correct unit in the section, or remove the section",
             source: "systemd.unit(5)",
@@ -60,7 +60,7 @@ pub const RULES: &[Rule] = &[
         cause: "a section [dataplane NAME] leaves out what its driver could not find, or found with a mistake",
         asks: &[Ask::Node(|case| of_sections(case, "dataplane-section-unclear"))],
         page: Page {
-            effect: "this section does not count, and what apply created for it is removed; all else goes on",
+            effect: "this section does not count until then; what apply created for it stays until the section is removed; all else goes on",
             see: "vhost-accord config; systemctl cat UNIT; cat /etc/vpp/startup.conf",
             fix: "set the key that the finding names in the section",
             source: "vhost-accord.conf(5)",
@@ -72,7 +72,7 @@ pub const RULES: &[Rule] = &[
         cause: "a section [dataplane NAME] has its sockets where Open vSwitch has its own",
         asks: &[Ask::Node(|case| of_sections(case, "dataplane-directory-taken"))],
         page: Page {
-            effect: "this section does not count, and what apply created for it is removed; all else goes on",
+            effect: "this section does not count until then; what apply created for it stays until the section is removed; all else goes on",
             see: "vhost-accord config",
             fix: "set sockets in the section to a directory of its own",
             source: "OVS lib/netdev-dpdk.c",
@@ -96,7 +96,7 @@ pub const RULES: &[Rule] = &[
 fn of_sections(case: &Case<'_>, id: &str) -> Vec<Evidence> {
     let problems = case.profile.problems.iter().filter(|problem| problem.id == id);
     let evidence = |problem: &Problem| {
-        Evidence::fixed_by(format!("[dataplane {}]", problem.section), &problem.what, &problem.fix)
+        Evidence::fixed_by(format!("[dataplane {}]", problem.section), problem.text(), &problem.fix)
     };
     problems.map(evidence).collect()
 }

@@ -4,7 +4,7 @@
 
 use super::{Ask, Case, Evidence, Level, Page, Rule};
 use crate::base::shell;
-use crate::dataplane::driver::Port;
+use crate::dataplane::driver::{Port, Ports};
 use crate::facts::Known;
 use crate::items::{Change, Held, Subject};
 
@@ -19,6 +19,18 @@ pub const RULES: &[Rule] = &[
             see: "vppctl show vhost-user (errno \"Permission denied\")",
             fix: "vhost-accord apply; or give the group of the dataplane write permission on the socket",
             source: "VPP src/plugins/vhost/vhost_user.c (not seen with the program)",
+        },
+    },
+    Rule {
+        id: "dataplane-ports-unknown",
+        level: Level::Advice,
+        cause: "the dataplane did not answer, so what it says of its ports is unknown",
+        asks: &[Ask::Node(unanswered)],
+        page: Page {
+            effect: "check reports no port of this dataplane as refused, even if one is; sockets and permissions are checked as always",
+            see: "vppctl show vhost-user; rpc.py -s RPC_SOCKET vhost_get_controllers",
+            fix: "systemctl status UNIT, then fix what its log reports; a program that is starting answers a little later",
+            source: "VPP src/vlib/unix/cli.c, SPDK lib/rpc/rpc.c (not seen with the programs): one thread answers, and a busy one does not",
         },
     },
     Rule {
@@ -49,6 +61,20 @@ fn refused(case: &Case<'_>) -> Vec<Evidence> {
         evidence.extend(refused.map(|port| of_port(&asked.section, port, gid)));
     }
     evidence
+}
+
+/// Its unit runs, and it was asked.
+fn unanswered(case: &Case<'_>) -> Vec<Evidence> {
+    let asked = case.live.iter().flat_map(|live| &live.declared);
+    let evidence = |asked: &Ports| {
+        let Some(Known::Unknown(why)) = &asked.ports else { return None };
+        let mut found = case.profile.declared.iter().map(|found| &found.declared);
+        let unit = &found.find(|declared| declared.name == asked.section)?.unit;
+        let fix = format!("systemctl status {}", shell::quote(unit));
+        let seen = format!("its ports are not known: {why}");
+        Some(Evidence::fixed_by(format!("[dataplane {}]", asked.section), seen, fix))
+    };
+    asked.filter_map(evidence).collect()
 }
 
 fn of_port(section: &str, port: &Port, gid: Option<u32>) -> Evidence {

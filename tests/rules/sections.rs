@@ -21,6 +21,13 @@ pub fn asked(error: &str) -> Ports {
     Ports { section: "vpp".to_string(), ports: Some(Known::Known(vec![port])) }
 }
 
+/// SPDK does not answer.
+pub fn silent(node: &mut Node) {
+    node.profile.declared = vec![spdk()];
+    let ports = Some(Known::Unknown("no answer in time".to_string()));
+    node.live().declared = vec![Ports { section: "disks".to_string(), ports }];
+}
+
 pub fn spdk() -> Found {
     let declared = Declared {
         name: "disks".to_string(),
@@ -38,5 +45,5 @@ pub fn spdk() -> Found {
 
 pub fn problem(node: &mut Node, id: &'static str) {
     let (what, fix) = ("so it is".to_string(), "edit it".to_string());
-    node.profile.problems = vec![Problem { section: "disks".to_string(), id, what, fix }];
+    node.profile.problems = vec![Problem { section: "disks".to_string(), id, what, fix, kept: false }];
 }
