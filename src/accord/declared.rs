@@ -27,6 +27,13 @@ pub struct Given {
     pub sockets: Sockets,
 }
 
+impl Given {
+    /// Does `apply` give QEMU a socket of this owner and mode?
+    pub fn lacks(&self, uid: u32, gid: u32, mode: u32) -> bool {
+        uid == self.uid && (gid != self.gid || mode & 0o060 != 0o060)
+    }
+}
+
 /// setgid, so that a socket has the group of the directory; no room for anyone else.
 const DIRECTORY_MODE: u32 = 0o2750;
 

@@ -186,6 +186,8 @@ fn give(root: &Root, grants: &[Grant]) -> Result<()> {
 /// How long a program is waited for that has its sockets only after systemd takes it for started.
 const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(50);
+/// Some set a group or mode of their own after they listen, as virtiofsd does for `--socket-group` (1.13.2, src/main.rs).
+const AFTERWARDS: Duration = Duration::from_millis(200);
 
 /// The sockets of a declared dataplane that was started.
 fn after_declared(root: &Root, limit: Duration, name: &str) -> Result<()> {
@@ -195,5 +197,7 @@ fn after_declared(root: &Root, limit: Duration, name: &str) -> Result<()> {
     while !declared::is_served(root, given)? && Instant::now() < deadline {
         std::thread::sleep(PAUSE);
     }
+    give(root, &declared::plan(root, given)?)?;
+    std::thread::sleep(AFTERWARDS);
     give(root, &declared::plan(root, given)?)
 }

@@ -202,7 +202,7 @@ fn refuses_qemu(case: &StartCase<'_>) -> Vec<Evidence> {
             let seen = format!("QEMU ({}) has no access: {}", case.who(qemu), denial.text(&case.start.names));
             let fix = match case.start.is_agreed_path(&socket.path) {
                 true => own_label(case).unwrap_or_else(|| fixes::APPLY.to_string()),
-                false if case.is_others(socket) => others::let_create(&denial, qemu),
+                false if case.is_others(socket) => others::let_create(case.start, socket, &denial, qemu),
                 false => moved(case, socket),
             };
             found.push(Evidence::fixed_by(path, seen, fix).sure_if(case.start.groups_are_known));

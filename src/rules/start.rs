@@ -18,7 +18,7 @@ pub use ours::{grant_for, may_remove, will_fix};
 
 use super::{Ask, Finding, all};
 use crate::access::Identity;
-use crate::accord::Agreed;
+use crate::accord::{Agreed, Given};
 use crate::base::journald::{Priority, log};
 use crate::base::root::{Root, told};
 use crate::config::{Config, PortType};
@@ -191,6 +191,12 @@ impl Start {
         let below =
             |agreed: &Agreed| agreed.dataplane.is_some() && path.starts_with(&agreed.socket_directory);
         self.agreed.as_ref().is_some_and(below)
+    }
+
+    /// The dataplane of the configuration that creates this socket, by what was agreed.
+    pub fn section(&self, path: &Path) -> Option<&Given> {
+        let mut sections = self.agreed.iter().flat_map(|agreed| &agreed.declared);
+        sections.find(|given| given.sockets.is_at(path))
     }
 
     /// The DAC label where the domain has it; else qemu.conf, else the build's default (libvirt: a label of type `none`

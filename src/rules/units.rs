@@ -8,7 +8,7 @@ use crate::base::paths;
 use crate::base::shell;
 use crate::facts::surroundings::LaterDropIn;
 use crate::fixes::{self, Taken};
-use crate::items::{Change, File, Held, Kind as _};
+use crate::items::{Change, File, Held, Kind as _, Subject};
 use crate::systemd::UnitFact;
 
 pub const RULES: &[Rule] = &[
@@ -120,6 +120,7 @@ fn our_files<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Held<File>> {
 fn files(case: &Case<'_>, wanted: fn(bool) -> bool) -> Vec<Evidence> {
     let broken = our_files(case).filter(|held| !held.item.holds(&held.before));
     broken
+        .filter(|held| held.before.is_none() || !follows(case, &held.item.path))
         .filter(|held| wanted(held.before.is_some()))
         .map(|Held { item, before }| {
             let there = before.is_some();
@@ -127,6 +128,14 @@ fn files(case: &Case<'_>, wanted: fn(bool) -> bool) -> Vec<Evidence> {
             Evidence::applies(item.path.display().to_string(), seen)
         })
         .collect()
+}
+
+/// Is it another one because a directory is to have another owner? The owner is the finding.
+fn follows(case: &Case<'_>, path: &Path) -> bool {
+    let of_tmpfiles = path.parent() == Path::new(paths::TMPFILES).parent();
+    let is_owner = |change: &&Change| matches!(change, Change::Owner(Held { item, before: Some(_) }) if item.subject == Subject::SocketDirectory);
+    (of_tmpfiles || path == Path::new(paths::AGREED))
+        && case.observed.iter().filter(is_owner).any(|change| !change.holds())
 }
 
 /// The units whose drop-in of ours is right on disk.

@@ -27,7 +27,7 @@ pub fn missing(case: &StartCase<'_>) -> Vec<Evidence> {
             // Without a word from OVSDB nobody knows if a restart would make it.
             true if case.facts.switch.known().is_none() => ovs::fixes::SHOW.to_string(),
             true => case.port_at(socket).map_or_else(|| systemctl("restart", case.start), ovs::fixes::remake),
-            false => others::serve(socket),
+            false => others::serve(case.start, socket),
         };
         absent(case, socket, "missing", fix)
     };
@@ -38,7 +38,7 @@ pub fn stale(case: &StartCase<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
         let again = match case.meets_switch(socket) {
             true => systemctl("restart", case.start),
-            false => others::serve(socket),
+            false => others::serve(case.start, socket),
         };
         let fix = format!("{} && {again}", fixes::remove(&socket.path));
         absent(case, socket, "no process listens on it", fix)
@@ -71,11 +71,11 @@ pub fn refuses_qemu(case: &StartCase<'_>) -> Vec<Evidence> {
         let Verdict::Denied(denial) = case.qemu_connects(socket)? else { return None };
         let qemu = case.start.qemu.as_ref()?;
         let seen = format!("QEMU ({}) has no access: {}", case.who(qemu), denial.text(&case.start.names));
-        // Of a back end that is not the switch `apply` knows nothing: who serves it has to let QEMU in.
+        // Of a back end that is not the switch `apply` knows nothing, unless it has a section: who serves it has to let QEMU in.
         let ours = case.meets_switch(socket);
         let (seen, fix) = match ours {
             true => (seen, fixes::APPLY.to_string()),
-            false => (others::seen(socket, seen), others::let_in(socket, &denial, qemu)),
+            false => (others::seen(socket, seen), others::let_in(case.start, socket, &denial, qemu)),
         };
         let evidence = Evidence::of(socket, seen, fix).passing().foreign_if(!ours);
         Some(evidence.sure_if(case.start.groups_are_known))

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Fixes for sockets of other back ends than the switch: in the words of whoever has them, as far as the kernel tells.
 
+use super::Start;
 use crate::access::{Denial, Identity};
+use crate::accord::Given;
 use crate::base::shell;
+use crate::config::PortType;
+use crate::fixes;
 use crate::node::endpoints::start::Socket;
 
 fn unit(socket: &Socket) -> Option<&str> {
@@ -17,11 +21,15 @@ pub fn seen(socket: &Socket, seen: String) -> String {
     }
 }
 
-/// Whoever is to serve it has to be started; where nobody was told to, the files that name it say who it is.
-pub fn serve(socket: &Socket) -> String {
-    match unit(socket) {
-        Some(unit) => format!("systemctl restart {}", shell::quote(unit)),
-        None => {
+/// Whoever is to serve it has to be started; where nobody was told to, the files that name it say who it is. A section's unit
+/// may run and serve other VMs.
+pub fn serve(start: &Start, socket: &Socket) -> String {
+    match (unit(socket), start.section(&socket.path)) {
+        (Some(unit), _) => format!("systemctl restart {}", shell::quote(unit)),
+        (None, Some(Given { unit, .. })) => {
+            format!("systemctl start {}  # if it runs already: restart", shell::quote(unit))
+        }
+        (None, None) => {
             let path = shell::path(&socket.path);
             format!("grep -rlsF -e {path} /etc /run/systemd/system /usr/lib/systemd/system")
         }
@@ -29,15 +37,26 @@ pub fn serve(socket: &Socket) -> String {
 }
 
 /// Lets QEMU through to this one socket, or through the directory that refuses it.
-pub fn let_in(socket: &Socket, denial: &Denial, qemu: &Identity) -> String {
+pub fn let_in(start: &Start, socket: &Socket, denial: &Denial, qemu: &Identity) -> String {
+    let lacks = |given: &Given| match &socket.node {
+        _ if denial.path == given.sockets.directory => given.sockets.pattern.is_none(),
+        Some(node) => denial.path == socket.path && given.lacks(node.uid, node.gid, node.mode),
+        None => false,
+    };
+    if start.section(&socket.path).is_some_and(lacks) {
+        return fixes::APPLY.to_string();
+    }
     let rights = if denial.path == socket.path { "rw" } else { "x" };
     let until = unit(socket).filter(|_| denial.path == socket.path);
     let until = until.map(|unit| format!("  # until {} is started again", comment(unit)));
     format!("setfacl -m u:{}:{rights} {}{}", qemu.uid, shell::path(&denial.path), until.unwrap_or_default())
 }
 
-/// Lets QEMU create its socket there.
-pub fn let_create(denial: &Denial, qemu: &Identity) -> String {
+/// Lets QEMU create its socket there, unless it is the dataplane that creates it.
+pub fn let_create(start: &Start, socket: &Socket, denial: &Denial, qemu: &Identity) -> String {
+    if start.section(&socket.path).is_some() {
+        return fixes::convert_domain(&start.domain, &socket.path, PortType::Dpdkvhostuser, &socket.path);
+    }
     format!("setfacl -m u:{}:rwx {}", qemu.uid, shell::path(&denial.path))
 }
 

@@ -168,6 +168,47 @@ fn a_fix_for_another_dataplane_is_none_of_the_switch() {
     assert!(of_another(refused).seen.starts_with("dpdk-testpmd (pid 7, testpmd.service) listens on it; "));
 }
 
+/// As `apply` agreed to give the sockets of testpmd.
+fn with_section(node: &mut Node0) {
+    let uid = node.facts.sockets[0].node.as_ref().unwrap().uid;
+    let sockets = serde_json::json!({"directory": "/run/tpmd"});
+    let given = serde_json::json!(
+        {"name": "cards", "unit": "testpmd.service", "uid": uid, "gid": 64055, "sockets": sockets}
+    );
+    let agreed = serde_json::json!({"version": 1, "note": "", "gid": 42477, "directories": [], "declared": [given],
+        "socket-directory": "/var/lib/vhost_sockets", "qemu": null, "dataplane": null});
+    node.start.agreed = Some(serde_json::from_value(agreed).unwrap());
+}
+
+#[test]
+fn a_fix_for_a_section_is_by_its_unit_or_apply() {
+    let refused: Break = |node| {
+        with_section(node);
+        node.facts.sockets[0].other = testpmd();
+        node.facts.sockets[0].node.as_mut().unwrap().gid = 0;
+    };
+    assert_eq!(of_another(refused).fix, "vhost-accord apply");
+    let of_someone_else: Break = |node| {
+        with_section(node);
+        let node = node.facts.sockets[0].node.as_mut().unwrap();
+        (node.uid, node.gid) = (1000, 0);
+    };
+    assert!(of_another(of_someone_else).fix.starts_with("setfacl -m u:64055:rw /run/tpmd/s0"));
+    let missing: Break = |node| {
+        with_section(node);
+        node.facts.sockets[0].liveness = Liveness::Missing;
+    };
+    assert_eq!(of_another(missing).fix, "systemctl start testpmd.service  # if it runs already: restart");
+    let wrong_role: Break = |node| {
+        with_section(node);
+        node.facts.sockets[0].endpoint.mode = SocketMode::Server;
+        node.facts.sockets[0].liveness = Liveness::Missing;
+        (directory(node, 1).uid, directory(node, 1).gid) = (0, 0);
+    };
+    let fix = of_another(wrong_role).fix;
+    assert!(fix.contains("mode='server'#path='/run/tpmd/s0' mode='client'#"), "{fix}");
+}
+
 /// QEMU connects as soon as such a back end is there.
 #[test]
 fn a_qemu_that_tries_again_is_not_refused_for_a_back_end_that_comes_later() {
