@@ -71,6 +71,8 @@ mod prometheus;
 mod races;
 #[path = "node/restart.rs"]
 mod restart;
+#[path = "node/sections.rs"]
+mod sections;
 #[path = "node/service.rs"]
 mod service;
 #[path = "node/silent.rs"]

@@ -7,12 +7,14 @@ use std::path::Path;
 use super::support::{Node, on_nodes};
 
 on_nodes!(later bookworm = "bookworm": drivers_find_what_a_section_leaves_out virtiofsd_of_a_unit_is_given);
+// The one of rust-vmm; in bookworm it is part of QEMU.
+on_nodes!(trixie = "trixie": virtiofsd_of_a_unit_is_given);
 
 const SET_UP: &str = "
     groupadd -f -r vpp
     useradd --system --no-create-home spdk
     mkdir -p /etc/vpp /srv/shared
-    chmod 0644 /usr/local/lib/imitation
+    chmod 0644 /usr/local/lib/vpp_spdk_imitation.py
     for name in vpp spdk; do truncate -s 16M /var/lib/$name.img; done
     chown spdk /var/lib/spdk.img
     printf '%s\\n' 'unix { nodaemon cli-listen /run/vpp/cli.sock gid vpp exec /etc/vpp/ports.cli }' 'socksvr { default }' \
@@ -20,10 +22,10 @@ const SET_UP: &str = "
     echo 'create vhost-user socket /run/vpp-ports/p0 server' >/etc/vpp/ports.cli
     units=/etc/systemd/system
     printf '%s\\n' '[Service]' 'ExecStart=/usr/bin/vpp -c /etc/vpp/startup.conf' >$units/vpp.service
-    printf '%s\\n' '#!/bin/sh' 'exec python3 /usr/local/lib/imitation vpp /var/lib/vpp.img /run/vpp-ports/p0' \
+    printf '%s\\n' '#!/bin/sh' 'exec python3 /usr/local/lib/vpp_spdk_imitation.py vpp /var/lib/vpp.img /run/vpp-ports/p0' \
         >/usr/bin/vpp
     install -d -o spdk -g spdk /run/spdk
-    printf '%s\\n' '#!/bin/sh' 'exec python3 /usr/local/lib/imitation spdk /var/lib/spdk.img /run/spdk-ports/VhostBlk0' \
+    printf '%s\\n' '#!/bin/sh' 'exec python3 /usr/local/lib/vpp_spdk_imitation.py spdk /var/lib/spdk.img /run/spdk-ports/VhostBlk0' \
         >/usr/local/bin/vhost
     chmod 0755 /usr/bin/vpp /usr/local/bin/vhost
     printf '%s\\n' '[Service]' User=spdk 'ExecStart=/usr/local/bin/vhost -S /run/spdk-ports -r /run/spdk/rpc.sock' \
@@ -54,8 +56,8 @@ fn listens(path: &str) -> String {
 fn drivers_find_what_a_section_leaves_out(kind: &'static str) {
     let node = Node::up(kind);
     node.push(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/lib/imitation"),
-        "/usr/local/lib/imitation",
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/lib/vpp_spdk_imitation.py"),
+        "/usr/local/lib/vpp_spdk_imitation.py",
     );
     node.sh(SET_UP);
     node.sh(&format!("{DEFINE}\ndisk vmvpp /run/vpp-ports/p0; disk vmspdk /run/spdk-ports/VhostBlk0"));
@@ -91,6 +93,7 @@ fn drivers_find_what_a_section_leaves_out(kind: &'static str) {
     starts(&node);
     node.agrees("after a start of both");
     each_is_named(&node);
+    what_is_not_answered_is_told(&node);
     node.sh("usermod -aG vpp libvirt-qemu && virsh -q start vmvpp");
     let (_, findings) = node.check();
     let reached = "qemu-reaches-control-socket /run/vpp/cli.sock".to_string();
@@ -110,6 +113,24 @@ fn starts(node: &Node) {
     }
 }
 
+/// Silence is advice and accuses nobody; who does not run is not asked.
+fn what_is_not_answered_is_told(node: &Node) {
+    let unknown = "dataplane-ports-unknown [dataplane disks]";
+    for (break_it, mend) in [
+        ("systemctl kill -s STOP spdk", "systemctl kill -s CONT spdk"),
+        ("mv /run/spdk/rpc.sock /run/spdk/away", "mv /run/spdk/away /run/spdk/rpc.sock"),
+    ] {
+        node.sh(break_it);
+        assert_eq!(node.check(), (1, vec![unknown.to_string()]), "{break_it}");
+        node.sh(mend);
+        node.agrees("after its answer");
+    }
+    node.sh("systemctl stop spdk");
+    assert!(!node.check().1.contains(&unknown.to_string()));
+    node.sh("systemctl start spdk");
+    node.wait_for("the disk's socket", &listens("/run/spdk-ports/VhostBlk0"));
+}
+
 /// Section and port, as the dataplane names it.
 fn each_is_named(node: &Node) {
     let json: serde_json::Value = serde_json::from_str(&node.accord("check --json").stdout).unwrap();
@@ -127,6 +148,12 @@ const VIRTIOFS: &str = "
     printf '%s\\n' '[Unit]' StartLimitIntervalSec=0 '[Service]' \"ExecStart=$binary --socket-path=/run/vfs/s $source\" \
         Restart=always RestartSec=1 >/etc/systemd/system/vfs.service
     systemctl daemon-reload; systemctl start vfs";
+
+/// systemctl comes back when the socket is given.
+const WITH_GROUP: &str = "
+    sed -i -e 's,^ExecStart=,&/usr/bin/strace -f -o /root/trace -e trace=/chown -e inject=/chown:delay_enter=100000 ,' \
+        -e 's,--socket-path,--socket-group=nogroup &,' /etc/systemd/system/vfs.service
+    systemctl daemon-reload; systemctl restart vfs";
 
 /// Alone with its owner each time it is there again, until its unit gives it.
 fn virtiofsd_of_a_unit_is_given(kind: &'static str) {
@@ -149,6 +176,12 @@ fn virtiofsd_of_a_unit_is_given(kind: &'static str) {
         );
         node.sh("timeout 30 virsh start vmfs --paused && virsh destroy vmfs");
     }
+    // It gives its socket to a group of its own, a little after it listens.
+    node.sh(WITH_GROUP);
+    node.wait_for("virtiofsd's socket", &listens("/run/vfs/s"));
+    assert_eq!(node.owner("/run/vfs/s"), format!("root:{} 0770", node.qemu()));
+    node.agrees("with --socket-group");
+    node.sh("timeout 30 virsh start vmfs --paused && virsh destroy vmfs");
     assert!([0, 1].contains(&node.accord("revert").code));
     node.sh("systemctl restart vfs");
     node.wait_for("virtiofsd's socket", &listens("/run/vfs/s"));

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::sections;
 use super::steps::BOTH;
 use super::support::{Node, on_nodes};
 
@@ -93,6 +94,7 @@ fn other_dataplanes_are_left_in_peace(kind: &'static str) {
     each_is_named(&node);
     node.sh("for vm in fpc fps fblk ffs fovs fac fas; do virsh -q destroy $vm; done");
     fixes_are_not_those_of_the_switch(&node);
+    sections::each_breakage_is_named_alone(&node);
 }
 
 fn each_is_named(node: &Node) {
@@ -131,4 +133,5 @@ fn fixes_are_not_those_of_the_switch(node: &Node) {
     node.sh("virsh -q destroy fps; systemctl stop testpmd qsd");
     refused("fpc", "server-socket-missing", "grep -rlsF");
     refused("fblk", "server-socket-missing", "grep -rlsF");
+    node.sh("systemctl start testpmd qsd");
 }
