@@ -38,6 +38,9 @@ pub fn cut(text: &str, most: usize) -> String {
 /// Characters that a terminal obeys, that break a line, that change the order in which others are shown, or that are not
 /// seen at all, so that two names look the same (Unicode's general categories Cc, Cf, Zl and Zp).
 pub fn is_hidden(character: char) -> bool {
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
     let unseen = matches!(character,
         '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}' | '\u{180e}'
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'

@@ -2,10 +2,11 @@
 //! Which process holds a socket: the links in `/proc/PID/fd` say `socket:[INODE]` (proc(5)).
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::dir::Dir;
+use nix::dir::{Dir, Entry};
 use nix::fcntl::{OFlag, readlinkat};
 use serde::Serialize;
 
@@ -153,7 +154,8 @@ pub fn held(root: &Root, pid: u32, wanted: &HashSet<u64>, own: Option<&HashSet<u
     let Some(directory) = directory else { return found };
     let Ok(fd) = directory.reopen(OFlag::O_RDONLY | OFlag::O_DIRECTORY) else { return found };
     let Ok(mut entries) = Dir::from_fd(fd) else { return found };
-    for entry in entries.iter().flatten() {
+    let is_number = |entry: &Entry| entry.file_name().to_bytes().iter().all(u8::is_ascii_digit);
+    for entry in entries.iter().flatten().filter(is_number) {
         let Ok(target) = readlinkat(directory.fd(), entry.file_name()) else { continue };
         let inode = target.to_str().and_then(inode).filter(|inode| wanted.contains(inode));
         // A process can have a socket twice.
@@ -185,7 +187,7 @@ pub fn named(root: &Root, paths: &HashSet<&Path>) -> HashMap<PathBuf, Owner> {
     }
     for pid in processes::pids(root).into_iter().flatten() {
         let Some(arguments) = file(root, pid, "cmdline") else { continue };
-        for path in paths.iter().filter(|path| has_option(&arguments, path)) {
+        for path in options(&arguments).filter_map(|value| paths.get(value)) {
             let owner = Owner::of(root, pid).filter(|owner| is_back_end(&owner.name));
             owner.map(|owner| found.entry(path.to_path_buf()).or_insert(owner));
         }
@@ -198,17 +200,16 @@ fn is_back_end(name: &str) -> bool {
     !NO_BACK_ENDS.into_iter().any(is)
 }
 
-fn has_option(arguments: &[u8], path: &Path) -> bool {
-    let path = path.as_os_str().as_bytes();
-    let words: Vec<&[u8]> = arguments.split(|byte| *byte == 0).collect();
-    let is_value = |word: &[u8]| {
-        let at = word.windows(path.len()).position(|part| part == path);
-        at.is_some_and(|at| {
-            at > 0 && word[at - 1] == b'=' && matches!(word.get(at + path.len()), None | Some(b','))
-        })
-    };
-    let follows_option = words.windows(2).any(|pair| pair[0].starts_with(b"--") && pair[1] == path);
-    !path.is_empty() && (follows_option || words.iter().any(|word| is_value(word)))
+/// The values of all options: what is behind `=` in a word, up to a comma, and a word behind one that begins with `--`.
+fn options(arguments: &[u8]) -> impl Iterator<Item = &Path> {
+    let words = || arguments.split(|byte| *byte == 0);
+    let parts = words().flat_map(|word| word.split(|byte| *byte == b','));
+    let values = parts.flat_map(|part| {
+        let ends = part.iter().enumerate().filter(|(_, byte)| **byte == b'=');
+        ends.map(|(at, _)| &part[at + 1..])
+    });
+    let following = words().zip(words().skip(1)).filter(|(word, _)| word.starts_with(b"--"));
+    values.chain(following.map(|(_, next)| next)).map(|value| Path::new(OsStr::from_bytes(value)))
 }
 
 #[cfg(test)]
@@ -217,8 +218,9 @@ mod tests {
 
     #[test]
     fn a_back_end_is_told_its_socket_by_an_option() {
-        let has =
-            |arguments: &str| has_option(arguments.replace(' ', "\0").as_bytes(), Path::new("/run/x/s0"));
+        let has = |arguments: &str| {
+            options(arguments.replace(' ', "\0").as_bytes()).any(|value| value == Path::new("/run/x/s0"))
+        };
         for yes in [
             "dpdk-testpmd --vdev net_vhost0,iface=/run/x/s0,client=1 -- -i",
             "virtiofsd --socket-path=/run/x/s0 -o source=/srv",

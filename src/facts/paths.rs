@@ -103,7 +103,9 @@ pub fn read_node(handle: &Handle) -> Result<Node> {
     let acl = handle.xattr(Acl::ACCESS)?.map(|bytes| Acl::parse(&bytes));
     let acl = acl.transpose().with_context(|| format!("reading the ACL of {}", path.display()))?;
     let (kind, uid, gid, mode) = (handle.kind(), handle.uid(), handle.gid(), handle.mode());
-    Ok(Node { path, kind, uid, gid, mode, acl, read_only: is_read_only(handle)? })
+    // Nothing of a socket is stored on its mount, and a node has thousands.
+    let read_only = kind != Kind::Socket && is_read_only(handle)?;
+    Ok(Node { path, kind, uid, gid, mode, acl, read_only })
 }
 
 /// The mount's flag and the filesystem's own are one in the answer (`calculate_f_flags`, fs/statfs.c).

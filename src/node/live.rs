@@ -175,8 +175,12 @@ struct Vms {
 
 impl Vms {
     fn read(root: &Root) -> Result<Vms> {
-        let running = domains::running(root)?;
-        let Domains { domains, broken } = domains::persistent(root)?;
+        let (persistent, running) = std::thread::scope(|scope| {
+            let persistent = scope.spawn(|| domains::persistent(root));
+            let running = domains::running(root);
+            (persistent.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), running)
+        });
+        let (Domains { domains, broken }, running) = (persistent?, running?);
         let names: HashSet<&str> = running.domains.iter().map(|domain| domain.name.as_str()).collect();
         let runs = |domain: &Domain| names.contains(domain.name.as_str());
         // libvirt names the file after the domain. Whether that one runs is not known: it is neither here nor there.

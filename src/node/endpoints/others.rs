@@ -37,8 +37,10 @@ pub fn name_all(
     vswitchd: &Vswitchd,
     is_ports: &dyn Fn(&Path) -> bool,
 ) {
+    // Where each socket has its port in the switch that is asked, another one makes no difference.
+    let mut paths = machines.iter().flat_map(|machine| &machine.start.sockets).map(|socket| &socket.path);
+    let second = if paths.all(|path| is_ports(path)) { None } else { vswitchd.second(root) };
     let mut unnamed = Vec::new();
-    let second = vswitchd.second(root);
     for machine in machines {
         machine.start.second.clone_from(&second);
         let qemu = machine.process.as_ref().map(|process| process.pid);

@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::index::{Index, others};
-use super::start::{Directory, Facts, Need, Sight, look_at, places, read_directory, switch_paths};
+use super::start::{Directory, Facts, Need, Shared, Sight, look_at, places, read_directory, switch_paths};
 use super::usage::Usage;
 use crate::base::paths::plain;
 use crate::base::root::Root;
@@ -63,13 +63,14 @@ impl Place {
             directories: Vec::new(),
             entries: BTreeMap::new(),
         };
+        let shared = Shared::with(&live.sockets);
         for path in wanted.into_iter().filter(|path| path.to_str().is_some()) {
-            place.add(root, path);
+            place.add(root, &shared, path);
         }
         place
     }
 
-    fn add(&mut self, root: &Root, path: PathBuf) {
+    fn add(&mut self, root: &Root, shared: &Shared, path: PathBuf) {
         let (mut directory, handle) = read_directory(root, path);
         if let Known::Known(PathFact::Present { id, .. }) = &mut directory.fact {
             *id = (0, 0);
@@ -89,7 +90,8 @@ impl Place {
                 let names = names.unwrap_or_default().into_iter().filter(is_plain);
                 let paths = names.map(|name| directory.path.join(name));
                 self.entries.extend(paths.map(|path| {
-                    let sight = look_at(&directory, handle.as_ref(), &path);
+                    let seen = shared.seen(&path).cloned();
+                    let sight = seen.unwrap_or_else(|| look_at(&directory, handle.as_ref(), &path));
                     (path, Sight { id: None, ..sight })
                 }));
             }

@@ -230,6 +230,11 @@ impl Shared {
         Shared { seen: seen.collect(), ..Shared::default() }
     }
 
+    /// What was seen at this path.
+    pub fn seen(&self, path: &Path) -> Option<&Sight> {
+        self.seen.get(path)
+    }
+
     /// The sockets of these endpoints and the directories they are in.
     pub fn places(&mut self, root: &Root, endpoints: &[Endpoint]) -> (Vec<Directory>, Vec<Socket>) {
         let Shared { seen, directories, .. } = self;
