@@ -66,9 +66,10 @@ fn entry(family: &'static str, rule: &Rule) -> Entry {
 
 /// All of them, in the order of the families.
 pub fn entries() -> Vec<Entry> {
-    let of_family =
-        |(family, rules): (&'static str, &'static [Rule])| rules.iter().map(move |rule| entry(family, rule));
-    FAMILIES.into_iter().flat_map(of_family).collect()
+    let of_family = |&(family, rules): &(&'static str, &'static [Rule])| {
+        rules.iter().map(move |rule| entry(family, rule))
+    };
+    FAMILIES.iter().flat_map(of_family).collect()
 }
 
 /// The finding of this id.

@@ -234,7 +234,7 @@ impl Finding {
 
 /// Every family with its rules, the first cause of a VM's trouble first. A new rule is an entry in its family's file; a new
 /// family a file and a line here.
-pub const FAMILIES: [(&str, &[Rule]); 22] = [
+pub const FAMILIES: &[(&str, &[Rule])] = &[
     ("presence", presence::RULES),
     ("accounts", accounts::RULES),
     ("paths", paths::RULES),
@@ -261,7 +261,7 @@ pub const FAMILIES: [(&str, &[Rule]); 22] = [
 
 /// Every rule there is.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    FAMILIES.into_iter().flat_map(|(_, rules)| rules)
+    FAMILIES.iter().flat_map(|(_, rules)| *rules)
 }
 
 /// A finding of this rule by evidence that another judgement came upon.
