@@ -45,14 +45,15 @@ pub fn each_breakage_is_named_alone(node: &Node) {
         node.sh(&format!("timeout 30 virsh start {vm} --paused"));
     }
     node.agrees("with their VMs");
-    node.sh(
-        "virsh destroy fblk; virsh destroy ffs; until ss -xlH src /run/vfs/s | grep -q .; do sleep 0.1; done",
-    );
+    node.sh("virsh destroy ffs; until ss -xlH src /run/vfs/s | grep -q .; do sleep 0.1; done");
     node.sh("until stat -c %G /run/vfs/s | grep -q libvirt-qemu; do sleep 0.1; done");
     let later = format!("{}99-x.conf", DROP_IN.trim_end_matches("50-vhost-accord-declared.conf"));
-    let breakages: [Breakage<'_>; 24] = [
+    let breakages: [Breakage<'_>; 25] = [
+        // Their VMs run.
+        ("chmod g-x /run/tpmc", "socket-directory-mode /run/tpmc", None),
+        ("chgrp root /run/tpmd/s0", "server-socket-refuses-qemu /run/tpmd/s0", None),
         ("chgrp root /run/qsd/blk", REFUSED, None),
-        ("chmod g-w /run/qsd/blk", REFUSED, None),
+        ("virsh destroy fblk; chmod g-w /run/qsd/blk", REFUSED, None),
         (
             "setfacl -m u:other:rw,m::r /run/qsd/blk",
             REFUSED,
@@ -68,8 +69,6 @@ pub fn each_breakage_is_named_alone(node: &Node) {
         ("chgrp root /run/qsd", "socket-directory-owner /run/qsd", None),
         ("chmod o+rx /run/qsd", "socket-directory-mode /run/qsd", None),
         ("chmod g-s /run/qsd", "socket-directory-mode /run/qsd", None),
-        // Its VM runs.
-        ("chmod g-x /run/tpmc", "socket-directory-mode /run/tpmc", None),
         (&format!("rm {DROP_IN}; systemctl daemon-reload"), &format!("file-missing {DROP_IN}"), None),
         (&format!("sleep 1.1; touch {DROP_IN}"), "daemon-reload-missing qsd.service", None),
         (
