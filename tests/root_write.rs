@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use vhost_accord::access::{Acl, AclEntry, Perm, Tag};
 use vhost_accord::base::root::{Handle, Root, UnsafePath};
 use vhost_accord::facts::paths::{PathFact, read_chain};
-use vhost_accord::write::{FileMeta, Refused, create_directory, replace_file, set_owner_mode, set_xattrs};
+use vhost_accord::write::{FileMeta, Refused, create_directory, replace_file, set_owner_mode};
 
 const QEMU: u32 = 107;
 const HUGETLBFS: u32 = 42477;
@@ -142,21 +142,6 @@ fn an_inherited_acl_does_not_widen_a_replacement() {
     xattr::set(dir.path(), Acl::DEFAULT, &qemus_acl().to_bytes()).unwrap();
     replace_file(&top, OsStr::new("conf"), b"new", &meta).unwrap();
     assert_eq!(FileMeta::of(&entry(&top, "conf")).unwrap(), meta);
-}
-
-#[test]
-#[ignore = "needs root: make test"]
-fn a_grant_by_acl_is_taken_back() {
-    let (dir, _root, top) = node();
-    let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("vhu0")).unwrap();
-    fs::set_permissions(dir.path().join("vhu0"), Permissions::from_mode(0o755)).unwrap();
-    let socket = entry(&top, "vhu0");
-    let before = FileMeta::of(&socket).unwrap();
-    set_xattrs(&socket, &[(Acl::ACCESS.into(), qemus_acl().to_bytes())]).unwrap();
-    assert_eq!(state(&dir, "vhu0").2, 0o660);
-    set_xattrs(&socket, &before.xattrs).unwrap();
-    set_owner_mode(&socket, None, None, Some(before.mode)).unwrap();
-    assert_eq!(FileMeta::of(&socket).unwrap(), before);
 }
 
 #[test]

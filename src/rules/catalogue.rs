@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Every finding there is, with its page: what `explain ID` prints and docs/findings.md is made of.
 
-mod document;
-
 use serde::Serialize;
 
 use super::{Ask, FAMILIES, Level, Rule};
-
-pub use document::document;
 
 /// What a rule does not say of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -51,6 +47,26 @@ impl Entry {
             (true, false) => "check",
             (false, _) => "at a VM's start",
         }
+    }
+
+    /// What a page says, in the order in which an operator asks.
+    pub fn lines(&self) -> [(&'static str, &'static str); 5] {
+        let page = &self.page;
+        [
+            ("you see", page.effect),
+            ("why", self.cause),
+            ("confirm", page.see),
+            ("fix", page.fix),
+            ("source", page.source),
+        ]
+    }
+}
+
+/// One page for a terminal.
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}: {}; {}; family {}", self.id, self.level.name(), self.looked_at(), self.family)?;
+        self.lines().into_iter().try_for_each(|(name, line)| writeln!(f, "  {name:<9}{line}"))
     }
 }
 

@@ -8,21 +8,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 
-use super::refused;
 use crate::access::Acl;
-use crate::base::root::{Handle, Kind};
+use crate::base::root::Handle;
 
 /// Hashes and signatures of the content and the attributes. The kernel keeps them, and old ones do not fit a new content.
 const KEPT_BY_KERNEL: [&str; 2] = ["security.ima", "security.evm"];
-
-/// Gives what is held the extended attributes that [`Handle::xattrs`] told of it before. Those it has by now and had not
-/// then are removed where they decide on access (ACLs) or are a user's own; labels that a security module put there stay.
-pub fn set_xattrs(handle: &Handle, wanted: &[(OsString, Vec<u8>)]) -> Result<()> {
-    if handle.kind() == Kind::Symlink {
-        return Err(refused(handle.path(), "a symlink"));
-    }
-    set_through(&handle.proc_path(), handle.path(), wanted)
-}
 
 /// Gives what is held one extended attribute.
 pub(super) fn set_one(handle: &Handle, name: &str, value: &[u8]) -> Result<()> {
@@ -30,7 +20,9 @@ pub(super) fn set_one(handle: &Handle, name: &str, value: &[u8]) -> Result<()> {
     xattr::set_deref(handle.proc_path(), name, value).with_context(context)
 }
 
-/// The same through a descriptor's path in /proc, for a file that is open under a temporary name.
+/// Gives a file that is open under a temporary name, by its descriptor's path in /proc, the extended attributes that
+/// [`Handle::xattrs`] told of another. Those it has besides are removed where they decide on access (a default ACL of the
+/// directory gave them) or are a user's own; labels that a security module put there stay.
 pub(super) fn set_through(proc_path: &Path, path: &Path, wanted: &[(OsString, Vec<u8>)]) -> Result<()> {
     for name in unwanted(proc_path, path, wanted)? {
         let context = || format!("removing {} of {} (removexattr)", name.display(), path.display());

@@ -7,7 +7,6 @@ mod entries;
 mod owner;
 mod replace;
 
-pub use attributes::set_xattrs;
 pub use entries::{create_directory, remove_empty_directory, remove_file, replace_link};
 pub use owner::{regroup, set_owner_mode, set_special};
 pub use replace::{FileMeta, remove_temporary, replace_file, temporary_name};
