@@ -29,7 +29,7 @@ pub enum Command {
     Revert(RevertArgs),
     /// List VMs with their port types, or convert VMs and their ports to the other type
     Convert(ConvertArgs),
-    /// Watch this node: give new sockets to QEMU, report or fix what changes; the service vhost-accord-watch
+    /// Watch this node: grant QEMU access to new sockets, and report or fix what changes; vhost-accord-watch.service runs it
     Watch(WatchArgs),
     /// Explain a finding, or the known failures in logs: the cause, and the command that fixes it
     Explain(ExplainArgs),
@@ -37,7 +37,7 @@ pub enum Command {
     Config(OutputArgs),
     /// Show the vhost-user endpoints, memory, user and group in a domain XML, as the hook reads them
     Inspect(InspectArgs),
-    /// Test it for real, without touching running VMs: connect, share memory, pass a frame (exit codes as check)
+    /// Test this node for real, without touching running VMs: connect, share memory, pass a frame (exit codes as check)
     #[cfg(feature = "probe")]
     Probe(ProbeArgs),
     /// A child process of probe
@@ -95,7 +95,7 @@ pub struct CheckArgs {
     /// Which node, and how to print.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Print metrics for Prometheus, or write them to FILE for node_exporter's textfile collector (exit 0: written, and the node could be checked)
+    /// Print metrics for Prometheus, or write them to FILE for node_exporter's textfile collector (then exit 0 if the node could be checked, whatever was found)
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, conflicts_with = "json")]
     pub prometheus: Option<Option<PathBuf>>,
     /// Print one line with performance data, as a plugin for Nagios, Icinga or checkmk; exit with 3 if nothing could be checked
@@ -112,7 +112,7 @@ pub struct CheckArgs {
 /// Options of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Output of vhost-accord check --json, one file a node
+    /// Output of vhost-accord check --json, one file for each node
     #[arg(value_name = "FINGERPRINT", required = true)]
     pub files: Vec<PathBuf>,
     /// Print JSON
@@ -211,7 +211,7 @@ pub struct ConvertArgs {
 /// Options of `watch`.
 #[derive(Debug, Args)]
 pub struct WatchArgs {
-    /// Look once: give sockets to QEMU, fix what 'drift = fix' asks for, then report as check does, with its exit codes
+    /// Look once: grant QEMU access to sockets, fix what 'drift = fix' asks for, then report as check does, with its exit codes
     #[arg(long)]
     pub once: bool,
     /// Wait until the running service has nothing pending, at most 60 seconds

@@ -59,7 +59,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "hugepages-mount-stacked",
         level: Level::Advice,
-        cause: "two are mounted on one directory: files of the lower one are hidden, and daemons started before see another filesystem",
+        cause: "two hugetlbfs are mounted on one directory: files of the lower one are hidden, and daemons started before see another filesystem",
         asks: &[Ask::Node(stacked)],
         page: Page {
             effect: "files of running VMs vanish from sight, and a new VM may find fewer huge pages",

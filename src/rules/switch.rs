@@ -26,7 +26,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "dpdk-opts-ignored",
         level: Level::Advice,
-        cause: "Open vSwitch reads DPDK_OPTS no more since 2.6: what is in it (cores, memory, --vhost-owner) has no effect",
+        cause: "Open vSwitch 2.6 and newer ignore DPDK_OPTS: the cores, memory and --vhost-owner in it have no effect",
         asks: &[Ask::Node(dpdk_opts)],
         page: Page {
             effect: "nothing by itself: the switch runs with other_config, and not with what the file says",

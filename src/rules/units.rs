@@ -87,7 +87,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "rotated-logs-owner",
         level: Level::Broken,
-        cause: "the dataplane may not write a log that logrotate creates with this owner: 'vlog/reopen' fails silently",
+        cause: "the dataplane cannot write a log that logrotate creates with this owner: 'vlog/reopen' fails silently",
         asks: &[Ask::Node(rotated_logs)],
         page: Page {
             effect: "after the first rotation the dataplane's log stays empty; logrotate hides the error",
