@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the service that watches costs beside 50 and 250 VMs with four `dpdkvhostuser` ports each: wake-ups when nothing
-//! happens, memory, processor time of a socket's grant, and of the look at the whole node that follows a change; and how long
-//! a socket waits from its bind to its grant, one by one and a hundred in one transaction. `cargo bench --bench watch`, as root:
-//! all of it happens in a private tree (chroot in a mount namespace), with a real ovsdb-server. There is no OVS: the ports'
-//! sockets are bound by this program, and VMs are processes that are connected to them.
+//! happens, memory, processor time of a socket's grant, of a port that changes or goes, and of the look at the whole node that
+//! follows a change; and how long a socket waits from its bind to its grant, one by one and a hundred in one transaction.
+//! `cargo bench --bench watch`, as root: all of it happens in a private tree (chroot in a mount namespace), with a real
+//! ovsdb-server. There is no OVS: this program is ovs-vswitchd there, and VMs are processes that are connected to its sockets.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::json;
 
 mod tree;
@@ -27,12 +29,14 @@ const QUIET: Duration = Duration::from_secs(30);
 /// QEMU.
 const UID: u32 = 64055;
 const GUEST: &str = "VHOST_ACCORD_BENCH_GUEST";
+const SWITCH: &str = "VHOST_ACCORD_BENCH_SWITCH";
 
 fn main() -> ExitCode {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
-    match (number(GUEST), std::env::var_os(TREE)) {
-        (Some(vm), _) => guest(vm),
-        (_, Some(tree)) => stage(Path::new(&tree), number(VMS).unwrap()),
+    match (number(GUEST), number(SWITCH), std::env::var_os(TREE)) {
+        (Some(vm), _, _) => guest(vm),
+        (_, Some(vms), _) => switch(vms),
+        (_, _, Some(tree)) => stage(Path::new(&tree), number(VMS).unwrap()),
         _ => both(),
     }
 }
@@ -66,7 +70,7 @@ fn build(tree: &Path, vms: usize) {
     fs::set_permissions(tree.join("systemctl"), PermissionsExt::from_mode(0o755)).unwrap();
     fs::copy(PROGRAM, tree.join("vhost-accord")).unwrap();
     fs::copy(std::env::current_exe().unwrap(), tree.join("qemu-system-x86_64")).unwrap();
-    fs::copy("/bin/sleep", tree.join("ovs-vswitchd")).unwrap();
+    fs::copy(std::env::current_exe().unwrap(), tree.join("ovs-vswitchd")).unwrap();
     let agreed = json!({
         "version": 1, "note": "", "gid": 42477, "socket-directory": "/var/lib/vhost_sockets", "directories": [],
         "qemu": {"uid": UID, "gid": 42477, "groups": [104, 42477, UID], "grant_gid": UID}, "dataplane": null,
@@ -97,12 +101,16 @@ fn stage(tree: &Path, vms: usize) -> ExitCode {
     mount(&["--bind", tree.join("systemctl").to_str().unwrap()], &tree.join("usr/bin/systemctl"));
     mount(&["-t", "proc", "proc"], &tree.join("proc"));
     enter(tree);
+    let error = Command::new("/ovs-vswitchd").env(SWITCH, vms.to_string()).exec();
+    panic!("{error}");
+}
+
+fn switch(vms: usize) -> ExitCode {
     let limit = nix::sys::resource::Resource::RLIMIT_NOFILE;
     nix::sys::resource::setrlimit(limit, 20_000, 20_000).unwrap();
     let ports = (0..vms).flat_map(|vm| (0..PORTS).map(move |port| socket(vm, port)));
     let listeners: Vec<UnixListener> = ports.map(|path| UnixListener::bind(path).unwrap()).collect();
-    let switch = Daemon(Command::new("/ovs-vswitchd").arg("infinity").spawn().unwrap());
-    fs::write(format!("{RUN}/ovs-vswitchd.pid"), format!("{}\n", switch.0.id())).unwrap();
+    fs::write(format!("{RUN}/ovs-vswitchd.pid"), format!("{}\n", std::process::id())).unwrap();
     let guests: Vec<Daemon> = (0..vms).map(start_guest).collect();
     let _held: Vec<UnixStream> =
         listeners.iter().flat_map(|listener| listener.accept().map(|accepted| accepted.0)).collect();
@@ -178,8 +186,11 @@ fn granted(inotify: &Inotify, name: &str) -> (Duration, UnixListener) {
     (begun.elapsed(), listener)
 }
 
+fn row(vms: usize, what: &str, value: impl std::fmt::Display) {
+    println!("{vms:<6} {what:<70} {value:>12}");
+}
+
 fn measure(vms: usize) {
-    let row = |what: &str, value: String| println!("{vms:<6} {what:<70} {value:>12}");
     let watcher = Command::new("/vhost-accord").arg("watch").stderr(Stdio::null()).spawn().unwrap();
     let watcher = Daemon(watcher);
     let pid = watcher.0.id();
@@ -187,35 +198,58 @@ fn measure(vms: usize) {
         std::thread::sleep(Duration::from_millis(20));
     }
     settle();
-    row("resident memory, KiB", number(pid, "smaps_rollup", "Rss:").to_string());
-    row("proportional share of it (PSS), KiB", number(pid, "smaps_rollup", "Pss:").to_string());
+    idle(vms, pid);
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC).unwrap();
+    inotify.add_watch(RUN, AddWatchFlags::IN_ATTRIB).unwrap();
+    events(vms, pid, &inotify);
+    plugs(vms, &inotify);
+    together(vms);
+}
+
+fn idle(vms: usize, pid: u32) {
+    row(vms, "resident memory, KiB", number(pid, "smaps_rollup", "Rss:"));
+    row(vms, "of it not the program's file, KiB", number(pid, "status", "RssAnon:"));
+    row(vms, "proportional share of it (PSS), KiB", number(pid, "smaps_rollup", "Pss:"));
     let before = counted(pid);
     std::thread::sleep(QUIET);
     let woken = (counted(pid).woken - before.woken) as f64 / QUIET.as_secs_f64();
-    row("wake-ups a second when nothing happens", format!("{woken:.2}"));
+    row(vms, "wake-ups a second when nothing happens", format!("{woken:.2}"));
     let begun = Instant::now();
-    Command::new("/vhost-accord").args(["watch", "--once", "--json"]).stdout(Stdio::null()).status().unwrap();
-    row("a look at the whole node, ms", format!("{:.0}", begun.elapsed().as_secs_f64() * 1e3));
+    let look = Command::new("/vhost-accord").args(["watch", "--once", "--json"]).output().unwrap();
+    row(vms, "a look at the whole node, ms", begun.elapsed().as_millis());
+    let found: serde_json::Value = serde_json::from_slice(&look.stdout).unwrap();
+    let findings = found["findings"].as_array().unwrap();
+    assert!(findings.len() < 10, "the node is to be sound: {} findings, {}", findings.len(), findings[0]);
+    let height = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();
+    row(vms, "its memory at most, KiB", height);
+}
 
-    let inotify = Inotify::init(InitFlags::IN_CLOEXEC).unwrap();
-    inotify.add_watch(RUN, AddWatchFlags::IN_ATTRIB).unwrap();
+fn events(vms: usize, pid: u32, inotify: &Inotify) {
     let names: Vec<String> = (0..NEW).map(|number| format!("new{number}")).collect();
     add(&names);
     settle();
     let before = counted(pid);
-    let events: Vec<(Duration, UnixListener)> = names.iter().map(|name| granted(&inotify, name)).collect();
+    let granted: Vec<(Duration, UnixListener)> = names.iter().map(|name| granted(inotify, name)).collect();
     let each = (counted(pid).on_cpu - before.on_cpu) / NEW as u32;
-    row("processor time of a grant, microseconds", each.as_micros().to_string());
-    times(vms, "one by one", &events);
+    row(vms, "processor time of a grant, microseconds", each.as_micros());
+    times(vms, "one by one", &granted);
+    let each = of_each(pid, &names, |name| format!("set Interface {name} ofport=2"));
+    row(vms, "processor time of a port that changes, microseconds", each.as_micros());
+    let each = of_each(pid, &names, |name| format!("del-port {name}"));
+    row(vms, "processor time of a port that goes, microseconds", each.as_micros());
+}
 
-    let mut events = Vec::new();
-    for number in 0..NEW {
+/// One by one, each added just before.
+fn plugs(vms: usize, inotify: &Inotify) {
+    let plug = |number| {
         let name = format!("plug{number}");
         add(std::slice::from_ref(&name));
-        events.push(granted(&inotify, &name));
-    }
-    times(vms, "one by one, each added just before", &events);
+        granted(inotify, &name)
+    };
+    times(vms, "one by one, each added just before", &(0..NEW).map(plug).collect::<Vec<_>>());
+}
 
+fn together(vms: usize) {
     let names: Vec<String> = (0..NEW).map(|number| format!("more{number}")).collect();
     add(&names);
     let bound: Vec<(Instant, UnixListener)> = names
@@ -230,6 +264,14 @@ fn measure(vms: usize) {
     };
     let events: Vec<(Duration, UnixListener)> = names.iter().zip(bound).map(wait).collect();
     times(vms, "a hundred in one transaction", &events);
+}
+
+/// A transaction for each.
+fn of_each(pid: u32, names: &[String], change: impl Fn(&String) -> String) -> Duration {
+    let before = counted(pid);
+    names.iter().for_each(|name| vsctl(&change(name)));
+    std::thread::sleep(Duration::from_millis(200));
+    (counted(pid).on_cpu - before.on_cpu) / names.len() as u32
 }
 
 fn times(vms: usize, what: &str, events: &[(Duration, UnixListener)]) {
