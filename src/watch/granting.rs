@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use anyhow::Result;
 
 use crate::accord::{Agreed, Given};
 use crate::base::journald::{GRANTED, Priority, log};
@@ -13,9 +16,9 @@ use crate::base::root::Root;
 use crate::base::text::log_line;
 use crate::config::PortType;
 use crate::dataplane::PortSocket;
-use crate::dataplane::ovs::ovsdb::VhostPort;
-use crate::dataplane::ovs::sockets::{Switch, is_switch_place, port_sockets};
-use crate::facts::paths::PathFact;
+use crate::dataplane::ovs::ovsdb::{Changed, ChangedPort, Monitor, SwitchConfig, VhostPort};
+use crate::dataplane::ovs::sockets::{is_switch_place, port_socket};
+use crate::facts::paths::{Neighbours, PathFact};
 use crate::facts::sockets::Liveness;
 use crate::sockets;
 use crate::sockets::grant::{self, Giving, Grant};
@@ -33,7 +36,9 @@ const TIMES: u32 = 10;
 pub struct Granting {
     giving: Option<Giving>,
     declared: Vec<Given>,
-    expected: HashMap<PathBuf, Vec<VhostPort>>,
+    /// The switch's settings and ports as told last, whatever has become of the session.
+    config: Option<SwitchConfig>,
+    expected: HashMap<PathBuf, Vec<Rc<VhostPort>>>,
     /// The directories of these.
     parents: BTreeSet<PathBuf>,
     again: BTreeMap<PathBuf, (Instant, u32)>,
@@ -44,25 +49,49 @@ pub struct Granting {
 impl Granting {
     /// Goes by what `apply` agreed to.
     pub fn agreed(&mut self, agreed: Option<&Agreed>) {
+        let parents: BTreeSet<&Path> = self.expected.keys().filter_map(|path| path.parent()).collect();
+        self.parents = parents.into_iter().map(Path::to_path_buf).collect();
         self.giving = agreed.map(Giving::agreed);
         self.declared = agreed.map(|agreed| agreed.declared.clone()).unwrap_or_default();
     }
 
-    /// Goes by these ports.
-    pub fn expect(&mut self, switch: &Switch) {
+    /// Goes by the settings and ports of this session.
+    ///
+    /// # Errors
+    /// It has told no settings.
+    pub fn expect(&mut self, session: &Monitor) -> Result<()> {
+        self.config = Some(session.config()?.clone());
         self.expected.clear();
-        self.parents.clear();
-        self.expect_also(switch, &switch.ports);
+        session.ports().for_each(|port| drop(self.add(port)));
+        Ok(())
     }
 
-    /// And by these of the switch.
-    pub fn expect_also(&mut self, switch: &Switch, ports: &[VhostPort]) {
-        for port in ports {
-            let path = switch.config.expected_socket(port);
-            if let Some(parent) = path.parent().filter(|parent| !self.parents.contains(*parent)) {
-                self.parents.insert(parent.to_path_buf());
+    /// Goes by what has changed of the ports, however many there are. Where their sockets are to be.
+    pub fn change(&mut self, changed: &Changed) -> BTreeSet<PathBuf> {
+        let mut paths = BTreeSet::new();
+        for ChangedPort { before, now } in &changed.ports {
+            before.iter().for_each(|port| self.remove(port));
+            paths.extend(now.as_ref().and_then(|port| self.add(port)));
+        }
+        paths
+    }
+
+    fn add(&mut self, port: &Rc<VhostPort>) -> Option<PathBuf> {
+        let path = self.config.as_ref()?.expected_socket(port);
+        if let Some(parent) = path.parent().filter(|parent| !self.parents.contains(*parent)) {
+            self.parents.insert(parent.to_path_buf());
+        }
+        self.expected.entry(path.clone()).or_default().push(Rc::clone(port));
+        Some(path)
+    }
+
+    fn remove(&mut self, port: &Rc<VhostPort>) {
+        let Some(path) = self.config.as_ref().map(|config| config.expected_socket(port)) else { return };
+        if let Some(ports) = self.expected.get_mut(&path) {
+            ports.retain(|other| !Rc::ptr_eq(other, port));
+            if ports.is_empty() {
+                self.expected.remove(&path);
             }
-            self.expected.entry(path).or_default().push(port.clone());
         }
     }
 
@@ -97,10 +126,10 @@ impl Granting {
     }
 
     /// Looks at one path.
-    pub fn look(&mut self, root: &Root, switch: Option<&Switch>, path: &Path, tug: &mut Tug) {
-        match (self.expected.contains_key(path), switch) {
-            (true, Some(switch)) => self.look_at_port(root, switch, path, tug),
-            _ => self.look_at_declared(root, path, tug),
+    pub fn look(&mut self, root: &Root, path: &Path, tug: &mut Tug) {
+        match self.expected.get(path).cloned() {
+            Some(ports) => self.look_at_ports(root, &mut Neighbours::default(), path, &ports, tug),
+            None => self.look_at_declared(root, path, tug),
         }
     }
 
@@ -126,10 +155,17 @@ impl Granting {
         times < TIMES
     }
 
-    fn look_at_port(&mut self, root: &Root, switch: &Switch, path: &Path, tug: &mut Tug) {
-        let Some(ports) = self.expected.get(path) else { return };
-        let one = Switch { config: switch.config.clone(), ports: ports.clone() };
-        let sockets = port_sockets(root, &one);
+    /// At those that are to have the same one.
+    fn look_at_ports(
+        &mut self,
+        root: &Root,
+        neighbours: &mut Neighbours,
+        path: &Path,
+        ports: &[Rc<VhostPort>],
+        tug: &mut Tug,
+    ) {
+        let found = |port: &Rc<VhostPort>| port_socket(root, neighbours, path.to_path_buf(), port);
+        let sockets: Vec<PortSocket> = ports.iter().filter_map(found).collect();
         let unborn = |socket: &PortSocket| {
             socket.kind == PortType::Dpdkvhostuser && socket.liveness == Liveness::Stale
         };
@@ -140,11 +176,14 @@ impl Granting {
         self.give_ports(root, &sockets, tug);
     }
 
-    /// Looks at all of them.
-    pub fn look_at_all(&mut self, root: &Root, switch: Option<&Switch>, tug: &mut Tug) {
-        if let Some(switch) = switch {
-            self.give_ports(root, &port_sockets(root, switch), tug);
+    /// Looks at all of them, one after another: what is known of one is not kept.
+    pub fn look_at_all(&mut self, root: &Root, tug: &mut Tug) {
+        let expected = std::mem::take(&mut self.expected);
+        let mut neighbours = Neighbours::default();
+        for (path, ports) in &expected {
+            self.look_at_ports(root, &mut neighbours, path, ports, tug);
         }
+        self.expected = expected;
         let grants = self.declared.iter().map(|given| sockets::declared::plan(root, given));
         for grant in grants.collect::<Vec<_>>() {
             match grant {
@@ -162,14 +201,14 @@ impl Granting {
     }
 
     /// Looks at those again whose time has come.
-    pub fn go_on(&mut self, root: &Root, switch: Option<&Switch>, now: Instant, tug: &mut Tug) {
+    pub fn go_on(&mut self, root: &Root, now: Instant, tug: &mut Tug) {
         let due: Vec<PathBuf> =
             self.again.iter().filter(|(_, (due, _))| *due <= now).map(|(path, _)| path.clone()).collect();
         for path in due {
             if !self.expects(&path) {
                 self.again.remove(&path);
             }
-            self.look(root, switch, &path, tug);
+            self.look(root, &path, tug);
         }
     }
 
@@ -222,4 +261,41 @@ fn named(path: &Path, id: (u64, u64)) -> String {
 fn name(root: &Root, path: &Path) -> String {
     let found = root.find_nofollow(path).ok().flatten();
     found.map_or_else(|| path.display().to_string(), |socket| named(path, socket.id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_comes_changes_and_goes_alone() {
+        let config = SwitchConfig {
+            other_config: BTreeMap::new(),
+            dpdk_initialized: None,
+            ovs_version: None,
+            dpdk_version: None,
+            iface_types: Vec::new(),
+        };
+        let mut granting = Granting { config: Some(config), ..Granting::default() };
+        let mut change = |before: Option<&Rc<VhostPort>>, now: Option<&Rc<VhostPort>>| {
+            let port = ChangedPort { before: before.cloned(), now: now.cloned() };
+            let changed = Changed { ports: vec![port], settings: false };
+            let looked_at = granting.change(&changed).into_iter().next();
+            let mut expected: Vec<String> =
+                granting.expected.keys().map(|path| path.display().to_string()).collect();
+            expected.sort();
+            (looked_at.map(|path| path.display().to_string()), expected.join(" "))
+        };
+        let said = |path: &str, expected: &str| (Some(path.to_string()), expected.to_string());
+        let one = Rc::new(VhostPort::plain("one", PortType::Dpdkvhostuser, None));
+        let other = Rc::new(VhostPort::plain("other", PortType::Dpdkvhostuser, None));
+        let moved = VhostPort { socket: Some("/var/run/openvswitch/other".into()), ..VhostPort::clone(&one) };
+        let moved = Rc::new(moved);
+        let (at_one, at_other) = ("/run/openvswitch/one", "/run/openvswitch/other");
+        assert_eq!(change(None, Some(&one)), said(at_one, at_one));
+        assert_eq!(change(None, Some(&other)), said(at_other, &format!("{at_one} {at_other}")));
+        assert_eq!(change(Some(&one), Some(&moved)), said(at_other, at_other));
+        assert_eq!(change(Some(&other), None), (None, at_other.to_string()), "the other one is meant there");
+        assert_eq!(change(Some(&moved), None), (None, String::new()));
+    }
 }

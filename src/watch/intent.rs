@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is meant: OVSDB's ports, by a session that is begun again whenever it ends.
 
-use std::collections::BTreeSet;
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -10,20 +8,17 @@ use anyhow::Result;
 use crate::base::root::Root;
 use crate::base::text::log_line;
 use crate::dataplane::ovs::database;
-use crate::dataplane::ovs::ovsdb::{Changed, Monitor, OVSDB_LIMIT, VhostPort};
-use crate::dataplane::ovs::sockets::Switch;
+use crate::dataplane::ovs::ovsdb::{Changed, Monitor, OVSDB_LIMIT};
 
 /// Between the first two attempts; twice that after each, as OVS's own clients do (lib/reconnect.c).
 const FIRST: Duration = Duration::from_secs(1);
-/// At most.
-const LAST: Duration = Duration::from_secs(8);
+/// At most: that a server starts is seen by its files.
+const LAST: Duration = Duration::from_secs(60);
 
-/// The session, and what it has told.
+/// The session.
 #[derive(Debug)]
 pub struct Intent {
     monitor: Option<Monitor>,
-    /// As told last; none before the first answer.
-    pub switch: Option<Switch>,
     next: Instant,
     pause: Duration,
 }
@@ -31,17 +26,12 @@ pub struct Intent {
 impl Intent {
     /// No session yet.
     pub fn new(now: Instant) -> Intent {
-        Intent { monitor: None, switch: None, next: now, pause: FIRST }
+        Intent { monitor: None, next: now, pause: FIRST }
     }
 
-    /// Is there a session?
-    pub fn is_known(&self) -> bool {
-        self.monitor.is_some()
-    }
-
-    /// What to wait for.
-    pub fn stream(&self) -> Option<BorrowedFd<'_>> {
-        self.monitor.as_ref().map(|monitor| monitor.as_fd())
+    /// What was told so far, while there is a session.
+    pub fn session(&self) -> Option<&Monitor> {
+        self.monitor.as_ref()
     }
 
     /// When the next attempt is due, where there is no session.
@@ -59,15 +49,18 @@ impl Intent {
         if self.monitor.is_some() || now < self.next {
             return false;
         }
-        let begin = || -> Result<(Monitor, Switch)> {
+        let begin = || -> Result<Monitor> {
             let monitor = Monitor::begin(database::connect(root, OVSDB_LIMIT)?)?;
-            let switch = switch_of(&monitor)?;
-            Ok((monitor, switch))
+            monitor.config()?;
+            Ok(monitor)
         };
         match begin() {
-            Ok((monitor, switch)) => {
-                tracing::info!("connected to the switch's database: {} vhost-user ports", switch.ports.len());
-                (self.monitor, self.switch, self.pause) = (Some(monitor), Some(switch), FIRST);
+            Ok(monitor) => {
+                tracing::info!(
+                    "connected to the switch's database: {} vhost-user ports",
+                    monitor.ports().count()
+                );
+                (self.monitor, self.pause) = (Some(monitor), FIRST);
                 true
             }
             Err(error) => {
@@ -79,31 +72,18 @@ impl Intent {
         }
     }
 
-    /// Takes what the session has to tell; a session that has ended is forgotten, and what it told is kept.
+    /// Takes what the session has to tell.
     pub fn read(&mut self, now: Instant) -> Changed {
-        let Some(monitor) = &mut self.monitor else { return Changed::default() };
-        let told = monitor.read().and_then(|mut changed| {
-            let known = self.switch.as_mut();
-            match known.filter(|switch| !changed.others && are_new(switch, &changed.ports)) {
-                // However many there are.
-                Some(switch) => switch.ports.extend(changed.ports.iter().cloned()),
-                None if changed.is_empty() => {}
-                None => {
-                    self.switch = Some(switch_of(monitor)?);
-                    changed.others = true;
-                }
-            }
-            Ok(changed)
-        });
+        let told = self.monitor.as_mut().map_or_else(|| Ok(Changed::default()), Monitor::read);
         told.unwrap_or_else(|error| {
             self.ended(&error, now);
-            Changed { others: true, ..Changed::default() }
+            Changed { settings: true, ..Changed::default() }
         })
     }
 
     /// Asks whether the server lives.
     pub fn ask_for_life(&mut self, now: Instant) {
-        if let Some(Err(error)) = self.monitor.as_mut().map(Monitor::ask_for_life) {
+        if let Some(Err(error)) = self.monitor.as_mut().map(|monitor| monitor.ask_for_life(now)) {
             self.ended(&error, now);
         }
     }
@@ -113,15 +93,4 @@ impl Intent {
         self.monitor = None;
         self.next = now + self.pause;
     }
-}
-
-/// None of them was told before, nor twice.
-fn are_new(switch: &Switch, ports: &[VhostPort]) -> bool {
-    let names: BTreeSet<&str> = ports.iter().map(|port| port.name.as_str()).collect();
-    names.len() == ports.len() && switch.ports.iter().all(|known| !names.contains(known.name.as_str()))
-}
-
-fn switch_of(monitor: &Monitor) -> Result<Switch> {
-    let (config, ports) = monitor.switch()?;
-    Ok(Switch { config, ports })
 }

@@ -45,8 +45,6 @@ use pass::Passes;
 use places::{Event, Places};
 use tug::Tug;
 
-/// systemd and OVSDB hear from us so often; less than half of the unit's `WatchdogSec=`.
-const TICK: Duration = Duration::from_secs(10);
 /// An edited configuration may wait so long for its `apply` before that is told.
 const EDITED: Duration = Duration::from_secs(60);
 /// Where libvirt keeps the state of running VMs: a hot-plug shows there.
@@ -71,7 +69,6 @@ struct Watcher<'a> {
     /// What is counted already.
     counted: [u64; 4],
     ended: u64,
-    tick: Instant,
 }
 
 /// Watches until SIGTERM.
@@ -81,7 +78,7 @@ pub fn run(root: &Root) -> Result<()> {
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let signals = SignalFd::with_flags(&signals, flags).context("waiting for signals")?;
     let mut watcher = Watcher::new(root)?;
-    watcher.rescan();
+    watcher.rescan(Instant::now());
     notify("READY=1");
     loop {
         watcher.wait(&signals)?;
@@ -92,7 +89,7 @@ pub fn run(root: &Root) -> Result<()> {
                 return Ok(());
             }
             watcher.tug.forget();
-            watcher.rescan();
+            watcher.rescan(now);
             watcher.passes.wanted(now);
         }
         watcher.step(now)?;
@@ -117,17 +114,18 @@ impl<'a> Watcher<'a> {
             rescans: 0,
             counted: [0; 4],
             ended: 0,
-            tick: now + TICK,
         })
     }
 
     /// Until something happens or is due.
     fn wait(&self, signals: &SignalFd) -> Result<()> {
-        let later = [self.granting.next(), self.intent.next()].into_iter().flatten();
-        let next = later.chain([self.tick, self.passes.next()]).min().unwrap_or(self.tick);
+        let others = [self.granting.next(), self.intent.next()];
+        let next = others.into_iter().flatten().fold(self.passes.next(), Instant::min);
         let left = next.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
         let mut fds = vec![signals.as_fd(), self.places.as_fd(), self.barrier.as_fd()];
-        fds.extend(self.intent.stream().into_iter().chain(self.passes.output()));
+        fds.extend(
+            self.intent.session().map(|session| session.as_fd()).into_iter().chain(self.passes.output()),
+        );
         let mut fds: Vec<PollFd<'_>> = fds.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
@@ -138,18 +136,19 @@ impl<'a> Watcher<'a> {
 
     fn step(&mut self, now: Instant) -> Result<()> {
         if self.intent.connect(self.root, now) {
-            self.rescan();
+            self.expect();
+            self.rescan(now);
         }
         let changed = self.intent.read(now);
         self.ports(&changed, now);
         let events = self.places.read()?;
         let quiet = events.is_empty() && changed.is_empty();
         if events.contains(&Event::All) {
-            self.rescan();
+            self.rescan(now);
         } else {
             events.iter().for_each(|event| self.event(event, now));
         }
-        self.granting.go_on(self.root, self.intent.switch.as_ref(), now, &mut self.tug);
+        self.granting.go_on(self.root, now, &mut self.tug);
         if self.barrier.accept(self.passes.count + 1) {
             self.passes.wanted(now);
         }
@@ -157,23 +156,19 @@ impl<'a> Watcher<'a> {
         if quiet && self.granting.next().is_none() && self.passes.is_idle(now) {
             self.barrier.settled(self.ended);
         }
-        if now >= self.tick {
-            self.tick = now + TICK;
-            self.intent.ask_for_life(now);
-            notify("WATCHDOG=1");
-        }
         Ok(())
     }
 
     /// The look at the whole node: begun, and what came of it.
     fn look(&mut self, now: Instant) {
-        let count = self.passes.count;
+        let (count, minute) = (self.passes.count, self.passes.minute(now));
         if let Err(error) = self.passes.go_on(now, &self.tug) {
             tracing::warn!("{}", log_line(&format!("{error:#}")));
         }
-        // Each minute's begins with a rescan of our own.
-        if self.passes.count > count {
-            self.rescan();
+        if minute {
+            self.rescan(now);
+        } else if self.passes.count > count {
+            self.refresh();
         }
         let Some(found) = self.passes.result() else { return };
         self.ended = self.passes.count;
@@ -209,9 +204,18 @@ impl<'a> Watcher<'a> {
         self.edited.is_some_and(waits)
     }
 
-    /// Looks at everything that is ours to look at: watches first, so that nothing comes in between.
-    fn rescan(&mut self) {
+    /// Looks at everything that is ours to look at: watches first, so that nothing comes in between. Once a minute at least:
+    /// systemd and OVSDB hear from us then, and nothing else wakes us.
+    fn rescan(&mut self, now: Instant) {
         self.rescans += 1;
+        notify("WATCHDOG=1");
+        self.intent.ask_for_life(now);
+        self.refresh();
+        self.granting.look_at_all(self.root, &mut self.tug);
+    }
+
+    /// What is ours, and watched: an `apply` may have changed it.
+    fn refresh(&mut self) {
         let agreed = Agreed::read(self.root).unwrap_or_else(|error| {
             tracing::warn!("{}", log_line(&format!("{error:#}; fix: vhost-accord apply")));
             None
@@ -219,11 +223,7 @@ impl<'a> Watcher<'a> {
         self.granting.agreed(agreed.as_ref());
         self.accord = Journal::read(self.root).map(|journal| of_accord(&journal)).unwrap_or_default();
         self.accord.extend(agreed.into_iter().flat_map(|agreed| agreed.directories).map(|owner| owner.path));
-        if let Some(switch) = &self.intent.switch {
-            self.granting.expect(switch);
-        }
         self.watch();
-        self.granting.look_at_all(self.root, self.intent.switch.as_ref(), &mut self.tug);
     }
 
     fn watch(&mut self) {
@@ -234,20 +234,27 @@ impl<'a> Watcher<'a> {
         self.places.watch(self.root, &wanted);
     }
 
+    /// Goes by all that the session has told; without one, by what the last one had.
+    fn expect(&mut self) {
+        if let Some(Err(error)) = self.intent.session().map(|session| self.granting.expect(session)) {
+            tracing::warn!("{}", log_line(&format!("{error:#}")));
+        }
+    }
+
     fn ports(&mut self, changed: &Changed, now: Instant) {
-        let Some(switch) = self.intent.switch.as_ref().filter(|_| !changed.is_empty()) else { return };
+        if changed.is_empty() {
+            return;
+        }
         let before = self.granting.directories();
-        match changed.others {
-            true => self.granting.expect(switch),
-            false => self.granting.expect_also(switch, &changed.ports),
+        let paths = self.granting.change(changed);
+        if changed.settings {
+            self.expect();
         }
         if self.granting.directories() != before {
             self.watch();
         }
-        let Some(switch) = &self.intent.switch else { return };
-        for port in &changed.ports {
-            let path = switch.config.expected_socket(port);
-            self.granting.look(self.root, Some(switch), &path, &mut self.tug);
+        for path in &paths {
+            self.granting.look(self.root, path, &mut self.tug);
         }
         self.passes.wanted(now);
     }
@@ -255,7 +262,7 @@ impl<'a> Watcher<'a> {
     fn event(&mut self, event: &Event, now: Instant) {
         let Event::At(path) = event else { return };
         if self.granting.expects(path) {
-            self.granting.look(self.root, self.intent.switch.as_ref(), path, &mut self.tug);
+            self.granting.look(self.root, path, &mut self.tug);
         } else if self.accord.contains(path)
             || path.starts_with(STATUS)
             || self.granting.socket_directory().is_some_and(|directory| path.starts_with(directory))
@@ -269,7 +276,7 @@ impl<'a> Watcher<'a> {
             if path.extension().is_some_and(|extension| extension == "conf") {
                 self.edited = Lock::last(self.root).ok().map(|last| (now, last));
             }
-            self.rescan();
+            self.rescan(now);
             self.passes.wanted(now);
         }
     }

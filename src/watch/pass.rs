@@ -14,8 +14,9 @@ use super::tug::Tug;
 
 /// How long after what gave rise to it: more may follow.
 const SOON: Duration = Duration::from_millis(300);
-/// From the begin of one to that of the next.
-const APART: Duration = Duration::from_secs(1);
+/// From the begin of one to that of the next, at least; where one takes long, four times as long as it took, so that changes
+/// without end take a quarter of a processor. At most: four fixes within ten seconds are a tug of war.
+const APART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 /// Without any reason.
 const ANYWAY: Duration = Duration::from_secs(60);
 /// No node takes longer.
@@ -27,7 +28,11 @@ const MAX_SAID: usize = 64 << 20;
 #[derive(Debug)]
 pub struct Passes {
     due: Instant,
+    /// The end of the minute.
+    anyway: Instant,
     begun: Instant,
+    /// How long the last one took.
+    took: Duration,
     running: Option<Running>,
     /// How many have been begun.
     pub count: u64,
@@ -43,22 +48,24 @@ struct Running {
 impl Passes {
     /// The first is due at once.
     pub fn new(now: Instant) -> Passes {
-        Passes { due: now, begun: now, running: None, count: 0 }
+        let (anyway, took) = (now + ANYWAY, Duration::ZERO);
+        Passes { due: now, anyway, begun: now, took, running: None, count: 0 }
     }
 
     /// Something happened: a look is due soon.
     pub fn wanted(&mut self, now: Instant) {
-        self.due = self.due.min((now + SOON).max(self.begun + APART));
+        let apart = (4 * self.took).clamp(APART.0, APART.1);
+        self.due = self.due.min((now + SOON).max(self.begun + apart));
     }
 
     /// None runs, and none is asked for but the next minute's.
     pub fn is_idle(&self, now: Instant) -> bool {
-        self.running.is_none() && self.due > now + 2 * APART
+        self.running.is_none() && self.due > now + 2 * APART.0
     }
 
     /// When something is to be done.
     pub fn next(&self) -> Instant {
-        if self.running.is_some() { self.begun + LIMIT } else { self.due }
+        self.anyway.min(if self.running.is_some() { self.begun + LIMIT } else { self.due })
     }
 
     /// What to wait for.
@@ -66,10 +73,22 @@ impl Passes {
         self.running.as_ref().map(|running| running.output.as_fd())
     }
 
+    /// Is another minute over? One that ends while a look is due without any reason is: they wake us together.
+    pub fn minute(&mut self, now: Instant) -> bool {
+        let without_reason = self.due == self.begun + ANYWAY && self.running.is_none();
+        let over = now >= self.anyway || without_reason && now >= self.due;
+        if over {
+            self.anyway = now + ANYWAY;
+        }
+        over
+    }
+
     /// Begins one if it is due, and ends one that takes too long.
     pub fn go_on(&mut self, now: Instant, tug: &Tug) -> Result<()> {
         if let Some(running) = &mut self.running {
             if now >= self.begun + LIMIT {
+                // The kernel may not let it go at once.
+                self.begun = now;
                 running.child.kill().context("stopping a look at the node")?;
             }
             return Ok(());
@@ -107,6 +126,7 @@ impl Passes {
                 Err(error) => break Err(error),
             }
         };
+        self.took = self.begun.elapsed();
         self.running.take().map(|running| finish(running, ended))
     }
 }

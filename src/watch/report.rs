@@ -10,7 +10,7 @@ pub fn tell(watcher: &Watcher<'_>) {
     let count = |number: usize, noun: &str| {
         if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
     };
-    let database = if watcher.intent.is_known() { "connected" } else { "not connected" };
+    let database = if watcher.intent.session().is_some() { "connected" } else { "not connected" };
     notify(&format!(
         "STATUS={}, {} granted, {}, {} fixed, database {database}",
         count(watcher.granting.count(), "port"),

@@ -221,7 +221,13 @@ fn what_goes_wrong_around_it_loses_nothing(kind: &'static str) {
     };
     node.sh(&format!("systemctl kill -s KILL {UNIT}"));
     added("after SIGKILL");
-    node.sh("pkill -STOP ovsdb-server; sleep 25; pkill -CONT ovsdb-server");
+    // It asks whether OVSDB lives when it looks at everything.
+    node.sh(&format!("pkill -STOP ovsdb-server; systemctl reload {UNIT}; sleep 3; systemctl reload {UNIT}"));
+    node.wait_for(
+        "the end of the session",
+        &format!("journalctl -q -u {UNIT} | grep -q 'OVSDB does not answer; connecting again'"),
+    );
+    node.sh("pkill -CONT ovsdb-server");
     added("after a silent OVSDB");
     node.sh("systemctl restart libvirtd");
     added("after libvirt's restart");

@@ -2,7 +2,7 @@
 //! The switch's sockets: those of its ports, and those that it keeps for itself.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -41,25 +41,31 @@ pub fn read_switch(root: &Root, limit: Duration) -> Known<Switch> {
 
 /// Where the switch's sockets are and what is there.
 pub fn port_sockets(root: &Root, switch: &Switch) -> Vec<PortSocket> {
-    let mut found = Vec::new();
     let mut neighbours = Neighbours::default();
-    for port in &switch.ports {
-        let path = switch.config.expected_socket(port);
-        if !path.is_absolute() {
-            continue;
-        }
-        let (fact, liveness, followed) = match neighbours.read(root, &path) {
-            Ok((fact, Some(handle))) => (fact, sockets::liveness_of(&handle), false),
-            Ok((fact, None)) => (fact, sockets::liveness(root, &path), true),
-            // Whoever may put a symlink there, or name a port, shall not keep us from all others.
-            Err(error) => {
-                let nothing = PathFact::Missing { first: path.clone(), above: Vec::new() };
-                (nothing, Liveness::Unknown(format!("{error:#}")), true)
-            }
-        };
-        found.push(PortSocket { port: port.name.clone(), kind: port.kind, path, fact, liveness, followed });
+    let socket = |port| port_socket(root, &mut neighbours, switch.config.expected_socket(port), port);
+    switch.ports.iter().filter_map(socket).collect()
+}
+
+/// The same of one port. None: it has no path.
+pub fn port_socket(
+    root: &Root,
+    neighbours: &mut Neighbours,
+    path: PathBuf,
+    port: &VhostPort,
+) -> Option<PortSocket> {
+    if !path.is_absolute() {
+        return None;
     }
-    found
+    let (fact, liveness, followed) = match neighbours.read(root, &path) {
+        Ok((fact, Some(handle))) => (fact, sockets::liveness_of(&handle), false),
+        Ok((fact, None)) => (fact, sockets::liveness(root, &path), true),
+        // Whoever may put a symlink there, or name a port, shall not keep us from all others.
+        Err(error) => {
+            let nothing = PathFact::Missing { first: path.clone(), above: Vec::new() };
+            (nothing, Liveness::Unknown(format!("{error:#}")), true)
+        }
+    };
+    Some(PortSocket { port: port.name.clone(), kind: port.kind, path, fact, liveness, followed })
 }
 
 /// Whether a `dpdkvhostuser` socket may be at this path: OVS makes them in its run directory and nowhere else

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The conversation: connect, send, and read replies until the one with our id comes.
 
-use std::io::{BufReader, Write};
+use std::io::{self, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::value::readable;
@@ -18,6 +19,19 @@ use crate::dataplane::conversation::Bounded;
 pub(super) const MAX_RECEIVED: usize = 32 << 20;
 /// The database's name in the server.
 pub(super) const DATABASE: &str = "Open_vSwitch";
+
+/// A JSON-RPC message: a request, or a response to ours.
+#[derive(Debug, Deserialize)]
+struct Message<T> {
+    #[serde(default)]
+    id: Value,
+    method: Option<String>,
+    #[serde(default)]
+    params: Value,
+    result: Option<T>,
+    #[serde(default)]
+    error: Value,
+}
 
 /// A conversation with an ovsdb-server.
 #[derive(Debug)]
@@ -84,7 +98,7 @@ impl Ovsdb {
     }
 
     /// One request with its answer.
-    pub(super) fn exchange(&mut self, method: &str, params: Value) -> Result<Value> {
+    pub(super) fn exchange<T: DeserializeOwned>(&mut self, method: &str, params: Value) -> Result<T> {
         self.request(method, params)?;
         self.response()
     }
@@ -101,17 +115,20 @@ impl Ovsdb {
         self.send(&json!({"id": id, "method": method, "params": params}))
     }
 
-    /// The answer to the last request.
-    fn response(&mut self) -> Result<Value> {
+    /// The answer to the last request, which is read as what it is: as a tree of values it is several times as large.
+    fn response<T: DeserializeOwned>(&mut self) -> Result<T> {
         let id = json!(self.next_id.saturating_sub(1));
         loop {
-            let message = self.receive()?;
-            match message.get("method").and_then(Value::as_str) {
-                Some("echo") => self.send(&echo(&message))?,
+            let message: Message<T> = self.receive()?;
+            match message.method.as_deref() {
+                Some("echo") => self.send(&echo(&message.id, &message.params))?,
                 // A notification that we did not ask for.
                 Some(_) => {}
-                None if message.get("id") == Some(&id) => return result_of(message),
-                None => bail!("a reply to something that was not asked: id {}", readable(&message["id"])),
+                None if message.id != id => {
+                    bail!("a reply to something that was not asked: id {}", readable(&message.id))
+                }
+                None if !message.error.is_null() => bail!("OVSDB refuses: {}", readable(&message.error)),
+                None => return message.result.context("OVSDB's reply has no result"),
             }
         }
     }
@@ -122,19 +139,16 @@ impl Ovsdb {
     }
 
     /// The next whole message, however the stream cuts it up. serde_json bounds the depth.
-    fn receive(&mut self) -> Result<Value> {
+    fn receive<T: DeserializeOwned>(&mut self) -> Result<T> {
         let mut deserializer = serde_json::Deserializer::from_reader(&mut self.stream);
-        let message = Value::deserialize(&mut deserializer).context("reading the reply")?;
-        if !message.is_object() {
-            bail!("the reply is not a JSON-RPC message");
-        }
-        Ok(message)
+        // Where in the reply its time was up is of no use to anyone.
+        T::deserialize(&mut deserializer).map_err(io::Error::from).context("reading the reply")
     }
 }
 
 /// The answer to an echo: the server asks whether we live.
-pub(super) fn echo(request: &Value) -> Value {
-    json!({"id": request["id"], "result": request["params"], "error": null})
+pub(super) fn echo(id: &Value, params: &Value) -> Value {
+    json!({"id": id, "result": params, "error": null})
 }
 
 /// One `select` operation.
@@ -147,12 +161,5 @@ pub(super) fn rows(result: Option<Value>) -> Result<Vec<Value>> {
     match result.and_then(|mut result| result.get_mut("rows").map(Value::take)) {
         Some(Value::Array(rows)) => Ok(rows),
         _ => bail!("OVSDB's reply has no rows"),
-    }
-}
-
-fn result_of(mut message: Value) -> Result<Value> {
-    match message.get("error") {
-        None | Some(Value::Null) => Ok(message.get_mut("result").map(Value::take).unwrap_or_default()),
-        Some(error) => bail!("OVSDB refuses: {}", readable(error)),
     }
 }

@@ -16,7 +16,7 @@ mod value;
 
 pub use client::Ovsdb;
 pub use join::{Join, Question};
-pub use monitor::{Changed, Monitor};
+pub use monitor::{Changed, ChangedPort, Monitor};
 pub use ports::{PortState, VhostPort};
 pub use switch::SwitchConfig;
 

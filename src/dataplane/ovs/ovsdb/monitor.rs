@@ -1,56 +1,104 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What OVSDB says of vhost-user ports from now on: `monitor_cond` since OVS 2.6, `monitor` (RFC 7047, section 4.1.5) before.
-//! A port is told before ovs-vswitchd creates its socket. Nothing here blocks once it has begun.
+//! A port is told before ovs-vswitchd creates its socket. Nothing here blocks once it has begun. Of each port only what says
+//! where its socket is is kept.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::client::{DATABASE, MAX_RECEIVED, echo};
-use super::ports::{TABLE, VhostPort, port};
+use super::ports::{TABLE, VhostPort, columns};
 use super::switch::settings;
-use super::{Ovsdb, SwitchConfig};
+use super::value::{map, string};
+use super::{OVSDB_LIMIT, Ovsdb, SwitchConfig};
 use crate::config::PortType;
 
-/// The columns by which a port is known, and those that say how it is.
+/// The columns by which a port is known, and those that say how it is: that they change is told as well.
 const PORT_COLUMNS: [&str; 6] = ["name", "type", "options", "status", "ofport", "error"];
-/// The table of the settings.
-const SETTINGS: &str = "Open_vSwitch";
 /// No switch has more vhost-user ports.
 const MAX_ROWS: usize = 65_536;
-
-/// Rows by their UUID.
-type Rows = BTreeMap<String, Map<String, Value>>;
 
 /// A session that the server tells all changes to.
 #[derive(Debug)]
 pub struct Monitor {
     stream: UnixStream,
     received: Vec<u8>,
-    ports: Rows,
-    settings: Rows,
-    /// An echo of ours has no answer yet.
-    asked: bool,
+    /// By their UUID.
+    ports: BTreeMap<String, Rc<VhostPort>>,
+    config: Option<SwitchConfig>,
+    /// Since when an echo of ours has no answer.
+    asked: Option<Instant>,
 }
 
 /// What a look at the session showed.
 #[derive(Debug, Default)]
 pub struct Changed {
-    /// Ports that are new or have changed.
-    pub ports: Vec<VhostPort>,
-    /// Ports have gone, or the settings have changed.
-    pub others: bool,
+    /// Ports that came, changed or went, in this order.
+    pub ports: Vec<ChangedPort>,
+    /// The settings: any port may have its socket elsewhere.
+    pub settings: bool,
+}
+
+/// One port.
+#[derive(Debug)]
+pub struct ChangedPort {
+    /// As it was; none: it came.
+    pub before: Option<Rc<VhostPort>>,
+    /// As it is; none: it went.
+    pub now: Option<Rc<VhostPort>>,
 }
 
 impl Changed {
     /// Nothing.
     pub fn is_empty(&self) -> bool {
-        self.ports.is_empty() && !self.others
+        self.ports.is_empty() && !self.settings
     }
+}
+
+/// An update's tables, of which each has rows by their UUID.
+#[derive(Debug, Deserialize)]
+struct Tables {
+    #[serde(rename = "Interface", default)]
+    ports: BTreeMap<String, Update>,
+    #[serde(rename = "Open_vSwitch", default)]
+    settings: BTreeMap<String, Value>,
+}
+
+/// A port's update. Made as soon as it is read: a first answer of a thousand ports is never there as a whole.
+#[derive(Debug, Deserialize)]
+#[serde(from = "Value")]
+enum Update {
+    Whole(Box<VhostPort>),
+    Differs(Value),
+    Gone,
+}
+
+impl From<Value> for Update {
+    /// In either form (ovsdb-server(7), "Monitor Cond"): `initial`, `insert` and `new` have the row, without what is default;
+    /// `modify` has what differs. A row that is no vhost-user port's is nobody's socket.
+    fn from(mut update: Value) -> Update {
+        match (whole(&update).map(columns), update.get_mut("modify").map(Value::take)) {
+            // Of how it is, only that it changes is of use.
+            (Some(Ok(port)), _) => {
+                Update::Whole(Box::new(VhostPort { connected: None, ofport: None, error: None, ..port }))
+            }
+            (None, Some(differing)) => Update::Differs(differing),
+            _ => Update::Gone,
+        }
+    }
+}
+
+fn whole(update: &Value) -> Option<&Value> {
+    ["initial", "insert", "new"].into_iter().find_map(|key| update.get(key).filter(|row| row.is_object()))
 }
 
 impl Monitor {
@@ -60,35 +108,34 @@ impl Monitor {
     /// The server does not know either method, or does not answer in time.
     pub fn begin(mut ovsdb: Ovsdb) -> Result<Monitor> {
         let of_type = PortType::ALL.map(|kind| json!(["type", "==", kind.as_str()]));
-        let columns = |filter: Value| {
+        let params = |filter: Value| {
             let mut ports = json!({"columns": PORT_COLUMNS});
             if !filter.is_null() {
                 ports["where"] = filter;
             }
-            json!([DATABASE, "ports", {TABLE: [ports], SETTINGS: [{"columns": ["other_config"]}]}])
+            json!([DATABASE, "ports", {TABLE: [ports], "Open_vSwitch": [{"columns": ["other_config"]}]}])
         };
-        let initial = match ovsdb.exchange("monitor_cond", columns(json!(of_type))) {
+        let initial = match ovsdb.exchange("monitor_cond", params(json!(of_type))) {
             Ok(initial) => initial,
             Err(_) => {
-                ovsdb.exchange("monitor", columns(Value::Null)).context("asking OVSDB for all changes")?
+                ovsdb.exchange("monitor", params(Value::Null)).context("asking OVSDB for all changes")?
             }
         };
         let (stream, received) = ovsdb.into_stream();
         stream.set_nonblocking(true)?;
-        let (ports, settings) = (Rows::new(), Rows::new());
-        let mut monitor = Monitor { stream, received, ports, settings, asked: false };
-        monitor.update(&initial, &mut Changed::default())?;
+        let mut monitor = Monitor { stream, received, ports: BTreeMap::new(), config: None, asked: None };
+        monitor.update(initial, &mut Changed::default())?;
         Ok(monitor)
     }
 
-    /// The settings and the ports, as told so far. A row that is none is left out: it is nobody's socket.
-    ///
-    /// # Errors
-    /// There are no settings.
-    pub fn switch(&self) -> Result<(SwitchConfig, Vec<VhostPort>)> {
-        let rows: Vec<Value> = self.settings.values().cloned().map(Value::Object).collect();
-        let ports = self.ports.iter().filter_map(|(uuid, row)| read(uuid, row)).collect();
-        Ok((settings(&rows)?, ports))
+    /// The settings, as told so far; an error where there are none.
+    pub fn config(&self) -> Result<&SwitchConfig> {
+        self.config.as_ref().context("OVSDB has not told the switch's settings")
+    }
+
+    /// The ports, as told so far.
+    pub fn ports(&self) -> impl Iterator<Item = &Rc<VhostPort>> {
+        self.ports.values()
     }
 
     /// Takes what has come.
@@ -117,13 +164,16 @@ impl Monitor {
     /// To be called now and then: over a Unix socket the server never asks whether we live, so we ask it.
     ///
     /// # Errors
-    /// The server did not answer since the last call.
-    pub fn ask_for_life(&mut self) -> Result<()> {
-        if self.asked {
-            bail!("OVSDB does not answer");
+    /// The server has not answered for long.
+    pub fn ask_for_life(&mut self, now: Instant) -> Result<()> {
+        match self.asked {
+            Some(asked) if now >= asked + OVSDB_LIMIT => bail!("OVSDB does not answer"),
+            Some(_) => Ok(()),
+            None => {
+                self.asked = Some(now);
+                self.send(&json!({"id": "echo", "method": "echo", "params": []}))
+            }
         }
-        self.asked = true;
-        self.send(&json!({"id": "echo", "method": "echo", "params": []}))
     }
 
     fn messages(&mut self, changed: &mut Changed) -> Result<()> {
@@ -132,7 +182,7 @@ impl Monitor {
         let mut whole = 0;
         while let Some(message) = stream.next() {
             match message {
-                Ok(message) => self.message(&message, changed)?,
+                Ok(message) => self.message(message, changed)?,
                 Err(error) if error.is_eof() => break,
                 Err(error) => return Err(error).context("reading from OVSDB"),
             }
@@ -142,34 +192,56 @@ impl Monitor {
         Ok(())
     }
 
-    fn message(&mut self, message: &Value, changed: &mut Changed) -> Result<()> {
+    fn message(&mut self, mut message: Value, changed: &mut Changed) -> Result<()> {
         match message.get("method").and_then(Value::as_str) {
-            Some("echo") => self.send(&echo(message)),
-            Some("update2" | "update") => self.update(&message["params"][1], changed),
+            Some("echo") => self.send(&echo(&message["id"], &message["params"])),
+            Some("update2" | "update") => {
+                let tables =
+                    Tables::deserialize(message["params"][1].take()).context("reading OVSDB's update")?;
+                self.update(tables, changed)
+            }
             Some("monitor_canceled") => bail!("OVSDB ended the monitor"),
             Some(_) => Ok(()),
             None => {
-                self.asked &= message.get("id") != Some(&json!("echo"));
+                if message["id"] == "echo" {
+                    self.asked = None;
+                }
                 Ok(())
             }
         }
     }
 
-    fn update(&mut self, tables: &Value, changed: &mut Changed) -> Result<()> {
-        let tables = tables.as_object().context("OVSDB's update is no object")?;
-        for (table, rows) in tables {
-            for (uuid, update) in rows.as_object().context("OVSDB's update has no rows")? {
-                if table == TABLE {
-                    merge(&mut self.ports, uuid, update, is_vhost)?;
-                    match self.ports.get(uuid).and_then(|row| read(uuid, row)) {
-                        Some(port) => changed.ports.push(port),
-                        None => changed.others = true,
-                    }
-                } else {
-                    merge(&mut self.settings, uuid, update, |_| true)?;
-                    changed.others = true;
-                }
+    fn update(&mut self, tables: Tables, changed: &mut Changed) -> Result<()> {
+        for update in tables.settings.values() {
+            self.settings(update)?;
+            changed.settings = true;
+        }
+        for (uuid, update) in tables.ports {
+            let before = self.ports.remove(&uuid);
+            let now = match (update, &before) {
+                (Update::Whole(port), _) => Some(VhostPort { uuid: uuid.clone(), ..*port }),
+                (Update::Differs(differing), Some(before)) => Some(modified(before, &differing)),
+                (Update::Differs(_), None) => bail!("OVSDB modifies a row that it did not tell of"),
+                (Update::Gone, None) => continue,
+                (Update::Gone, Some(_)) => None,
             }
+            .map(Rc::new);
+            if let Some(port) = &now {
+                self.ports.insert(uuid, Rc::clone(port));
+            }
+            if self.ports.len() > MAX_ROWS {
+                bail!("OVSDB has more than {MAX_ROWS} ports");
+            }
+            changed.ports.push(ChangedPort { before, now });
+        }
+        Ok(())
+    }
+
+    fn settings(&mut self, update: &Value) -> Result<()> {
+        if let Some(row) = whole(update) {
+            self.config = Some(settings(std::slice::from_ref(row))?);
+        } else if let Some(config) = &mut self.config {
+            differ(&mut config.other_config, &update["modify"]["other_config"]);
         }
         Ok(())
     }
@@ -186,66 +258,42 @@ impl AsFd for Monitor {
     }
 }
 
-fn read(uuid: &str, row: &Map<String, Value>) -> Option<VhostPort> {
-    let mut row = row.clone();
-    row.insert("_uuid".to_string(), json!(["uuid", uuid]));
-    port(&Value::Object(row)).ok()
-}
-
-fn is_vhost(row: &Map<String, Value>) -> bool {
-    PortType::ALL.iter().any(|kind| row.get("type").and_then(Value::as_str) == Some(kind.as_str()))
-}
-
-/// One row's update in either form (ovsdb-server(7), "Monitor Cond"): `initial`, `insert` and `new` have the row, without what
-/// is default; `modify` has what differs.
-fn merge(rows: &mut Rows, uuid: &str, update: &Value, wanted: fn(&Map<String, Value>) -> bool) -> Result<()> {
-    let whole = ["initial", "insert", "new"].into_iter().find_map(|key| update.get(key)?.as_object());
-    if let Some(row) = whole {
-        if !wanted(row) {
-            rows.remove(uuid);
-        } else if rows.len() < MAX_ROWS || rows.contains_key(uuid) {
-            rows.insert(uuid.to_string(), row.clone());
-        } else {
-            bail!("OVSDB has more than {MAX_ROWS} ports");
-        }
-        return Ok(());
-    }
-    let Some(differing) = update.get("modify").and_then(Value::as_object) else {
-        rows.remove(uuid);
-        return Ok(());
+fn modified(before: &VhostPort, differing: &Value) -> VhostPort {
+    let path = |before: &Option<PathBuf>, column: &str, key: &str| {
+        let text = before.as_ref().and_then(|path| path.to_str());
+        let mut pairs: BTreeMap<_, _> =
+            text.map(|text| (key.to_string(), text.to_string())).into_iter().collect();
+        differ(&mut pairs, &differing[column]);
+        pairs.remove(key).map(PathBuf::from)
     };
-    let row = rows.get_mut(uuid).context("OVSDB modifies a row that it did not tell of")?;
-    for (column, value) in differing {
-        let now = row.entry(column.clone()).or_insert(Value::Null);
-        match value.get(0).and_then(Value::as_str) {
-            Some("map") => modify_map(now, value),
-            // Of a set, only that it differs; no such column is gone by.
-            Some("set") => *now = Value::Null,
-            _ => *now = value.clone(),
-        }
+    let kind = string(&differing["type"]);
+    VhostPort {
+        name: string(&differing["name"]).unwrap_or_else(|| before.name.clone()),
+        kind: PortType::ALL
+            .into_iter()
+            .find(|known| Some(known.as_str()) == kind.as_deref())
+            .unwrap_or(before.kind),
+        server_path: path(&before.server_path, "options", "vhost-server-path"),
+        socket: path(&before.socket, "status", "socket"),
+        ..before.clone()
     }
-    Ok(())
 }
 
 /// Of a map: pairs that only one of both has, and new values of keys that both have.
-fn modify_map(now: &mut Value, differing: &Value) {
-    let pairs = |value: &Value| value[1].as_array().cloned().unwrap_or_default();
-    let mut result = pairs(now);
-    for pair in pairs(differing) {
-        let same = result.contains(&pair);
-        result.retain(|other| other[0] != pair[0]);
-        if !same {
-            result.push(pair);
+fn differ(now: &mut BTreeMap<String, String>, differing: &Value) {
+    for (key, value) in map(differing) {
+        match now.get(&key) {
+            Some(same) if *same == value => drop(now.remove(&key)),
+            _ => drop(now.insert(key, value)),
         }
     }
-    *now = json!(["map", result]);
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead as _, BufReader};
     use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use super::*;
     use crate::dataplane::conversation::Bounded;
@@ -274,8 +322,8 @@ mod tests {
     }
 
     fn paths(monitor: &Monitor) -> Vec<String> {
-        let (config, ports) = monitor.switch().unwrap();
-        ports.iter().map(|port| config.expected_socket(port).display().to_string()).collect()
+        let config = monitor.config().unwrap();
+        monitor.ports().map(|port| config.expected_socket(port).display().to_string()).collect()
     }
 
     #[test]
@@ -288,12 +336,17 @@ mod tests {
         );
         let mut monitor = monitor.unwrap();
         let told = monitor.read().unwrap();
-        assert_eq!((told.ports.len(), told.others), (1, false));
+        assert!(
+            !told.settings
+                && matches!(&told.ports[..], [ChangedPort { before: None, now: Some(port) }] if port.name == "vhuc0")
+        );
         assert_eq!(paths(&monitor), ["/run/openvswitch/sub/vhuc0"]);
         let modify = |monitor: &mut Monitor, update: &str| {
             let update: Value = serde_json::from_str(update).unwrap();
             let mut changed = Changed::default();
-            monitor.update(&json!({TABLE: {PORT: update}}), &mut changed).unwrap();
+            monitor
+                .update(serde_json::from_value(json!({TABLE: {PORT: update}})).unwrap(), &mut changed)
+                .unwrap();
             changed
         };
         modify(
@@ -303,7 +356,19 @@ mod tests {
         assert_eq!(paths(&monitor), ["/run/openvswitch/x"]);
         modify(&mut monitor, r#"{"modify":{"status":["map",[["socket","/var/run/openvswitch/y"]]]}}"#);
         assert_eq!(paths(&monitor), ["/run/openvswitch/y"]);
-        assert!(modify(&mut monitor, r#"{"delete":null}"#).others);
+        // A pair that both have is one that has gone.
+        modify(&mut monitor, r#"{"modify":{"status":["map",[["socket","/var/run/openvswitch/y"]]]}}"#);
+        assert_eq!(paths(&monitor), ["/run/openvswitch/sub/vhuc0"]);
+        let failed = modify(&mut monitor, r#"{"modify":{"ofport":["set",[-1]],"error":["set",["why"]]}}"#);
+        assert_eq!(
+            (failed.ports.len(), paths(&monitor).len()),
+            (1, 1),
+            "that something else changes is told"
+        );
+        let gone = modify(&mut monitor, r#"{"delete":null}"#);
+        assert!(
+            matches!(&gone.ports[..], [ChangedPort { before: Some(port), now: None }] if port.uuid == PORT)
+        );
         assert!(paths(&monitor).is_empty());
     }
 
@@ -319,11 +384,17 @@ mod tests {
         let mut monitor = monitor.unwrap();
         assert_eq!(paths(&monitor), ["/run/openvswitch/vhuc0"]);
         assert!(!monitor.ports.contains_key(OWN));
-        monitor.ask_for_life().unwrap();
+        let bridge = json!({TABLE: {OWN: {"new": {"name": "br0", "type": "internal"}}}});
+        let mut changed = Changed::default();
+        monitor.update(serde_json::from_value(bridge).unwrap(), &mut changed).unwrap();
+        assert!(changed.is_empty(), "nobody's socket");
+        let now = Instant::now();
+        monitor.ask_for_life(now).unwrap();
         let mut line = String::new();
         drop(BufReader::new(server.try_clone().unwrap()).take(39).read_line(&mut line));
         assert!(line.contains("echo"), "{line}");
-        assert!(monitor.ask_for_life().is_err(), "nobody answered");
+        monitor.ask_for_life(now + OVSDB_LIMIT / 2).unwrap();
+        assert!(monitor.ask_for_life(now + OVSDB_LIMIT).is_err(), "nobody answered");
         drop(server);
         assert!(monitor.read().is_err(), "and then it went");
     }

@@ -137,6 +137,13 @@ fn is_uuid(text: &str) -> bool {
 }
 
 pub(super) fn port(row: &Value) -> Result<VhostPort> {
+    let known = columns(row)?;
+    let uuid = uuids(&row["_uuid"]).pop().filter(|uuid| is_uuid(uuid)).context("no _uuid")?;
+    Ok(VhostPort { uuid, ..known })
+}
+
+/// Without its identity, which an update has beside the row.
+pub(super) fn columns(row: &Value) -> Result<VhostPort> {
     let kind = string(&row["type"]).unwrap_or_default();
     let kind = PortType::ALL
         .into_iter()
@@ -144,7 +151,7 @@ pub(super) fn port(row: &Value) -> Result<VhostPort> {
         .context("not of a type that was asked for")?;
     let mut status = map(&row["status"]);
     Ok(VhostPort {
-        uuid: uuids(&row["_uuid"]).pop().filter(|uuid| is_uuid(uuid)).context("no _uuid")?,
+        uuid: String::new(),
         name: string(&row["name"]).context("no name")?,
         kind,
         server_path: map(&row["options"]).remove("vhost-server-path").map(PathBuf::from),

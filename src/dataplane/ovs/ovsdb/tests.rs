@@ -73,7 +73,10 @@ fn a_wrong_reply_is_an_error_of_one_line() {
         (r#"{"id":0,"result":[null,null]}"#, "OVSDB's reply has 2 results for 2 operations"),
         (r#"{"id":0,"result":[{},{"rows":[]}]}"#, "OVSDB's reply has no rows"),
         (r#"{"id":0,"result":7}"#, "OVSDB's reply is not a list of results"),
-        (r#"[1]"#, "asking OVSDB: the reply is not a JSON-RPC message"),
+        (
+            r#"[1]"#,
+            "asking OVSDB: reading the reply: invalid length 1, expected struct Message with 5 elements at line 1 column 3",
+        ),
         (
             r#"{"id":0,"error":"unknown \u001b[31mdatabase","result":null}"#,
             "asking OVSDB: OVSDB refuses: unknown ?[31mdatabase",
