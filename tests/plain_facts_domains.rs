@@ -43,6 +43,7 @@ fn a_vm_of_novas_has_shared_memory_and_all_its_cards() {
     let domain = parse_domain(include_str!("fuzz/seeds/domain/nova.xml")).unwrap();
     assert_eq!(domain.name, "instance-00000003");
     assert_eq!(domain.uuid.as_deref(), Some("553f5b52-d0ef-4dd3-a5ae-c983984b7d43"));
+    assert!(domain.is_novas);
     // By its NUMA cell: there is no <access>.
     assert!(domain.memory.is_shared() && domain.memory.access.is_none());
     let cards = |endpoint: &Endpoint| (endpoint.mode, endpoint.path.clone().unwrap(), endpoint.reconnect);

@@ -10,7 +10,7 @@ mod memory;
 mod tests;
 
 use anyhow::{Context, Result, anyhow, bail};
-use roxmltree::{Document, Node, ParsingOptions};
+use roxmltree::{Document, ExpandedName, Node, ParsingOptions};
 use serde::{Deserialize, Serialize};
 
 pub use endpoints::{Endpoint, EndpointKind, SocketMode, is_network_card};
@@ -21,6 +21,9 @@ pub use memory::{MemoryBacking, NumaCell, PageSize};
 
 /// The namespace of `<qemu:commandline>`.
 const QEMU: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
+
+/// The namespace of nova's `<instance>` in `<metadata>`, before its version (nova `virt/libvirt/config.py`).
+const NOVA: &str = "http://openstack.org/xmlns/libvirt/nova/";
 
 /// One virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +47,9 @@ pub struct Domain {
     pub dac: Option<DacLabel>,
     /// What is added to QEMU's command line shares memory by itself.
     pub shares_by_command_line: bool,
+    /// nova defined it, and has os-vif create its ports before each start.
+    #[serde(default)]
+    pub is_novas: bool,
 }
 
 /// Reads a `<domain>`, or a status file of libvirt (`<domstatus>`, `/run/libvirt/qemu/NAME.xml`). A document type
@@ -96,8 +102,16 @@ fn read(domain: Node) -> Result<Domain> {
         memory: memory::read(domain).with_context(context)?,
         dac: label::read(domain).with_context(context)?,
         shares_by_command_line: false,
+        is_novas: child(domain, "metadata").is_some_and(has_novas),
         name,
     })
+}
+
+fn has_novas(metadata: Node) -> bool {
+    let is_novas = |name: ExpandedName| {
+        name.name() == "instance" && name.namespace().is_some_and(|space| space.starts_with(NOVA))
+    };
+    metadata.children().any(|child| is_novas(child.tag_name()))
 }
 
 /// The first child element of that name.

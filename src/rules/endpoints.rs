@@ -187,6 +187,12 @@ fn is_lost(case: &StartCase<'_>, finding: &Finding) -> bool {
     finding.id == "server-socket-refuses-qemu" && case.start.section(Path::new(&finding.subject)).is_some()
 }
 
+/// nova keeps a VM without its ports while a resize or a migration to another node waits for its confirmation, and has os-vif
+/// create them before it starts the VM.
+fn nova_will_fix(machine: &Machine, finding: &Finding) -> bool {
+    machine.domain.is_novas && ["port-missing", "server-socket-missing"].contains(&finding.id)
+}
+
 /// Is it about the socket of another back end that QEMU is connected with? Some take one connection and no more: virtiofsd
 /// listens no longer then, and some remove their socket.
 fn is_served(machine: &Machine, finding: &Finding) -> bool {
@@ -208,7 +214,7 @@ fn found(
     }
     let counts = |finding: &Finding| match machine.domain.running {
         true => is_lost(&case, finding) || still_counts(finding) && !is_served(machine, finding),
-        false => !will_fix(&case, finding),
+        false => !will_fix(&case, finding) && !nova_will_fix(machine, finding),
     };
     let mut found: Vec<Finding> =
         start::run(&case).into_iter().filter(|finding| finding.sure && counts(finding)).collect();

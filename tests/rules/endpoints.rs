@@ -142,6 +142,22 @@ fn another_definition_that_works_is_no_breakage() {
     assert_eq!(ids(&mut pair), BTreeSet::new());
 }
 
+/// nova has them created before it starts the VM; one that runs has lost them.
+#[test]
+fn a_vm_of_nova_that_is_off_needs_no_ports() {
+    for (machine, expected) in [(OFF, BTreeSet::new()), (ON, BTreeSet::from(["port-missing"]))] {
+        let mut pair = Pair::sound();
+        pair.endpoints.machines[machine].domain.is_novas = true;
+        pair.join(machine).ports.clear();
+        if machine == OFF {
+            let socket = pair.socket(OFF, OVS_MAKES);
+            (socket.node, socket.liveness) = (None, Liveness::Missing);
+            *pair.link(OFF, OVS_MAKES) = Link::default();
+        }
+        assert_eq!(ids(&mut pair), expected);
+    }
+}
+
 #[test]
 fn every_rule_about_endpoints_is_tested() {
     let is_asked = |ask: &Ask| matches!(ask, Ask::Start(..) | Ask::Sides(_) | Ask::Socket(_));
