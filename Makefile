@@ -27,7 +27,7 @@ help:
 	@echo 'make test-all      these, and then the long ones and the other kinds of node (root; within an hour)'
 	@echo 'make torture       the long form of what tests try for minutes: fuzz, kills, faults, races, crowds (root; hours)'
 	@echo 'make node          a shell on a real node with OVS-DPDK, libvirt and two VMs (root); KIND=bookworm'
-	@echo 'make openstack     a shell on an OpenStack of one node, with OVS-DPDK (root; about ten minutes, the first time more)'
+	@echo 'make openstack     a shell on an OpenStack of two nodes, with OVS-DPDK (root; about ten minutes, the first time more)'
 	@echo 'make openstack-story what nova does there before and after apply, asserted (root)'
 	@echo 'make build         target/debug/vhost-accord'
 	@echo 'make lint          format, clippy, documentation, shell scripts'
@@ -67,10 +67,10 @@ node: build
 	@tests/node/node demo $(KIND) $(target)/debug/$(program)
 
 openstack: build
-	@tests/openstack/openstack shell $(target)/debug/$(program)
+	@tests/openstack/openstack shell $(target)/debug
 
 openstack-story: build
-	@tests/openstack/openstack story $(target)/debug/$(program)
+	@tests/openstack/openstack story $(target)/debug
 
 build:
 	@tests/setup build
