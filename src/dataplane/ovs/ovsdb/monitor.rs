@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What OVSDB says of vhost-user ports from now on: `monitor_cond` since OVS 2.6, `monitor` (RFC 7047, section 4.1.5) before.
-//! A port is told before ovs-vswitchd creates its socket. Nothing here blocks once it has begun. Of each port only what says
-//! where its socket is is kept.
+//! A port is told before ovs-vswitchd creates its socket. Nothing here blocks once it has begun. Of a port, name and path are kept.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
