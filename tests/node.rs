@@ -71,6 +71,8 @@ mod prometheus;
 mod races;
 #[path = "node/restart.rs"]
 mod restart;
+#[path = "node/second.rs"]
+mod second;
 #[path = "node/sections.rs"]
 mod sections;
 #[path = "node/service.rs"]

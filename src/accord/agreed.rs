@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::{Accord, Given, QemuAccord};
 use crate::base::paths;
 use crate::base::root::{Kind, Root};
-use crate::config::{PortType, ServerAccess};
+use crate::config::{PortType, ServerAccess, Sockets};
+use crate::dataplane::ovs::second::Second;
 use crate::items::{Item, Owner, Subject};
 
 const VERSION: u32 = 1;
@@ -67,6 +68,9 @@ pub struct Agreed {
     /// Declared dataplanes whose sockets are ours to give.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub declared: Vec<Given>,
+    /// Second switches of the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seconds: Vec<Second>,
 }
 
 impl Agreed {
@@ -103,8 +107,20 @@ impl Agreed {
             }),
             shared_gid: (gives && accord.has(PortType::Dpdkvhostuserclient)).then_some(accord.group.gid),
             declared: accord.declared.clone(),
+            seconds: accord.seconds.clone(),
             state: Some(owners().filter(Owner::is_state).collect()),
         }
+    }
+
+    /// Is this path one at which the node's switch has its sockets?
+    pub fn is_socket_of_switch(&self, path: &Path) -> bool {
+        self.dataplane.is_some() && path.starts_with(&self.socket_directory)
+    }
+
+    /// Sections of the configuration, and where their sockets are.
+    pub fn sections(&self) -> impl Iterator<Item = (&str, &Sockets)> {
+        let given = self.declared.iter().map(|given| (given.name.as_str(), &given.sockets));
+        given.chain(self.seconds.iter().map(|second| (second.name.as_str(), &second.sockets)))
     }
 
     /// The file's content.

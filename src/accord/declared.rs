@@ -10,6 +10,7 @@ use super::{Accord, Ground, dataplane, paths as places};
 use crate::base::paths;
 use crate::config::{MadeBy, Sockets};
 use crate::dataplane::declared::Found;
+use crate::dataplane::ovs::second::Second;
 use crate::items::{Absent, Item, Owner, Subject};
 
 /// One, as far as it is ours to give its sockets.
@@ -80,6 +81,11 @@ pub(super) fn given(accord: &Accord, found: &[Found]) -> Vec<Given> {
         Given { name, unit, uid: *uid, gid: qemu.grant_gid, sockets }
     };
     found.iter().filter(makes).map(given).collect()
+}
+
+/// Second switches: their ports are asked when a VM starts, whoever creates the sockets.
+pub(super) fn seconds(found: &[Found]) -> Vec<Second> {
+    found.iter().filter_map(|found| Second::of(&found.declared)).collect()
 }
 
 /// Drop-ins that give what the dataplane creates when it starts: a program's umask may leave its group no write.

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::{Config, PortType, ServerAccess};
+use crate::dataplane::ovs::second::Second;
 use crate::dataplane::ovs::units::ENVIRONMENTS;
 use crate::facts::surroundings::Concern;
 use crate::items::{File, Item, Owner, Subject};
@@ -51,6 +52,9 @@ pub struct Accord {
     /// Declared dataplanes whose sockets are ours to give.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub declared: Vec<Given>,
+    /// Second switches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seconds: Vec<Second>,
     /// Everything that must hold, in the order it is made. `None` of it is about processes or sockets.
     pub items: Vec<Item>,
 }
@@ -106,6 +110,7 @@ impl Accord {
             server_access: server.then_some(config.server_access),
             gives: config.managed.has("sockets"),
             declared: Vec::new(),
+            seconds: declared::seconds(&ground.profile.declared),
             items: Vec::new(),
         };
         accord.declared = declared::given(&accord, &ground.profile.declared);

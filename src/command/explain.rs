@@ -9,11 +9,13 @@ use serde::Serialize;
 use super::Outcome;
 use crate::base::root::{Report, Root};
 use crate::cli::ExplainArgs;
+use crate::dataplane;
+use crate::dataplane::declared::Found;
 use crate::explain::read::{self, Source};
 use crate::explain::{Class, Event, Now, Program, Reading, now};
 use crate::report::{self, Style, one_line};
-use crate::rules::Finding;
 use crate::rules::catalogue::{self, Entry};
+use crate::rules::endpoints::{Judged, Row};
 use crate::survey::{Options, Survey};
 use crate::systemd;
 
@@ -21,6 +23,9 @@ use crate::systemd;
 struct Explained {
     #[serde(flatten)]
     event: Event,
+    /// The dataplane at the socket or port that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataplane: Option<String>,
     now: Now,
 }
 
@@ -133,25 +138,38 @@ fn journal(report: &Report) -> Option<(String, String)> {
 fn join(events: Vec<Event>, sos: Option<&Path>) -> Vec<Explained> {
     let node = look(sos);
     let state = |event: &Event| match &node {
-        Ok((root, survey, findings)) => now(root, survey, findings, event),
+        Ok((root, survey, judged)) => now(root, survey, &judged.findings, event),
         Err(error) => Now::Unknown(format!("the node was not looked at: {error:#}")),
     };
-    events.into_iter().map(|event| Explained { now: state(&event), event }).collect()
+    let dataplane = |event: &Event| {
+        let (_, survey, judged) = node.as_ref().ok()?;
+        dataplane_at(survey, judged, event.subject.as_deref()?)
+    };
+    let one = |event| Explained { now: state(&event), dataplane: dataplane(&event), event };
+    events.into_iter().map(one).collect()
 }
 
-fn look(sos: Option<&Path>) -> Result<(Root, Survey, Vec<Finding>)> {
+/// Of a VM's socket or a port; of another path the section that has it.
+fn dataplane_at(survey: &Survey, judged: &Judged, subject: &str) -> Option<String> {
+    let of_row = judged.rows.iter().filter(|row| row.concerns(subject)).find_map(Row::dataplane_name);
+    let sections = survey.profile.declared.iter().map(Found::sockets);
+    let of_path = || dataplane::section_of(sections, Path::new(subject));
+    of_row.or_else(of_path).map(str::to_string)
+}
+
+fn look(sos: Option<&Path>) -> Result<(Root, Survey, Judged)> {
     let root = super::open_root_or_report(sos, Path::new("/"), false)?;
     let manager = systemd::connect(&root)?;
     let survey = Survey::take(&root, manager.as_ref(), Options { settled: true, ..Options::default() })?;
     drop(manager);
-    let findings = survey.judged(&root)?.findings;
-    Ok((root, survey, findings))
+    let judged = survey.judged(&root)?;
+    Ok((root, survey, judged))
 }
 
 fn text(output: &Output) -> String {
     let mut text = String::new();
-    for Explained { event, now } in &output.explained {
-        text.push_str(&event_text(event, now));
+    for explained in &output.explained {
+        text.push_str(&event_text(explained));
     }
     if output.dropped > 0 {
         text.push_str(&format!("{} more lines of other failures were left out\n", output.dropped));
@@ -191,7 +209,7 @@ fn last_line(output: &Output) -> String {
     )
 }
 
-fn event_text(event: &Event, now: &Now) -> String {
+fn event_text(Explained { event, dataplane, now }: &Explained) -> String {
     let dim = matches!(event.class, Class::Harmless | Class::Unrelated | Class::Logged);
     let style = if dim { Style::Dim } else { Style::Bad };
     let subject = event.subject.as_ref().map_or(String::new(), |subject| format!(": {}", one_line(subject)));
@@ -200,6 +218,9 @@ fn event_text(event: &Event, now: &Now) -> String {
     text.push_str(&format!("    seen {}\n", seen(event)));
     if let Some(who) = about(event) {
         text.push_str(&format!("    who: {who}\n"));
+    }
+    if let Some(name) = dataplane {
+        text.push_str(&format!("    dataplane: {}\n", one_line(name)));
     }
     match event.causes.as_slice() {
         [cause] => text.push_str(&format!("    why: {}\n", one_line(cause))),

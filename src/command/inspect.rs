@@ -7,8 +7,12 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::Outcome;
-use crate::base::root::told;
+use crate::accord::Agreed;
+use crate::base::root::{Root, told};
 use crate::cli::InspectArgs;
+use crate::dataplane;
+use crate::dataplane::ovs::sockets::is_switch_place;
+use crate::dataplane::ovs::vswitchd::VSWITCHD;
 use crate::facts::domains::{
     self, Account, DacLabel, Domain, Endpoint, EndpointKind, LabelKind, MemoryBacking, SocketMode,
     parse_domain,
@@ -21,8 +25,8 @@ const MAX_XML: u64 = 64 << 20;
 #[derive(Serialize)]
 struct Output {
     version: u32,
-    domain: Domain,
-    memory_is_shared: bool,
+    #[serde(flatten)]
+    one: One,
 }
 
 #[derive(Serialize)]
@@ -35,6 +39,27 @@ struct Listed {
 struct One {
     domain: Domain,
     memory_is_shared: bool,
+    /// Of each endpoint, by what `apply` wrote for the hook.
+    dataplanes: Vec<Option<String>>,
+}
+
+impl One {
+    fn of(domain: Domain, agreed: Option<&Agreed>) -> One {
+        let name = |endpoint: &Endpoint| {
+            let path = endpoint.path.as_deref()?;
+            let section = agreed.and_then(|agreed| dataplane::section_of(agreed.sections(), path));
+            let is_agreed = |agreed: &Agreed| agreed.is_socket_of_switch(path);
+            let is_own = is_switch_place(path) || agreed.is_some_and(is_agreed);
+            section.or(is_own.then_some(VSWITCHD)).map(str::to_string)
+        };
+        let dataplanes = domain.endpoints.iter().map(name).collect();
+        One { memory_is_shared: domain.memory.is_shared(), dataplanes, domain }
+    }
+}
+
+/// A file that is not what `apply` wrote tells nothing.
+fn agreed(root: &Root) -> Option<Agreed> {
+    told(Agreed::read(root)).ok().flatten().flatten()
 }
 
 pub fn run(args: &InspectArgs) -> Result<Outcome> {
@@ -49,11 +74,12 @@ fn in_file(file: &Path, json: bool) -> Result<Outcome> {
     let bytes = super::read_bounded(file, MAX_XML)?;
     let xml = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", file.display()))?;
     let domain = parse_domain(&xml).with_context(|| format!("inspecting {}", file.display()))?;
+    let root = super::open_root(Path::new("/"), false)?;
+    let one = One::of(domain, agreed(&root).as_ref());
     if json {
-        let memory_is_shared = domain.memory.is_shared();
-        report::json(&Output { version: 1, domain, memory_is_shared })?;
+        report::json(&Output { version: 1, one })?;
     } else {
-        report::out(&text(&domain));
+        report::out(&text(&one));
     }
     Ok(Outcome::Fine)
 }
@@ -75,9 +101,10 @@ fn in_report(sos: &Path, name: Option<&Path>, json: bool) -> Result<Outcome> {
             bail!("no VM {} in the report", report::clean(&name.display().to_string()));
         }
     }
+    let agreed = agreed(&root);
+    let found: Vec<One> = found.into_iter().map(|domain| One::of(domain, agreed.as_ref())).collect();
     if json {
-        let one = |domain: Domain| One { memory_is_shared: domain.memory.is_shared(), domain };
-        report::json(&Listed { version: 1, domains: found.into_iter().map(one).collect() })?;
+        report::json(&Listed { version: 1, domains: found })?;
     } else {
         report::out(&super::lacking_text(&super::lacking(&root)));
         report::out(&found.iter().map(text).collect::<Vec<_>>().join("\n"));
@@ -85,9 +112,10 @@ fn in_report(sos: &Path, name: Option<&Path>, json: bool) -> Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-fn text(domain: &Domain) -> String {
-    let header = ["DEVICE", "SOCKET", "QEMU", "RECONNECT", "TARGET"].map(str::to_string);
-    let rows: Vec<_> = std::iter::once(header).chain(domain.endpoints.iter().map(cells)).collect();
+fn text(One { domain, dataplanes, .. }: &One) -> String {
+    let header = ["DEVICE", "SOCKET", "QEMU", "RECONNECT", "TARGET", "DATAPLANE"].map(str::to_string);
+    let rows = domain.endpoints.iter().zip(dataplanes).map(cells);
+    let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
     let endpoints = match domain.endpoints.is_empty() {
         true => "no vhost-user endpoints\n".to_string(),
         false => report::table(&rows),
@@ -101,11 +129,11 @@ fn text(domain: &Domain) -> String {
 }
 
 /// A name with a newline in it shall not look like a line of ours.
-fn cells(endpoint: &Endpoint) -> [String; 5] {
+fn cells(endpoint: (&Endpoint, &Option<String>)) -> [String; 6] {
     row(endpoint).map(|cell| one_line(&cell))
 }
 
-fn row(endpoint: &Endpoint) -> [String; 5] {
+fn row((endpoint, dataplane): (&Endpoint, &Option<String>)) -> [String; 6] {
     let device = match endpoint.device {
         EndpointKind::Interface => "interface",
         EndpointKind::Passt => "passt",
@@ -122,7 +150,8 @@ fn row(endpoint: &Endpoint) -> [String; 5] {
     };
     let reconnect = endpoint.reconnect.map_or("no".to_string(), |seconds| format!("{seconds} s"));
     let target = endpoint.target.clone().map_or("-".to_string(), |name| format!("'{name}'"));
-    [device.to_string(), path, mode.to_string(), reconnect, target]
+    let dataplane = dataplane.clone().unwrap_or_else(|| "-".to_string());
+    [device.to_string(), path, mode.to_string(), reconnect, target, dataplane]
 }
 
 fn memory(memory: &MemoryBacking) -> String {

@@ -11,6 +11,7 @@ use crate::accord::Agreed;
 use crate::base::root::Root;
 use crate::cli::ProbeArgs;
 use crate::config::PortType;
+use crate::dataplane::ovs::vswitchd::VSWITCHD;
 use crate::facts::hugepages::pool;
 use crate::facts::mounts;
 use crate::probe::{Failed, Huge, Report, Signals, Trial, plan, sweep};
@@ -22,6 +23,8 @@ use crate::systemd;
 #[derive(Debug, Serialize)]
 struct Tried {
     port_type: PortType,
+    /// What the dataplane is called.
+    name: &'static str,
     dataplane: String,
     qemu: String,
     #[serde(flatten)]
@@ -65,7 +68,7 @@ fn try_one(trial: &Trial, survey: &Survey, signals: &Signals) -> Result<Tried> {
     let names = &survey.accounts;
     let report = crate::probe::run(Path::new("/proc/self/exe"), trial, names, signals)?;
     let (dataplane, qemu) = (trial.dataplane.text(names), trial.qemu.text(names));
-    Ok(Tried { port_type: trial.kind, dataplane, qemu, report })
+    Ok(Tried { port_type: trial.kind, name: VSWITCHD, dataplane, qemu, report })
 }
 
 /// What the hook goes by; a file that is not what `apply` wrote gives nothing away.
@@ -88,12 +91,10 @@ fn places(trials: &[Trial]) -> Vec<PathBuf> {
 
 fn text(tried: &Tried) -> String {
     let kind = match tried.port_type {
-        PortType::Dpdkvhostuserclient => {
-            "dpdkvhostuserclient: QEMU creates the socket, the dataplane connects"
-        }
-        PortType::Dpdkvhostuser => "dpdkvhostuser: the dataplane creates the socket, QEMU connects",
+        PortType::Dpdkvhostuserclient => "dpdkvhostuserclient: QEMU creates the socket, {} connects",
+        PortType::Dpdkvhostuser => "dpdkvhostuser: {} creates the socket, QEMU connects",
     };
-    let mut text = format!("{kind}\n");
+    let mut text = format!("{}\n", kind.replace("{}", tried.name));
     for done in &tried.report.done {
         text.push_str(&format!("  {:<12}{}\n", done.step.name(), report::one_line(&done.what)));
     }

@@ -160,7 +160,7 @@ impl Declared {
     /// Checks a whole section. `socket_directory` is that of `[accord]`.
     pub fn parse(found: &Declaration, socket_directory: &Path) -> Result<Declared> {
         let name = found.name();
-        let look = |text: &str| (text != "look").then(|| value::account_name(text)).transpose();
+        let look = |text: &str| (text != "look").then(|| account(text)).transpose();
         let declared = Declared {
             name: name.to_string(),
             driver: found.parse("driver", driver)?,
@@ -195,6 +195,15 @@ impl Declared {
 fn driver(text: &str) -> Result<String, String> {
     let is_name = !text.is_empty() && text.len() <= 32 && text.chars().all(|c| c.is_ascii_lowercase());
     is_name.then(|| text.to_string()).ok_or_else(|| "the name of a driver, such as declared".into())
+}
+
+/// A container's accounts may have no name on the node.
+fn account(text: &str) -> Result<String, String> {
+    let is_number = text.parse::<u32>().is_ok_and(|id| id != u32::MAX);
+    value::account_name(text).or_else(|expected| match is_number {
+        true => Ok(text.to_string()),
+        false => Err(format!("look, a number, or {expected}")),
+    })
 }
 
 /// systemd.unit(5).

@@ -38,7 +38,7 @@ pub const DATAPLANE: Section = Section {
         Key {
             name: "driver",
             default: REQUIRED,
-            meaning: "what need not be said below: declared (nothing: unit and sockets are required), spdk, virtiofs, or vpp",
+            meaning: "what need not be said below: declared (nothing: unit and sockets are required), ovs, spdk, virtiofs, or vpp",
         },
         Key {
             name: "unit",
@@ -48,12 +48,12 @@ pub const DATAPLANE: Section = Section {
         Key {
             name: "user",
             default: "look",
-            meaning: "user the dataplane runs as: look (the unit's), or a name where the program changes it itself",
+            meaning: "user the dataplane runs as: look (the unit's), or a name or number where the program changes it itself",
         },
         Key {
             name: "group",
             default: "look",
-            meaning: "group the dataplane runs with: look (the unit's, or the user's), or a name",
+            meaning: "group the dataplane runs with: look (the unit's, or the user's), or a name or number",
         },
         Key {
             name: "sockets",
@@ -68,7 +68,7 @@ pub const DATAPLANE: Section = Section {
         Key {
             name: "control",
             default: "none",
-            meaning: "none, or paths of control sockets and files that QEMU must not reach",
+            meaning: "none, or paths of control sockets and files that QEMU must not reach; ovs: the socket of its database first, found if not set",
         },
     ],
 };

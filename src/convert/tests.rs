@@ -35,6 +35,7 @@ fn join(port: Option<VhostPort>) -> Join {
         ovs_version: None,
         dpdk_version: None,
         iface_types: Vec::new(),
+        run: None,
     };
     Join { config, ports: port.into_iter().collect(), others: Vec::new() }
 }

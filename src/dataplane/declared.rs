@@ -35,6 +35,13 @@ pub struct Found {
     pub umask: Option<u32>,
 }
 
+impl Found {
+    /// Its section, and where its sockets are.
+    pub fn sockets(&self) -> (&str, &Sockets) {
+        (&self.declared.name, &self.declared.sockets)
+    }
+}
+
 /// What keeps a section from counting; all others count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -142,20 +149,24 @@ fn identity(
 ) -> Result<(String, u32, u32), Looking> {
     let named = declared.user.as_ref().or(unit.user.as_ref());
     let user = named.map_or("root", String::as_str);
-    let account = match user.parse() {
-        Ok(uid) => accounts.user_by_id(uid),
-        Err(_) => accounts.user(user),
+    let group = declared.group.as_ref().or(unit.group.as_ref());
+    let number = user.parse().ok();
+    let account = match number {
+        Some(uid) => accounts.user_by_id(uid).map(|account| (account.uid, Some(account.gid))),
+        None => accounts.user(user).map(|account| (account.uid, Some(account.gid))),
     };
-    let Some(account) = account else {
+    // A container's number has no name here; its group is said as well then.
+    let Some((uid, own)) = account.or_else(|| Some((number?, None))) else {
         let what = format!("runs as the user '{user}', which does not exist");
         let fix = format!("create it (useradd --system --no-create-home {user}), or set user");
         return problem("dataplane-user-missing", what, &fix);
     };
-    let Some(group) = declared.group.as_ref().or(unit.group.as_ref()) else {
-        return Ok((user.to_string(), account.uid, account.gid));
+    let Some(group) = group else {
+        let what = || unclear(format!("set group: no account has the number {uid}"));
+        return own.map(|gid| (user.to_string(), uid, gid)).ok_or_else(what);
     };
     match group.parse().ok().or_else(|| Some(accounts.group(group)?.gid)) {
-        Some(gid) => Ok((user.to_string(), account.uid, gid)),
+        Some(gid) => Ok((user.to_string(), uid, gid)),
         None => {
             let what = format!("runs with the group '{group}', which does not exist");
             let fix = format!("create it (groupadd --system {group}), or set group");

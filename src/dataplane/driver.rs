@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::ovs::second;
 use super::{declared, spdk, virtiofs, vpp};
 use crate::base::root::Root;
 use crate::config::{Declaration, Declared, MadeBy};
@@ -34,7 +35,8 @@ pub struct Driver {
 type Asking = fn(&Root, &Declared) -> Result<Vec<Port>>;
 
 /// All of them. A new one is a file, a `mod` line and a name here.
-const DRIVERS: [&Driver; 4] = [&declared::DRIVER, &spdk::DRIVER, &virtiofs::DRIVER, &vpp::DRIVER];
+const DRIVERS: [&Driver; 5] =
+    [&declared::DRIVER, &second::DRIVER, &spdk::DRIVER, &virtiofs::DRIVER, &vpp::DRIVER];
 
 /// What a dataplane may take to answer, and how much it may say.
 pub const LIMIT: Duration = Duration::from_secs(2);
@@ -45,7 +47,7 @@ pub const MOST: usize = 4 << 20;
 pub fn find(name: &str) -> Result<&'static Driver, String> {
     let names = || DRIVERS.map(|driver| driver.name).join(", ");
     let found = DRIVERS.into_iter().find(|driver| driver.name == name);
-    found.ok_or_else(|| format!("one of {} (Open vSwitch needs no section)", names()))
+    found.ok_or_else(|| format!("one of {} (the node's own Open vSwitch needs no section)", names()))
 }
 
 /// Why a section does not count.

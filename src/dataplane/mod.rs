@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::base::root::{Kind, Root};
-use crate::config::PortType;
+use crate::config::{PortType, Sockets};
+use crate::facts::owners::Owner;
 use crate::facts::paths::{PathFact, read_chain};
 use crate::facts::sockets::Liveness;
 
@@ -34,6 +35,20 @@ pub struct PortSocket {
     pub liveness: Liveness,
     /// There is nothing, or a symlink in its directory was followed.
     pub followed: bool,
+}
+
+/// What the dataplane at a socket is called, in every command and metric: the section that has the path, else the unit of whoever
+/// is there, else the program.
+pub fn name<'a>(section: Option<&'a str>, owner: Option<&'a Owner>) -> Option<&'a str> {
+    section.or_else(|| owner.map(|owner| owner.unit.as_deref().unwrap_or(&owner.name)))
+}
+
+/// The section that has this path.
+pub fn section_of<'a>(
+    mut sections: impl Iterator<Item = (&'a str, &'a Sockets)>,
+    path: &Path,
+) -> Option<&'a str> {
+    sections.find(|(_, sockets)| sockets.is_at(path)).map(|(name, _)| name)
 }
 
 /// Something of the switch's own.

@@ -196,13 +196,14 @@ fn cut_off(why: &str, count: &Count, name: &str, config: &HookConfig, ledger: &L
 /// Fixes what is ours, looks, and looks again while the dataplane is just starting.
 fn examine(root: &Root, start: &Start, deadline: Instant, count: &Count) -> Result<(Facts, Vec<Finding>)> {
     let (mut last, mut silent) = (None, false);
+    let seconds = start.agreed.as_ref().map_or(&[][..], |agreed| &agreed.seconds);
     // To look at every process takes its time on a full node: a quarter of what there is.
     let waited = deadline - deadline.saturating_duration_since(Instant::now()) / 4;
     loop {
         let begun = Instant::now();
         // A database that kept us waiting gets no second chance: that time is gone.
         let known = silent.then(|| last.clone()).flatten();
-        let mut facts = Facts::look(root, &start.domain, known, deadline);
+        let mut facts = Facts::look(root, &start.domain, (known, seconds), deadline);
         silent |= facts.switch.known().is_none() && begun.elapsed() > PAUSE;
         // The later the look, the less time it has to answer: what it said before is what is known.
         if let (Known::Unknown(_), Some(before)) = (&facts.switch, &last) {

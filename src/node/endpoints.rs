@@ -6,6 +6,7 @@ mod index;
 mod links;
 mod others;
 pub mod place;
+mod seconds;
 pub mod start;
 pub mod usage;
 mod waiting;
@@ -166,10 +167,8 @@ fn unmade(root: &Root, live: &Live, vswitchd: &Vswitchd, control: &Control) -> V
 /// Sockets of VMs, whether they run or not, with the process at the other end that is neither the switch nor a VM's.
 pub fn of_others(root: &Root, live: &Live) -> Vec<Socket> {
     let mut shared = Shared::with(&live.sockets);
-    let running = live.guests.iter().map(|guest| &guest.domain);
-    let domains = running.chain(&live.next).chain(&live.defined.domains);
     let mut sockets: Vec<Socket> =
-        domains.flat_map(|domain| shared.places(root, &domain.endpoints).1).collect();
+        live.domains().flat_map(|domain| shared.places(root, &domain.endpoints).1).collect();
     others::name(root, &mut sockets, &Vswitchd::read(root));
     let guests: Vec<u32> = live.guests.iter().filter_map(|guest| Some(guest.process.as_ref()?.pid)).collect();
     sockets.retain(|socket| socket.other.as_ref().is_some_and(|owner| !guests.contains(&owner.pid)));
@@ -214,7 +213,8 @@ fn look(root: &Root, shared: &mut Shared, index: &Index<'_>, vswitchd: &Vswitchd
     let memory = Known::from(shared.needs(root, &domain.memory));
     let switch = index.join(domain);
     let asks_switch = switch_paths(domain).next().is_some();
-    Facts { switch, asks_switch, vswitchd: vswitchd.clone(), directories, sockets, memory, second: None }
+    let (vswitchd, seconds) = (vswitchd.clone(), index.seconds(domain));
+    Facts { switch, asks_switch, vswitchd, directories, sockets, memory, seconds, second: None }
 }
 
 fn free_port(root: &Root, shared: &mut Shared, index: &Index<'_>, port: &VhostPort) -> Option<FreePort> {

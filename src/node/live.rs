@@ -14,6 +14,7 @@ use crate::config::{Declared, PortType};
 use crate::dataplane::driver::Ports;
 use crate::dataplane::ovs::modes::Modes;
 use crate::dataplane::ovs::ovsdb::OVSDB_LIMIT;
+use crate::dataplane::ovs::second::{Looked, Second};
 use crate::dataplane::ovs::sockets::{Switch, guarded, port_sockets, read_switch};
 use crate::dataplane::ovs::vswitchd::{VSWITCHD, Vswitchd};
 use crate::dataplane::{Guarded, PortSocket};
@@ -57,6 +58,9 @@ pub struct Live {
     pub sockets: Vec<PortSocket>,
     /// What dataplanes of the configuration say of their ports.
     pub declared: Vec<Ports>,
+    /// Second switches of the configuration, with their ports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seconds: Vec<Looked>,
     /// What QEMU must not reach: control sockets, the database and its socket.
     pub guarded: Vec<Guarded>,
     /// libvirt's hooks for VMs.
@@ -93,6 +97,28 @@ impl Asked<'_> {
         };
         self.declared.iter().map(ask).collect()
     }
+
+    /// Asks the second switches among them.
+    fn seconds(&self, root: &Root, units: &dyn Units) -> Result<Vec<Looked>> {
+        let runs = |unit: &str| Ok(units.unit(unit)?.is_some_and(|unit| unit.is_active()));
+        Looked::all(root, self.declared.iter().copied(), runs)
+    }
+
+    /// What QEMU must not reach, each once.
+    fn guarded(&self, root: &Root) -> Result<Vec<Guarded>> {
+        let mut found = guarded(root)?;
+        for section in &self.declared {
+            let control: Vec<&Path> = section.control.iter().map(PathBuf::as_path).collect();
+            let kept = Second::of(section).map(|second| second.guarded(root)).transpose()?;
+            let of_section = kept.into_iter().flatten().chain(Guarded::among(root, &control));
+            for guarded in of_section {
+                if found.iter().all(|known| known.path != guarded.path) {
+                    found.push(guarded);
+                }
+            }
+        }
+        Ok(found)
+    }
 }
 
 impl Live {
@@ -112,8 +138,6 @@ impl Live {
         let daemon = daemon.flatten();
         let changed = daemon.as_ref().and_then(|unit| unit.state_change_timestamp);
         let our_units = asked.units(units)?;
-        let control: Vec<&Path> =
-            asked.declared.iter().flat_map(|section| &section.control).map(PathBuf::as_path).collect();
         if let Some(report) = root.report() {
             note_missing(report, our_units.iter().chain(&daemon));
         }
@@ -129,8 +153,9 @@ impl Live {
             unread,
             defined,
             next,
-            guarded: guarded(root)?.into_iter().chain(Guarded::among(root, &control)).collect(),
+            guarded: asked.guarded(root)?,
             declared: asked.ports(root, units)?,
+            seconds: asked.seconds(root, units)?,
             sockets,
             switch,
             qemu_conf_modified: conf.map(|conf| told(conf.known_modified())).transpose()?.flatten(),
@@ -146,10 +171,14 @@ impl Live {
 
     /// Which port types must work here. `incoming` and `before` as in [`Modes::look`].
     pub fn modes(&self, incoming: Option<PortType>, before: bool) -> Modes {
-        let guests = self.guests.iter().map(|guest| &guest.domain);
-        let vms = guests.chain(&self.next).chain(&self.defined.domains);
         let broken = self.unread.iter().chain(&self.defined.broken).next();
-        Modes::look(&self.switch, vms, broken.map(|file| file.path.as_path()), incoming, before)
+        Modes::look(&self.switch, self.domains(), broken.map(|file| file.path.as_path()), incoming, before)
+    }
+
+    /// All VMs: as they run, as they start the next time, and those that are off.
+    pub fn domains(&self) -> impl Iterator<Item = &Domain> {
+        let guests = self.guests.iter().map(|guest| &guest.domain);
+        guests.chain(&self.next).chain(&self.defined.domains)
     }
 
     /// ovs-vswitchd.

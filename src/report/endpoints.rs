@@ -90,9 +90,9 @@ fn socket(row: &Row) -> String {
         .socket
         .as_ref()
         .map_or("missing".to_string(), |socket| format!("{}:{} {}", socket.user, socket.group, socket.mode));
-    let foreign = row.backend.as_ref().filter(|_| row.dataplane.is_none());
-    let foreign =
-        foreign.map(|owner| format!("{}({})", owner.unit.as_ref().unwrap_or(&owner.name), owner.pid));
+    let pid = row.backend.as_ref().map(|owner| format!("({})", owner.pid)).unwrap_or_default();
+    let foreign = row.dataplane_name().filter(|_| row.dataplane.is_none());
+    let foreign = foreign.map(|name| format!("{name}{pid}"));
     let listener = foreign.unwrap_or_else(|| listener(row));
     let (path, owner) = (shorten(&path, PATH), shorten(&owner, OWNER));
     let line = format!("  {path:<PATH$}  {owner:<OWNER$}  {}", shorten(&listener, LISTENER));

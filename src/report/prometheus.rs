@@ -8,10 +8,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::counters;
 use crate::rules::Level;
 use crate::rules::catalogue::{self, Entry};
-use crate::rules::endpoints::Judged;
+use crate::rules::endpoints::{Judged, Row};
 
 /// Words for endpoints that nothing is wrong with: always there, so that no series comes and goes.
 const WORDS: [&str; 4] = ["ok", "ready", "starting", "unknown"];
+
+/// The dataplane of an endpoint at which nobody is known to be.
+const NOBODY: &str = "none";
 
 /// What a look at the node found.
 #[derive(Debug, Default)]
@@ -91,13 +94,18 @@ fn fingerprint(text: &mut String, accord: Option<&str>) {
 }
 
 fn endpoints(text: &mut String, judged: &Judged) {
-    let mut counts: BTreeMap<&str, usize> = WORDS.map(|word| (word, 0)).into();
+    let name = |row: &'_ Row| row.dataplane_name().unwrap_or(NOBODY).to_string();
+    let mut names: BTreeSet<String> = judged.rows.iter().map(name).collect();
+    names.insert(NOBODY.to_string());
+    let words = |name: String| WORDS.map(|word| ((name.clone(), word), 0));
+    let mut counts: BTreeMap<(String, &str), usize> = names.into_iter().flat_map(words).collect();
     for row in &judged.rows {
-        *counts.entry(&row.verdict).or_default() += 1;
+        *counts.entry((name(row), &row.verdict)).or_default() += 1;
     }
-    head(text, "vhost_accord_endpoints", "Number of vhost-user endpoints, by verdict.");
-    for (verdict, count) in counts {
-        let _ = writeln!(text, "vhost_accord_endpoints{{verdict=\"{}\"}} {count}", escape(verdict));
+    head(text, "vhost_accord_endpoints", "Number of vhost-user endpoints, by dataplane and verdict.");
+    for ((name, verdict), count) in counts {
+        let labels = format!("dataplane=\"{}\",verdict=\"{}\"", escape(&name), escape(verdict));
+        let _ = writeln!(text, "vhost_accord_endpoints{{{labels}}} {count}");
     }
 }
 
@@ -116,7 +124,7 @@ mod tests {
         for rule in of_one_node() {
             assert!(text.contains(&format!("{{id=\"{}\",", rule.id)), "{}", rule.id);
         }
-        assert!(text.contains("vhost_accord_endpoints{verdict=\"ok\"} 0\n"));
+        assert!(text.contains("vhost_accord_endpoints{dataplane=\"none\",verdict=\"ok\"} 0\n"));
         assert!(text.ends_with("vhost_accord_check_success 1\n"));
         let none = super::text(None, "");
         assert!(none.ends_with("vhost_accord_check_success 0\n") && !none.contains("findings"));

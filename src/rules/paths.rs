@@ -182,7 +182,7 @@ fn moved(case: &StartCase<'_>, socket: &Socket) -> String {
     let domain = fixes::move_socket(&case.start.domain, &socket.path, &to);
     match case.port_at(socket) {
         Some(port) => {
-            format!("{} && {domain}", ovs::fixes::convert_port(&port.name, SocketMode::Server, &to))
+            format!("{} && {domain}", ovs::fixes::convert_port(None, &port.name, SocketMode::Server, &to))
         }
         None => domain,
     }

@@ -10,11 +10,13 @@ use crate::base::shell;
 use crate::config::{Family, PortType};
 use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
+use crate::dataplane::ovs::second::Second;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::domains::SocketMode;
+use crate::facts::owners::Owner;
 use crate::facts::sockets::Liveness;
 use crate::fixes;
-use crate::node::endpoints::start::Socket;
+use crate::node::endpoints::start::{SecondFacts, Socket};
 use crate::rules::start::{Operation, Start};
 
 pub const RULES: &[Rule] = &[
@@ -152,10 +154,25 @@ struct Met<'a> {
     at: Option<&'a VhostPort>,
     /// A port that is named like the socket.
     named: Option<&'a VhostPort>,
+    /// The second switch whose it is.
+    second: Option<&'a Second>,
 }
 
 fn met<'a>(case: &StartCase<'a>) -> Vec<Met<'a>> {
-    let Some(join) = case.facts.switch.known() else { return Vec::new() };
+    let own = case.facts.switch.known().map(|join| at(join, None, case.on_switch()));
+    let of_second = |asked: &'a SecondFacts| {
+        let is_its = |socket: &&Socket| case.second(socket).is_some_and(|other| std::ptr::eq(other, asked));
+        Some(at(asked.join.known()?, Some(&asked.second), case.facts.sockets.iter().filter(is_its)))
+    };
+    own.into_iter().chain(case.facts.seconds.iter().filter_map(of_second)).flatten().collect()
+}
+
+/// What a database has for these sockets.
+fn at<'a>(
+    join: &'a Join,
+    second: Option<&'a Second>,
+    sockets: impl Iterator<Item = &'a Socket>,
+) -> Vec<Met<'a>> {
     // As many as a VM may have: looked up, not searched for.
     let by_path: HashMap<PathBuf, &VhostPort> =
         join.ports.iter().map(|port| (plain(&join.expected_socket(port)), port)).collect();
@@ -164,9 +181,9 @@ fn met<'a>(case: &StartCase<'a>) -> Vec<Met<'a>> {
     let meet = |socket: &'a Socket| {
         let at = by_path.get(&plain(&socket.path)).copied();
         let named = file_name(socket).and_then(|name| by_name.get(name).copied());
-        Met { socket, join, at, named }
+        Met { socket, join, at, named, second }
     };
-    case.on_switch().map(meet).collect()
+    sockets.map(meet).collect()
 }
 
 fn file_name(socket: &Socket) -> Option<&str> {
@@ -182,6 +199,16 @@ fn counterpart(socket: &Socket) -> PortType {
 }
 
 impl Met<'_> {
+    /// Whose the port is, in words behind it.
+    fn whose(&self) -> String {
+        self.second.map(|second| format!(" of {}", second.text())).unwrap_or_default()
+    }
+
+    /// Another switch than the node's own may be slower to come: it is looked at again.
+    fn found(&self, seen: impl Into<String>, fix: String) -> Evidence {
+        Evidence::of(self.socket, seen, fix).foreign_if(self.second.is_some())
+    }
+
     /// The port that this socket is about, whether it fits or not.
     fn port(&self) -> Option<&VhostPort> {
         self.at.or(self.named)
@@ -256,13 +283,14 @@ fn both_servers(case: &StartCase<'_>) -> Vec<Evidence> {
     let clash = |met: &Met<'_>| {
         let port = met.port()?;
         let seen = format!(
-            "the domain has mode='server' and port {} is a {} at {}",
+            "the domain has mode='server' and port {}{} is a {} at {}",
             port.name,
+            met.whose(),
             port.kind,
             met.join.expected_socket(port).display()
         );
-        let fix = ovs::fixes::convert_port(&port.name, SocketMode::Server, &met.socket.path);
-        Some(Evidence::of(met.socket, seen, fix))
+        let fix = ovs::fixes::convert_port(met.second, &port.name, SocketMode::Server, &met.socket.path);
+        Some(met.found(seen, fix))
     };
     met(case).iter().filter(|met| met.roles_clash(SocketMode::Server)).filter_map(clash).collect()
 }
@@ -272,13 +300,14 @@ fn both_clients(case: &StartCase<'_>) -> Vec<Evidence> {
         let port = met.port()?;
         let path = met.join.expected_socket(port);
         let seen = format!(
-            "the domain has mode='client' and port {} is a {} at {}",
+            "the domain has mode='client' and port {}{} is a {} at {}",
             port.name,
+            met.whose(),
             port.kind,
             path.display()
         );
         let fix = fixes::convert_domain(&case.start.domain, &met.socket.path, port.kind, &path);
-        Some(Evidence::of(met.socket, seen, fix))
+        Some(met.found(seen, fix))
     };
     let clashing = |met: &&Met<'_>| met.roles_clash(SocketMode::Client) && !met.is_served();
     met(case).iter().filter(clashing).filter_map(clash).collect()
@@ -291,14 +320,14 @@ fn path_differs(case: &StartCase<'_>) -> Vec<Evidence> {
             return None;
         }
         let other = met.join.expected_socket(port);
-        let seen = format!("the socket of port {} is {}", port.name, other.display());
+        let seen = format!("the socket of port {}{} is {}", port.name, met.whose(), other.display());
         let fix = match port.kind {
             PortType::Dpdkvhostuserclient => {
-                ovs::fixes::convert_port(&port.name, SocketMode::Server, &met.socket.path)
+                ovs::fixes::convert_port(met.second, &port.name, SocketMode::Server, &met.socket.path)
             }
             PortType::Dpdkvhostuser => fixes::move_socket(&case.start.domain, &met.socket.path, &other),
         };
-        Some(Evidence::of(met.socket, seen, fix))
+        Some(met.found(seen, fix))
     };
     met(case).iter().filter_map(differs).collect()
 }
@@ -307,34 +336,39 @@ fn other_type(case: &StartCase<'_>) -> Vec<Evidence> {
     let wrong = |met: &Met<'_>| {
         let name = file_name(met.socket).filter(|_| met.port().is_none() && !met.is_served())?;
         let (_, kind) = met.join.others.iter().find(|(other, _)| other == name)?;
-        let seen = format!("interface {name} is of type '{kind}'");
-        Some(Evidence::of(
-            met.socket,
-            seen,
-            ovs::fixes::convert_port(name, met.socket.endpoint.mode, &met.socket.path),
-        ))
+        let seen = format!("interface {name}{} is of type '{kind}'", met.whose());
+        let (mode, path) = (met.socket.endpoint.mode, &met.socket.path);
+        Some(met.found(seen, ovs::fixes::convert_port(met.second, name, mode, path)))
     };
     met(case).iter().filter_map(wrong).collect()
 }
 
-fn add_port(socket: &Socket) -> String {
-    ovs::fixes::add_port(file_name(socket).unwrap_or("PORT"), socket.endpoint.mode, &socket.path)
+fn add_port(socket: &Socket, second: Option<&Second>) -> String {
+    let name = file_name(socket).unwrap_or("PORT");
+    ovs::fixes::add_port(second, name, socket.endpoint.mode, &socket.path)
 }
 
 fn missing(case: &StartCase<'_>) -> Vec<Evidence> {
-    let Some(join) = case.facts.switch.known() else { return missing_by_libvirt(case) };
     let absent = |met: &&Met<'_>| {
-        let other = join.others.iter().any(|(name, _)| Some(name.as_str()) == file_name(met.socket));
+        let other = met.join.others.iter().any(|(name, _)| Some(name.as_str()) == file_name(met.socket));
         met.port().is_none() && !other && !met.is_served()
     };
-    // The port may be in the database of another switch, which is not asked.
-    let second = case.facts.second.as_ref();
-    let seen = second.map(|second| format!(", and {} may have one", second.text())).unwrap_or_default();
-    let seen = format!("OVSDB has no port for it{seen}");
+    // The port may be in the database of another switch, which was not asked or did not answer.
+    let unasked = unasked(case);
+    let elsewhere = unasked.as_ref().map(|other| format!(", and {other} may have one")).unwrap_or_default();
     let evidence = |met: &Met<'_>| {
-        Evidence::of(met.socket, &seen, add_port(met.socket)).passing().sure_if(second.is_none())
+        let seen = format!("OVSDB{} has no port for it{elsewhere}", met.whose());
+        met.found(seen, add_port(met.socket, met.second)).passing().sure_if(unasked.is_none())
     };
-    met(case).iter().filter(absent).map(evidence).collect()
+    let by_libvirt = if case.facts.switch.known().is_none() { missing_by_libvirt(case) } else { Vec::new() };
+    met(case).iter().filter(absent).map(evidence).chain(by_libvirt).collect()
+}
+
+/// Another switch whose ports are not known.
+fn unasked(case: &StartCase<'_>) -> Option<String> {
+    let silent = case.facts.seconds.iter().find(|asked| asked.join.known().is_none());
+    let second = case.facts.second.as_ref().map(Owner::text);
+    second.or_else(|| Some(silent?.second.text()))
 }
 
 /// libvirt asks OVS itself before `start`, and leaves the name empty when there is no port with this path.
@@ -346,8 +380,8 @@ fn missing_by_libvirt(case: &StartCase<'_>) -> Vec<Evidence> {
         socket.endpoint.target.as_deref() == Some("") && socket.endpoint.mode == SocketMode::Server
     };
     let evidence = |socket: &Socket| {
-        let sure = case.facts.second.is_none();
-        Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket)).sure_if(sure)
+        let sure = unasked(case).is_none();
+        Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket, None)).sure_if(sure)
     };
     case.on_switch().filter(unnamed).map(evidence).collect()
 }
@@ -356,12 +390,11 @@ fn failed(case: &StartCase<'_>) -> Vec<Evidence> {
     let broken = |met: &Met<'_>| {
         let port = met.at.filter(|_| met.fits() && !met.is_served())?;
         let seen = match (&port.error, port.ofport) {
-            (Some(error), _) => format!("port {}: {error}", port.name),
-            (None, Some(-1)) => format!("port {} has no OpenFlow number", port.name),
+            (Some(error), _) => format!("port {}{}: {error}", port.name, met.whose()),
+            (None, Some(-1)) => format!("port {}{} has no OpenFlow number", port.name, met.whose()),
             (None, _) => return None,
         };
-        let fix = ovs::fixes::remake(port);
-        Some(Evidence::of(met.socket, seen, fix).passing())
+        Some(met.found(seen, ovs::fixes::remake(met.second, port)).passing())
     };
     met(case).iter().filter_map(broken).collect()
 }

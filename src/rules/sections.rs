@@ -5,6 +5,7 @@
 use super::{Ask, Case, Evidence, Level, Page, Rule};
 use crate::base::shell;
 use crate::dataplane::driver::{Port, Ports};
+use crate::dataplane::ovs::second::Looked;
 use crate::facts::Known;
 use crate::items::{Change, Held, Subject};
 
@@ -65,16 +66,24 @@ fn refused(case: &Case<'_>) -> Vec<Evidence> {
 
 /// Its unit runs, and it was asked.
 fn unanswered(case: &Case<'_>) -> Vec<Evidence> {
-    let asked = case.live.iter().flat_map(|live| &live.declared);
-    let evidence = |asked: &Ports| {
+    let evidence = |section: &str, unit: &str, why: &str| {
+        let fix = format!("systemctl status {}", shell::quote(unit));
+        let seen = format!("its ports are not known: {why}");
+        Evidence::fixed_by(format!("[dataplane {section}]"), seen, fix)
+    };
+    let of_ports = |asked: &Ports| {
         let Some(Known::Unknown(why)) = &asked.ports else { return None };
         let mut found = case.profile.declared.iter().map(|found| &found.declared);
         let unit = &found.find(|declared| declared.name == asked.section)?.unit;
-        let fix = format!("systemctl status {}", shell::quote(unit));
-        let seen = format!("its ports are not known: {why}");
-        Some(Evidence::fixed_by(format!("[dataplane {}]", asked.section), seen, fix))
+        Some(evidence(&asked.section, unit, why))
     };
-    asked.filter_map(evidence).collect()
+    let of_second = |looked: &Looked| match &looked.switch {
+        Known::Unknown(why) if looked.runs => Some(evidence(&looked.second.name, &looked.second.unit, why)),
+        _ => None,
+    };
+    let Some(live) = case.live else { return Vec::new() };
+    let seconds = live.seconds.iter().filter_map(of_second);
+    live.declared.iter().filter_map(of_ports).chain(seconds).collect()
 }
 
 fn of_port(section: &str, port: &Port, gid: Option<u32>) -> Evidence {

@@ -188,9 +188,7 @@ impl Start {
 
     /// Is this path one at which the node's switch has its sockets, by what was agreed?
     pub fn is_agreed_path(&self, path: &Path) -> bool {
-        let below =
-            |agreed: &Agreed| agreed.dataplane.is_some() && path.starts_with(&agreed.socket_directory);
-        self.agreed.as_ref().is_some_and(below)
+        self.agreed.as_ref().is_some_and(|agreed| agreed.is_socket_of_switch(path))
     }
 
     /// The dataplane of the configuration that creates this socket, by what was agreed.

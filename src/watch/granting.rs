@@ -275,6 +275,7 @@ mod tests {
             ovs_version: None,
             dpdk_version: None,
             iface_types: Vec::new(),
+            run: None,
         };
         let mut granting = Granting { config: Some(config), ..Granting::default() };
         let mut change = |before: Option<&Rc<VhostPort>>, now: Option<&Rc<VhostPort>>| {

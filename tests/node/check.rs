@@ -133,7 +133,7 @@ fn table(node: &Node) {
 fn metrics(node: &Node) {
     let output = node.accord("check --prometheus");
     let text = output.stdout;
-    assert!(text.contains("vhost_accord_endpoints{verdict=\"ok\"} 2\n"), "{text}");
+    assert!(text.contains("vhost_accord_endpoints{dataplane=\"ovs-vswitchd\",verdict=\"ok\"} 2\n"), "{text}");
     assert!(text.contains("vhost_accord_check_success 1\n"), "{text}");
     assert!(text.contains("vhost_accord_findings{id=\"port-missing\",level=\"broken\"} 0\n"), "{text}");
     let monitor = |node: &Node| {
@@ -154,7 +154,12 @@ fn metrics(node: &Node) {
         output.stdout.contains("vhost_accord_findings{id=\"port-missing\",level=\"broken\"} 1\n"),
         "{output}"
     );
-    assert!(output.stdout.contains("vhost_accord_endpoints{verdict=\"port-missing\"} 1\n"), "{output}");
+    assert!(
+        output
+            .stdout
+            .contains("vhost_accord_endpoints{dataplane=\"ovs-vswitchd\",verdict=\"port-missing\"} 1\n"),
+        "{output}"
+    );
     node.sh("echo nonsense > /etc/vhost-accord/vhost-accord.conf");
     let output = node.accord("check --prometheus");
     assert_eq!(

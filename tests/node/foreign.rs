@@ -5,9 +5,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::sections;
 use super::steps::BOTH;
 use super::support::{Node, on_nodes};
+use super::{second, sections};
 
 on_nodes!(later bookworm = "bookworm": other_dataplanes_are_left_in_peace);
 
@@ -44,7 +44,7 @@ fn let_in(node: &Node, path: &str) {
     };
 }
 
-fn starts(node: &Node, vm: &str) {
+pub fn starts(node: &Node, vm: &str) {
     let output = node.try_sh(&format!("timeout 30 virsh start {vm} --paused"));
     assert_eq!(output.code, 0, "{vm}: {output}");
 }
@@ -95,6 +95,7 @@ fn other_dataplanes_are_left_in_peace(kind: &'static str) {
     node.sh("for vm in fpc fps fblk ffs fovs fac fas; do virsh -q destroy $vm; done");
     fixes_are_not_those_of_the_switch(&node);
     sections::each_breakage_is_named_alone(&node);
+    second::a_second_switch_has_sections(&node);
 }
 
 fn each_is_named(node: &Node) {

@@ -301,6 +301,7 @@ fn live(survey: &Survey, image: &Path) -> Live {
         ovs_version: Some("3.1.0".to_string()),
         dpdk_version: None,
         iface_types: vec!["dpdkvhostuserclient".to_string()],
+        run: None,
     };
     let links = survey.accord.items.iter().filter_map(|item| match item {
         Item::Link(link) if !is_watch_link(link) => {
@@ -310,6 +311,7 @@ fn live(survey: &Survey, image: &Path) -> Live {
     });
     Live {
         declared: Vec::new(),
+        seconds: Vec::new(),
         units,
         dataplane: ["ovs-vswitchd", "ovsdb-server"]
             .iter()

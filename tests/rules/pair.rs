@@ -95,6 +95,7 @@ fn config() -> SwitchConfig {
         ovs_version: None,
         dpdk_version: None,
         iface_types: Vec::new(),
+        run: None,
     }
 }
 
@@ -141,6 +142,7 @@ impl Numbers {
         ];
         let pool = Pool { page_size: 2 << 20, available: 100, on_demand: 0, nodes: vec![] };
         Facts {
+            seconds: Vec::new(),
             second: None,
             switch: Known::Known(Join { config: config(), ports, others: Vec::new() }),
             asks_switch: true,

@@ -106,7 +106,7 @@ fn own_port<'a>(
     let Some(port) = port else {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("PORT");
         let at = step.turn.as_ref().map_or(path, |turn| turn.path.as_path());
-        let fix = ovs::fixes::add_port(name, mode(to), at);
+        let fix = ovs::fixes::add_port(None, name, mode(to), at);
         return Err((format!("OVS has no port {name}, and convert creates none"), Some(fix)));
     };
     if port.vm_uuid.is_none() {

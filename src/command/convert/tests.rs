@@ -49,6 +49,7 @@ fn switch(ports: Vec<VhostPort>) -> Switch {
         ovs_version: None,
         dpdk_version: None,
         iface_types: Vec::new(),
+        run: None,
     };
     Switch { config, ports }
 }

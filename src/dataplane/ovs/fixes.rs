@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use super::ovsdb::VhostPort;
-use crate::base::shell::{is_plain, quote};
+use super::second::Second;
+use crate::base::shell::{self, is_plain, quote};
 use crate::config::PortType;
 use crate::facts::domains::SocketMode;
 
@@ -42,30 +43,43 @@ pub fn ask_nova(uuid: &str) -> String {
     format!("{show}  # if the VM is not on this node: ovs-vsctl del-port PORT")
 }
 
+/// The command, at the database of a second switch where it is not the node's own.
+fn vsctl(second: Option<&Second>) -> String {
+    let database = second.map(|second| shell::path(&second.database));
+    database.map_or("ovs-vsctl".to_string(), |database| format!("ovs-vsctl --db=unix:{database}"))
+}
+
+/// Has a second switch make a port's socket: it is started, if it does not run.
+pub fn serve(second: &Second, port: Option<&VhostPort>) -> String {
+    let again = port.map(|port| format!(" && {}", remake(Some(second), port))).unwrap_or_default();
+    format!("systemctl start {}{again}", quote(&second.unit))
+}
+
 /// Makes a port that the datapath could not have, once it can.
 pub fn remake_after_error(port: &VhostPort) -> String {
     let log = "grep ERR /var/log/openvswitch/ovs-vswitchd.log";
-    format!("fix the error that '{log}' shows for the port, then {}", remake(port))
+    format!("fix the error that '{log}' shows for the port, then {}", remake(None, port))
 }
 
 /// Makes the port over again; whatever else is set on it stays.
-pub fn remake(port: &VhostPort) -> String {
-    remake_interface(&interface(port), port.kind)
+pub fn remake(second: Option<&Second>, port: &VhostPort) -> String {
+    remake_interface(second, &interface(port), port.kind)
 }
 
 /// The same of an interface by its name as a word of the shell.
-pub fn remake_interface(name: &str, kind: PortType) -> String {
-    format!("ovs-vsctl set Interface {name} type=internal && ovs-vsctl set Interface {name} type={kind}")
+pub fn remake_interface(second: Option<&Second>, name: &str, kind: PortType) -> String {
+    let set = format!("{} set Interface {name}", vsctl(second));
+    format!("{set} type=internal && {set} type={kind}")
 }
 
 /// The port as QEMU's side expects it.
-pub fn convert_port(name: &str, mode: SocketMode, path: &Path) -> String {
-    format!("ovs-vsctl set Interface {} {}", quote(name), columns(mode, path))
+pub fn convert_port(second: Option<&Second>, name: &str, mode: SocketMode, path: &Path) -> String {
+    format!("{} set Interface {} {}", vsctl(second), quote(name), columns(mode, path))
 }
 
 /// A port on the (first) bridge that can have one.
-pub fn add_port(name: &str, mode: SocketMode, path: &Path) -> String {
-    let (name, columns) = (quote(name), columns(mode, path));
-    let bridge = "\"$(ovs-vsctl --bare --columns=name find Bridge datapath_type=netdev | head -n 1)\"";
-    format!("ovs-vsctl add-port {bridge} {name} -- set Interface {name} {columns}")
+pub fn add_port(second: Option<&Second>, name: &str, mode: SocketMode, path: &Path) -> String {
+    let (name, columns, vsctl) = (quote(name), columns(mode, path), vsctl(second));
+    let bridge = format!("\"$({vsctl} --bare --columns=name find Bridge datapath_type=netdev | head -n 1)\"");
+    format!("{vsctl} add-port {bridge} {name} -- set Interface {name} {columns}")
 }

@@ -10,6 +10,7 @@ pub mod ovsdb;
 pub mod paths;
 pub mod port;
 pub mod remains;
+pub mod second;
 pub mod sockets;
 pub mod units;
 pub mod vswitchd;

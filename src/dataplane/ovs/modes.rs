@@ -109,6 +109,7 @@ mod tests {
             ovs_version: None,
             dpdk_version: None,
             iface_types: Vec::new(),
+            run: None,
         };
         Known::Known(Switch { config, ports: ports.iter().map(port).collect() })
     }

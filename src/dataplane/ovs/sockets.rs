@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The switch's sockets: those of its ports, and those that it keeps for itself.
 
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::base::paths::plain;
 use crate::base::root::{Kind, Root};
 use crate::dataplane::{Guarded, PortSocket};
 use crate::facts::Known;
-use crate::facts::paths::{Neighbours, PathFact, read_chain};
+use crate::facts::paths::{Neighbours, PathFact};
 use crate::facts::sockets::{self, Liveness};
 
 /// The switch as OVSDB tells it.
@@ -86,22 +87,19 @@ fn is_kept(below: &Path) -> bool {
 
 /// What QEMU must not reach. Told by name: what else lies in the run directory may be a port's socket, and OVSDB does not always say so.
 pub fn guarded(root: &Root) -> Result<Vec<Guarded>> {
-    let mut found = Vec::new();
-    let run = Path::new(paths::RUN);
-    let in_run = root.list(run)?.into_iter().map(|name| run.join(name));
-    for path in in_run.filter(|path| !is_switch_place(path)).chain(paths::databases()) {
-        // A link into another tree is judged there; one that is not to be trusted is no way in for us to judge.
-        let Ok(fact) = read_chain(root, &path) else { continue };
-        if let Some(kind) =
-            fact.node().map(|node| node.kind).filter(|kind| matches!(kind, Kind::Socket | Kind::File))
-        {
-            let is_database = path.extension().is_some_and(|extension| extension == "db");
-            if kind == Kind::Socket || is_database {
-                found.push(Guarded { path, kind, fact });
-            }
-        }
-    }
+    let mut found = kept(root, Path::new(paths::RUN))?;
+    let databases = paths::databases();
+    found.extend(Guarded::among(root, &databases.each_ref().map(PathBuf::as_path)));
     Ok(found)
+}
+
+/// What a switch keeps for itself in its run directory.
+pub(super) fn kept(root: &Root, run: &Path) -> Result<Vec<Guarded>> {
+    let is_kept = |name: &OsString| is_kept(Path::new(name));
+    let paths: Vec<PathBuf> =
+        root.list(run)?.into_iter().filter(is_kept).map(|name| run.join(name)).collect();
+    let found = Guarded::among(root, &paths.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    Ok(found.into_iter().filter(|guarded| guarded.kind == Kind::Socket).collect())
 }
 
 #[cfg(test)]

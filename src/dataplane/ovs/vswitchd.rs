@@ -44,12 +44,13 @@ impl Vswitchd {
     }
 
     /// Another one than this, as a container may have, with a database of its own. A monitor of this one has its name, and is in
-    /// its unit.
-    pub fn second(&self, root: &Root) -> Option<Owner> {
+    /// its unit. Those in the units of `known` are asked.
+    pub fn second(&self, root: &Root, known: &[&str]) -> Option<Owner> {
         let own = Owner::of(root, self.process()?.pid)?;
         let found = processes::by_name(root, &[VSWITCHD]).unwrap_or_default();
         let mut owners = found.iter().filter_map(|process| Owner::of(root, process.pid));
-        owners.find(|owner| owner.pid != own.pid && owner.unit != own.unit)
+        let is_known = |owner: &Owner| owner.unit.as_deref().is_some_and(|unit| known.contains(&unit));
+        owners.find(|owner| owner.pid != own.pid && owner.unit != own.unit && !is_known(owner))
     }
 
     /// It runs, or may, and its process is not seen.

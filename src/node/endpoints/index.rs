@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::start::switch_paths;
+use super::start::{SecondFacts, switch_paths};
 use super::{Machine, all_paths};
 use crate::base::paths::plain;
 use crate::base::root::Root;
 use crate::dataplane::ovs::database;
 use crate::dataplane::ovs::ovsdb::{Join, OVSDB_LIMIT, VhostPort, report};
+use crate::dataplane::ovs::second::{Looked, Second};
 use crate::dataplane::ovs::sockets::Switch;
 use crate::facts::Known;
 use crate::facts::domains::Domain;
@@ -25,13 +26,25 @@ pub(super) struct Index<'a> {
     by_path: HashMap<PathBuf, &'a VhostPort>,
     by_name: HashMap<&'a str, &'a VhostPort>,
     others: HashMap<String, String>,
+    seconds: Vec<(&'a Second, Index<'a>)>,
 }
 
 impl<'a> Index<'a> {
     /// Of what is known of the switch.
-    pub fn of(switch: &'a Known<Switch>, others: HashMap<String, String>) -> Index<'a> {
-        let (by_path, by_name) = (HashMap::new(), HashMap::new());
-        let mut index = Index { switch: switch.known(), why: String::new(), by_path, by_name, others };
+    pub fn of(
+        switch: &'a Known<Switch>,
+        others: HashMap<String, String>,
+        seconds: &'a [Looked],
+    ) -> Index<'a> {
+        let of_second = |looked: &'a Looked| (&looked.second, Index::of(&looked.switch, HashMap::new(), &[]));
+        let mut index = Index {
+            switch: switch.known(),
+            why: String::new(),
+            by_path: HashMap::new(),
+            by_name: HashMap::new(),
+            others,
+            seconds: seconds.iter().map(of_second).collect(),
+        };
         match switch {
             Known::Unknown(why) => index.why.clone_from(why),
             Known::Known(switch) => {
@@ -46,12 +59,31 @@ impl<'a> Index<'a> {
 
     /// For these domains of the node.
     pub fn new<'d>(root: &Root, live: &'a Live, domains: impl Iterator<Item = &'d Domain>) -> Index<'a> {
-        let mut index = Index::of(&live.switch, HashMap::new());
-        let mut paths = domains.flat_map(switch_paths);
-        if index.switch.is_some() && paths.any(|path| index.port(path).is_none()) {
+        let mut index = Index::of(&live.switch, HashMap::new(), &live.seconds);
+        let paths: Vec<&Path> = domains.flat_map(switch_paths).collect();
+        if index.lacks_one(paths.iter().copied()) {
             index.others = others(root).unwrap_or_default();
         }
+        for (second, index) in &mut index.seconds {
+            if index.lacks_one(paths.iter().copied().filter(|path| second.sockets.is_at(path))) {
+                let ask = || second.connect(root, OVSDB_LIMIT)?.others();
+                index.others = ask().unwrap_or_default().into_iter().collect();
+            }
+        }
         index
+    }
+
+    fn lacks_one<'d>(&self, mut paths: impl Iterator<Item = &'d Path>) -> bool {
+        self.switch.is_some() && paths.any(|path| self.port(path).is_none())
+    }
+
+    /// The same of the second switches.
+    pub fn seconds(&self, domain: &Domain) -> Vec<SecondFacts> {
+        let of_second = |(second, index): &(&Second, Index<'_>)| {
+            let second = Second::clone(second);
+            SecondFacts { second, join: index.join(domain) }
+        };
+        self.seconds.iter().map(of_second).collect()
     }
 
     /// The port that has its socket at this path.

@@ -39,7 +39,8 @@ pub fn name_all(
 ) {
     // Where each socket has its port in the switch that is asked, another one makes no difference.
     let mut paths = machines.iter().flat_map(|machine| &machine.start.sockets).map(|socket| &socket.path);
-    let second = if paths.all(|path| is_ports(path)) { None } else { vswitchd.second(root) };
+    let known = machines.first().map(|machine| machine.start.seconds_units()).unwrap_or_default();
+    let second = if paths.all(|path| is_ports(path)) { None } else { vswitchd.second(root, &known) };
     let mut unnamed = Vec::new();
     for machine in machines {
         machine.start.second.clone_from(&second);

@@ -14,6 +14,7 @@ use super::start::{Directory, Facts, Need, Shared, Sight, look_at, places, read_
 use super::usage::Usage;
 use crate::base::paths::plain;
 use crate::base::root::Root;
+use crate::dataplane::ovs::second::Looked;
 use crate::dataplane::ovs::sockets::Switch;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
@@ -31,6 +32,9 @@ pub struct Place {
     pub switch: Known<Switch>,
     /// Its other interfaces: names and types.
     pub others: BTreeMap<String, String>,
+    /// Second switches of the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seconds: Vec<Looked>,
     /// The switch's daemon.
     pub vswitchd: Vswitchd,
     /// Ports that someone has: who, in words. Looked for where VMs that come are converted.
@@ -45,6 +49,7 @@ impl Place {
     /// Looks at the directories of the switch's sockets, and at these.
     pub fn look(root: &Root, live: &Live, converts: bool, directories: &[&Path]) -> Place {
         let mut wanted: BTreeSet<PathBuf> = directories.iter().map(|path| path.to_path_buf()).collect();
+        wanted.extend(live.seconds.iter().map(|looked| looked.second.sockets.directory.clone()));
         if let Known::Known(switch) = &live.switch {
             wanted.insert(switch.config.server_directory().components().collect());
             let sockets = switch.ports.iter().map(|port| switch.config.expected_socket(port));
@@ -55,6 +60,7 @@ impl Place {
         let mut place = Place {
             switch: told(&live.switch),
             others: others(root).unwrap_or_default().into_iter().collect(),
+            seconds: live.seconds.iter().map(|looked| with_switch(looked, told(&looked.switch))).collect(),
             vswitchd: timeless(Vswitchd::read(root)),
             in_use: match converts {
                 true => Known::from(in_use(root, live)),
@@ -102,13 +108,13 @@ impl Place {
     /// The same of a node that has no ports, no other interfaces and no sockets.
     pub fn bare(&self) -> Place {
         Place {
-            switch: match &self.switch {
-                Known::Known(switch) => {
-                    Known::Known(Switch { config: switch.config.clone(), ports: Vec::new() })
-                }
-                Known::Unknown(why) => Known::Unknown(why.clone()),
-            },
+            switch: without_ports(&self.switch),
             others: BTreeMap::new(),
+            seconds: self
+                .seconds
+                .iter()
+                .map(|looked| with_switch(looked, without_ports(&looked.switch)))
+                .collect(),
             vswitchd: self.vswitchd.clone(),
             in_use: match &self.in_use {
                 Known::Known(_) => Known::Known(BTreeMap::new()),
@@ -124,7 +130,7 @@ impl Place {
         let directories =
             self.directories.iter().map(|directory| (directory.path.as_path(), directory)).collect();
         let others = self.others.iter().map(|(name, kind)| (name.clone(), kind.clone())).collect();
-        Ground { place: self, index: Index::of(&self.switch, others), directories }
+        Ground { place: self, index: Index::of(&self.switch, others, &self.seconds), directories }
     }
 }
 
@@ -135,6 +141,7 @@ impl Default for Place {
         Place {
             switch: Known::Unknown(why.to_string()),
             others: BTreeMap::new(),
+            seconds: Vec::new(),
             vswitchd: Vswitchd::Unknown(why.to_string()),
             in_use: Known::Unknown(why.to_string()),
             directories: Vec::new(),
@@ -174,6 +181,7 @@ impl Ground<'_> {
             directories,
             sockets,
             memory,
+            seconds: self.index.seconds(domain),
             second: None,
         }
     }
@@ -185,6 +193,18 @@ impl Ground<'_> {
             Known::Unknown(why) => Known::Unknown(why.clone()),
         }
     }
+}
+
+fn with_switch(looked: &Looked, switch: Known<Switch>) -> Looked {
+    Looked { second: looked.second.clone(), runs: looked.runs, switch }
+}
+
+fn without_ports(switch: &Known<Switch>) -> Known<Switch> {
+    let mut switch = switch.clone();
+    if let Known::Known(switch) = &mut switch {
+        switch.ports.clear();
+    }
+    switch
 }
 
 /// Without settings that no VM's start goes by.

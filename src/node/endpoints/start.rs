@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
-use super::{Owner, others};
+pub use super::seconds::SecondFacts;
+use super::{Owner, others, seconds};
 use crate::access::{Acl, Node};
 use crate::base::root::{Handle, Kind, Reached, Root};
 use crate::dataplane::PortSocket;
 use crate::dataplane::ovs::database;
 use crate::dataplane::ovs::ovsdb::{Join, Question};
+use crate::dataplane::ovs::second::Second;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint, MemoryBacking, NumaCell, is_network_card};
@@ -88,13 +90,21 @@ pub struct Facts {
     pub sockets: Vec<Socket>,
     /// Huge pages.
     pub memory: Known<Vec<Need>>,
+    /// Second switches of the configuration.
+    pub seconds: Vec<SecondFacts>,
     /// Another ovs-vswitchd, as a container may have: its ports are in a database that is not asked.
     pub second: Option<Owner>,
 }
 
 impl Facts {
-    /// Looks. `known` is what is known of the switch already; it gets at most half of the time that is left to answer.
-    pub fn look(root: &Root, domain: &Domain, known: Option<Known<Join>>, deadline: Instant) -> Facts {
+    /// Looks. `known` is what is known of the switch already; it gets at most half of the time that is left to answer. Second
+    /// switches are asked for what it has no port for.
+    pub fn look(
+        root: &Root,
+        domain: &Domain,
+        (known, seconds): (Option<Known<Join>>, &[Second]),
+        deadline: Instant,
+    ) -> Facts {
         let asked: Vec<&Path> = switch_paths(domain).collect();
         let asks_switch = !asked.is_empty();
         let limit = deadline.saturating_duration_since(Instant::now()) / 2;
@@ -108,7 +118,10 @@ impl Facts {
         let answer = question.map(|question| Known::from(question.and_then(Question::answer)));
         let nothing = || Known::Unknown("not asked for".to_string());
         let switch = known.or(answer).unwrap_or_else(nothing);
-        Facts { switch, asks_switch, vswitchd, directories, sockets, memory, second: None }
+        let has = |path: &Path| switch.known().is_some_and(|join| join.port_at(path).is_some());
+        let left: Vec<&Path> = asked.into_iter().filter(|path| !has(path)).collect();
+        let seconds = if left.is_empty() { Vec::new() } else { seconds::ask(root, seconds, &left, deadline) };
+        Facts { switch, asks_switch, vswitchd, directories, sockets, memory, seconds, second: None }
     }
 
     /// The same with the file tree read anew, after something was fixed in it.
@@ -127,6 +140,7 @@ impl Facts {
             directories: Vec::new(),
             sockets: Vec::new(),
             memory: Known::Known(Vec::new()),
+            seconds: Vec::new(),
             second: None,
         }
     }
@@ -135,7 +149,13 @@ impl Facts {
     /// That takes a look at every process, and is for what does not go well.
     pub fn name_others(&mut self, root: &Root) {
         others::name(root, &mut self.sockets, &self.vswitchd);
-        self.second = self.vswitchd.second(root);
+        self.second = self.vswitchd.second(root, &self.seconds_units());
+    }
+
+    /// The units of second switches that answered.
+    pub fn seconds_units(&self) -> Vec<&str> {
+        let known = self.seconds.iter().filter(|asked| asked.join.known().is_some());
+        known.map(|asked| asked.second.unit.as_str()).collect()
     }
 
     /// What could not be read, in a line each.

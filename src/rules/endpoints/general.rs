@@ -119,8 +119,8 @@ pub fn waits(endpoints: &Endpoints) -> Vec<Evidence> {
         let name = waiting.path.file_name().and_then(|name| name.to_str()).unwrap_or("PORT");
         // One that no VM has was meant for it, most likely, with another path.
         let fix = match endpoints.free.iter().any(|free| free.port.name == name) {
-            true => ovs::fixes::convert_port(name, SocketMode::Server, &waiting.path),
-            false => ovs::fixes::add_port(name, SocketMode::Server, &waiting.path),
+            true => ovs::fixes::convert_port(None, name, SocketMode::Server, &waiting.path),
+            false => ovs::fixes::add_port(None, name, SocketMode::Server, &waiting.path),
         };
         let seen = format!(
             "QEMU of VM {} (pid {}) listens on it, but no port and no definition has it, and nothing is connected",

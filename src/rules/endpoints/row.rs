@@ -9,6 +9,8 @@ use super::{Case, Meeting};
 use crate::access::Identity;
 use crate::base::paths::same_path;
 use crate::config::MadeBy;
+use crate::dataplane;
+use crate::dataplane::declared::Found;
 use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
 use crate::facts::domains::{Endpoint, EndpointKind, SocketMode};
 use crate::facts::processes::Process;
@@ -181,13 +183,17 @@ fn of_domain(case: &Case<'_>, machine: &Machine, row: Row) -> Row {
 
 pub fn of_machine(case: &Case<'_>, (meeting, machine): (&Meeting<'_>, &Machine), verdict: String) -> Row {
     let (Meeting { endpoints, socket, link, .. }, meets_switch) = (*meeting, meeting.meets_switch());
-    let join = machine.start.switch.known().filter(|_| meets_switch);
+    let second = meeting.case.second(socket);
+    let own = machine.start.switch.known().filter(|_| meets_switch);
+    let join = second.map_or(own, |asked| asked.join.known());
     let at = join.and_then(|join| {
         let meets = |port: &&VhostPort| same_path(&join.expected_socket(port), &socket.path);
         let named = |port: &&VhostPort| socket.path.file_name() == Some(port.name.as_ref());
         join.ports.iter().find(meets).or_else(|| join.ports.iter().find(named))
     });
-    let section = of_section(case, &socket.path).filter(|_| !meets_switch);
+    let sections = case.profile.declared.iter().map(Found::sockets);
+    let of_path = || dataplane::section_of(sections, &socket.path).filter(|_| !meets_switch);
+    let section = second.map(|asked| asked.second.name.as_str()).or_else(of_path);
     let ours = section.and_then(|section| declared_port(case, section, &socket.path));
     let row = Row {
         section: section.map(str::to_string),
@@ -203,10 +209,17 @@ pub fn of_machine(case: &Case<'_>, (meeting, machine): (&Meeting<'_>, &Machine),
     of_domain(case, machine, row)
 }
 
-/// The section that has this path.
-fn of_section<'a>(case: &Case<'a>, path: &Path) -> Option<&'a str> {
-    let mut sections = case.profile.declared.iter().map(|found| &found.declared);
-    sections.find(|declared| declared.sockets.is_at(path)).map(|declared| declared.name.as_str())
+impl Row {
+    /// What its dataplane is called; none where nobody is known to be there.
+    pub fn dataplane_name(&self) -> Option<&str> {
+        dataplane::name(self.section.as_deref(), self.backend.as_ref())
+    }
+
+    /// Is it about this path or port, as a log has it?
+    pub fn concerns(&self, subject: &str) -> bool {
+        let is_port = self.port.as_ref().is_some_and(|port| port.name == subject);
+        is_port || self.path.as_ref().is_some_and(|path| same_path(path, Path::new(subject)))
+    }
 }
 
 /// What its dataplane says of this socket.

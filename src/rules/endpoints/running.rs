@@ -115,7 +115,7 @@ fn foreign(meeting: &Meeting<'_>) -> Option<Evidence> {
             let port = socket.path.file_name().and_then(|name| name.to_str()).map(shell::quote)?;
             (
                 meeting.endpoints.vswitchd.process(),
-                ovs::fixes::remake_interface(&port, PortType::Dpdkvhostuser),
+                ovs::fixes::remake_interface(None, &port, PortType::Dpdkvhostuser),
             )
         }
         SocketMode::Server => (Some(meeting.qemu()?), fixes::start_again(&meeting.machine?.domain)),
@@ -168,7 +168,11 @@ fn apart(meeting: &Meeting<'_>) -> Option<Evidence> {
         join.ports.iter().find(|port| port.server_path.as_deref() == Some(socket.path.as_path()))
     });
     let again = || fixes::start_again(&machine.domain);
-    Some(Evidence::of(socket, seen, port.filter(|_| is_remade).map_or_else(again, ovs::fixes::remake)))
+    Some(Evidence::of(
+        socket,
+        seen,
+        port.filter(|_| is_remade).map_or_else(again, |port| ovs::fixes::remake(None, port)),
+    ))
 }
 
 /// A VM that cannot be read may have it, or one of a libvirt that is in a container.

@@ -66,7 +66,9 @@ pub fn has_other_mode(vm: &Domain, modes: &[String], facts: &Facts) -> bool {
         join.ports.iter().any(|port| named(port) || same_path(&join.expected_socket(port), path))
     };
     let cards = vm.endpoints.iter().filter(|endpoint| is_network_card(endpoint));
-    let mut to_be_made = cards.filter(|card| !card.path.as_deref().is_some_and(has_port));
+    let seconds_have = |path: &Path| facts.seconds.iter().any(|asked| asked.port_at(path).is_some());
+    let is_made = |path: &Path| has_port(path) || seconds_have(path);
+    let mut to_be_made = cards.filter(|card| !card.path.as_deref().is_some_and(is_made));
     to_be_made.any(|card| modes.iter().all(|mode| mode != mode_of(card)))
 }
 

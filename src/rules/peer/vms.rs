@@ -144,10 +144,16 @@ fn refusal(case: &StartCase<'_>, found: Finding, there: &str) -> Finding {
 fn of_this_node(case: &StartCase<'_>, found: &Finding) -> Option<String> {
     let socket = case.facts.sockets.iter().find(|socket| socket.path.display().to_string() == found.subject);
     let socket = socket.filter(|_| found.id == "both-ends-client")?;
-    let join = case.facts.switch.known()?;
+    let asked = case.second(socket);
+    let join = asked.map_or(&case.facts.switch, |asked| &asked.join).known()?;
     let name = socket.path.file_name()?.to_str()?;
     let port = join.ports.iter().find(|port| port.name == name)?;
-    Some(ovs::fixes::convert_port(&port.name, SocketMode::Client, &socket.path))
+    Some(ovs::fixes::convert_port(
+        asked.map(|asked| &asked.second),
+        &port.name,
+        SocketMode::Client,
+        &socket.path,
+    ))
 }
 
 /// A comment ends where a line does: the other node may call itself what it likes.

@@ -26,8 +26,11 @@ pub fn missing(case: &StartCase<'_>) -> Vec<Evidence> {
         let fix = match case.meets_switch(socket) {
             // Without a word from OVSDB nobody knows if a restart would make it.
             true if case.facts.switch.known().is_none() => ovs::fixes::SHOW.to_string(),
-            true => case.port_at(socket).map_or_else(|| systemctl("restart", case.start), ovs::fixes::remake),
-            false => others::serve(case.start, socket),
+            true => {
+                let remake = |port| ovs::fixes::remake(None, port);
+                case.port_at(socket).map_or_else(|| systemctl("restart", case.start), remake)
+            }
+            false => others::serve(case, socket),
         };
         absent(case, socket, "missing", fix)
     };
@@ -38,7 +41,7 @@ pub fn stale(case: &StartCase<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
         let again = match case.meets_switch(socket) {
             true => systemctl("restart", case.start),
-            false => others::serve(case.start, socket),
+            false => others::serve(case, socket),
         };
         let fix = format!("{} && {again}", fixes::remove(&socket.path));
         absent(case, socket, "no process listens on it", fix)
@@ -88,7 +91,7 @@ pub fn in_use(case: &StartCase<'_>) -> Vec<Evidence> {
         let other = socket.other.as_ref().map_or("another process".to_string(), Owner::text);
         // OVS is connected to that one, and would stay so.
         let remove = fixes::remove(&socket.path);
-        let again = case.port_at(socket).map(|port| format!(" && {}", ovs::fixes::remake(port)));
+        let again = case.port_at(socket).map(|port| format!(" && {}", ovs::fixes::remake(None, port)));
         let fix = match case.meets_switch(socket) {
             true => format!("{remove}{}", again.unwrap_or_default()),
             false => format!("lsof -- {}", shell::path(&socket.path)),

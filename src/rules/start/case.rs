@@ -12,7 +12,7 @@ use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
 use crate::facts::domains::{SocketMode, is_network_card};
 use crate::facts::paths::PathFact;
-use crate::node::endpoints::start::{Facts, Socket};
+use crate::node::endpoints::start::{Facts, SecondFacts, Socket};
 
 /// All that a rule about a start looks at.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,23 @@ impl<'a> StartCase<'a> {
     /// is, unless a port of the switch says otherwise.
     pub fn meets_switch(&self, socket: &Socket) -> bool {
         let others = || socket.other.is_some() && self.port_at(socket).is_none();
-        is_network_card(&socket.endpoint) && self.is_switch_path(&socket.path) && !others()
+        let is_others = || others() || self.second(socket).is_some();
+        is_network_card(&socket.endpoint) && self.is_switch_path(&socket.path) && !is_others()
+    }
+
+    /// The second switch that is to meet QEMU at this socket: one that has a port there, else the one whose section has the path,
+    /// unless another process serves it.
+    pub fn second(&self, socket: &Socket) -> Option<&'a SecondFacts> {
+        let seconds = &self.facts.seconds;
+        if seconds.is_empty() || !is_network_card(&socket.endpoint) || self.port_at(socket).is_some() {
+            return None;
+        }
+        let is_its = |asked: &&SecondFacts| asked.second.sockets.is_at(&socket.path);
+        let has = |asked: &&SecondFacts| asked.port_at(&socket.path).is_some();
+        let unit = socket.other.as_ref().map(|other| other.unit.as_deref());
+        let serves = |asked: &&SecondFacts| unit.is_none_or(|unit| unit == Some(&asked.second.unit));
+        let both = seconds.iter().find(|asked| has(asked) && is_its(asked));
+        both.or_else(|| seconds.iter().find(has)).or_else(|| seconds.iter().filter(is_its).find(serves))
     }
 
     /// Is it the switch that was asked? Where there is another one, only its own ports say so.
@@ -99,8 +115,7 @@ impl<'a> StartCase<'a> {
 
     /// The port that makes this socket.
     pub fn port_at(&self, socket: &Socket) -> Option<&'a VhostPort> {
-        let join = self.facts.switch.known()?;
-        join.ports.iter().find(|port| same_path(&join.expected_socket(port), &socket.path))
+        self.facts.switch.known()?.port_at(&socket.path)
     }
 
     /// Whom a line is about: `user:group`.

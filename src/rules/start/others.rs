@@ -6,8 +6,10 @@ use crate::access::{Denial, Identity};
 use crate::accord::Given;
 use crate::base::shell;
 use crate::config::PortType;
+use crate::dataplane::ovs;
 use crate::fixes;
 use crate::node::endpoints::start::Socket;
+use crate::rules::start::StartCase;
 
 fn unit(socket: &Socket) -> Option<&str> {
     socket.other.as_ref()?.unit.as_deref().filter(|unit| unit.ends_with(".service"))
@@ -23,8 +25,11 @@ pub fn seen(socket: &Socket, seen: String) -> String {
 
 /// Whoever is to serve it has to be started; where nobody was told to, the files that name it say who it is. A section's unit
 /// may run and serve other VMs.
-pub fn serve(start: &Start, socket: &Socket) -> String {
-    match (unit(socket), start.section(&socket.path)) {
+pub fn serve(case: &StartCase<'_>, socket: &Socket) -> String {
+    if let Some(asked) = case.second(socket) {
+        return ovs::fixes::serve(&asked.second, asked.port_at(&socket.path));
+    }
+    match (unit(socket), case.start.section(&socket.path)) {
         (Some(unit), _) => format!("systemctl restart {}", shell::quote(unit)),
         (None, Some(Given { unit, .. })) => {
             format!("systemctl start {}  # if it runs already: restart", shell::quote(unit))

@@ -104,6 +104,7 @@ fn healthy(operation: Operation) -> Node0 {
         ovs_version: None,
         dpdk_version: None,
         iface_types: Vec::new(),
+        run: None,
     };
     let ports = vec![
         port("vhu1", PortType::Dpdkvhostuserclient, Some(CLIENT_PORT)),
@@ -122,6 +123,7 @@ fn healthy(operation: Operation) -> Node0 {
         directories,
         sockets,
         memory: Known::Known(vec![need]),
+        seconds: Vec::new(),
         second: None,
     };
     Node0 { start, facts }

@@ -13,6 +13,7 @@ use super::ports::{COLUMNS, TABLE, port};
 use super::switch::{self, SwitchConfig};
 use super::value::string;
 use super::{Ovsdb, VhostPort};
+use crate::base::paths::same_path;
 use crate::config::PortType;
 
 /// What OVSDB knows of some sockets.
@@ -82,6 +83,11 @@ impl Join {
     /// Where OVS has, or will have, a port's socket.
     pub fn expected_socket(&self, port: &VhostPort) -> PathBuf {
         self.config.expected_socket(port)
+    }
+
+    /// The port whose socket this is.
+    pub fn port_at(&self, path: &Path) -> Option<&VhostPort> {
+        self.ports.iter().find(|port| same_path(&self.expected_socket(port), path))
     }
 
     /// Each name is that of a vhost-user port: nothing is left to look for.

@@ -33,6 +33,9 @@ pub struct SwitchConfig {
     pub dpdk_version: Option<String>,
     /// The types of interface that this ovs-vswitchd can make.
     pub iface_types: Vec<String>,
+    /// Its run directory as the node sees it, where that is not the usual one: of a second switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<PathBuf>,
 }
 
 impl SwitchConfig {
@@ -42,7 +45,8 @@ impl SwitchConfig {
         match port.kind {
             PortType::Dpdkvhostuserclient => port.server_path.clone().unwrap_or_default(),
             PortType::Dpdkvhostuser => {
-                let said = port.socket.as_deref().filter(|path| path.is_absolute()).map(plain);
+                let said =
+                    port.socket.as_deref().filter(|path| path.is_absolute()).map(|path| self.seen(path));
                 said.unwrap_or_else(|| self.server_directory().join(&port.name))
             }
         }
@@ -51,7 +55,16 @@ impl SwitchConfig {
     /// Where OVS makes the sockets of `dpdkvhostuser` ports.
     pub fn server_directory(&self) -> PathBuf {
         let below = self.other_config.get("vhost-sock-dir").map(String::as_str).unwrap_or_default();
-        Path::new(paths::RUN).join(below)
+        self.run.as_deref().unwrap_or(Path::new(paths::RUN)).join(below)
+    }
+
+    /// A path that OVS says. In a container its run directory is the usual one, and another on the node.
+    fn seen(&self, path: &Path) -> PathBuf {
+        let path = plain(path);
+        match (&self.run, path.strip_prefix(paths::RUN)) {
+            (Some(run), Ok(below)) => run.join(below),
+            _ => path,
+        }
     }
 
     /// DPDK is asked for: Open vSwitch may be the one that all network cards are meant for.
@@ -91,5 +104,6 @@ pub(super) fn settings(rows: &[Value]) -> Result<SwitchConfig> {
         ovs_version: string(&row["ovs_version"]),
         dpdk_version: string(&row["dpdk_version"]),
         iface_types: strings(&row["iface_types"]),
+        run: None,
     })
 }

@@ -2,7 +2,10 @@
 //! What belongs to others is left alone: sockets of other dataplanes and back ends, and directories.
 
 use super::*;
+use crate::config::{Family, Sockets};
+use crate::dataplane::ovs::second::Second;
 use crate::facts::owners::Owner;
+use crate::node::endpoints::start::SecondFacts;
 
 #[test]
 fn another_dataplane_beside_is_left_in_peace() {
@@ -108,6 +111,80 @@ fn a_port_may_be_in_the_database_of_a_second_switch() {
     let found = &problems(&node)[0];
     assert_eq!((found.id, found.sure), ("port-missing", false));
     assert!(found.seen.contains("dpdk-testpmd (pid 7, testpmd.service)"), "{}", found.seen);
+}
+
+/// A node with a section for a second switch, which has the VM's second socket and these ports.
+fn with_second(ports: Vec<VhostPort>) -> Node0 {
+    let mut node = healthy(Operation::Start);
+    node.facts.sockets.remove(0);
+    let socket = &mut node.facts.sockets[0];
+    socket.path = PathBuf::from("/run/ovs2/vhx0");
+    (socket.liveness, socket.node) = (Liveness::Missing, None);
+    join(&mut node).ports.clear();
+    let config = SwitchConfig { run: Some(PathBuf::from("/run/ovs2")), ..join(&mut node).config.clone() };
+    let sockets = Sockets { directory: PathBuf::from("/run/ovs2"), pattern: Some("vhx*".to_string()) };
+    let (name, unit) = ("b".to_string(), "ovs2.service".to_string());
+    let second = Second { name, unit, database: PathBuf::from("/run/ovs2/db.sock"), sockets };
+    let asked = SecondFacts { second, join: Known::Known(Join { config, ports, others: Vec::new() }) };
+    node.facts.seconds = vec![asked];
+    node
+}
+
+#[test]
+fn ports_of_a_second_switch_are_in_its_own_database() {
+    let found = |ports| {
+        let found = problems(&with_second(ports));
+        let found = found.into_iter().find(|found| found.family == Some(Family::Ports));
+        found.map(|found| (found.id, found.sure, format!("{}; {}", found.seen, found.fix)))
+    };
+    let at_db = "ovs-vsctl --db=unix:/run/ovs2/db.sock";
+    let (id, sure, text) = found(Vec::new()).unwrap();
+    assert_eq!((id, sure), ("port-missing", true));
+    assert!(text.starts_with("OVSDB of [dataplane b] has no port for it; "), "{text}");
+    assert_eq!(text.matches(at_db).count(), 2, "{text}");
+    // Named after its port in that switch's run directory, and in the container's own words.
+    let mut port = VhostPort::plain("vhx0", PortType::Dpdkvhostuser, None);
+    assert_eq!(found(vec![port.clone()]), None);
+    port.socket = Some(PathBuf::from("/var/run/openvswitch/vhx0"));
+    assert_eq!(found(vec![port.clone()]), None);
+    port.error = Some("no".to_string());
+    let (id, _, text) = found(vec![port]).unwrap();
+    assert_eq!(
+        (id, text.contains("port vhx0 of [dataplane b]"), text.contains(at_db)),
+        ("port-failed", true, true)
+    );
+    let path = Some(PathBuf::from("/run/ovs2/vhx0"));
+    let (id, _, text) = found(vec![VhostPort::plain("vhx0", PortType::Dpdkvhostuserclient, path)]).unwrap();
+    assert!(
+        id == "both-ends-client" && text.contains(" of [dataplane b] is a dpdkvhostuserclient"),
+        "{text}"
+    );
+}
+
+/// One that does not answer may have the port: nobody is refused for it, here or at the node's own switch.
+#[test]
+fn a_second_switch_that_is_silent_accuses_nobody() {
+    let mut node = with_second(Vec::new());
+    node.facts.seconds[0].join = Known::Unknown("no answer in time".to_string());
+    assert!(problems(&node).iter().all(|found| found.family != Some(Family::Ports)));
+    let mut other = healthy(Operation::Start);
+    join(&mut other).ports.remove(0);
+    other.facts.seconds = node.facts.seconds;
+    let found = &problems(&other)[0];
+    assert_eq!((found.id, found.sure), ("port-missing", false));
+    assert!(found.seen.contains("[dataplane b]"), "{}", found.seen);
+}
+
+/// Its port counts wherever it is; what another process serves in its place is that one's.
+#[test]
+fn a_second_switch_has_what_its_database_says() {
+    let mut node = with_second(Vec::new());
+    node.facts.sockets[0].other = testpmd();
+    assert!(problems(&node).iter().all(|found| found.family != Some(Family::Ports)));
+    let mut node = healthy(Operation::Start);
+    let port = join(&mut node).ports.remove(0);
+    node.facts.seconds = with_second(vec![port]).facts.seconds;
+    assert_eq!(ids(&node), [""; 0]);
 }
 
 fn problems(node: &Node0) -> Vec<Finding> {
