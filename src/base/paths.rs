@@ -59,17 +59,13 @@ pub const SEARCH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// `/var/run` is a link to `/run` on every node there is.
 pub fn same_path(one: &Path, other: &Path) -> bool {
-    match (below_run(one), below_run(other)) {
-        (None, None) => one == other,
-        (one, other) => one == other,
-    }
-}
-
-fn below_run(path: &Path) -> Option<&Path> {
-    path.strip_prefix("/run").or_else(|_| path.strip_prefix("/var/run")).ok()
+    plain(one) == plain(other)
 }
 
 /// The path as the other spelling has it.
 pub fn plain(path: &Path) -> PathBuf {
-    below_run(path).map_or_else(|| path.to_path_buf(), |below| Path::new("/run").join(below))
+    match path.strip_prefix("/var/run") {
+        Ok(rest) => Path::new("/run").join(rest),
+        Err(_) => path.to_path_buf(),
+    }
 }

@@ -96,7 +96,7 @@ impl Place {
                 let names = names.unwrap_or_default().into_iter().filter(is_plain);
                 let paths = names.map(|name| directory.path.join(name));
                 self.entries.extend(paths.map(|path| {
-                    let seen = shared.seen(&path).cloned();
+                    let seen = shared.seen.get(&path).cloned();
                     let sight = seen.unwrap_or_else(|| look_at(&directory, handle.as_ref(), &path));
                     (path, Sight { id: None, ..sight })
                 }));

@@ -215,7 +215,7 @@ type Origin = (u64, Vec<u32>);
 /// What is read once, however many VMs and sockets there are.
 #[derive(Debug, Default)]
 pub struct Shared {
-    seen: HashMap<PathBuf, Sight>,
+    pub(super) seen: HashMap<PathBuf, Sight>,
     directories: HashMap<PathBuf, Held>,
     pages: Option<Pages>,
     pools: HashMap<Origin, Option<hugepages::Pool>>,
@@ -248,11 +248,6 @@ impl Shared {
             Some((socket.path.clone(), Sight { node, id: Some(*id), liveness }))
         });
         Shared { seen: seen.collect(), ..Shared::default() }
-    }
-
-    /// What was seen at this path.
-    pub fn seen(&self, path: &Path) -> Option<&Sight> {
-        self.seen.get(path)
     }
 
     /// The sockets of these endpoints and the directories they are in.
