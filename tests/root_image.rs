@@ -314,6 +314,23 @@ fn the_group_stays_while_a_file_that_names_it_cannot_be_put_back() {
     same(&stock, &image.tree());
 }
 
+/// Else its number has no name, and the next group that gets it may write where VMs have their sockets.
+#[test]
+#[ignore = "needs root: make test"]
+fn the_group_stays_while_a_directory_with_its_number_is_not_empty() {
+    let image = Image::debian();
+    let stock = image.tree();
+    image.expect("apply", 0);
+    image.write("var/lib/vhost_sockets/of_a_vm", "");
+    let said = image.expect("revert", 1);
+    let kept = "group hugetlbfs: in use: it is the group of a user or directory that is still there";
+    assert!(said.contains("in use: not empty (1 inside)") && said.contains(kept), "{said}");
+    assert!(image.read("etc/group").contains("\nhugetlbfs:x:42477:"));
+    fs::remove_file(image.path("var/lib/vhost_sockets/of_a_vm")).unwrap();
+    image.expect("revert", 0);
+    same(&stock, &image.tree());
+}
+
 #[test]
 #[ignore = "needs root: make test"]
 fn an_image_with_nothing_in_it_is_refused_or_left_alone() {

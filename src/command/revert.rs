@@ -195,7 +195,8 @@ fn take_back(
         if let Change::Group(group) = &entry.change
             && in_use.contains(&group.item.gid)
         {
-            let outcome = Undone::InUse("it is the group of a user that still exists".to_string());
+            let outcome =
+                Undone::InUse("it is the group of a user or directory that is still there".to_string());
             output.undone.push(Line { target: target.0.clone(), outcome });
             continue;
         }
@@ -208,8 +209,11 @@ fn take_back(
         journal.take_back(root, &target)?;
         match undo(root, &entry) {
             Ok(outcome @ Undone::InUse(_)) => {
-                if let Change::User(user) = &entry.change {
-                    in_use.push(user.item.gid);
+                match &entry.change {
+                    Change::User(user) => in_use.push(user.item.gid),
+                    // Without a name, the next group may get its number, and with it what the directory has.
+                    Change::Owner(owner) => in_use.extend(owner.item.gid),
+                    _ => {}
                 }
                 output.undone.push(Line { target: target.0.clone(), outcome });
             }
