@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use crate::facts::domains::MemoryBacking;
 use crate::facts::hugepages::Pool;
 use crate::fingerprint::{Fingerprint, Pages};
-use crate::node::endpoints::start::{self, Need};
+use crate::node::endpoints::needs::{self, Need};
 
 /// As [`Facts::memory`](crate::node::endpoints::start::Facts::memory) has them.
 pub fn needs(here: &Fingerprint, memory: &MemoryBacking) -> Result<Vec<Need>> {
@@ -16,7 +16,7 @@ pub fn needs(here: &Fingerprint, memory: &MemoryBacking) -> Result<Vec<Need>> {
     if memory.pages.is_empty() {
         here.default_page_size.context("the default size of huge pages on this node is unknown")?;
     }
-    start::needs(memory, here.default_page_size, |size, nodes| {
+    needs::needs(memory, here.default_page_size, |size, nodes| {
         let of_size = here.pages.iter().find(|pages| pages.size == size);
         let mounted = of_size.is_some_and(|pages| !pages.mounts.is_empty());
         Ok((mounted, of_size.map(|pages| pool(pages, nodes)).transpose()?))

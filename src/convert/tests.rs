@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Every case of what an interface and its port may be.
 
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::dataplane::ovs::ovsdb::SwitchConfig;
 use crate::facts::domains::parse_domain;
@@ -29,14 +27,7 @@ fn of_nova(port: VhostPort) -> VhostPort {
 }
 
 fn join(port: Option<VhostPort>) -> Join {
-    let config = SwitchConfig {
-        other_config: BTreeMap::new(),
-        dpdk_initialized: Some(true),
-        ovs_version: None,
-        dpdk_version: None,
-        iface_types: Vec::new(),
-        run: None,
-    };
+    let config = SwitchConfig { dpdk_initialized: Some(true), ..SwitchConfig::default() };
     Join { config, ports: port.into_iter().collect(), others: Vec::new() }
 }
 

@@ -35,8 +35,8 @@ pub struct Driver {
 type Asking = fn(&Root, &Declared) -> Result<Vec<Port>>;
 
 /// All of them. A new one is a file, a `mod` line and a name here.
-const DRIVERS: [&Driver; 5] =
-    [&declared::DRIVER, &second::DRIVER, &spdk::DRIVER, &virtiofs::DRIVER, &vpp::DRIVER];
+const DRIVERS: &[&Driver] =
+    &[&declared::DRIVER, &second::DRIVER, &spdk::DRIVER, &virtiofs::DRIVER, &vpp::DRIVER];
 
 /// What a dataplane may take to answer, and how much it may say.
 pub const LIMIT: Duration = Duration::from_secs(2);
@@ -45,8 +45,8 @@ pub const MOST: usize = 4 << 20;
 
 /// The driver of this name.
 pub fn find(name: &str) -> Result<&'static Driver, String> {
-    let names = || DRIVERS.map(|driver| driver.name).join(", ");
-    let found = DRIVERS.into_iter().find(|driver| driver.name == name);
+    let names = || DRIVERS.iter().map(|driver| driver.name).collect::<Vec<_>>().join(", ");
+    let found = DRIVERS.iter().copied().find(|driver| driver.name == name);
     found.ok_or_else(|| format!("one of {} (the node's own Open vSwitch needs no section)", names()))
 }
 
@@ -76,7 +76,7 @@ pub fn unclear(what: String) -> Looking {
 
 /// Drivers whose program has a unit of its own, by name and unit.
 pub fn packaged() -> impl Iterator<Item = (&'static str, &'static str)> {
-    DRIVERS.into_iter().filter_map(|driver| Some((driver.name, driver.unit?)))
+    DRIVERS.iter().filter_map(|driver| Some((driver.name, driver.unit?)))
 }
 
 /// The value of an option of the unit's program, as `-r VALUE` or `--name=VALUE`. With a specifier of systemd's in it, it is

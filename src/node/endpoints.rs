@@ -4,6 +4,7 @@
 
 mod index;
 mod links;
+pub mod needs;
 mod others;
 pub mod place;
 mod seconds;

@@ -6,7 +6,7 @@ use crate::config::Family;
 use crate::facts::domains::EndpointKind;
 use crate::facts::hugepages::text;
 use crate::fixes;
-use crate::node::endpoints::start::Need;
+use crate::node::endpoints::needs::Need;
 
 pub const RULES: &[Rule] = &[
     Rule {

@@ -269,14 +269,7 @@ mod tests {
 
     #[test]
     fn a_port_comes_changes_and_goes_alone() {
-        let config = SwitchConfig {
-            other_config: BTreeMap::new(),
-            dpdk_initialized: None,
-            ovs_version: None,
-            dpdk_version: None,
-            iface_types: Vec::new(),
-            run: None,
-        };
+        let config = SwitchConfig::default();
         let mut granting = Granting { config: Some(config), ..Granting::default() };
         let mut change = |before: Option<&Rc<VhostPort>>, now: Option<&Rc<VhostPort>>| {
             let port = ChangedPort { before: before.cloned(), now: now.cloned() };

@@ -17,7 +17,8 @@ use vhost_accord::facts::domains::{Domain, parse_domain};
 use vhost_accord::facts::hugepages::Pool;
 use vhost_accord::facts::paths::PathFact;
 use vhost_accord::facts::sockets::Liveness;
-use vhost_accord::node::endpoints::start::{Directory, Facts, Need, Socket};
+use vhost_accord::node::endpoints::needs::Need;
+use vhost_accord::node::endpoints::start::{Directory, Facts, Socket};
 use vhost_accord::node::endpoints::{End, Endpoints, FreePort, Link, Machine, Owner};
 use vhost_accord::rules::endpoints::{Judged, Matter, judge};
 use vhost_accord::rules::start::Start;
@@ -92,10 +93,7 @@ fn config() -> SwitchConfig {
     SwitchConfig {
         other_config: BTreeMap::from([("dpdk-init".to_string(), "true".to_string())]),
         dpdk_initialized: Some(true),
-        ovs_version: None,
-        dpdk_version: None,
-        iface_types: Vec::new(),
-        run: None,
+        ..SwitchConfig::default()
     }
 }
 

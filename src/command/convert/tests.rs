@@ -46,10 +46,7 @@ fn switch(ports: Vec<VhostPort>) -> Switch {
     let config = SwitchConfig {
         other_config: BTreeMap::from([("dpdk-init".to_string(), "true".to_string())]),
         dpdk_initialized: Some(true),
-        ovs_version: None,
-        dpdk_version: None,
-        iface_types: Vec::new(),
-        run: None,
+        ..SwitchConfig::default()
     };
     Switch { config, ports }
 }

@@ -103,14 +103,7 @@ mod tests {
             ofport: None,
             ..VhostPort::plain(name, *kind, path.map(Into::into))
         };
-        let config = SwitchConfig {
-            other_config: Default::default(),
-            dpdk_initialized: None,
-            ovs_version: None,
-            dpdk_version: None,
-            iface_types: Vec::new(),
-            run: None,
-        };
+        let config = SwitchConfig::default();
         Known::Known(Switch { config, ports: ports.iter().map(port).collect() })
     }
 

@@ -10,7 +10,8 @@ use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::index::{Index, others};
-use super::start::{Directory, Facts, Need, Shared, Sight, look_at, places, read_directory, switch_paths};
+use super::needs::Need;
+use super::start::{Directory, Facts, Shared, Sight, look_at, places, read_directory, switch_paths};
 use super::usage::Usage;
 use crate::base::paths::plain;
 use crate::base::root::Root;

@@ -17,7 +17,8 @@ use crate::facts::hugepages::Pool;
 use crate::facts::paths::PathFact;
 use crate::facts::processes::{Ids, Process, Started, Status};
 use crate::facts::sockets::Liveness;
-use crate::node::endpoints::start::{Directory, Facts, Need, Socket};
+use crate::node::endpoints::needs::Need;
+use crate::node::endpoints::start::{Directory, Facts, Socket};
 
 use crate::convert::Held;
 
@@ -98,14 +99,7 @@ fn healthy(operation: Operation) -> Node0 {
     let granted = node(SERVER_PORT, Kind::Socket, (990, QEMU.1), 0o775);
     let sockets = vec![socket(0, None, Liveness::Missing), socket(1, Some(granted), Liveness::Listening)];
     let other_config = BTreeMap::from([("dpdk-init".to_string(), "true".to_string())]);
-    let config = SwitchConfig {
-        other_config,
-        dpdk_initialized: Some(true),
-        ovs_version: None,
-        dpdk_version: None,
-        iface_types: Vec::new(),
-        run: None,
-    };
+    let config = SwitchConfig { other_config, dpdk_initialized: Some(true), ..SwitchConfig::default() };
     let ports = vec![
         port("vhu1", PortType::Dpdkvhostuserclient, Some(CLIENT_PORT)),
         port("vhu2", PortType::Dpdkvhostuser, None),

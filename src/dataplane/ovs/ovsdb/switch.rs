@@ -21,7 +21,7 @@ const COLUMNS: [&str; 5] = ["other_config", "ovs_version", "iface_types", "dpdk_
 const OLD_COLUMNS: usize = 3;
 
 /// The switch's settings and what it said about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwitchConfig {
     /// `other_config`: `dpdk-init`, `vhost-sock-dir`...
     pub other_config: BTreeMap<String, String>,
