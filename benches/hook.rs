@@ -144,6 +144,8 @@ fn domain(ports: usize) -> String {
     )
 }
 
+const PAGES: &str = "/proc/sys/vm/nr_hugepages";
+
 fn stage(tree: &Path, check: bool) -> ExitCode {
     for directory in ["usr", "proc", "sys", "dev"] {
         bind(tree, directory);
@@ -158,7 +160,14 @@ fn stage(tree: &Path, check: bool) -> ExitCode {
         let _ = Command::new("/bin/bash").status();
         return ExitCode::SUCCESS;
     }
-    if check { count_all() } else { measure_all() }
+    // The VM that is asked for has huge pages: without a free one it is refused, which costs more.
+    let reserved = fs::read_to_string(PAGES).unwrap();
+    if reserved.trim() == "0" {
+        fs::write(PAGES, "8").unwrap();
+    }
+    let code = if check { count_all() } else { measure_all() };
+    fs::write(PAGES, reserved).unwrap();
+    code
 }
 
 /// A real ovsdb-server with 2,000 ports.
