@@ -12,7 +12,7 @@ pub mod config;
 pub mod convert;
 pub mod dataplane;
 #[cfg(feature = "probe")]
-pub mod demo;
+mod demo;
 pub mod edit;
 pub mod explain;
 pub mod facts;
@@ -32,6 +32,6 @@ pub mod sockets;
 pub mod survey;
 pub mod systemd;
 #[cfg(feature = "probe")]
-pub mod vhost_user;
+mod vhost_user;
 pub mod watch;
 pub mod write;

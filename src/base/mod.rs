@@ -6,6 +6,7 @@ pub mod counters;
 pub mod journald;
 pub mod lock;
 pub mod logging;
+pub(crate) mod named;
 pub mod notify;
 pub mod paths;
 pub mod privileges;

@@ -5,135 +5,73 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::object::holds;
 use super::time;
+use crate::base::named::named;
 
-/// Who says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Program {
-    /// A QEMU process, by whatever name.
-    Qemu,
-    /// libvirt's daemons and clients.
-    Libvirt,
-    /// ovs-vswitchd, ovsdb-server and their tools.
-    OpenVswitch,
-    /// DPDK in a program that does not say its name.
-    Dpdk,
-    /// SPDK's vhost target.
-    Spdk,
-    /// VPP.
-    Vpp,
-    /// virtiofsd.
-    Virtiofsd,
-    /// passt.
-    Passt,
-    /// Snabb.
-    Snabb,
-    /// Another vhost-user back end: QEMU's storage daemon, a vhost-device, Cloud Hypervisor.
-    BackEnd,
-    /// The kernel.
-    Kernel,
-    /// The audit system and setroubleshoot.
-    Audit,
-    /// systemd.
-    Systemd,
-    /// OpenStack's agents.
-    OpenStack,
-    /// What runs containers.
-    Containers,
-    /// A program that has nothing to do with the dataplane.
-    Other,
-    /// The line does not say.
-    Unknown,
-}
-
-impl Program {
-    /// As it is printed.
-    pub fn name(self) -> &'static str {
-        match self {
-            Program::Qemu => "QEMU",
-            Program::Libvirt => "libvirt",
-            Program::OpenVswitch => "Open vSwitch",
-            Program::Dpdk => "DPDK",
-            Program::Spdk => "SPDK",
-            Program::Vpp => "VPP",
-            Program::Virtiofsd => "virtiofsd",
-            Program::Passt => "passt",
-            Program::Snabb => "Snabb",
-            Program::BackEnd => "a vhost-user back end",
-            Program::Kernel => "the kernel",
-            Program::Audit => "the audit system",
-            Program::Systemd => "systemd",
-            Program::OpenStack => "OpenStack",
-            Program::Containers => "the container runtime",
-            Program::Other => "another program",
-            Program::Unknown => "unknown",
-        }
+named! {
+    /// Who says it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Program {
+        /// A QEMU process, by whatever name.
+        Qemu = "QEMU",
+        Libvirt = "libvirt",
+        /// ovs-vswitchd, ovsdb-server and their tools.
+        OpenVswitch = "Open vSwitch",
+        /// DPDK in a program that does not say its name.
+        Dpdk = "DPDK",
+        Spdk = "SPDK",
+        Vpp = "VPP",
+        Virtiofsd = "virtiofsd",
+        Passt = "passt",
+        Snabb = "Snabb",
+        /// Another vhost-user back end: QEMU's storage daemon, a vhost-device, Cloud Hypervisor.
+        BackEnd = "a vhost-user back end",
+        Kernel = "the kernel",
+        /// The audit system and setroubleshoot.
+        Audit = "the audit system",
+        Systemd = "systemd",
+        OpenStack = "OpenStack",
+        Containers = "the container runtime",
+        /// A program that has nothing to do with the dataplane.
+        Other = "another program",
+        Unknown = "unknown",
     }
 }
 
 /// Names of programs, as they stand before a message. The longest that fits begins the name.
-const NAMES: &[(&str, Program)] = &[
-    ("qemu-storage-daemon", Program::BackEnd),
-    ("qemu-vhost-user", Program::BackEnd),
-    ("vhost-user-", Program::BackEnd),
-    ("vhost-device-", Program::BackEnd),
-    ("cloud-hypervisor", Program::BackEnd),
-    ("virtio-forwarder", Program::BackEnd),
-    ("qemu-nbd", Program::BackEnd),
-    ("qemu-ga", Program::Other),
-    ("qemu-img", Program::Other),
-    ("qemu", Program::Qemu),
-    ("kvm", Program::Qemu),
-    ("libvirt", Program::Libvirt),
-    ("virt", Program::Libvirt),
-    ("rpc-virt", Program::Libvirt),
-    ("virsh", Program::Libvirt),
-    ("virtiofsd", Program::Virtiofsd),
-    ("virt-launcher", Program::Containers),
-    ("virt-handler", Program::Containers),
-    ("ovs-", Program::OpenVswitch),
-    ("ovsdb-", Program::OpenVswitch),
-    ("ovn-", Program::OpenVswitch),
-    ("testpmd", Program::Dpdk),
-    ("dpdk-", Program::Dpdk),
-    ("spdk", Program::Spdk),
-    ("nvmf_tgt", Program::Spdk),
-    ("vhost", Program::Spdk),
-    ("vpp", Program::Vpp),
-    ("vnet", Program::Vpp),
-    ("passt", Program::Passt),
-    ("snabb", Program::Snabb),
-    ("kernel", Program::Kernel),
-    ("audit", Program::Audit),
-    ("setroubleshoot", Program::Audit),
-    ("sedispatch", Program::Audit),
-    ("systemd", Program::Systemd),
-    ("nova", Program::OpenStack),
-    ("neutron", Program::OpenStack),
-    ("os-vif", Program::OpenStack),
-    ("kubelet", Program::Containers),
-    ("containerd", Program::Containers),
-    ("docker", Program::Containers),
-    ("conmon", Program::Containers),
-    ("crio", Program::Containers),
-    ("podman", Program::Containers),
-    ("kata", Program::Containers),
+const NAMES: &[(Program, &[&str])] = &[
+    (Program::BackEnd, &["qemu-storage-daemon", "qemu-vhost-user", "vhost-user-", "vhost-device-"]),
+    (Program::BackEnd, &["cloud-hypervisor", "virtio-forwarder", "qemu-nbd"]),
+    (Program::Other, &["qemu-ga", "qemu-img"]),
+    (Program::Qemu, &["qemu", "kvm"]),
+    (Program::Libvirt, &["libvirt", "virt", "rpc-virt", "virsh"]),
+    (Program::Virtiofsd, &["virtiofsd"]),
+    (Program::Containers, &["virt-launcher", "virt-handler", "kubelet", "containerd", "docker", "conmon"]),
+    (Program::OpenVswitch, &["ovs-", "ovsdb-", "ovn-"]),
+    (Program::Dpdk, &["testpmd", "dpdk-"]),
+    (Program::Spdk, &["spdk", "nvmf_tgt", "vhost"]),
+    (Program::Vpp, &["vpp", "vnet"]),
+    (Program::Passt, &["passt"]),
+    (Program::Snabb, &["snabb"]),
+    (Program::Kernel, &["kernel"]),
+    (Program::Audit, &["audit", "setroubleshoot", "sedispatch"]),
+    (Program::Systemd, &["systemd"]),
+    (Program::OpenStack, &["nova", "neutron", "os-vif"]),
+    (Program::Containers, &["crio", "podman", "kata"]),
     // They only pass on what others say.
-    ("python", Program::Unknown),
-    ("sudo", Program::Unknown),
-    ("sh", Program::Unknown),
-    ("bash", Program::Unknown),
-    ("cat", Program::Unknown),
+    (Program::Unknown, &["python", "sudo", "sh", "bash", "cat"]),
 ];
 
 fn named(name: &str) -> Option<Program> {
     let base = name.rsplit('/').next().unwrap_or(name);
-    let fits = |known: &&(&str, Program)| match known.0 {
-        "kvm" | "sh" | "cat" | "vhost" | "vpp" | "kernel" => base == known.0,
+    let fits = |word: &str| match word {
+        "kvm" | "sh" | "cat" | "vhost" | "vpp" | "kernel" => base == word,
         prefix => base.starts_with(prefix),
     };
-    NAMES.iter().filter(fits).max_by_key(|known| known.0.len()).map(|known| known.1)
+    let words = NAMES.iter().flat_map(|(program, words)| words.iter().map(move |word| (word, program)));
+    words.filter(|(word, _)| fits(word)).max_by_key(|(word, _)| word.len()).map(|(_, program)| *program)
 }
 
 /// Of a message, its beginning: no program says more in one, and each signature looks at all of it.
@@ -220,32 +158,17 @@ fn message(value: &Value) -> String {
 }
 
 /// What only one program's lines have in them. A program that passes on another's words is not their speaker.
-const WORDS: &[(&str, Program)] = &[
-    ("SELinux is preventing ", Program::Audit),
-    ("apparmor=\"", Program::Audit),
-    ("type=SECCOMP", Program::Audit),
-    ("qemu-storage-daemon: ", Program::BackEnd),
-    ("qemu-system-", Program::Qemu),
-    ("qemu-kvm: ", Program::Qemu),
-    ("|dpdk", Program::OpenVswitch),
-    ("|netdev_dpdk", Program::OpenVswitch),
-    ("dpdk|", Program::OpenVswitch),
-    ("netdev_dpdk|", Program::OpenVswitch),
-    ("ovs-vsctl: ", Program::OpenVswitch),
-    ("ovs-vswitchd: ", Program::OpenVswitch),
-    ("ovsdb-server: ", Program::OpenVswitch),
-    ("ovsdb-tool: ", Program::OpenVswitch),
-    ("vlib_", Program::Vpp),
-    (": *ERROR*: ", Program::Spdk),
-    (": *WARNING*: ", Program::Spdk),
-    ("virtiofsd", Program::Virtiofsd),
-    ("virtio_session_mount", Program::Virtiofsd),
-    ("VHOST_CONFIG", Program::Dpdk),
-    ("VHOST_DATA", Program::Dpdk),
-    ("EAL: ", Program::Dpdk),
-    ("error: internal error: ", Program::Libvirt),
-    ("error: Failed to ", Program::Libvirt),
-    ("libvirt.libvirtError: ", Program::Libvirt),
+const WORDS: &[(Program, &[&str])] = &[
+    (Program::Audit, &["SELinux is preventing ", "apparmor=\"", "type=SECCOMP"]),
+    (Program::BackEnd, &["qemu-storage-daemon: "]),
+    (Program::Qemu, &["qemu-system-", "qemu-kvm: "]),
+    (Program::OpenVswitch, &["|dpdk", "|netdev_dpdk", "dpdk|", "netdev_dpdk|", "ovs-vsctl: "]),
+    (Program::OpenVswitch, &["ovs-vswitchd: ", "ovsdb-server: ", "ovsdb-tool: "]),
+    (Program::Vpp, &["vlib_"]),
+    (Program::Spdk, &[": *ERROR*: ", ": *WARNING*: "]),
+    (Program::Virtiofsd, &["virtiofsd", "virtio_session_mount"]),
+    (Program::Dpdk, &["VHOST_CONFIG", "VHOST_DATA", "EAL: "]),
+    (Program::Libvirt, &["error: internal error: ", "error: Failed to ", "libvirt.libvirtError: "]),
 ];
 
 fn speaker(text: &str, tag: Option<&str>) -> Program {
@@ -255,8 +178,8 @@ fn speaker(text: &str, tag: Option<&str>) -> Program {
     let is_vlog =
         text.split('|').nth(3).is_some_and(is_level) || text.split('|').nth(1).is_some_and(is_level);
     let head = head(text);
-    let word = || WORDS.iter().find(|(word, _)| text.contains(word)).map(|known| known.1);
-    if let Some(program) = word().or(is_vlog.then_some(Program::OpenVswitch)) {
+    let word = holds(WORDS, |word| text.contains(word));
+    if let Some(program) = word.or(is_vlog.then_some(Program::OpenVswitch)) {
         return program;
     }
     if let Some(tag) = tag {

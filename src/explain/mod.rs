@@ -22,6 +22,7 @@ mod time;
 use serde::Serialize;
 
 use crate::access::Wish;
+use crate::base::named::named;
 
 pub use audit::audit_ids;
 pub use join::{Now, now};
@@ -31,56 +32,35 @@ pub use reading::Reading;
 pub use signature::{Actor, Signature};
 pub use tables::SIGNATURES;
 
-/// What kind of failure it is: what helps against one does nothing against another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Class {
-    /// Owner, group, mode or ACL.
-    Permission,
-    /// SELinux or AppArmor: owner and mode may be as they should.
-    SecurityModule,
-    /// SELinux or AppArmor would deny it, and only logs: nothing was blocked.
-    Logged,
-    /// A permission or a security module: the line cannot tell.
-    Access,
-    /// Something that should exist does not.
-    Missing,
-    /// What was there is of no use any more: stale, disconnected, taken.
-    Stale,
-    /// The back end closed the connection, crashed or was restarted.
-    BackEnd,
-    /// Guest memory and huge pages.
-    Memory,
-    /// A setting that cannot work.
-    Setting,
-    /// This version, build or machine cannot do it.
-    Unsupported,
-    /// It passes by itself, or with a second try.
-    Transient,
-    /// Looks bad and is not.
-    Harmless,
-    /// Not about a vhost-user port.
-    Unrelated,
-}
-
-impl Class {
-    /// As it is printed.
-    pub fn name(self) -> &'static str {
-        match self {
-            Class::Permission => "permission",
-            Class::SecurityModule => "security module",
-            Class::Logged => "security module, only logged: nothing was blocked",
-            Class::Access => "permission or security module",
-            Class::Missing => "missing",
-            Class::Stale => "stale",
-            Class::BackEnd => "back end",
-            Class::Memory => "memory",
-            Class::Setting => "setting",
-            Class::Unsupported => "unsupported",
-            Class::Transient => "transient",
-            Class::Harmless => "harmless",
-            Class::Unrelated => "not a vhost-user port",
-        }
+named! {
+    /// What kind of failure it is: what helps against one does nothing against another.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Class {
+        /// Owner, group, mode or ACL.
+        Permission = "permission",
+        /// SELinux or AppArmor: owner and mode may be as they should.
+        SecurityModule = "security module",
+        /// SELinux or AppArmor would deny it, and only logs: nothing was blocked.
+        Logged = "security module, only logged: nothing was blocked",
+        /// A permission or a security module: the line cannot tell.
+        Access = "permission or security module",
+        Missing = "missing",
+        /// What was there is of no use any more: stale, disconnected, taken.
+        Stale = "stale",
+        /// The back end closed the connection, crashed or was restarted.
+        BackEnd = "back end",
+        /// Guest memory and huge pages.
+        Memory = "memory",
+        /// A setting that cannot work.
+        Setting = "setting",
+        /// This version, build or machine cannot do it.
+        Unsupported = "unsupported",
+        /// It passes by itself, or with a second try.
+        Transient = "transient",
+        /// Looks bad and is not.
+        Harmless = "harmless",
+        Unrelated = "not a vhost-user port",
     }
 }
 

@@ -5,67 +5,38 @@
 
 use serde::Serialize;
 
-/// What kind of thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Thing {
-    /// A vhost-user network card.
-    Network,
-    /// A vhost-user disk (SPDK, qemu-storage-daemon).
-    Disk,
-    /// A vhost-user filesystem (virtiofsd).
-    Filesystem,
-    /// A vhost-user device of another kind, or one that the line does not tell.
-    VhostUser,
-    /// An NBD export or another export of disks.
-    Export,
-    /// A channel to an agent in the guest.
-    Agent,
-    /// A serial port or console.
-    Console,
-    /// QEMU's monitor.
-    Monitor,
-    /// A virtual TPM (swtpm).
-    Tpm,
-    /// The stream of a migration.
-    Migration,
-    /// A screen: SPICE or VNC.
-    Display,
-    /// Memory on hugetlbfs.
-    HugePages,
-    /// Memory in an ordinary file.
-    MemoryFile,
-    /// OVSDB's socket, or a control socket of the switch.
-    Control,
-    /// A socket of which nothing is known but its path.
-    Socket,
-    /// The line does not say.
-    Unknown,
+use crate::base::named::named;
+
+named! {
+    /// What kind of thing.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Thing {
+        Network = "a vhost-user network port",
+        /// A vhost-user disk (SPDK, qemu-storage-daemon).
+        Disk = "a vhost-user disk",
+        Filesystem = "a vhost-user filesystem (virtiofsd)",
+        /// A vhost-user device of another kind, or one that the line does not tell.
+        VhostUser = "a vhost-user device",
+        Export = "an export of a disk (not a vhost-user network port)",
+        Agent = "a channel to the guest's agent (not vhost-user)",
+        Console = "a console or serial port (not vhost-user)",
+        Monitor = "QEMU's monitor (not vhost-user)",
+        Tpm = "a virtual TPM, served by swtpm (not vhost-user)",
+        Migration = "the stream of a migration (not vhost-user)",
+        /// A screen: SPICE or VNC.
+        Display = "a screen (not vhost-user)",
+        HugePages = "guest memory on hugetlbfs",
+        MemoryFile = "guest memory in an ordinary file",
+        /// OVSDB's socket, or a control socket of the switch.
+        Control = "a control socket of the switch (not a vhost-user port)",
+        Socket = "a socket; the line does not tell of what",
+        /// The line does not say.
+        Unknown = "",
+    }
 }
 
 impl Thing {
-    /// As it is printed; nothing for what is not known.
-    pub fn name(self) -> &'static str {
-        match self {
-            Thing::Network => "a vhost-user network port",
-            Thing::Disk => "a vhost-user disk",
-            Thing::Filesystem => "a vhost-user filesystem (virtiofsd)",
-            Thing::VhostUser => "a vhost-user device",
-            Thing::Export => "an export of a disk (not a vhost-user network port)",
-            Thing::Agent => "a channel to the guest's agent (not vhost-user)",
-            Thing::Console => "a console or serial port (not vhost-user)",
-            Thing::Monitor => "QEMU's monitor (not vhost-user)",
-            Thing::Tpm => "a virtual TPM, served by swtpm (not vhost-user)",
-            Thing::Migration => "the stream of a migration (not vhost-user)",
-            Thing::Display => "a screen (not vhost-user)",
-            Thing::HugePages => "guest memory on hugetlbfs",
-            Thing::MemoryFile => "guest memory in an ordinary file",
-            Thing::Control => "a control socket of the switch (not a vhost-user port)",
-            Thing::Socket => "a socket; the line does not tell of what",
-            Thing::Unknown => "",
-        }
-    }
-
     /// Is a back end of vhost-user at its other end?
     pub fn is_vhost_user(self) -> bool {
         matches!(self, Thing::Network | Thing::Disk | Thing::Filesystem | Thing::VhostUser)
@@ -73,110 +44,64 @@ impl Thing {
 }
 
 /// Words of options and QMP commands, the surest first.
-const OPTIONS: &[(&str, Thing)] = &[
-    ("vhost-user-blk", Thing::Disk),
-    ("vhost-user-scsi", Thing::Disk),
-    ("vhost-user-fs", Thing::Filesystem),
-    ("vhost-user-net", Thing::Network),
-    ("type=vhost-user", Thing::Network),
-    ("\"type\":\"vhost-user\"", Thing::Network),
-    ("nbd-server", Thing::Export),
-    ("nbd_server", Thing::Export),
-    ("block-export", Thing::Export),
-    ("-nbd", Thing::Export),
-    ("-incoming", Thing::Migration),
-    ("'migrate", Thing::Migration),
-    ("-vnc", Thing::Display),
-    ("-spice", Thing::Display),
-    ("-qmp", Thing::Monitor),
-    ("-monitor", Thing::Monitor),
-    ("tpmdev", Thing::Tpm),
-    ("tpm-emulator", Thing::Tpm),
+const OPTIONS: &[(Thing, &[&str])] = &[
+    (Thing::Disk, &["vhost-user-blk", "vhost-user-scsi"]),
+    (Thing::Filesystem, &["vhost-user-fs"]),
+    (Thing::Network, &["vhost-user-net", "type=vhost-user", "\"type\":\"vhost-user\""]),
+    (Thing::Export, &["nbd-server", "nbd_server", "block-export", "-nbd"]),
+    (Thing::Migration, &["-incoming", "'migrate"]),
+    (Thing::Display, &["-vnc", "-spice"]),
+    (Thing::Monitor, &["-qmp", "-monitor"]),
+    (Thing::Tpm, &["tpmdev", "tpm-emulator"]),
 ];
 
 /// How names of character devices begin.
-const CHARDEVS: &[(&str, Thing)] = &[
-    ("charnet", Thing::Network),
-    ("charhostnet", Thing::Network),
-    ("vhost-user-net", Thing::Network),
-    ("charua-vhost-user-net", Thing::Network),
-    ("chr-vu-fs", Thing::Filesystem),
-    ("chr-vu-virtio-disk", Thing::Disk),
-    ("chr-vu-disk", Thing::Disk),
-    ("chr-vu-", Thing::VhostUser),
-    ("chrtpm", Thing::Tpm),
-    ("chartpm", Thing::Tpm),
-    ("charchannel", Thing::Agent),
-    ("qga", Thing::Agent),
-    ("charserial", Thing::Console),
-    ("charconsole", Thing::Console),
-    ("charparallel", Thing::Console),
-    ("charredir", Thing::Display),
-    ("charmonitor", Thing::Monitor),
-    ("monitor", Thing::Monitor),
-    ("compat_monitor", Thing::Monitor),
-    ("blk-", Thing::Disk),
+const CHARDEVS: &[(Thing, &[&str])] = &[
+    (Thing::Network, &["charnet", "charhostnet", "vhost-user-net", "charua-vhost-user-net"]),
+    (Thing::Filesystem, &["chr-vu-fs"]),
+    (Thing::Disk, &["chr-vu-virtio-disk", "chr-vu-disk"]),
+    (Thing::VhostUser, &["chr-vu-"]),
+    (Thing::Tpm, &["chrtpm", "chartpm"]),
+    (Thing::Agent, &["charchannel", "qga"]),
+    (Thing::Console, &["charserial", "charconsole", "charparallel"]),
+    (Thing::Display, &["charredir"]),
+    (Thing::Monitor, &["charmonitor", "monitor", "compat_monitor"]),
+    (Thing::Disk, &["blk-"]),
 ];
 
 /// What a path has in it, in small letters.
-const PATHS: &[(&str, Thing)] = &[
-    ("swtpm", Thing::Tpm),
-    ("tpm.sock", Thing::Tpm),
-    ("-fs.sock", Thing::Filesystem),
-    ("virtiofs", Thing::Filesystem),
-    ("virtio-fs", Thing::Filesystem),
-    ("vhost-fs", Thing::Filesystem),
-    ("vhostqemu", Thing::Filesystem),
-    ("guest_agent", Thing::Agent),
-    ("qemu-ga", Thing::Agent),
-    ("/qga", Thing::Agent),
-    ("org.qemu", Thing::Agent),
-    ("nbd", Thing::Export),
-    ("console", Thing::Console),
-    ("serial", Thing::Console),
-    (".monitor", Thing::Monitor),
-    ("/monitor", Thing::Monitor),
-    ("monitor.sock", Thing::Monitor),
-    ("mon.sock", Thing::Monitor),
-    ("qmp", Thing::Monitor),
-    ("migrat", Thing::Migration),
-    ("/db.sock", Thing::Control),
-    (".ctl", Thing::Control),
-    (".mgmt", Thing::Control),
-    ("spdk", Thing::Disk),
-    ("vhostblk", Thing::Disk),
-    ("vhost-blk", Thing::Disk),
-    ("vhost_blk", Thing::Disk),
-    ("vhost-user-blk", Thing::Disk),
-    ("/vhost.0", Thing::Disk),
-    ("/vhost.1", Thing::Disk),
-    ("/vhost.2", Thing::Disk),
-    ("/vhost.3", Thing::Disk),
-    ("vhostscsi", Thing::Disk),
-    ("vhost_scsi", Thing::Disk),
-    ("/vhu", Thing::Network),
-    ("openvswitch/", Thing::Network),
-    ("vhost_socket", Thing::Network),
-    ("libvirt-vhost-user", Thing::Network),
-    ("vhost-user-client", Thing::Network),
-    ("vhost-user", Thing::VhostUser),
-    ("vhostuser", Thing::Network),
-    ("usrcni", Thing::Network),
-    ("vhost", Thing::VhostUser),
-    ("vsocket", Thing::VhostUser),
-    ("virtio-forwarder", Thing::Network),
+const PATHS: &[(Thing, &[&str])] = &[
+    (Thing::Tpm, &["swtpm", "tpm.sock"]),
+    (Thing::Filesystem, &["-fs.sock", "virtiofs", "virtio-fs", "vhost-fs", "vhostqemu"]),
+    (Thing::Agent, &["guest_agent", "qemu-ga", "/qga", "org.qemu"]),
+    (Thing::Export, &["nbd"]),
+    (Thing::Console, &["console", "serial"]),
+    (Thing::Monitor, &[".monitor", "/monitor", "monitor.sock", "mon.sock", "qmp"]),
+    (Thing::Migration, &["migrat"]),
+    (Thing::Control, &["/db.sock", ".ctl", ".mgmt"]),
+    (Thing::Disk, &["spdk", "vhostblk", "vhost-blk", "vhost_blk", "vhost-user-blk", "/vhost.0", "/vhost.1"]),
+    (Thing::Disk, &["/vhost.2", "/vhost.3", "vhostscsi", "vhost_scsi"]),
+    (Thing::Network, &["/vhu", "openvswitch/", "vhost_socket", "libvirt-vhost-user", "vhost-user-client"]),
+    (Thing::VhostUser, &["vhost-user"]),
+    (Thing::Network, &["vhostuser", "usrcni"]),
+    (Thing::VhostUser, &["vhost", "vsocket"]),
+    (Thing::Network, &["virtio-forwarder"]),
 ];
+
+/// What the first word that fits stands for.
+pub(super) fn holds<T: Copy>(table: &[(T, &[&str])], fits: impl Fn(&str) -> bool) -> Option<T> {
+    table.iter().find(|(_, words)| words.iter().any(|word| fits(word))).map(|known| known.0)
+}
 
 /// What the line is about.
 pub fn of_line(text: &str) -> Thing {
-    let fits = |(word, _): &&(&str, Thing)| text.contains(word);
-    if let Some((_, thing)) = OPTIONS.iter().find(fits) {
-        return *thing;
+    if let Some(thing) = holds(OPTIONS, |word| text.contains(word)) {
+        return thing;
     }
     let names = ["id=", "chardev=", "chardev '", "character device ", "chardev \"", "\"id\":\""];
     for name in names.iter().filter_map(|key| text.split_once(key)).map(|(_, rest)| rest) {
-        if let Some((_, thing)) = CHARDEVS.iter().find(|(start, _)| name.starts_with(start)) {
-            return *thing;
+        if let Some(thing) = holds(CHARDEVS, |start| name.starts_with(start)) {
+            return thing;
         }
     }
     let memory = ["backing store", "backing file", "mem-path", "memory-backend", "guest RAM"];
@@ -195,7 +120,7 @@ pub fn of_line(text: &str) -> Thing {
 /// What a socket's path tells.
 pub fn of_socket(path: &str) -> Thing {
     let lower = path.to_ascii_lowercase();
-    PATHS.iter().find(|(word, _)| lower.contains(word)).map_or(Thing::Socket, |known| known.1)
+    holds(PATHS, |word| lower.contains(word)).unwrap_or(Thing::Socket)
 }
 
 /// What a path of memory tells.

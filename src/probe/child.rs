@@ -22,7 +22,7 @@ use crate::vhost_user::{Failure, Outcome};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What a child has so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Child {
     listener: Option<UnixListener>,
     stream: Option<UnixStream>,

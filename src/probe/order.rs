@@ -6,72 +6,48 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Who;
+use crate::base::named::named;
 use crate::vhost_user::Failure;
 
-/// Whose part a child plays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Side {
-    /// ovs-vswitchd: the backend.
-    Dataplane,
-    /// QEMU: the frontend.
-    Qemu,
-}
-
-impl Side {
-    /// For people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Side::Dataplane => "the dataplane",
-            Side::Qemu => "QEMU",
-        }
+named! {
+    /// Whose part a child plays.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Side {
+        /// ovs-vswitchd: the backend.
+        Dataplane = "the dataplane",
+        /// QEMU: the frontend.
+        Qemu = "QEMU",
     }
 }
 
-/// The steps of a trial, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Step {
-    /// A child takes its identity.
-    Become,
-    /// May the connecting side reach the sockets that ports have now? Asked of the kernel, without connecting.
-    LiveSocket,
-    /// The dataplane opens the directory of the hugepages, as DPDK does when it starts.
-    Hugepages,
-    /// One side makes a socket.
-    Bind,
-    /// The socket is given to QEMU's group, as the hook does.
-    Grant,
-    /// The other side connects.
-    Connect,
-    /// They agree on features.
-    Negotiate,
-    /// QEMU makes the guest's memory.
-    Memory,
-    /// The dataplane maps it.
-    Map,
-    /// A frame goes from the guest to the switch.
-    FrameOut,
-    /// And one back.
-    FrameBack,
-}
-
-impl Step {
-    /// As in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Step::Become => "become",
-            Step::LiveSocket => "live-socket",
-            Step::Hugepages => "hugepages",
-            Step::Bind => "bind",
-            Step::Grant => "grant",
-            Step::Connect => "connect",
-            Step::Negotiate => "negotiate",
-            Step::Memory => "memory",
-            Step::Map => "map",
-            Step::FrameOut => "frame-out",
-            Step::FrameBack => "frame-back",
-        }
+named! {
+    /// The steps of a trial, in their order.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Step {
+        /// A child takes its identity.
+        Become = "become",
+        /// May the connecting side reach the sockets that ports have now? Asked of the kernel, without connecting.
+        LiveSocket = "live-socket",
+        /// The dataplane opens the directory of the hugepages, as DPDK does when it starts.
+        Hugepages = "hugepages",
+        /// One side makes a socket.
+        Bind = "bind",
+        /// The socket is given to QEMU's group, as the hook does.
+        Grant = "grant",
+        /// The other side connects.
+        Connect = "connect",
+        /// They agree on features.
+        Negotiate = "negotiate",
+        /// QEMU makes the guest's memory.
+        Memory = "memory",
+        /// The dataplane maps it.
+        Map = "map",
+        /// A frame goes from the guest to the switch.
+        FrameOut = "frame-out",
+        /// And one back.
+        FrameBack = "frame-back",
     }
 }
 

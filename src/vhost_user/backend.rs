@@ -38,12 +38,6 @@ pub struct Port {
     socket: UnixStream,
 }
 
-impl std::fmt::Debug for Port {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Port").field("socket", &self.socket).finish_non_exhaustive()
-    }
-}
-
 impl Port {
     /// On a connection, whoever made it.
     pub fn new(stream: UnixStream) -> Outcome<Port> {

@@ -21,24 +21,12 @@ pub struct Card {
     wire: Frontend,
 }
 
-impl std::fmt::Debug for Card {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Card").finish_non_exhaustive()
-    }
-}
-
 /// One that works.
 pub struct Running {
     _wire: Frontend,
     shared: Shared,
     kicks: Vec<EventFd>,
     _calls: Vec<EventFd>,
-}
-
-impl std::fmt::Debug for Running {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("shared", &self.shared).finish_non_exhaustive()
-    }
 }
 
 impl Card {

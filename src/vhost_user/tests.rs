@@ -41,6 +41,6 @@ fn a_frame_goes_out_and_one_comes_back() {
 fn who_answers_something_else_is_told_so() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     drop(theirs);
-    let failure = Card::negotiate(ours).unwrap_err();
+    let failure = Card::negotiate(ours).map(drop).unwrap_err();
     assert_eq!((failure.doing, failure.errno), ("negotiating", Some(nix::libc::EPIPE)), "{failure}");
 }
