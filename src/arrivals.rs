@@ -42,8 +42,7 @@ impl Arrival {
         let memory = Known::from(memory::needs(here, &domain.memory));
         let facts = ground.facts(&domain, memory);
         let mut arrival = Arrival { domain, facts, held: Vec::new(), turned: Vec::new() };
-        let wanted = PortType::ALL.into_iter().find(|kind| here.incoming.as_deref() == Some(kind.as_str()));
-        if let Some(wanted) = wanted {
+        if let Some(wanted) = here.incoming.as_deref().and_then(PortType::named) {
             let socket_directory = here.agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
             arrival.convert(ground, &Terms { wanted, socket_directory });
         }
@@ -126,10 +125,7 @@ fn turn(domain: &mut Domain, steps: &[Step]) {
     for turn in steps.iter().filter_map(|step| step.turn.as_ref()) {
         if let Some(endpoint) = domain.endpoints.iter_mut().filter(counted).nth(turn.interface) {
             endpoint.path = Some(turn.path.clone());
-            endpoint.mode = match turn.to {
-                PortType::Dpdkvhostuserclient => SocketMode::Server,
-                PortType::Dpdkvhostuser => SocketMode::Client,
-            };
+            endpoint.mode = SocketMode::of(turn.to);
         }
     }
 }

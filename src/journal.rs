@@ -32,7 +32,7 @@ pub struct Entry {
 }
 
 /// All changes that stand, in the order they were first made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Journal {
     version: u32,
@@ -58,14 +58,7 @@ impl Journal {
         let path = Path::new(paths::STATE).join(NAME);
         let text = if root.report().is_some() { None } else { root.read_text(&path)? };
         let Some(text) = text else {
-            return Ok(Journal {
-                version: VERSION,
-                group: None,
-                entries: Vec::new(),
-                restarting: false,
-                running: None,
-                sections: Vec::new(),
-            });
+            return Ok(Journal { version: VERSION, ..Journal::default() });
         };
         let journal: Journal = serde_json::from_str(&text).with_context(|| {
             format!("{}: not a journal of this program; nothing was changed", path.display())
@@ -97,11 +90,14 @@ impl Journal {
             .collect()
     }
 
+    fn entry(&mut self, target: &Target) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.change.target() == *target)
+    }
+
     /// Notes a change that is about to be made. What was there before the first one on the same target stays.
     pub fn begin(&mut self, root: &Root, change: &Change) -> Result<()> {
-        let target = change.target();
         let pending = matches!(change, Change::Renumber(_)).then(|| change.clone());
-        match self.entries.iter_mut().find(|entry| entry.change.target() == target) {
+        match self.entry(&change.target()) {
             Some(entry) => {
                 entry.change.supersede(change);
                 // The pending one of a conversion is its VM's that is to be started again.
@@ -116,8 +112,7 @@ impl Journal {
 
     /// Notes that the VM of a conversion was running and is stopped for it: it is to be started again, whatever comes.
     pub fn stopped(&mut self, root: &Root, change: &Change) -> Result<()> {
-        let target = change.target();
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.change.target() == target) {
+        if let Some(entry) = self.entry(&change.target()) {
             entry.pending = Some(change.clone());
         }
         self.save(root)
@@ -127,9 +122,7 @@ impl Journal {
     /// was before the first one.
     pub fn settle(&mut self, root: &Root, change: &Change) -> Result<()> {
         let target = change.target();
-        let Some(entry) = self.entries.iter_mut().find(|entry| entry.change.target() == target) else {
-            return Ok(());
-        };
+        let Some(entry) = self.entry(&target) else { return Ok(()) };
         if let Change::Conversion(standing) = &mut entry.change
             && standing.settle(root)?
         {
@@ -140,22 +133,15 @@ impl Journal {
 
     /// Notes that a change was made.
     pub fn made(&mut self, root: &Root, target: &Target) -> Result<()> {
-        let begun = self.entries.iter_mut().find(|entry| entry.change.target() == *target);
-        match begun.and_then(|entry| entry.pending.take()) {
-            Some(_) => self.save(root),
-            None => Ok(()),
-        }
+        let begun = self.entry(target).and_then(|entry| entry.pending.take());
+        if begun.is_some() { self.save(root) } else { Ok(()) }
     }
 
     /// Notes a renumbering that is about to be taken back: its files go back before the number does.
     pub fn take_back(&mut self, root: &Root, target: &Target) -> Result<()> {
-        let entries = self.entries.iter_mut();
-        let renumbering = |entry: &&mut Entry| {
-            entry.change.target() == *target && matches!(entry.change, Change::Renumber(_))
-        };
-        match entries.into_iter().find(renumbering) {
-            Some(entry) if entry.pending.is_none() => {
-                entry.pending = Some(entry.change.clone());
+        match self.entry(target) {
+            Some(Entry { change: change @ Change::Renumber(_), pending: pending @ None }) => {
+                *pending = Some(change.clone());
                 self.save(root)
             }
             Some(_) | None => Ok(()),
@@ -170,8 +156,7 @@ impl Journal {
 
     /// Puts an entry back in its place.
     pub fn put_back(&mut self, root: &Root, entry: &Entry) -> Result<()> {
-        let target = entry.change.target();
-        match self.entries.iter_mut().find(|other| other.change.target() == target) {
+        match self.entry(&entry.change.target()) {
             Some(other) if other == entry => return Ok(()),
             Some(other) => other.clone_from(entry),
             None => self.entries.push(entry.clone()),
@@ -217,12 +202,8 @@ impl Journal {
         }
         let state = write::create_directory(&parent, name, 0, 0, 0o700)?;
         let text = serde_json::to_string_pretty(self).context("writing the journal as JSON")?;
-        let written = write::replace_file(
-            &state,
-            OsStr::new(NAME),
-            text.as_bytes(),
-            &write::FileMeta::plain(0, 0, 0o600),
-        );
+        let meta = write::FileMeta::plain(0, 0, 0o600);
+        let written = write::replace_file(&state, OsStr::new(NAME), text.as_bytes(), &meta);
         if written.is_err() && state.entry(OsStr::new(NAME))?.is_none() {
             // The first error is the one to tell.
             let _ = remove(&parent, name);

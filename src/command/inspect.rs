@@ -14,8 +14,7 @@ use crate::dataplane;
 use crate::dataplane::ovs::sockets::is_switch_place;
 use crate::dataplane::ovs::vswitchd::VSWITCHD;
 use crate::facts::domains::{
-    self, Account, DacLabel, Domain, Endpoint, EndpointKind, LabelKind, MemoryBacking, SocketMode,
-    parse_domain,
+    self, Account, DacLabel, Domain, Endpoint, EndpointKind, LabelKind, MemoryBacking, parse_domain,
 };
 use crate::report::{self, one_line};
 
@@ -144,14 +143,10 @@ fn row((endpoint, dataplane): (&Endpoint, &Option<String>)) -> [String; 6] {
     };
     let path =
         endpoint.path.as_ref().map_or("(libvirt's own)".to_string(), |path| path.display().to_string());
-    let mode = match endpoint.mode {
-        SocketMode::Server => "server",
-        SocketMode::Client => "client",
-    };
     let reconnect = endpoint.reconnect.map_or("no".to_string(), |seconds| format!("{seconds} s"));
     let target = endpoint.target.clone().map_or("-".to_string(), |name| format!("'{name}'"));
     let dataplane = dataplane.clone().unwrap_or_else(|| "-".to_string());
-    [device.to_string(), path, mode.to_string(), reconnect, target, dataplane]
+    [device.to_string(), path, endpoint.mode.as_str().to_string(), reconnect, target, dataplane]
 }
 
 fn memory(memory: &MemoryBacking) -> String {

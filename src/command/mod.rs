@@ -33,24 +33,20 @@ use anyhow::{Context, Result, bail};
 use crate::base::root::Root;
 use crate::cli::{Cli, Command};
 
-/// How a command ended.
+/// How a command ended, and its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done, or nothing to do: exit code 0.
-    Fine,
-    /// Works, with advice; or the command could not do its work: 1.
-    Advice,
-    /// Something does not agree, or changes are waiting: 2.
-    Waiting,
+    /// Done, or nothing to do.
+    Fine = 0,
+    /// Works, with advice; or the command could not do its work.
+    Advice = 1,
+    /// Something does not agree, or changes are waiting.
+    Waiting = 2,
 }
 
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> ExitCode {
-        match outcome {
-            Outcome::Fine => ExitCode::SUCCESS,
-            Outcome::Advice => ExitCode::from(1),
-            Outcome::Waiting => ExitCode::from(2),
-        }
+        ExitCode::from(outcome as u8)
     }
 }
 
@@ -131,13 +127,12 @@ fn lacking(root: &Root) -> Vec<String> {
 /// A file that someone names, or `-` for standard input, as long as it has at most so many bytes.
 fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
     let context = || format!("reading {}", path.display());
+    let file: Box<dyn std::io::Read> = match path == Path::new("-") {
+        true => Box::new(std::io::stdin()),
+        false => Box::new(std::fs::File::open(path).with_context(context)?),
+    };
     let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().take(most + 1).read_to_end(&mut bytes).with_context(context)?;
-    } else {
-        let file = std::fs::File::open(path).with_context(context)?;
-        file.take(most + 1).read_to_end(&mut bytes).with_context(context)?;
-    }
+    file.take(most + 1).read_to_end(&mut bytes).with_context(context)?;
     if bytes.len() as u64 > most {
         bail!("{} is larger than {} MiB", path.display(), most >> 20);
     }

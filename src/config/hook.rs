@@ -121,8 +121,7 @@ fn incoming(text: &str, modes: &[PortType]) -> Result<Option<PortType>, String> 
     if text == "keep" {
         return Ok(None);
     }
-    let known = PortType::ALL.into_iter().find(|kind| kind.as_str() == text);
-    let kind = known.ok_or("keep, dpdkvhostuserclient or dpdkvhostuser")?;
+    let kind = PortType::named(text).ok_or("keep, dpdkvhostuserclient or dpdkvhostuser")?;
     match modes.contains(&kind) {
         true => Ok(Some(kind)),
         false => Err(format!("one of modes, and {kind} is none of them")),

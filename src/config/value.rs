@@ -30,6 +30,11 @@ impl PortType {
             PortType::Dpdkvhostuser => "dpdkvhostuser",
         }
     }
+
+    /// The type of this name.
+    pub fn named(name: &str) -> Option<PortType> {
+        PortType::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 impl fmt::Display for PortType {

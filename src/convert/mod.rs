@@ -13,7 +13,7 @@ use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::{Join, PortState, VhostPort};
 use crate::edit::domain::Turn;
 use crate::facts::Known;
-use crate::facts::domains::{Domain, Endpoint, EndpointKind, SocketMode};
+use crate::facts::domains::{Domain, Endpoint, EndpointKind};
 
 /// The longest path of a socket: `sun_path` of unix(7), less its NUL.
 pub const LONGEST_PATH: usize = 107;
@@ -85,7 +85,7 @@ pub fn decide(
     in_use: &mut InUse<'_>,
 ) -> Decision {
     let Some(path) = endpoint.path.as_deref() else { return Decision::Nothing };
-    let has = counterpart(endpoint.mode);
+    let has = endpoint.mode.port_type();
     let port = port_of(join, path);
     // Where nova had the port made, its type is nova's to decide: the domain follows it.
     let to = port.filter(|port| port.vm_uuid.is_some()).map_or(terms.wanted, |port| port.kind);
@@ -158,14 +158,6 @@ fn step(
 fn turned(port: &VhostPort, to: PortType, at: &Path) -> PortState {
     let server_path = (to == PortType::Dpdkvhostuserclient).then(|| at.to_path_buf());
     PortState { name: port.name.clone(), kind: to, server_path }
-}
-
-/// The type of port that goes with QEMU's side.
-pub fn counterpart(mode: SocketMode) -> PortType {
-    match mode {
-        SocketMode::Server => PortType::Dpdkvhostuserclient,
-        SocketMode::Client => PortType::Dpdkvhostuser,
-    }
 }
 
 /// The port that this path is about: whose socket is there, else the one named like it, as neutron and os-vif name them.

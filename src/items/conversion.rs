@@ -20,7 +20,7 @@ use crate::dataplane::ovs::ovsdb::{OVSDB_LIMIT, PortState};
 use crate::dataplane::ovs::port;
 use crate::edit::domain::{Turn, turn};
 use crate::facts::accounts::Accounts;
-use crate::facts::domains::{self, Domain, Endpoint, EndpointKind, SocketMode, parse_domain};
+use crate::facts::domains::{self, Domain, Endpoint, EndpointKind, parse_domain};
 use crate::facts::libvirt;
 
 /// ovs-vswitchd makes a port in well under a second, unless it is busy.
@@ -225,11 +225,7 @@ impl Held<Conversion> {
 impl Side {
     /// What an endpoint has now; none without a path.
     pub fn of(endpoint: &Endpoint) -> Option<Side> {
-        let kind = match endpoint.mode {
-            SocketMode::Server => PortType::Dpdkvhostuserclient,
-            SocketMode::Client => PortType::Dpdkvhostuser,
-        };
-        Some(Side { kind, path: endpoint.path.clone()? })
+        Some(Side { kind: endpoint.mode.port_type(), path: endpoint.path.clone()? })
     }
 
     /// Is this network card so?

@@ -24,7 +24,6 @@ pub use waiting::Waiting;
 use super::live::Live;
 use crate::base::paths::plain;
 use crate::base::root::Root;
-use crate::config::PortType;
 use crate::dataplane::ovs::control::Control;
 use crate::dataplane::ovs::ovsdb::{OVSDB_LIMIT, SwitchConfig, VhostPort};
 use crate::dataplane::ovs::sockets::{Switch, read_switch};
@@ -223,10 +222,7 @@ fn free_port(root: &Root, shared: &mut Shared, index: &Index<'_>, port: &VhostPo
     let endpoint = Endpoint {
         device: EndpointKind::Interface,
         path: Some(path).filter(|path| path.is_absolute()),
-        mode: match port.kind {
-            PortType::Dpdkvhostuser => SocketMode::Client,
-            PortType::Dpdkvhostuserclient => SocketMode::Server,
-        },
+        mode: SocketMode::of(port.kind),
         reconnect: None,
         target: None,
         mac: None,

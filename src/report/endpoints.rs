@@ -64,10 +64,7 @@ fn cells(row: &Row) -> [String; 5] {
         "" => "system".to_string(),
         other => other.to_string(),
     };
-    let mode = row.mode.map(|mode| match mode {
-        SocketMode::Server => "server",
-        SocketMode::Client => "client",
-    });
+    let mode = row.mode.map(SocketMode::as_str);
     let connected = match (row.state, row.connected) {
         (Some("off"), Some(false)) => "off",
         (_, Some(true)) => "yes",

@@ -190,14 +190,6 @@ fn file_name(socket: &Socket) -> Option<&str> {
     socket.path.file_name()?.to_str()
 }
 
-/// The type of port that goes with QEMU's side.
-fn counterpart(socket: &Socket) -> PortType {
-    match socket.endpoint.mode {
-        SocketMode::Server => PortType::Dpdkvhostuserclient,
-        SocketMode::Client => PortType::Dpdkvhostuser,
-    }
-}
-
 impl Met<'_> {
     /// Whose the port is, in words behind it.
     fn whose(&self) -> String {
@@ -216,11 +208,11 @@ impl Met<'_> {
 
     fn roles_clash(&self, mode: SocketMode) -> bool {
         self.socket.endpoint.mode == mode
-            && self.port().is_some_and(|port| port.kind != counterpart(self.socket))
+            && self.port().is_some_and(|port| port.kind != self.socket.endpoint.mode.port_type())
     }
 
     fn fits(&self) -> bool {
-        self.at.is_some_and(|port| port.kind == counterpart(self.socket))
+        self.at.is_some_and(|port| port.kind == self.socket.endpoint.mode.port_type())
     }
 
     fn is_served(&self) -> bool {
@@ -315,7 +307,8 @@ fn both_clients(case: &StartCase<'_>) -> Vec<Evidence> {
 
 fn path_differs(case: &StartCase<'_>) -> Vec<Evidence> {
     let differs = |met: &Met<'_>| {
-        let port = met.named.filter(|port| met.at.is_none() && port.kind == counterpart(met.socket))?;
+        let port =
+            met.named.filter(|port| met.at.is_none() && port.kind == met.socket.endpoint.mode.port_type())?;
         if met.is_served() {
             return None;
         }

@@ -4,18 +4,16 @@
 use super::Watcher;
 use crate::base::counters;
 use crate::base::notify::notify;
+use crate::report;
 
 /// In words, to systemd.
 pub fn tell(watcher: &Watcher<'_>) {
-    let count = |number: usize, noun: &str| {
-        if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-    };
     let database = if watcher.intent.session().is_some() { "connected" } else { "not connected" };
     notify(&format!(
         "STATUS={}, {} granted, {}, {} fixed, database {database}",
-        count(watcher.granting.count(), "port"),
+        report::count(watcher.granting.count(), "port"),
         watcher.granting.given,
-        count(watcher.findings.count(), "finding"),
+        report::count(watcher.findings.count(), "finding"),
         watcher.fixed,
     ));
 }

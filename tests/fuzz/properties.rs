@@ -97,7 +97,7 @@ pub fn conversion(data: &[u8]) {
             let Ok(after) = parse_domain(&turned) else { panic!("no domain any more: {turned:?}") };
             expect_turned(&before, &after, &there);
             assert_eq!(turn(&turned, std::slice::from_ref(&there)).ok().as_ref(), Some(&turned), "twice");
-            let back = Turn { interface, to: convert::counterpart(endpoint.mode), path: old.clone() };
+            let back = Turn { interface, to: endpoint.mode.port_type(), path: old.clone() };
             let Ok(back) = turn(&turned, &[back]) else { continue };
             if !xml.contains(['&', '\t', '\n', '\r']) && !xml.contains("reconnect") {
                 assert_eq!(back, xml);

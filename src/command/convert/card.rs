@@ -106,7 +106,7 @@ fn own_port<'a>(
     let Some(port) = port else {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("PORT");
         let at = step.turn.as_ref().map_or(path, |turn| turn.path.as_path());
-        let fix = ovs::fixes::add_port(None, name, mode(to), at);
+        let fix = ovs::fixes::add_port(None, name, SocketMode::of(to), at);
         return Err((format!("OVS has no port {name}, and convert creates none"), Some(fix)));
     };
     if port.vm_uuid.is_none() {
@@ -119,13 +119,6 @@ fn own_port<'a>(
          'openstack server reboot --hard'"
     );
     Err((why, Some(fix)))
-}
-
-fn mode(kind: PortType) -> SocketMode {
-    match kind {
-        PortType::Dpdkvhostuserclient => SocketMode::Server,
-        PortType::Dpdkvhostuser => SocketMode::Client,
-    }
 }
 
 /// A card that is in no definition: of a VM that has none, or plugged in while it runs.
@@ -179,11 +172,8 @@ fn steps(
         _ => vec![command],
     };
     if card.from != card.to {
-        let word = match mode(card.to.kind) {
-            SocketMode::Server => "server",
-            SocketMode::Client => "client",
-        };
-        steps.push(format!("definition: mode='{word}', path='{}'", card.to.path.display()));
+        let mode = SocketMode::of(card.to.kind).as_str();
+        steps.push(format!("definition: mode='{mode}', path='{}'", card.to.path.display()));
     }
     if let Some((_, wanted)) = change {
         steps.push(format!("port {}: {}", wanted.name, describe(wanted)));

@@ -108,7 +108,7 @@ fn wanted(survey: &Survey, to: Option<&str>) -> Result<PortType> {
             None => bail!("modes has no port type"),
         };
     };
-    match PortType::ALL.into_iter().find(|kind| kind.as_str() == to) {
+    match PortType::named(to) {
         Some(kind) if modes.contains(&kind) => Ok(kind),
         _ => bail!(
             "{to} is not in modes; set 'modes = dpdkvhostuserclient dpdkvhostuser' in [accord] in \

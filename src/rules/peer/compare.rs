@@ -12,7 +12,7 @@ use crate::config::PortType;
 use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::facts::Known;
-use crate::facts::domains::{Domain, Endpoint, SocketMode, is_network_card};
+use crate::facts::domains::{Domain, Endpoint, is_network_card};
 use crate::facts::hugepages;
 use crate::fingerprint::{Fingerprint, Identity, Pages, VERSION};
 use crate::fixes;
@@ -48,10 +48,7 @@ fn modes_of(vm: &Domain) -> impl Iterator<Item = &'static str> {
 }
 
 fn mode_of(card: &Endpoint) -> &'static str {
-    match card.mode {
-        SocketMode::Server => PortType::Dpdkvhostuserclient.as_str(),
-        SocketMode::Client => PortType::Dpdkvhostuser.as_str(),
-    }
+    card.mode.port_type().as_str()
 }
 
 fn has_card(vm: &Domain, mode: &str) -> bool {
@@ -90,7 +87,7 @@ fn modes_missing<'a>(nodes: &'a Nodes<'_>) -> impl Iterator<Item = (&'a str, Str
     there.map(|mode| {
         let modes = here.modes.join(" ");
         let seen = format!("modes there has {mode}, here it is {modes}");
-        let fix = match PortType::ALL.iter().any(|known| known.as_str() == mode) {
+        let fix = match PortType::named(mode).is_some() {
             true => configure("modes", &format!("{modes} {mode}")),
             false => format!("install vhost-accord {} here as well", nodes.there.program),
         };

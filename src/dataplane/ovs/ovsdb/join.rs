@@ -99,7 +99,7 @@ impl Join {
     fn add(&mut self, found: Vec<Value>) -> Result<()> {
         for row in found {
             let kind = string(&row["type"]).unwrap_or_default();
-            if !PortType::ALL.iter().any(|known| known.as_str() == kind) {
+            if PortType::named(&kind).is_none() {
                 self.others.extend(string(&row["name"]).map(|name| (name, kind)));
                 continue;
             }

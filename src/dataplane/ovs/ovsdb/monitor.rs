@@ -265,13 +265,9 @@ fn modified(before: &VhostPort, differing: &Value) -> VhostPort {
         differ(&mut pairs, &differing[column]);
         pairs.remove(key).map(PathBuf::from)
     };
-    let kind = string(&differing["type"]);
     VhostPort {
         name: string(&differing["name"]).unwrap_or_else(|| before.name.clone()),
-        kind: PortType::ALL
-            .into_iter()
-            .find(|known| Some(known.as_str()) == kind.as_deref())
-            .unwrap_or(before.kind),
+        kind: string(&differing["type"]).and_then(|kind| PortType::named(&kind)).unwrap_or(before.kind),
         server_path: path(&before.server_path, "options", "vhost-server-path"),
         socket: path(&before.socket, "status", "socket"),
         ..before.clone()

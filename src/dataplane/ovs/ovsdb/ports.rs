@@ -130,7 +130,7 @@ impl Ovsdb {
 }
 
 /// A port whose name is none for a command is named by it: it is to be one.
-fn is_uuid(text: &str) -> bool {
+pub(super) fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
         && !text.starts_with('-')
@@ -145,10 +145,7 @@ pub(super) fn port(row: &Value) -> Result<VhostPort> {
 /// Without its identity, which an update has beside the row.
 pub(super) fn columns(row: &Value) -> Result<VhostPort> {
     let kind = string(&row["type"]).unwrap_or_default();
-    let kind = PortType::ALL
-        .into_iter()
-        .find(|known| known.as_str() == kind)
-        .context("not of a type that was asked for")?;
+    let kind = PortType::named(&kind).context("not of a type that was asked for")?;
     let mut status = map(&row["status"]);
     Ok(VhostPort {
         uuid: String::new(),

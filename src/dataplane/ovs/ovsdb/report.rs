@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::ports::{VhostPort, port};
+use super::ports::{VhostPort, is_uuid, port};
 use super::switch::{SwitchConfig, settings};
 use super::value::string;
 use crate::base::root::Report;
@@ -14,10 +14,7 @@ use crate::config::PortType;
 pub fn switch(report: &Report) -> Result<(SwitchConfig, Vec<VhostPort>)> {
     let config = settings(&table(report, "Open_vSwitch")?)?;
     let rows = table(report, "interface")?;
-    let is_vhost = |row: &&Value| {
-        let kind = string(&row["type"]).unwrap_or_default();
-        PortType::ALL.iter().any(|known| known.as_str() == kind)
-    };
+    let is_vhost = |row: &&Value| string(&row["type"]).is_some_and(|kind| PortType::named(&kind).is_some());
     let mut ports = rows.iter().filter(is_vhost).map(port).collect::<Result<Vec<_>>>()?;
     ports.sort_by(|a, b| a.name.cmp(&b.name));
     Ok((config, ports))
@@ -102,11 +99,10 @@ fn atom(rest: &mut &str) -> Result<Value> {
     }
     *rest = after;
     let word = word.trim();
-    let is_uuid = word.len() == 36 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     Ok(match word {
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
-        _ if is_uuid => json!(["uuid", word]),
+        _ if is_uuid(word) => json!(["uuid", word]),
         _ => word.parse::<i64>().map_or_else(|_| Value::from(word), Value::from),
     })
 }
