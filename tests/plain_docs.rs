@@ -78,8 +78,8 @@ fn document() -> String {
     let entries = entries();
     let mut text = HEAD.to_string();
     for entry in &entries {
-        let (id, level, looked_at) = (entry.id, entry.level.name(), entry.looked_at());
-        let _ = writeln!(text, "| [`{id}`](#{id}) | {level} | {looked_at} | {} |", entry.cause);
+        let (id, level, looked_at) = (entry.rule.id, entry.rule.level.name(), entry.looked_at());
+        let _ = writeln!(text, "| [`{id}`](#{id}) | {level} | {looked_at} | {} |", entry.rule.cause);
     }
     text.push_str(OBSTACLES);
     text.push_str("\n## The findings, one by one\n");
@@ -94,8 +94,8 @@ fn section(text: &mut String, entry: &Entry) {
         Some(hook) if hook != entry.family => format!("{} (hook: {hook})", entry.family),
         _ => entry.family.to_string(),
     };
-    let (level, looked_at) = (entry.level.name(), entry.looked_at());
-    let _ = writeln!(text, "\n### {}\n\n{level}; {looked_at}; family {family}\n", entry.id);
+    let (level, looked_at) = (entry.rule.level.name(), entry.looked_at());
+    let _ = writeln!(text, "\n### {}\n\n{level}; {looked_at}; family {family}\n", entry.rule.id);
     for (name, line) in entry.lines() {
         let _ = writeln!(text, "- **{name}**: {line}");
     }
@@ -143,12 +143,12 @@ fn metrics_are_documented_and_alerts_are_about_those_that_exist() {
 #[test]
 fn every_finding_has_an_id_and_a_page() {
     let entries = entries();
-    let ids: BTreeSet<&str> = entries.iter().map(|entry| entry.id).collect();
+    let ids: BTreeSet<&str> = entries.iter().map(|entry| entry.rule.id).collect();
     assert_eq!(ids.len(), entries.len(), "an id twice");
     assert!(ids.len() >= 45, "{} findings", ids.len());
     let kebab = |id: &&&str| id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
     assert_eq!(ids.iter().filter(kebab).count(), ids.len());
-    for page in entries.iter().map(|entry| entry.page) {
+    for page in entries.iter().map(|entry| entry.rule) {
         for text in [page.effect, page.see, page.fix, page.source] {
             assert!(!text.is_empty() && !text.contains('\n') && !text.contains('|') || text == page.see);
         }

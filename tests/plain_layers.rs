@@ -117,8 +117,11 @@ const STILL_OVS: [(&str, usize); 2] = [("src/facts/surroundings/mac.rs", 1), ("s
 /// The texts of a program: what stands between its quotes, comments, tests and the pages of rules left out.
 fn texts(program: &str) -> Vec<String> {
     let program = program.split("#[cfg(test)]").next().unwrap_or_default();
-    let without_page = |part: &str| part.split_once("\n        },").map_or("", |(_, rest)| rest).to_string();
-    let mut parts = program.split("page: Page {");
+    let without_page = |page: &str| {
+        let (_, source) = page.split_once("source: \"").unwrap_or_default();
+        source.split_once(",\n").unwrap_or_default().1.to_string()
+    };
+    let mut parts = program.split("effect: \"");
     let first = parts.next().unwrap_or_default().to_string();
     let program = parts.fold(first, |text, part| text + &without_page(part));
     let code: String = program

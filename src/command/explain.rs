@@ -94,7 +94,7 @@ fn list(json: bool) -> Result<Outcome> {
         report::json(&entries)?;
         return Ok(Outcome::Fine);
     }
-    let row = |entry: &Entry| [entry.id.to_string(), entry.looked_at().to_string(), entry.cause.to_string()];
+    let row = |entry: &Entry| [entry.rule.id, entry.looked_at(), entry.rule.cause].map(str::to_string);
     report::out(&report::table(&entries.iter().map(row).collect::<Vec<_>>()));
     Ok(Outcome::Fine)
 }

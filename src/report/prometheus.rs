@@ -60,7 +60,7 @@ fn head(text: &mut String, name: &str, help: &str) {
 /// Every rule has its series, most of them 0.
 fn findings(text: &mut String, judged: &Judged) {
     let mut counts: BTreeMap<(&str, Level), usize> =
-        of_one_node().map(|rule| ((rule.id, rule.level), 0)).collect();
+        of_one_node().map(|entry| ((entry.rule.id, entry.rule.level), 0)).collect();
     for finding in &judged.findings {
         *counts.entry((finding.id, finding.level)).or_default() += 1;
     }
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn every_rule_has_a_series_and_no_verdict_is_said() {
         let text = super::text(Some(&Measured::default()), "");
-        for rule in of_one_node() {
+        for Entry { rule, .. } in of_one_node() {
             assert!(text.contains(&format!("{{id=\"{}\",", rule.id)), "{}", rule.id);
         }
         assert!(text.contains("vhost_accord_endpoints{dataplane=\"none\",verdict=\"ok\"} 0\n"));

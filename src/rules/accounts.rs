@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Groups and their numbers.
 
-use super::{Ask, Case, Evidence, Level, Page, Rule};
-use crate::items::{Change, Renumber};
+use super::{Ask, Case, Evidence, Level, Rule};
+use crate::items::{Change, Held, Renumber};
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -10,48 +10,40 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "QEMU and OVS have no group in common, so neither can open what the other creates",
         asks: &[Ask::Node(missing)],
-        page: Page {
-            effect: "a VM does not start, hangs or has no network: 'Permission denied'",
-            see: "getent group hugetlbfs; id openvswitch",
-            fix: "vhost-accord apply",
-            source: "OVS lib/daemon-unix.c: the daemon must be in its group",
-        },
+        effect: "a VM does not start, hangs or has no network: 'Permission denied'",
+        see: "getent group hugetlbfs; id openvswitch",
+        fix: "vhost-accord apply",
+        source: "OVS lib/daemon-unix.c: the daemon must be in its group",
     },
     Rule {
         id: "group-renumbered",
         level: Level::Broken,
         cause: "files and running processes still have the old number, so QEMU and OVS have no group in common",
-        asks: &[Ask::Node(renumbered)],
-        page: Page {
-            effect: "after the next restart VMs fail with 'Permission denied'",
-            see: "getent group hugetlbfs; find / -xdev -nogroup",
-            fix: "vhost-accord apply restores the number of the group and of its files",
-            source: "TripleO, launchpad 1712732; tripleo-ansible workarounds.yml",
-        },
+        asks: &[Ask::Once(renumbered)],
+        effect: "after the next restart VMs fail with 'Permission denied'",
+        see: "getent group hugetlbfs; find / -xdev -nogroup",
+        fix: "vhost-accord apply restores the number of the group and of its files",
+        source: "TripleO, launchpad 1712732; tripleo-ansible workarounds.yml",
     },
     Rule {
         id: "group-not-the-contract",
         level: Level::Advice,
         cause: "containers know the group by its number only (42477 in the images of TripleO, kolla and EDPM)",
-        asks: &[Ask::Node(not_the_contract)],
-        page: Page {
-            effect: "VMs on this node work; QEMU or OVS in a container gets 'Permission denied'",
-            see: "getent group hugetlbfs; the same inside the container",
-            fix: "vhost-accord apply --renumber --restart, or gid-mismatch = keep",
-            source: "kolla kolla/common/users.py, TripleO and EDPM: gid 42477",
-        },
+        asks: &[Ask::Once(not_the_contract)],
+        effect: "VMs on this node work; QEMU or OVS in a container gets 'Permission denied'",
+        see: "getent group hugetlbfs; the same inside the container",
+        fix: "vhost-accord apply --renumber --restart, or gid-mismatch = keep",
+        source: "kolla kolla/common/users.py, TripleO and EDPM: gid 42477",
     },
     Rule {
         id: "group-sources-disagree",
         level: Level::Broken,
         cause: "programs get different numbers, depending on the source that they ask",
-        asks: &[Ask::Node(sources_disagree)],
-        page: Page {
-            effect: "new files get different groups, depending on the program that creates them",
-            see: "getent -s files group hugetlbfs; getent -s altfiles group hugetlbfs",
-            fix: "give the group the same number in every source of 'group:' in nsswitch.conf",
-            source: "okd 2360 (passwd and altfiles disagree after an image update)",
-        },
+        asks: &[Ask::Once(sources_disagree)],
+        effect: "new files get different groups, depending on the program that creates them",
+        see: "getent -s files group hugetlbfs; getent -s altfiles group hugetlbfs",
+        fix: "give the group the same number in every source of 'group:' in nsswitch.conf",
+        source: "okd 2360 (passwd and altfiles disagree after an image update)",
     },
 ];
 
@@ -65,37 +57,29 @@ fn missing(case: &Case<'_>) -> Vec<Evidence> {
         .collect()
 }
 
-fn renumbered(case: &Case<'_>) -> Vec<Evidence> {
-    let number = |change: &Change| match change {
-        Change::Renumber(held) if !change.holds() => Some((held.item.clone(), held.before.gid?)),
+fn renumbered(case: &Case<'_>) -> Option<Evidence> {
+    case.observed.iter().find_map(|change| match change {
+        Change::Renumber(Held { item: Renumber { group, gid }, before }) if !change.holds() => {
+            let seen = format!("gid {}, expected {gid}", before.gid?);
+            Some(Evidence::applies(format!("group {group}"), seen))
+        }
         _ => None,
-    };
-    let found = case.observed.iter().find_map(number);
-    let evidence = |(Renumber { group, gid }, now)| {
-        Evidence::applies(format!("group {group}"), format!("gid {now}, expected {gid}"))
-    };
-    found.map(evidence).into_iter().collect()
+    })
 }
 
-fn not_the_contract(case: &Case<'_>) -> Vec<Evidence> {
+fn not_the_contract(case: &Case<'_>) -> Option<Evidence> {
     let group = &case.accord.group;
-    let evidence = |contract| {
-        let seen = format!("gid {}, the contract is {contract}", group.gid);
-        let fix = "vhost-accord apply --renumber --restart  # or set gid-mismatch=keep if no container uses the group";
-        Evidence::fixed_by(format!("group {}", group.name), seen, fix)
-    };
-    group.contract.map(evidence).into_iter().collect()
+    let seen = format!("gid {}, the contract is {}", group.gid, group.contract?);
+    let fix =
+        "vhost-accord apply --renumber --restart  # or set gid-mismatch=keep if no container uses the group";
+    Some(Evidence::fixed_by(format!("group {}", group.name), seen, fix))
 }
 
-fn sources_disagree(case: &Case<'_>) -> Vec<Evidence> {
+fn sources_disagree(case: &Case<'_>) -> Option<Evidence> {
     let name = &case.accord.group.name;
     let sources = &case.profile.accounts.sources;
     let agree = sources.windows(2).all(|pair| pair[0].gid == pair[1].gid);
-    let evidence = || {
-        let seen: Vec<String> =
-            sources.iter().map(|source| format!("{} has {}", source.name, source.gid)).collect();
-        let fix = format!("give {name} the same number in every source of 'group:' in /etc/nsswitch.conf");
-        Evidence::fixed_by(format!("group {name}"), seen.join(", "), fix)
-    };
-    (!agree).then(evidence).into_iter().collect()
+    let seen: Vec<_> = sources.iter().map(|source| format!("{} has {}", source.name, source.gid)).collect();
+    let fix = format!("give {name} the same number in every source of 'group:' in /etc/nsswitch.conf");
+    (!agree).then(|| Evidence::fixed_by(format!("group {name}"), seen.join(", "), fix))
 }

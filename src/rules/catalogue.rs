@@ -3,39 +3,20 @@
 
 use serde::Serialize;
 
-use super::{Ask, FAMILIES, Level, Rule};
-
-/// What a rule does not say of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Page {
-    /// What happens to the VM, or to the node.
-    pub effect: &'static str,
-    /// A command that shows it by hand.
-    pub see: &'static str,
-    /// What fixes it, in general: the finding itself has the exact command.
-    pub fix: &'static str,
-    /// Where the fact is from: program, version, file.
-    pub source: &'static str,
-}
+use super::{Ask, FAMILIES, Rule, all};
 
 /// One finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Entry {
-    /// Its id.
-    pub id: &'static str,
-    /// How much it matters.
-    pub level: Level,
+    /// What it says of itself.
+    #[serde(flatten)]
+    pub rule: &'static Rule,
     /// The family of rules it belongs to.
     pub family: &'static str,
     /// By `check` (and `apply`, once it is done).
     pub checked: bool,
     /// The hook's family (`on-problem` sets it apart), where it looks for it when a VM starts.
     pub hook: Option<&'static str>,
-    /// Why it matters.
-    pub cause: &'static str,
-    /// The rest.
-    #[serde(flatten)]
-    pub page: Page,
 }
 
 impl Entry {
@@ -51,33 +32,27 @@ impl Entry {
 
     /// What a page says, in the order in which an operator asks.
     pub fn lines(&self) -> [(&'static str, &'static str); 5] {
-        let page = &self.page;
-        [
-            ("you see", page.effect),
-            ("why", self.cause),
-            ("confirm", page.see),
-            ("fix", page.fix),
-            ("source", page.source),
-        ]
+        let Rule { effect, cause, see, fix, source, .. } = self.rule;
+        [("you see", effect), ("why", cause), ("confirm", see), ("fix", fix), ("source", source)]
     }
 }
 
 /// One page for a terminal.
 impl std::fmt::Display for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{}: {}; {}; family {}", self.id, self.level.name(), self.looked_at(), self.family)?;
+        let Rule { id, level, .. } = self.rule;
+        writeln!(f, "{id}: {}; {}; family {}", level.name(), self.looked_at(), self.family)?;
         self.lines().into_iter().try_for_each(|(name, line)| writeln!(f, "  {name:<9}{line}"))
     }
 }
 
-fn entry(family: &'static str, rule: &Rule) -> Entry {
-    let Rule { id, level, cause, page, .. } = *rule;
+fn entry(family: &'static str, rule: &'static Rule) -> Entry {
     let hook = rule.asks.iter().find_map(|ask| match ask {
         Ask::Start(family, ..) | Ask::Incoming(family, ..) => Some(family.name()),
         _ => None,
     });
     let checked = rule.asks.iter().all(|ask| !matches!(ask, Ask::Incoming(..)));
-    Entry { id, level, family, checked, hook, cause, page }
+    Entry { rule, family, checked, hook }
 }
 
 /// All of them, in the order of the families.
@@ -90,15 +65,14 @@ pub fn entries() -> Vec<Entry> {
 
 /// The finding of this id.
 pub fn find(id: &str) -> Option<Entry> {
-    entries().into_iter().find(|entry| entry.id == id)
+    entries().into_iter().find(|entry| entry.rule.id == id)
 }
 
 /// The id that was most likely meant.
 pub fn nearest(word: &str) -> Option<&'static str> {
-    let ids = entries().into_iter().map(|entry| entry.id);
-    let close = |id: &'static str| (distance(word, id), id);
-    let (far, id) = ids.map(close).min()?;
-    let part = || entries().into_iter().map(|entry| entry.id).find(|id| id.contains(word) && word.len() > 3);
+    let ids = || all().map(|rule| rule.id);
+    let (far, id) = ids().map(|id| (distance(word, id), id)).min()?;
+    let part = || ids().find(|id| id.contains(word) && word.len() > 3);
     if far <= 1 + id.len() / 3 { Some(id) } else { part() }
 }
 

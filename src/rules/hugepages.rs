@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Huge pages: that there are any, and mounts that can be written.
 
-use super::{Ask, Case, Evidence, Level, Page, Rule};
+use super::security;
+use super::{Ask, Case, Evidence, Level, Rule};
 use crate::base::shell;
 use crate::edit::virconf::Value;
 use crate::facts::mounts::HugetlbMount;
@@ -13,84 +14,70 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "QEMU cannot create the VM's memory: 'can't open backing store ... Read-only file system'",
         asks: &[Ask::Node(read_only)],
-        page: Page {
-            effect: "no VM with hugepages starts: 'Read-only file system'",
-            see: "findmnt -t hugetlbfs -o TARGET,OPTIONS",
-            fix: "remount it rw, and remove 'ro' from its unit or fstab",
-            source: "mount(8)",
-        },
+        effect: "no VM with hugepages starts: 'Read-only file system'",
+        see: "findmnt -t hugetlbfs -o TARGET,OPTIONS",
+        fix: "remount it rw, and remove 'ro' from its unit or fstab",
+        source: "mount(8)",
     },
     Rule {
         id: "hugepages-none",
         level: Level::Broken,
         cause: "DPDK and VMs need hugepages for shared memory: 'EAL: Cannot get hugepage information'",
-        asks: &[Ask::Node(none)],
-        page: Page {
-            effect: "DPDK does not start, and no VM with hugepages starts",
-            see: "grep -i huge /proc/meminfo",
-            fix: "reserve pages at boot; later, memory is often too fragmented",
-            source: "f-stack 274; spdk 702",
-        },
+        asks: &[Ask::Once(none)],
+        effect: "DPDK does not start, and no VM with hugepages starts",
+        see: "grep -i huge /proc/meminfo",
+        fix: "reserve pages at boot; later, memory is often too fragmented",
+        source: "f-stack 274; spdk 702",
     },
     Rule {
         id: "hugepages-no-mount",
         level: Level::Broken,
         cause: "libvirt needs a mount of hugetlbfs: 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
-        asks: &[Ask::Node(no_mount)],
-        page: Page {
-            effect: "no VM with hugepages starts; DPDK logs 'no mounted hugetlbfs found for that size'",
-            see: "findmnt -t hugetlbfs",
-            fix: "systemctl start dev-hugepages.mount, then restart libvirt's daemon",
-            source: "tp-libvirt 6290; sonic-platform-vpp 182",
-        },
+        asks: &[Ask::Once(no_mount)],
+        effect: "no VM with hugepages starts; DPDK logs 'no mounted hugetlbfs found for that size'",
+        see: "findmnt -t hugetlbfs",
+        fix: "systemctl start dev-hugepages.mount, then restart libvirt's daemon",
+        source: "tp-libvirt 6290; sonic-platform-vpp 182",
     },
     Rule {
         id: "hugepages-masked",
         level: Level::Broken,
         cause: "guest memory there is in files of another filesystem: slow, on disk, and the huge pages stay free; no error says so",
         asks: &[Ask::Node(masked)],
-        page: Page {
-            effect: "the VM runs, slowly: its memory is in files on disk, and no line says so",
-            see: "findmnt -R /dev/hugepages; stat -f -c %T /dev/hugepages/libvirt/qemu",
-            fix: "umount what covers libvirt's directory and find what mounts it, then restart libvirt's daemon and the VM",
-            source: "libvirt src/qemu/qemu_process.c; mount(8)",
-        },
+        effect: "the VM runs, slowly: its memory is in files on disk, and no line says so",
+        see: "findmnt -R /dev/hugepages; stat -f -c %T /dev/hugepages/libvirt/qemu",
+        fix: "umount what covers libvirt's directory and find what mounts it, then restart libvirt's daemon and the VM",
+        source: "libvirt src/qemu/qemu_process.c; mount(8)",
     },
     Rule {
         id: "hugepages-mount-stacked",
         level: Level::Advice,
         cause: "two hugetlbfs are mounted on one directory: files of the lower one are hidden, and daemons started before see another filesystem",
         asks: &[Ask::Node(stacked)],
-        page: Page {
-            effect: "files of running VMs vanish from sight, and a new VM may find fewer huge pages",
-            see: "findmnt -t hugetlbfs",
-            fix: "leave one of the entries that mount it (fstab, a unit, a script)",
-            source: "mount(8); guides that use fstab beside dev-hugepages.mount",
-        },
+        effect: "files of running VMs vanish from sight, and a new VM may find fewer huge pages",
+        see: "findmnt -t hugetlbfs",
+        fix: "leave one of the entries that mount it (fstab, a unit, a script)",
+        source: "mount(8); guides that use fstab beside dev-hugepages.mount",
     },
     Rule {
         id: "hugepages-mount-capped",
         level: Level::Advice,
         cause: "VMs get no more huge pages through this mount than its size=, however many are free",
         asks: &[Ask::Node(capped)],
-        page: Page {
-            effect: "'unable to map backing store for guest RAM: Cannot allocate memory' although pages are free",
-            see: "findmnt -t hugetlbfs -o TARGET,OPTIONS; grep -i huge /proc/meminfo",
-            fix: "take size= out of the unit or fstab, then mount it again; a remount cannot change it",
-            source: "kernel fs/hugetlbfs/inode.c",
-        },
+        effect: "'unable to map backing store for guest RAM: Cannot allocate memory' although pages are free",
+        see: "findmnt -t hugetlbfs -o TARGET,OPTIONS; grep -i huge /proc/meminfo",
+        fix: "take size= out of the unit or fstab, then mount it again; a remount cannot change it",
+        source: "kernel fs/hugetlbfs/inode.c",
     },
     Rule {
         id: "hugepages-disabled-in-qemu-conf",
         level: Level::Broken,
         cause: "libvirt needs a mount of hugetlbfs: 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
-        asks: &[Ask::Node(disabled)],
-        page: Page {
-            effect: "no VM with hugepages starts",
-            see: "grep hugetlbfs_mount /etc/libvirt/qemu.conf",
-            fix: "remove the line, then restart libvirt's daemon",
-            source: "libvirt src/qemu/qemu.conf.in",
-        },
+        asks: &[Ask::Once(disabled)],
+        effect: "no VM with hugepages starts",
+        see: "grep hugetlbfs_mount /etc/libvirt/qemu.conf",
+        fix: "remove the line, then restart libvirt's daemon",
+        source: "libvirt src/qemu/qemu.conf.in",
     },
 ];
 
@@ -112,26 +99,23 @@ fn has_dataplane(case: &Case<'_>) -> bool {
     case.live.is_some_and(|live| live.vswitchd().is_some())
 }
 
-fn none(case: &Case<'_>) -> Vec<Evidence> {
+fn none(case: &Case<'_>) -> Option<Evidence> {
     if case.surroundings.hugepages != Some(0) || !has_dataplane(case) {
-        return Vec::new();
+        return None;
     }
+    let seen = "none are reserved, and the kernel may not allocate any on demand";
     let fix = "reserve them at boot (kernel: hugepagesz=1G hugepages=N), or sysctl -w vm.nr_hugepages=N";
-    vec![Evidence::fixed_by(
-        "huge pages",
-        "none are reserved, and the kernel may not allocate any on demand",
-        fix,
-    )]
+    Some(Evidence::fixed_by("huge pages", seen, fix))
 }
 
-fn no_mount(case: &Case<'_>) -> Vec<Evidence> {
+fn no_mount(case: &Case<'_>) -> Option<Evidence> {
     let known = case.surroundings.hugepages.is_some_and(|pages| pages > 0);
     if !known || !case.surroundings.hugetlb.is_empty() || !has_dataplane(case) {
-        return Vec::new();
+        return None;
     }
     // libvirt's daemon looks for mounts when it starts.
     let fix = format!("systemctl restart dev-hugepages.mount && {}", fixes::RESTART_LIBVIRT);
-    vec![Evidence::fixed_by("hugetlbfs", "not mounted anywhere", fix)]
+    Some(Evidence::fixed_by("hugetlbfs", "not mounted anywhere", fix))
 }
 
 fn masked(case: &Case<'_>) -> Vec<Evidence> {
@@ -160,11 +144,8 @@ fn stacked(case: &Case<'_>) -> Vec<Evidence> {
 fn capped(case: &Case<'_>) -> Vec<Evidence> {
     let mut evidence = Vec::new();
     for mount in &case.surroundings.hugetlb {
-        let Some((cap, pool)) = mount.cap().zip(case.surroundings.pools.get(&mount.page_size).copied())
-        else {
-            continue;
-        };
-        if cap < pool {
+        let pool = case.surroundings.pools.get(&mount.page_size).copied();
+        if let Some((cap, pool)) = mount.cap().zip(pool).filter(|(cap, pool)| cap < pool) {
             let seen = format!("size={} MiB, of {} MiB of huge pages", cap >> 20, pool >> 20);
             let fix =
                 "take size= out of its unit or fstab, then mount it again while no VM and no switch uses it";
@@ -174,14 +155,11 @@ fn capped(case: &Case<'_>) -> Vec<Evidence> {
     evidence
 }
 
-fn disabled(case: &Case<'_>) -> Vec<Evidence> {
+fn disabled(case: &Case<'_>) -> Option<Evidence> {
     let empty = match case.surroundings.qemu_conf.get("hugetlbfs_mount") {
         Some(Value::Text(path)) => path.is_empty(),
         Some(Value::List(paths)) => paths.iter().all(|path| *path == Value::Text(String::new())),
         Some(Value::Integer(_)) | None => false,
     };
-    let unit = case.profile.hypervisor.as_ref().map_or("libvirtd", |found| found.daemon_unit.as_str());
-    let fix = fixes::take_from_qemu_conf("hugetlbfs_mount", unit);
-    let evidence = || Evidence::fixed_by(crate::base::paths::QEMU_CONF, "hugetlbfs_mount is empty", fix);
-    empty.then(evidence).into_iter().collect()
+    empty.then(|| security::line(case, "hugetlbfs_mount is empty", "hugetlbfs_mount"))
 }

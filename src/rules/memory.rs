@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The VM's memory, which the dataplane has to map.
 
-use super::{Ask, Evidence, Level, Page, Rule, StartCase};
+use super::{Ask, Evidence, Level, Rule, StartCase};
 use crate::config::Family;
 use crate::facts::domains::EndpointKind;
 use crate::facts::hugepages::text;
@@ -14,24 +14,20 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "the dataplane cannot map private memory: the VM would run without network, and usually nothing is logged",
         asks: &[Ask::Start(Family::Memory, None, not_shared)],
-        page: Page {
-            effect: "the VM starts without network; usually nothing is logged",
-            see: "virsh dumpxml VM | grep -A4 memoryBacking",
-            fix: "set <memoryBacking><access mode='shared'/></memoryBacking>, with hugepages or memfd",
-            source: "kata 2187; QEMU hw/virtio/vhost-user.c",
-        },
+        effect: "the VM starts without network; usually nothing is logged",
+        see: "virsh dumpxml VM | grep -A4 memoryBacking",
+        fix: "set <memoryBacking><access mode='shared'/></memoryBacking>, with hugepages or memfd",
+        source: "kata 2187; QEMU hw/virtio/vhost-user.c",
     },
     Rule {
         id: "hugepages-not-mounted",
         level: Level::Broken,
         cause: "libvirt needs a mount of hugetlbfs: 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
         asks: &[Ask::Start(Family::Memory, None, not_mounted)],
-        page: Page {
-            effect: "the VM does not start: 'hugetlbfs filesystem is not mounted ...'",
-            see: "findmnt -t hugetlbfs",
-            fix: "mount that size, then restart libvirt's daemon",
-            source: "tp-libvirt 6290",
-        },
+        effect: "the VM does not start: 'hugetlbfs filesystem is not mounted ...'",
+        see: "findmnt -t hugetlbfs",
+        fix: "mount that size, then restart libvirt's daemon",
+        source: "tp-libvirt 6290",
     },
     Rule {
         id: "hugepages-not-enough",
@@ -44,12 +40,10 @@ pub const RULES: &[Rule] = &[
             ),
             not_enough,
         )],
-        page: Page {
-            effect: "the VM does not start: 'unable to map backing store for guest RAM: Cannot allocate memory'",
-            see: "grep -i huge /proc/meminfo",
-            fix: "stop another VM, or reserve more pages, best at boot",
-            source: "QEMU util/mmap-alloc.c; virt-manager 662",
-        },
+        effect: "the VM does not start: 'unable to map backing store for guest RAM: Cannot allocate memory'",
+        see: "grep -i huge /proc/meminfo",
+        fix: "stop another VM, or reserve more pages, best at boot",
+        source: "QEMU util/mmap-alloc.c; virt-manager 662",
     },
     Rule {
         id: "hugepages-not-on-node",
@@ -62,12 +56,10 @@ pub const RULES: &[Rule] = &[
             ),
             not_on_node,
         )],
-        page: Page {
-            effect: "the VM does not start: 'Insufficient free host memory pages available to allocate guest RAM'",
-            see: "cat /sys/devices/system/node/node*/hugepages/*/free_hugepages",
-            fix: "reserve pages on that node, or widen <numatune>",
-            source: "kubevirt 6981",
-        },
+        effect: "the VM does not start: 'Insufficient free host memory pages available to allocate guest RAM'",
+        see: "cat /sys/devices/system/node/node*/hugepages/*/free_hugepages",
+        fix: "reserve pages on that node, or widen <numatune>",
+        source: "kubevirt 6981",
     },
 ];
 

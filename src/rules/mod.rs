@@ -39,7 +39,6 @@ use crate::node::endpoints::Endpoints;
 use crate::node::endpoints::start::Socket;
 use crate::node::live::Live;
 use crate::profile::Profile;
-use catalogue::Page;
 use endpoints::Meeting;
 use peer::{Met, Nodes};
 use start::StartCase;
@@ -64,7 +63,8 @@ impl Level {
     }
 }
 
-/// One rule.
+/// One rule, and its page.
+#[derive(Debug, Serialize)]
 pub struct Rule {
     /// Its stable id.
     pub id: &'static str,
@@ -73,9 +73,16 @@ pub struct Rule {
     /// Why it matters, in a line.
     pub cause: &'static str,
     /// When it can be asked. Empty: it is a step of a longer judgement, which tells of it by its id ([`finding`]).
+    #[serde(skip)]
     pub asks: &'static [Ask],
-    /// What a page says of it.
-    pub page: Page,
+    /// What happens to the VM, or to the node.
+    pub effect: &'static str,
+    /// A command that shows it by hand.
+    pub see: &'static str,
+    /// What fixes it, in general: the finding itself has the exact command.
+    pub fix: &'static str,
+    /// Where the fact is from: program, version, file.
+    pub source: &'static str,
 }
 
 /// When a rule can be asked, and what finds what breaks it then.
@@ -83,6 +90,8 @@ pub struct Rule {
 pub enum Ask {
     /// Of a node. In an image nothing runs: `Case::live` is none there.
     Node(fn(&Case<'_>) -> Vec<Evidence>),
+    /// The same where there is one thing to be found.
+    Once(fn(&Case<'_>) -> Option<Evidence>),
     /// Of a VM before its start, by the hook and by `check`; with the hook's family, and with why it matters where that is
     /// said in other words as long as nothing has happened.
     Start(Family, Option<&'static str>, fn(&StartCase<'_>) -> Vec<Evidence>),
@@ -102,12 +111,6 @@ impl Rule {
         let Evidence { subject, seen, fix, restart, passing, sure, foreign } = evidence;
         let (id, level, cause) = (self.id, self.level, self.cause);
         Finding { id, level, subject, seen, cause, fix, restart, family: None, passing, sure, foreign }
-    }
-}
-
-impl std::fmt::Debug for Rule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rule").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -280,6 +283,7 @@ fn ask(of: impl Fn(&'static Ask) -> Vec<Evidence>) -> Vec<Finding> {
 pub fn run(case: &Case<'_>) -> Vec<Finding> {
     ask(|ask| match ask {
         Ask::Node(check) => check(case),
+        Ask::Once(check) => check(case).into_iter().collect(),
         _ => Vec::new(),
     })
 }

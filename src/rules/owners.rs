@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Owners and modes that are set once and must stay.
 
-use super::{Ask, Case, Evidence, Level, Page, Rule};
+use super::{Ask, Case, Evidence, Level, Rule};
 use crate::access::owner_text;
 use crate::base::root::Kind;
 use crate::fixes;
@@ -13,84 +13,70 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "with this owner, QEMU cannot create its socket here, or the dataplane cannot connect to it",
         asks: &[Ask::Node(|case| deviations(case, Subject::SocketDirectory, Aspect::Owner))],
-        page: Page {
-            effect: "the VM does not start ('Failed to bind socket ...: Permission denied'), or hangs while it starts",
-            see: "namei -l /var/lib/vhost_sockets",
-            fix: "vhost-accord apply",
-            source: "atmosphere 1982, kube-ovn 1738; seen with QEMU 7.2",
-        },
+        effect: "the VM does not start ('Failed to bind socket ...: Permission denied'), or hangs while it starts",
+        see: "namei -l /var/lib/vhost_sockets",
+        fix: "vhost-accord apply",
+        source: "atmosphere 1982, kube-ovn 1738; seen with QEMU 7.2",
     },
     Rule {
         id: "socket-directory-mode",
         level: Level::Broken,
         cause: "without setgid, a new socket does not get the shared group; without write, QEMU cannot create it",
         asks: &[Ask::Node(|case| deviations(case, Subject::SocketDirectory, Aspect::Mode))],
-        page: Page {
-            effect: "the VM hangs while it starts, if the dataplane is not root",
-            see: "stat -c %a /var/lib/vhost_sockets (2775)",
-            fix: "vhost-accord apply",
-            source: "seen with OVS 3.1 as openvswitch:hugetlbfs",
-        },
+        effect: "the VM hangs while it starts, if the dataplane is not root",
+        see: "stat -c %a /var/lib/vhost_sockets (2775)",
+        fix: "vhost-accord apply",
+        source: "seen with OVS 3.1 as openvswitch:hugetlbfs",
     },
     Rule {
         id: "hugepages-owner",
         level: Level::Broken,
         cause: "a dataplane that is not root must be in the group of the mount: 'EAL: Cannot get hugepage information'",
         asks: &[Ask::Node(|case| deviations(case, Subject::Hugepages, Aspect::Owner))],
-        page: Page {
-            effect: "the dataplane fails at its next start: 'EAL: Cannot get hugepage information'",
-            see: "ls -ld /dev/hugepages",
-            fix: "vhost-accord apply",
-            source: "DPDK 22.11 lib/eal/linux/eal_hugepage_info.c",
-        },
+        effect: "the dataplane fails at its next start: 'EAL: Cannot get hugepage information'",
+        see: "ls -ld /dev/hugepages",
+        fix: "vhost-accord apply",
+        source: "DPDK 22.11 lib/eal/linux/eal_hugepage_info.c",
     },
     Rule {
         id: "hugepages-mode",
         level: Level::Broken,
         cause: "dataplane and QEMU need search permission on the mount: 'EAL: Failed to lock hugepage directory!'",
         asks: &[Ask::Node(|case| deviations(case, Subject::Hugepages, Aspect::Mode))],
-        page: Page {
-            effect: "the dataplane fails at its next start: 'EAL: Failed to lock hugepage directory!'",
-            see: "ls -ld /dev/hugepages",
-            fix: "vhost-accord apply",
-            source: "DPDK 22.11 lib/eal/linux/eal_hugepage_info.c",
-        },
+        effect: "the dataplane fails at its next start: 'EAL: Failed to lock hugepage directory!'",
+        see: "ls -ld /dev/hugepages",
+        fix: "vhost-accord apply",
+        source: "DPDK 22.11 lib/eal/linux/eal_hugepage_info.c",
     },
     Rule {
         id: "run-directory-owner",
         level: Level::Broken,
         cause: "the dataplane's user must be able to create its pid files and sockets there",
         asks: &[Ask::Node(|case| deviations(case, Subject::RunDirectory, Aspect::Any))],
-        page: Page {
-            effect: "the dataplane does not start: 'ovsdb-server.pid.tmp: create failed (Permission denied)'",
-            see: "ls -ld /run/openvswitch",
-            fix: "vhost-accord apply, then restart the dataplane",
-            source: "OVS lib/daemon-unix.c; systemd issue 12713; kube-ovn 4778",
-        },
+        effect: "the dataplane does not start: 'ovsdb-server.pid.tmp: create failed (Permission denied)'",
+        see: "ls -ld /run/openvswitch",
+        fix: "vhost-accord apply, then restart the dataplane",
+        source: "OVS lib/daemon-unix.c; systemd issue 12713; kube-ovn 4778",
     },
     Rule {
         id: "dataplane-state-owner",
         level: Level::Broken,
         cause: "the dataplane's user must be able to write its database, lock and logs, and QEMU must not read them",
         asks: &[Ask::Node(|case| deviations(case, Subject::DataplaneState, Aspect::Any))],
-        page: Page {
-            effect: "the dataplane does not start: 'conf.db: open failed (Permission denied)', or the misleading 'failed to lock lockfile'",
-            see: "ls -la /var/lib/openvswitch /etc/openvswitch /var/log/openvswitch",
-            fix: "vhost-accord apply --restart",
-            source: "okd-machine-os 328; seen with OVS 3.1",
-        },
+        effect: "the dataplane does not start: 'conf.db: open failed (Permission denied)', or the misleading 'failed to lock lockfile'",
+        see: "ls -la /var/lib/openvswitch /etc/openvswitch /var/log/openvswitch",
+        fix: "vhost-accord apply --restart",
+        source: "okd-machine-os 328; seen with OVS 3.1",
     },
     Rule {
         id: "database-socket-owner",
         level: Level::Broken,
         cause: "systemd creates this socket (OVS 4.0) for root or the shared group, so the dataplane's user cannot connect, or QEMU can",
         asks: &[Ask::Node(|case| deviations(case, Subject::DatabaseSocket, Aspect::Any))],
-        page: Page {
-            effect: "ovs-vswitchd does not start and its unit waits for five minutes; or QEMU can change the dataplane with ovs-vsctl",
-            see: "ls -l /run/openvswitch/db.sock; systemctl cat ovsdb-server.socket",
-            fix: "vhost-accord apply",
-            source: "OVS 4.0, ovsdb-server.socket: root:root 0770 on Debian, the group of OVS_USER_ID on RHEL",
-        },
+        effect: "ovs-vswitchd does not start and its unit waits for five minutes; or QEMU can change the dataplane with ovs-vsctl",
+        see: "ls -l /run/openvswitch/db.sock; systemctl cat ovsdb-server.socket",
+        fix: "vhost-accord apply",
+        source: "OVS 4.0, ovsdb-server.socket: root:root 0770 on Debian, the group of OVS_USER_ID on RHEL",
     },
 ];
 

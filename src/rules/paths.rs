@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 
 use super::owners;
 use super::start::others;
-use super::{Ask, Evidence, Level, Page, Rule, StartCase};
+use super::{Ask, Evidence, Level, Rule, StartCase};
 use crate::access::{Verdict, Wish, may};
 use crate::base::root::Kind;
 use crate::config::Family;
@@ -28,24 +28,20 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "the path of a Unix socket can have 107 bytes at most; DPDK silently shortens it",
         asks: &[Ask::Start(Family::Paths, None, too_long)],
-        page: Page {
-            effect: "QEMU refuses it ('is too long'), or DPDK shortens it and uses another name: the VM hangs",
-            see: "printf %s PATH | wc -c (107 at most)",
-            fix: "use a directory with a shorter path",
-            source: "unix(7); DPDK lib/vhost/socket.c (strlcpy); intel/userspace-cni 40",
-        },
+        effect: "QEMU refuses it ('is too long'), or DPDK shortens it and uses another name: the VM hangs",
+        see: "printf %s PATH | wc -c (107 at most)",
+        fix: "use a directory with a shorter path",
+        source: "unix(7); DPDK lib/vhost/socket.c (strlcpy); intel/userspace-cni 40",
     },
     Rule {
         id: "socket-path-not-clean",
         level: Level::Broken,
         cause: "the dataplane and QEMU interpret such a path differently",
         asks: &[Ask::Start(Family::Paths, None, not_clean)],
-        page: Page {
-            effect: "the VM does not start, or hangs",
-            see: "virsh dumpxml VM",
-            fix: "use an absolute path without '..' and without '/' at its end",
-            source: "OVS lib/netdev-dpdk.c refuses '..'",
-        },
+        effect: "the VM does not start, or hangs",
+        see: "virsh dumpxml VM",
+        fix: "use an absolute path without '..' and without '/' at its end",
+        source: "OVS lib/netdev-dpdk.c refuses '..'",
     },
     Rule {
         id: "socket-directory-missing",
@@ -59,36 +55,30 @@ pub const RULES: &[Rule] = &[
                 directory_missing,
             ),
         ],
-        page: Page {
-            effect: "the VM does not start: 'Failed to bind socket to ...: No such file or directory'",
-            see: "ls -ld /var/lib/vhost_sockets",
-            fix: "vhost-accord apply",
-            source: "QEMU util/qemu-sockets.c; seen with QEMU 7.2",
-        },
+        effect: "the VM does not start: 'Failed to bind socket to ...: No such file or directory'",
+        see: "ls -ld /var/lib/vhost_sockets",
+        fix: "vhost-accord apply",
+        source: "QEMU util/qemu-sockets.c; seen with QEMU 7.2",
     },
     Rule {
         id: "socket-directory-refuses-qemu",
         level: Level::Broken,
         cause: "QEMU needs write permission on this directory: 'Failed to bind socket to ...: Permission denied'",
         asks: &[Ask::Start(Family::Sockets, None, refuses_qemu)],
-        page: Page {
-            effect: "the VM does not start: 'Failed to bind socket to ...: Permission denied'",
-            see: "namei -l DIRECTORY; virsh capabilities (baselabel)",
-            fix: "vhost-accord apply; do not open the directory to everyone",
-            source: "atmosphere 1982, kube-ovn 1738; seen with QEMU 7.2",
-        },
+        effect: "the VM does not start: 'Failed to bind socket to ...: Permission denied'",
+        see: "namei -l DIRECTORY; virsh capabilities (baselabel)",
+        fix: "vhost-accord apply; do not open the directory to everyone",
+        source: "atmosphere 1982, kube-ovn 1738; seen with QEMU 7.2",
     },
     Rule {
         id: "socket-directory-refuses-dataplane",
         level: Level::Broken,
         cause: "OVS needs search permission on this directory, and logs the failure only once: the VM hangs or has no network",
         asks: &[Ask::Start(Family::Sockets, None, refuses_dataplane)],
-        page: Page {
-            effect: "the VM hangs while it starts, or has no network",
-            see: "namei -l DIRECTORY",
-            fix: "vhost-accord apply",
-            source: "DPDK lib/vhost/socket.c logs one line, then tries again silently",
-        },
+        effect: "the VM hangs while it starts, or has no network",
+        see: "namei -l DIRECTORY",
+        fix: "vhost-accord apply",
+        source: "DPDK lib/vhost/socket.c logs one line, then tries again silently",
     },
 ];
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::{Ask, Evidence, Level, Page, Rule, StartCase};
+use super::{Ask, Evidence, Level, Rule, StartCase};
 use crate::base::paths::plain;
 use crate::base::shell;
 use crate::config::{Family, PortType};
@@ -25,12 +25,10 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "another process uses this port; converting it for this VM would disconnect that process",
         asks: &[Ask::Incoming(Family::Ports, None, in_use)],
-        page: Page {
-            effect: "the hook refuses a VM that is migrated or restored here: [convert] incoming requires a change of its port",
-            see: "vhost-accord check (the line of the port)",
-            fix: "give the VM a port of its own, or set incoming = keep in [convert]",
-            source: "a change of its type disconnects a port; seen with OVS 3.1 and 3.5",
-        },
+        effect: "the hook refuses a VM that is migrated or restored here: [convert] incoming requires a change of its port",
+        see: "vhost-accord check (the line of the port)",
+        fix: "give the VM a port of its own, or set incoming = keep in [convert]",
+        source: "a change of its type disconnects a port; seen with OVS 3.1 and 3.5",
     },
     Rule {
         id: "dataplane-not-running",
@@ -41,24 +39,20 @@ pub const RULES: &[Rule] = &[
             Some("no dataplane uses the socket: QEMU would hang or fail to connect"),
             not_running,
         )],
-        page: Page {
-            effect: "the VM hangs (if QEMU creates the socket) or does not start (if QEMU connects)",
-            see: "systemctl status ovs-vswitchd",
-            fix: "start the dataplane",
-            source: "seen with OVS 3.1",
-        },
+        effect: "the VM hangs (if QEMU creates the socket) or does not start (if QEMU connects)",
+        see: "systemctl status ovs-vswitchd",
+        fix: "start the dataplane",
+        source: "seen with OVS 3.1",
     },
     Rule {
         id: "dpdk-not-initialized",
         level: Level::Broken,
         cause: "without DPDK, Open vSwitch has no vhost-user ports",
         asks: &[Ask::Start(Family::Ports, None, not_initialized)],
-        page: Page {
-            effect: "the VM hangs or does not start; no vhost-user port works",
-            see: "ovs-vsctl get Open_vSwitch . dpdk_initialized; journalctl -u ovs-vswitchd -g EAL",
-            fix: "set other_config:dpdk-init=true, use the DPDK build, fix the errors that EAL logs",
-            source: "vswitchd/vswitch.xml; Debian uses the build without DPDK by default",
-        },
+        effect: "the VM hangs or does not start; no vhost-user port works",
+        see: "ovs-vsctl get Open_vSwitch . dpdk_initialized; journalctl -u ovs-vswitchd -g EAL",
+        fix: "set other_config:dpdk-init=true, use the DPDK build, fix the errors that EAL logs",
+        source: "vswitchd/vswitch.xml; Debian uses the build without DPDK by default",
     },
     Rule {
         id: "both-ends-server",
@@ -69,12 +63,10 @@ pub const RULES: &[Rule] = &[
             Some("OVS and QEMU would both create the socket and wait for a connection forever"),
             both_servers,
         )],
-        page: Page {
-            effect: "the VM hangs while it starts; OVS logs nothing",
-            see: "virsh dumpxml VM; ovs-vsctl list Interface",
-            fix: "use a port of type dpdkvhostuserclient, or convert the VM (vhost-accord convert)",
-            source: "QEMU util/qemu-sockets.c (unlink before bind)",
-        },
+        effect: "the VM hangs while it starts; OVS logs nothing",
+        see: "virsh dumpxml VM; ovs-vsctl list Interface",
+        fix: "use a port of type dpdkvhostuserclient, or convert the VM (vhost-accord convert)",
+        source: "QEMU util/qemu-sockets.c (unlink before bind)",
     },
     Rule {
         id: "both-ends-client",
@@ -85,36 +77,30 @@ pub const RULES: &[Rule] = &[
             Some("OVS and QEMU would both try to connect, and neither creates the socket"),
             both_clients,
         )],
-        page: Page {
-            effect: "the VM does not start: 'No such file or directory'; typical after an upgrade or a migration",
-            see: "virsh dumpxml VM; ovs-vsctl list Interface",
-            fix: "set mode='server' in the domain, or convert the VM (vhost-accord convert)",
-            source: "RHOSP 10 NFV guide, chapter 8; launchpad 1762473",
-        },
+        effect: "the VM does not start: 'No such file or directory'; typical after an upgrade or a migration",
+        see: "virsh dumpxml VM; ovs-vsctl list Interface",
+        fix: "set mode='server' in the domain, or convert the VM (vhost-accord convert)",
+        source: "RHOSP 10 NFV guide, chapter 8; launchpad 1762473",
     },
     Rule {
         id: "port-path-differs",
         level: Level::Broken,
         cause: "OVS and QEMU use different paths",
         asks: &[Ask::Start(Family::Ports, None, path_differs)],
-        page: Page {
-            effect: "the VM hangs while it starts",
-            see: "ovs-vsctl get Interface PORT options:vhost-server-path",
-            fix: "set the same path in port and domain",
-            source: "neutron's vhostuser_socket_dir; DPDK 'name not found'",
-        },
+        effect: "the VM hangs while it starts",
+        see: "ovs-vsctl get Interface PORT options:vhost-server-path",
+        fix: "set the same path in port and domain",
+        source: "neutron's vhostuser_socket_dir; DPDK 'name not found'",
     },
     Rule {
         id: "port-of-other-type",
         level: Level::Broken,
         cause: "only dpdkvhostuserclient and dpdkvhostuser ports speak vhost-user",
         asks: &[Ask::Start(Family::Ports, None, other_type)],
-        page: Page {
-            effect: "the VM hangs or does not start",
-            see: "ovs-vsctl get Interface PORT type",
-            fix: "use a port of a vhost-user type",
-            source: "OVS lib/netdev-dpdk.c",
-        },
+        effect: "the VM hangs or does not start",
+        see: "ovs-vsctl get Interface PORT type",
+        fix: "use a port of a vhost-user type",
+        source: "OVS lib/netdev-dpdk.c",
     },
     Rule {
         id: "port-missing",
@@ -125,24 +111,20 @@ pub const RULES: &[Rule] = &[
             Some("no port of OVS uses this socket: QEMU would wait forever, and nothing logs an error"),
             missing,
         )],
-        page: Page {
-            effect: "the VM hangs while it starts and nothing logs an error: 'QEMU waiting for connection'",
-            see: "ovs-vsctl --columns=name,options find Interface type=dpdkvhostuserclient",
-            fix: "add the port, or find out why the agent did not add it",
-            source: "seen with libvirt 9.0 and QEMU 7.2: they wait without a limit",
-        },
+        effect: "the VM hangs while it starts and nothing logs an error: 'QEMU waiting for connection'",
+        see: "ovs-vsctl --columns=name,options find Interface type=dpdkvhostuserclient",
+        fix: "add the port, or find out why the agent did not add it",
+        source: "seen with libvirt 9.0 and QEMU 7.2: they wait without a limit",
     },
     Rule {
         id: "port-failed",
         level: Level::Broken,
         cause: "the port is in OVSDB, but OVS could not create it",
         asks: &[Ask::Start(Family::Ports, None, failed)],
-        page: Page {
-            effect: "the VM hangs or has no network",
-            see: "ovs-vsctl get Interface PORT error ofport",
-            fix: "fix the error, then delete and add the port",
-            source: "OVS lib/netdev-dpdk.c",
-        },
+        effect: "the VM hangs or has no network",
+        see: "ovs-vsctl get Interface PORT error ofport",
+        fix: "fix the error, then delete and add the port",
+        source: "OVS lib/netdev-dpdk.c",
     },
 ];
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whom the processes really run as.
 
-use super::{Ask, Case, Evidence, Level, Page, Rule};
+use super::{Ask, Case, Evidence, Level, Rule};
 use crate::base::paths::same_path;
 use crate::config::PortType;
 use crate::facts::domains::{Endpoint, LabelKind, SocketMode};
-use crate::facts::processes::Process;
+use crate::facts::processes::{Process, Status};
+use crate::fixes;
 use crate::node::live::Live;
 
 pub const RULES: &[Rule] = &[
@@ -14,36 +15,30 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "this process still runs with its old user and group; restart it to use the new ones",
         asks: &[Ask::Node(dataplane_identity)],
-        page: Page {
-            effect: "VMs fail or hang as before apply",
-            see: "grep -E '^(Uid|Gid)' /proc/$(pidof ovs-vswitchd)/status",
-            fix: "vhost-accord apply --restart; it first lists the VMs that lose network",
-            source: "OVS lib/daemon-unix.c; OVS 9d15c02a8 (useropts)",
-        },
+        effect: "VMs fail or hang as before apply",
+        see: "grep -E '^(Uid|Gid)' /proc/$(pidof ovs-vswitchd)/status",
+        fix: "vhost-accord apply --restart; it first lists the VMs that lose network",
+        source: "OVS lib/daemon-unix.c; OVS 9d15c02a8 (useropts)",
     },
     Rule {
         id: "dataplane-umask",
         level: Level::Broken,
         cause: "the umask sets whether QEMU can write OVS's new sockets, and whether it can write the control sockets too",
-        asks: &[Ask::Node(dataplane_umask)],
-        page: Page {
-            effect: "with a strict umask, VMs fail with 'Permission denied'; with an open one, QEMU can use OVS's control sockets",
-            see: "grep ^Umask /proc/$(pidof ovs-vswitchd)/status",
-            fix: "restart the dataplane",
-            source: "seen with OVS 3.1: UMask=0002 opens ovs-vswitchd.*.ctl",
-        },
+        asks: &[Ask::Once(dataplane_umask)],
+        effect: "with a strict umask, VMs fail with 'Permission denied'; with an open one, QEMU can use OVS's control sockets",
+        see: "grep ^Umask /proc/$(pidof ovs-vswitchd)/status",
+        fix: "restart the dataplane",
+        source: "seen with OVS 3.1: UMask=0002 opens ovs-vswitchd.*.ctl",
     },
     Rule {
         id: "guest-identity",
         level: Level::Advice,
         cause: "a running VM keeps its user and group until it is started again; it continues to run",
         asks: &[Ask::Node(guest_identity)],
-        page: Page {
-            effect: "nothing; the sockets of this VM keep the old group until it is started again",
-            see: "grep -E '^(Uid|Gid)' /proc/PID/status",
-            fix: "shut the VM down and start it again when that is possible",
-            source: "libvirt sets user and group when QEMU starts",
-        },
+        effect: "nothing; the sockets of this VM keep the old group until it is started again",
+        see: "grep -E '^(Uid|Gid)' /proc/PID/status",
+        fix: "shut the VM down and start it again when that is possible",
+        source: "libvirt sets user and group when QEMU starts",
     },
 ];
 
@@ -55,37 +50,28 @@ fn dataplane_identity(case: &Case<'_>) -> Vec<Evidence> {
         process.status.uid.effective != wanted.uid
             || (gid_matters && process.status.gid.effective != wanted.gid)
     };
-    live.dataplane
-        .iter()
-        .filter(differs)
-        .map(|process| {
-            let (user, group) = (
-                case.names.user_name(process.status.uid.effective),
-                case.names.group_name(process.status.gid.effective),
-            );
-            let seen = format!("runs as {user}:{group}, expected {}:{}", wanted.user, wanted.group);
-            Evidence::waits(
-                format!("{} (pid {})", process.status.name, process.pid),
-                seen,
-                &wanted.switch_unit,
-            )
-        })
-        .collect()
+    let evidence = |process: &Process| {
+        let seen = format!("runs as {}, expected {}:{}", who(case, process), wanted.user, wanted.group);
+        Evidence::waits(title(process), seen, &wanted.switch_unit)
+    };
+    live.dataplane.iter().filter(differs).map(evidence).collect()
 }
 
-fn dataplane_umask(case: &Case<'_>) -> Vec<Evidence> {
-    let (Some(live), Some(wanted)) = (case.live, &case.accord.dataplane) else { return Vec::new() };
-    let Some(process) = live.vswitchd().filter(|_| case.accord.server_access.is_some()) else {
-        return Vec::new();
-    };
-    match process.status.umask {
-        Some(umask) if umask != wanted.umask => {
-            let seen = format!("umask {umask:04o}, expected {:04o}", wanted.umask);
-            let subject = format!("{} (pid {})", process.status.name, process.pid);
-            vec![Evidence::waits(subject, seen, &wanted.switch_unit)]
-        }
-        Some(_) | None => Vec::new(),
-    }
+fn title(process: &Process) -> String {
+    format!("{} (pid {})", process.status.name, process.pid)
+}
+
+fn who(case: &Case<'_>, process: &Process) -> String {
+    let Status { uid, gid, .. } = &process.status;
+    format!("{}:{}", case.names.user_name(uid.effective), case.names.group_name(gid.effective))
+}
+
+fn dataplane_umask(case: &Case<'_>) -> Option<Evidence> {
+    let wanted = case.accord.dataplane.as_ref().filter(|_| case.accord.server_access.is_some())?;
+    let process = case.live?.vswitchd()?;
+    let umask = process.status.umask.filter(|umask| *umask != wanted.umask)?;
+    let seen = format!("umask {umask:04o}, expected {:04o}", wanted.umask);
+    Some(Evidence::waits(title(process), seen, &wanted.switch_unit))
 }
 
 fn guest_identity(case: &Case<'_>) -> Vec<Evidence> {
@@ -99,12 +85,9 @@ fn guest_identity(case: &Case<'_>) -> Vec<Evidence> {
         let serves = guest.domain.endpoints.iter().any(|endpoint| serves_switch(case, live, endpoint));
         let Some(process) = guest.process.as_ref().filter(|_| serves && !own_label) else { continue };
         if process.status.uid.effective != wanted.uid || process.status.gid.effective != wanted.gid {
-            let (user, group) = (
-                case.names.user_name(process.status.uid.effective),
-                case.names.group_name(process.status.gid.effective),
-            );
-            let seen = format!("runs as {user}:{group}, after a new start {}:{}", wanted.user, wanted.group);
-            let fix = crate::fixes::shut_off_and_start(&guest.domain);
+            let now = who(case, process);
+            let seen = format!("runs as {now}, after a new start {}:{}", wanted.user, wanted.group);
+            let fix = fixes::shut_off_and_start(&guest.domain);
             evidence.push(Evidence::fixed_by(format!("VM {}", guest.domain.name), seen, fix));
         }
     }

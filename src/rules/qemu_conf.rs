@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! qemu.conf and the daemon that read it.
 
-use super::{Ask, Case, Evidence, Level, Page, Rule};
+use super::{Ask, Case, Evidence, Level, Rule};
+use crate::base::paths::QEMU_CONF;
+use crate::base::shell;
 use crate::edit::virconf::{Value, VirConf};
 use crate::items::{Change, FileState, Held, Setting};
 use crate::profile::QemuConf;
@@ -11,56 +13,43 @@ pub const RULES: &[Rule] = &[
         id: "qemu-conf-invalid",
         level: Level::Broken,
         cause: "libvirt cannot parse this file, or a user or group in it does not exist",
-        asks: &[Ask::Node(invalid)],
-        page: Page {
-            effect: "libvirt does not start, so no VM can be started or managed",
-            see: "journalctl -u libvirtd -u virtqemud",
-            fix: "correct the line, then restart libvirt's daemon",
-            source: "libvirt 9.0: 'Failed to parse group'; src/util/virconf.c",
-        },
+        asks: &[Ask::Once(invalid)],
+        effect: "libvirt does not start, so no VM can be started or managed",
+        see: "journalctl -u libvirtd -u virtqemud",
+        fix: "correct the line, then restart libvirt's daemon",
+        source: "libvirt 9.0: 'Failed to parse group'; src/util/virconf.c",
     },
     Rule {
         id: "qemu-conf-group",
         level: Level::Broken,
         cause: "QEMU's group differs from the group that the dataplane expects on sockets",
         asks: &[Ask::Node(group)],
-        page: Page {
-            effect: "the VM hangs or has no network",
-            see: "grep ^group /etc/libvirt/qemu.conf",
-            fix: "vhost-accord apply, then restart libvirt's daemon",
-            source: "libvirt src/qemu/qemu.conf.in",
-        },
+        effect: "the VM hangs or has no network",
+        see: "grep ^group /etc/libvirt/qemu.conf",
+        fix: "vhost-accord apply, then restart libvirt's daemon",
+        source: "libvirt src/qemu/qemu.conf.in",
     },
     Rule {
         id: "libvirt-older-than-qemu-conf",
         level: Level::Advice,
         cause: "libvirt reads qemu.conf when it starts, not on reload; running VMs continue to run as they are",
-        asks: &[Ask::Node(older)],
-        page: Page {
-            effect: "new VMs still start with the old group",
-            see: "systemctl show -p ActiveEnterTimestamp libvirtd; stat /etc/libvirt/qemu.conf",
-            fix: "restart libvirt's daemon; running VMs continue to run",
-            source: "seen with libvirt 9.0: a reload does not read it",
-        },
+        asks: &[Ask::Once(older)],
+        effect: "new VMs still start with the old group",
+        see: "systemctl show -p ActiveEnterTimestamp libvirtd; stat /etc/libvirt/qemu.conf",
+        fix: "restart libvirt's daemon; running VMs continue to run",
+        source: "seen with libvirt 9.0: a reload does not read it",
     },
 ];
 
-fn invalid(case: &Case<'_>) -> Vec<Evidence> {
-    let Some(hypervisor) = &case.profile.hypervisor else { return Vec::new() };
-    match &hypervisor.conf {
-        QemuConf::Invalid(why) => {
-            let fix = format!(
-                "correct the line, then systemctl restart {}",
-                crate::base::shell::quote(&hypervisor.daemon_unit)
-            );
-            vec![Evidence::fixed_by(crate::base::paths::QEMU_CONF, why.clone(), fix)]
-        }
-        QemuConf::Missing | QemuConf::Valid(_) => Vec::new(),
-    }
+fn invalid(case: &Case<'_>) -> Option<Evidence> {
+    let hypervisor = case.profile.hypervisor.as_ref()?;
+    let QemuConf::Invalid(why) = &hypervisor.conf else { return None };
+    let fix = format!("correct the line, then systemctl restart {}", shell::quote(&hypervisor.daemon_unit));
+    Some(Evidence::fixed_by(QEMU_CONF, why, fix))
 }
 
 fn group(case: &Case<'_>) -> Vec<Evidence> {
-    if !invalid(case).is_empty() {
+    if invalid(case).is_some() {
         return Vec::new();
     }
     let mut evidence = Vec::new();
@@ -73,21 +62,19 @@ fn group(case: &Case<'_>) -> Vec<Evidence> {
             Some(Value::List(_)) => format!("{key} is a list"),
             None => format!("{key} is not set"),
         };
-        evidence.push(Evidence::applies(
-            path.display().to_string(),
-            format!("{now}, expected {key} = \"{value}\""),
-        ));
+        let seen = format!("{now}, expected {key} = \"{value}\"");
+        evidence.push(Evidence::applies(path.display().to_string(), seen));
     }
     evidence
 }
 
-fn older(case: &Case<'_>) -> Vec<Evidence> {
-    let (Some(live), Some(hypervisor)) = (case.live, &case.profile.hypervisor) else { return Vec::new() };
-    let (Some(daemon), Some(modified)) = (&live.libvirt, live.qemu_conf_modified) else { return Vec::new() };
+fn older(case: &Case<'_>) -> Option<Evidence> {
+    let unit = &case.profile.hypervisor.as_ref()?.daemon_unit;
+    let (daemon, modified) = (case.live?.libvirt.as_ref()?, case.live?.qemu_conf_modified?);
     // A wrong qemu.conf is the finding; a restart would only make it count.
-    if daemon.started.at >= modified || !invalid(case).is_empty() || !group(case).is_empty() {
-        return Vec::new();
+    if daemon.started.at >= modified || invalid(case).is_some() || !group(case).is_empty() {
+        return None;
     }
     let seen = format!("pid {} was started before qemu.conf was changed", daemon.pid);
-    vec![Evidence::waits(hypervisor.daemon_unit.clone(), seen, &hypervisor.daemon_unit)]
+    Some(Evidence::waits(unit, seen, unit))
 }

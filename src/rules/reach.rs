@@ -2,7 +2,7 @@
 //! Least reach: what lets QEMU reach its socket must not hand it the dataplane.
 
 use super::sockets::qemu_identity;
-use super::{Ask, Case, Evidence, Level, Page, Rule};
+use super::{Ask, Case, Evidence, Level, Rule};
 use crate::access::{Wish, may, owner_text};
 use crate::base::root::Kind;
 use crate::base::shell;
@@ -19,24 +19,20 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "a guest that breaks out of QEMU can control the dataplane through this socket",
         asks: &[Ask::Node(|case| reached(case, Kind::Socket, Wish::Connect))],
-        page: Page {
-            effect: "nothing; but an attacker in QEMU can give commands to the dataplane: to OVS with ovs-appctl, ovs-ofctl or ovs-vsctl, to VPP with vppctl, to SPDK with rpc.py",
-            see: "ls -l /run/openvswitch/*.ctl /run/openvswitch/*.mgmt; for a section [dataplane NAME], the paths of its key control",
-            fix: "of OVS: set server-access = grant, then vhost-accord apply --restart; of a section: keep QEMU out of the group of the socket (VPP: unix { gid }), and its mode closed",
-            source: "seen with OVS 3.1 and UMask=0002; VPP src/vlib/unix/cli.c",
-        },
+        effect: "nothing; but an attacker in QEMU can give commands to the dataplane: to OVS with ovs-appctl, ovs-ofctl or ovs-vsctl, to VPP with vppctl, to SPDK with rpc.py",
+        see: "ls -l /run/openvswitch/*.ctl /run/openvswitch/*.mgmt; for a section [dataplane NAME], the paths of its key control",
+        fix: "of OVS: set server-access = grant, then vhost-accord apply --restart; of a section: keep QEMU out of the group of the socket (VPP: unix { gid }), and its mode closed",
+        source: "seen with OVS 3.1 and UMask=0002; VPP src/vlib/unix/cli.c",
     },
     Rule {
         id: "qemu-reads-database",
         level: Level::Broken,
         cause: "a guest that breaks out of QEMU can read OVS's configuration, including keys and passwords",
         asks: &[Ask::Node(|case| reached(case, Kind::File, Wish::Read))],
-        page: Page {
-            effect: "nothing; but an attacker in QEMU can read bridges, controllers and keys",
-            see: "ls -lL /etc/openvswitch/conf.db",
-            fix: "vhost-accord apply --restart",
-            source: "RHEL's package creates the directory readable for the group",
-        },
+        effect: "nothing; but an attacker in QEMU can read bridges, controllers and keys",
+        see: "ls -lL /etc/openvswitch/conf.db",
+        fix: "vhost-accord apply --restart",
+        source: "RHEL's package creates the directory readable for the group",
     },
 ];
 

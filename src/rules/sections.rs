@@ -2,7 +2,7 @@
 //! Dataplanes of the configuration (`[dataplane NAME]`): what they themselves say of their sockets, and who else has a say in
 //! what they share with the switch.
 
-use super::{Ask, Case, Evidence, Level, Page, Rule};
+use super::{Ask, Case, Evidence, Level, Rule};
 use crate::base::shell;
 use crate::dataplane::driver::{Port, Ports};
 use crate::dataplane::ovs::second::Looked;
@@ -15,36 +15,30 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "the dataplane itself says that it may not use this socket, so the VM has no connection",
         asks: &[Ask::Node(refused)],
-        page: Page {
-            effect: "the VM has no network, or hangs while it starts",
-            see: "vppctl show vhost-user (errno \"Permission denied\")",
-            fix: "vhost-accord apply; or give the group of the dataplane write permission on the socket",
-            source: "VPP src/plugins/vhost/vhost_user.c (not seen with the program)",
-        },
+        effect: "the VM has no network, or hangs while it starts",
+        see: "vppctl show vhost-user (errno \"Permission denied\")",
+        fix: "vhost-accord apply; or give the group of the dataplane write permission on the socket",
+        source: "VPP src/plugins/vhost/vhost_user.c (not seen with the program)",
     },
     Rule {
         id: "dataplane-ports-unknown",
         level: Level::Advice,
         cause: "the dataplane did not answer, so what it says of its ports is unknown",
         asks: &[Ask::Node(unanswered)],
-        page: Page {
-            effect: "check reports no port of this dataplane as refused, even if one is; sockets and permissions are checked as always",
-            see: "vppctl show vhost-user; rpc.py -s RPC_SOCKET vhost_get_controllers",
-            fix: "systemctl status UNIT, then fix what its log reports; a program that is starting answers a little later",
-            source: "VPP src/vlib/unix/cli.c, SPDK lib/rpc/rpc.c (not seen with the programs): one thread answers, and a busy one does not",
-        },
+        effect: "check reports no port of this dataplane as refused, even if one is; sockets and permissions are checked as always",
+        see: "vppctl show vhost-user; rpc.py -s RPC_SOCKET vhost_get_controllers",
+        fix: "systemctl status UNIT, then fix what its log reports; a program that is starting answers a little later",
+        source: "VPP src/vlib/unix/cli.c, SPDK lib/rpc/rpc.c (not seen with the programs): one thread answers, and a busy one does not",
     },
     Rule {
         id: "hugepages-second-owner",
         level: Level::Advice,
         cause: "SPDK's setup.sh gives every hugetlbfs mount to its user (TARGET_USER), also those that other programs use",
         asks: &[Ask::Node(second_owner)],
-        page: Page {
-            effect: "SPDK's user can read and replace files of every VM and dataplane there; each run of setup.sh changes the mounts again",
-            see: "ls -ld /dev/hugepages",
-            fix: "give SPDK a mount of its own: mount -t hugetlbfs -o uid=USER none DIR, and --huge-dir DIR; then chown root the others",
-            source: "SPDK scripts/setup.sh, doc/system_configuration.md (not seen with the program)",
-        },
+        effect: "SPDK's user can read and replace files of every VM and dataplane there; each run of setup.sh changes the mounts again",
+        see: "ls -ld /dev/hugepages",
+        fix: "give SPDK a mount of its own: mount -t hugetlbfs -o uid=USER none DIR, and --huge-dir DIR; then chown root the others",
+        source: "SPDK scripts/setup.sh, doc/system_configuration.md (not seen with the program)",
     },
 ];
 

@@ -2,7 +2,7 @@
 //! What security modules, qemu.conf's switches, ACLs and tmpfiles.d do to the accord; and the field's workarounds, which
 //! open more than they need to.
 
-use super::{Ask, Case, Evidence, Level, Page, Rule};
+use super::{Ask, Case, Evidence, Level, Rule};
 use crate::access::{Perm, Tag};
 use crate::base::paths::{PROGRAM, QEMU_CONF};
 use crate::base::shell;
@@ -17,133 +17,111 @@ pub const RULES: &[Rule] = &[
         id: "selinux-label",
         level: Level::Broken,
         cause: "owner and mode are right, but SELinux does not allow QEMU to create a socket in a directory of this type",
-        asks: &[Ask::Node(selinux_label)],
-        page: Page {
-            effect: "the VM does not start: 'Permission denied' although owner and mode are right; 'avc: denied { create }'",
-            see: "ls -Zd /var/lib/vhost_sockets; ausearch -m avc -ts recent",
-            fix: "load the policy module of vhost-accord, then restorecon; do not use setenforce 0",
-            source: "openstack-selinux tests/bz1431556, module os-ovs",
-        },
+        asks: &[Ask::Once(selinux_label)],
+        effect: "the VM does not start: 'Permission denied' although owner and mode are right; 'avc: denied { create }'",
+        see: "ls -Zd /var/lib/vhost_sockets; ausearch -m avc -ts recent",
+        fix: "load the policy module of vhost-accord, then restorecon; do not use setenforce 0",
+        source: "openstack-selinux tests/bz1431556, module os-ovs",
     },
     Rule {
         id: "selinux-hook-confined",
         level: Level::Advice,
         cause: "the hook runs in the SELinux domain of libvirt's daemon and may be unable to read what it checks",
-        asks: &[Ask::Node(selinux_hook)],
-        page: Page {
-            effect: "the hook reports unknown for what it cannot read, and a VM that will fail may start",
-            see: "ls -Z /usr/bin/vhost-accord; getsebool virt_hooks_unconfined",
-            fix: "load the policy module of vhost-accord, then restorecon; the boolean does not help",
-            source: "fedora-selinux/selinux-policy 2195, rhbz 2276917; virt.te names virtnetworkd alone",
-        },
+        asks: &[Ask::Once(selinux_hook)],
+        effect: "the hook reports unknown for what it cannot read, and a VM that will fail may start",
+        see: "ls -Z /usr/bin/vhost-accord; getsebool virt_hooks_unconfined",
+        fix: "load the policy module of vhost-accord, then restorecon; the boolean does not help",
+        source: "fedora-selinux/selinux-policy 2195, rhbz 2276917; virt.te names virtnetworkd alone",
     },
     Rule {
         id: "selinux-dac-override",
         level: Level::Advice,
         cause: "with os_openvswitch_dac_override off, OVS as root can open only what owner and mode allow",
-        asks: &[Ask::Node(selinux_dac_override)],
-        page: Page {
-            effect: "OVS as root cannot connect to a socket: 'avc: denied { dac_override }'",
-            see: "getsebool os_openvswitch_dac_override; ausearch -m avc -ts recent",
-            fix: "setsebool -P os_openvswitch_dac_override on, or run OVS as the user of its package",
-            source: "openstack-selinux local_settings.sh.in, os-ovs.te",
-        },
+        asks: &[Ask::Once(selinux_dac_override)],
+        effect: "OVS as root cannot connect to a socket: 'avc: denied { dac_override }'",
+        see: "getsebool os_openvswitch_dac_override; ausearch -m avc -ts recent",
+        fix: "setsebool -P os_openvswitch_dac_override on, or run OVS as the user of its package",
+        source: "openstack-selinux local_settings.sh.in, os-ovs.te",
     },
     Rule {
         id: "apparmor-profile-disabled",
         level: Level::Advice,
         cause: "old guides recommend this workaround; sockets do not need it, and no VM of this node is confined",
         asks: &[Ask::Node(apparmor_disabled)],
-        page: Page {
-            effect: "nothing; VMs work, but unconfined",
-            see: "aa-status; ls /etc/apparmor.d/disable",
-            fix: "load the profile again; virt-aa-helper allows each VM its own sockets",
-            source: "libvirt a188c57d; guides for OVS-DPDK on Ubuntu",
-        },
+        effect: "nothing; VMs work, but unconfined",
+        see: "aa-status; ls /etc/apparmor.d/disable",
+        fix: "load the profile again; virt-aa-helper allows each VM its own sockets",
+        source: "libvirt a188c57d; guides for OVS-DPDK on Ubuntu",
     },
     Rule {
         id: "qemu-runs-as-root",
         level: Level::Advice,
         cause: "OVS's manual recommends this workaround; a guest that breaks out of QEMU is root on the node",
-        asks: &[Ask::Node(runs_as_root)],
-        page: Page {
-            effect: "VMs work; images and sockets belong to root",
-            see: "grep -E '^(user|group)' /etc/libvirt/qemu.conf",
-            fix: "remove the lines, run vhost-accord apply, restart libvirt's daemon, then start the VMs again when possible",
-            source: "OVS Documentation/topics/dpdk/vhost-user.rst recommends it; not needed",
-        },
+        asks: &[Ask::Once(runs_as_root)],
+        effect: "VMs work; images and sockets belong to root",
+        see: "grep -E '^(user|group)' /etc/libvirt/qemu.conf",
+        fix: "remove the lines, run vhost-accord apply, restart libvirt's daemon, then start the VMs again when possible",
+        source: "OVS Documentation/topics/dpdk/vhost-user.rst recommends it; not needed",
     },
     Rule {
         id: "qemu-security-driver-off",
         level: Level::Advice,
         cause: "no VM of this node is confined; sockets do not need this workaround",
-        asks: &[Ask::Node(security_driver)],
-        page: Page {
-            effect: "nothing; VMs work, but unconfined",
-            see: "grep security_driver /etc/libvirt/qemu.conf",
-            fix: "remove the line, then restart libvirt's daemon",
-            source: "libvirt src/qemu/qemu.conf.in",
-        },
+        asks: &[Ask::Once(security_driver)],
+        effect: "nothing; VMs work, but unconfined",
+        see: "grep security_driver /etc/libvirt/qemu.conf",
+        fix: "remove the line, then restart libvirt's daemon",
+        source: "libvirt src/qemu/qemu.conf.in",
     },
     Rule {
         id: "qemu-dynamic-ownership-off",
         level: Level::Advice,
         cause: "libvirt does not give QEMU the owner of its disks and memory files: VMs fail with 'Permission denied' on them",
-        asks: &[Ask::Node(dynamic_ownership)],
-        page: Page {
-            effect: "a VM may fail with 'Permission denied' on its disk or memory",
-            see: "grep dynamic_ownership /etc/libvirt/qemu.conf",
-            fix: "remove the line, unless another program manages the owner of images",
-            source: "libvirt src/qemu/qemu.conf.in",
-        },
+        asks: &[Ask::Once(|case| switched_off(case, "dynamic_ownership"))],
+        effect: "a VM may fail with 'Permission denied' on its disk or memory",
+        see: "grep dynamic_ownership /etc/libvirt/qemu.conf",
+        fix: "remove the line, unless another program manages the owner of images",
+        source: "libvirt src/qemu/qemu.conf.in",
     },
     Rule {
         id: "qemu-capabilities-kept",
         level: Level::Advice,
         cause: "a QEMU that runs as root keeps all capabilities, so owner and mode do not restrict a guest",
-        asks: &[Ask::Node(capabilities)],
-        page: Page {
-            effect: "nothing; VMs work",
-            see: "grep ^CapEff /proc/PID/status",
-            fix: "remove the line, then restart libvirt's daemon",
-            source: "libvirt src/qemu/qemu.conf.in",
-        },
+        asks: &[Ask::Once(|case| switched_off(case, "clear_emulator_capabilities"))],
+        effect: "nothing; VMs work",
+        see: "grep ^CapEff /proc/PID/status",
+        fix: "remove the line, then restart libvirt's daemon",
+        source: "libvirt src/qemu/qemu.conf.in",
     },
     Rule {
         id: "qemu-namespaces-off",
         level: Level::Advice,
         cause: "this workaround for containers gives every QEMU the node's whole /dev",
-        asks: &[Ask::Node(namespaces)],
-        page: Page {
-            effect: "nothing; VMs work",
-            see: "grep namespaces /etc/libvirt/qemu.conf",
-            fix: "remove the line; share the mounts that a container needs instead",
-            source: "kubevirt/libvirt 8; nixpkgs 22823",
-        },
+        asks: &[Ask::Once(namespaces)],
+        effect: "nothing; VMs work",
+        see: "grep namespaces /etc/libvirt/qemu.conf",
+        fix: "remove the line; share the mounts that a container needs instead",
+        source: "kubevirt/libvirt 8; nixpkgs 22823",
     },
     Rule {
         id: "socket-directory-default-acl",
         level: Level::Broken,
         cause: "a default ACL replaces the umask: new sockets lack write permission for the group that has to connect",
-        asks: &[Ask::Node(default_acl)],
-        page: Page {
-            effect: "the VM hangs while it starts: its socket lacks write permission for the group",
-            see: "getfacl -d /var/lib/vhost_sockets",
-            fix: "setfacl -k DIRECTORY; setgid and QEMU's umask suffice",
-            source: "acl(5); seen with QEMU 7.2",
-        },
+        asks: &[Ask::Once(default_acl)],
+        effect: "the VM hangs while it starts: its socket lacks write permission for the group",
+        see: "getfacl -d /var/lib/vhost_sockets",
+        fix: "setfacl -k DIRECTORY; setgid and QEMU's umask suffice",
+        source: "acl(5); seen with QEMU 7.2",
     },
     Rule {
         id: "tmpfiles-undoes",
         level: Level::Broken,
         cause: "systemd-tmpfiles resets the owner or mode at the next boot, or when a package is installed",
         asks: &[Ask::Node(tmpfiles)],
-        page: Page {
-            effect: "VMs work until the next boot, then fail as before apply",
-            see: "systemd-tmpfiles --cat-config | grep vhost",
-            fix: "override the file with one of the same name in /etc/tmpfiles.d",
-            source: "tmpfiles.d(5); the neutron-openvswitch charm writes such a line",
-        },
+        effect: "VMs work until the next boot, then fail as before apply",
+        see: "systemd-tmpfiles --cat-config | grep vhost",
+        fix: "override the file with one of the same name in /etc/tmpfiles.d",
+        source: "tmpfiles.d(5); the neutron-openvswitch charm writes such a line",
     },
 ];
 
@@ -158,58 +136,50 @@ const SELINUX_MODULE: &str = "/usr/share/selinux/packages/vhost_accord.cil";
 /// What the module labels.
 const DEFAULT_DIRECTORY: &str = "/var/lib/vhost_sockets";
 
-fn selinux_label(case: &Case<'_>) -> Vec<Evidence> {
-    let Some(selinux) = case.surroundings.selinux.as_ref().filter(|selinux| selinux.enforcing) else {
-        return Vec::new();
-    };
+fn selinux_label(case: &Case<'_>) -> Option<Evidence> {
+    let selinux = enforcing(case)?;
     let kind = selinux.socket_directory_type.as_deref().unwrap_or_default();
     if !GENERIC_TYPES.contains(&kind) || !case.accord.has(PortType::Dpdkvhostuserclient) {
-        return Vec::new();
+        return None;
     }
     let directory = case.accord.socket_directory.display().to_string();
-    let other = directory != DEFAULT_DIRECTORY;
-    let fcontext = format!("semanage fcontext -a -t {SOCKET_TYPE} '{directory}(/.*)?'");
-    let label = format!("restorecon -RF {}", shell::quote(&directory));
-    let steps = [load(selinux), other.then_some(fcontext), Some(label)];
-    let fix = steps.into_iter().flatten().collect::<Vec<_>>().join(" && ");
-    vec![Evidence::fixed_by(directory, format!("its SELinux type is {kind}"), fix)]
+    let fcontext = match directory.as_str() {
+        DEFAULT_DIRECTORY => String::new(),
+        _ => format!("semanage fcontext -a -t {SOCKET_TYPE} '{directory}(/.*)?' && "),
+    };
+    let fix = format!("{}{fcontext}restorecon -RF {}", load(selinux), shell::quote(&directory));
+    Some(Evidence::fixed_by(directory, format!("its SELinux type is {kind}"), fix))
+}
+
+fn enforcing<'a>(case: &Case<'a>) -> Option<&'a SeLinux> {
+    case.surroundings.selinux.as_ref().filter(|selinux| selinux.enforcing)
 }
 
 /// The step that loads our policy module, unless it is loaded.
-fn load(selinux: &SeLinux) -> Option<String> {
-    (selinux.module != Some(true)).then(|| format!("semodule -i {SELINUX_MODULE}"))
+fn load(selinux: &SeLinux) -> String {
+    if selinux.module == Some(true) { String::new() } else { format!("semodule -i {SELINUX_MODULE} && ") }
 }
 
 /// A policy that has the boolean has a domain for hooks, and libvirt's daemon goes there only by a label of ours: the
 /// boolean is about what has libvirt's own label for hooks, and the link to the program is not what is executed.
-fn selinux_hook(case: &Case<'_>) -> Vec<Evidence> {
-    let Some(selinux) = case.surroundings.selinux.as_ref().filter(|selinux| selinux.enforcing) else {
-        return Vec::new();
-    };
-    let (Some(boolean), Some(kind)) = (selinux.hooks_unconfined, selinux.program_type.as_deref()) else {
-        return Vec::new();
-    };
-    if kind == PROGRAM_TYPE {
-        return Vec::new();
-    }
+fn selinux_hook(case: &Case<'_>) -> Option<Evidence> {
+    let selinux = enforcing(case)?;
+    let boolean = selinux.hooks_unconfined?;
+    let kind = selinux.program_type.as_deref().filter(|kind| *kind != PROGRAM_TYPE)?;
     let seen = format!(
         "its SELinux type is {kind} (virt_hooks_unconfined is {}, and does not matter for this hook)",
         if boolean { "on" } else { "off" }
     );
-    let steps = [load(selinux), Some(format!("restorecon -F {PROGRAM}"))];
-    let fix = steps.into_iter().flatten().collect::<Vec<_>>().join(" && ");
-    vec![Evidence::fixed_by(PROGRAM, seen, fix)]
+    let fix = format!("{}restorecon -F {PROGRAM}", load(selinux));
+    Some(Evidence::fixed_by(PROGRAM, seen, fix))
 }
 
-fn selinux_dac_override(case: &Case<'_>) -> Vec<Evidence> {
-    let is_off = |selinux: &SeLinux| selinux.enforcing && selinux.dac_override == Some(false);
-    let runs_as_root =
-        case.live.is_some_and(|live| live.dataplane.iter().any(|process| process.status.uid.effective == 0));
-    if !(case.surroundings.selinux.as_ref().is_some_and(is_off) && runs_as_root) {
-        return Vec::new();
-    }
+fn selinux_dac_override(case: &Case<'_>) -> Option<Evidence> {
+    let is_off = enforcing(case)?.dac_override == Some(false);
+    let runs_as_root = case.live?.dataplane.iter().any(|process| process.status.uid.effective == 0);
     let fix = "setsebool -P os_openvswitch_dac_override on";
-    vec![Evidence::fixed_by("os_openvswitch_dac_override", "off, and OVS runs as root", fix)]
+    (is_off && runs_as_root)
+        .then(|| Evidence::fixed_by("os_openvswitch_dac_override", "off, and OVS runs as root", fix))
 }
 
 fn apparmor_disabled(case: &Case<'_>) -> Vec<Evidence> {
@@ -222,58 +192,43 @@ fn apparmor_disabled(case: &Case<'_>) -> Vec<Evidence> {
 }
 
 /// A finding about one line of qemu.conf.
-fn line(case: &Case<'_>, seen: impl Into<String>, key: &str) -> Vec<Evidence> {
+pub fn line(case: &Case<'_>, seen: impl Into<String>, key: &str) -> Evidence {
     let unit = case.profile.hypervisor.as_ref().map_or("libvirtd", |found| found.daemon_unit.as_str());
-    let fix = fixes::take_from_qemu_conf(key, unit);
-    vec![Evidence::fixed_by(QEMU_CONF, seen, fix)]
+    Evidence::fixed_by(QEMU_CONF, seen, fixes::take_from_qemu_conf(key, unit))
 }
 
 /// Only the user: a group that is not the accord's is a finding of its own.
-fn runs_as_root(case: &Case<'_>) -> Vec<Evidence> {
+fn runs_as_root(case: &Case<'_>) -> Option<Evidence> {
     let is_root = match case.surroundings.qemu_conf.get("user") {
         Some(Value::Text(name)) => matches!(name.as_str(), "root" | "0" | "+0"),
         Some(Value::Integer(number)) => *number == 0,
         Some(Value::List(_)) | None => false,
     };
-    if is_root { line(case, "user = \"root\"", "user") } else { Vec::new() }
+    is_root.then(|| line(case, "user = \"root\"", "user"))
 }
 
-fn security_driver(case: &Case<'_>) -> Vec<Evidence> {
-    let none = Value::Text("none".to_string());
-    match case.surroundings.qemu_conf.get("security_driver") {
-        Some(value) if *value == none => line(case, "security_driver = \"none\"", "security_driver"),
-        Some(Value::List(drivers)) if drivers.as_slice() == [none] => {
-            line(case, "security_driver = [ \"none\" ]", "security_driver")
-        }
-        Some(_) | None => Vec::new(),
+fn security_driver(case: &Case<'_>) -> Option<Evidence> {
+    let (key, none) = ("security_driver", Value::Text("none".to_string()));
+    match case.surroundings.qemu_conf.get(key)? {
+        value if *value == none => Some(line(case, "security_driver = \"none\"", key)),
+        Value::List(drivers) if *drivers == [none] => Some(line(case, "security_driver = [ \"none\" ]", key)),
+        _ => None,
     }
 }
 
 /// A switch that is set to 0.
-fn switched_off(case: &Case<'_>, key: &str) -> Vec<Evidence> {
-    match case.surroundings.qemu_conf.get(key) {
-        Some(Value::Integer(0)) => line(case, format!("{key} = 0"), key),
-        Some(_) | None => Vec::new(),
-    }
+fn switched_off(case: &Case<'_>, key: &str) -> Option<Evidence> {
+    let is_off = *case.surroundings.qemu_conf.get(key)? == Value::Integer(0);
+    is_off.then(|| line(case, format!("{key} = 0"), key))
 }
 
-fn dynamic_ownership(case: &Case<'_>) -> Vec<Evidence> {
-    switched_off(case, "dynamic_ownership")
+fn namespaces(case: &Case<'_>) -> Option<Evidence> {
+    let is_empty = *case.surroundings.qemu_conf.get("namespaces")? == Value::List(Vec::new());
+    is_empty.then(|| line(case, "namespaces = [ ]", "namespaces"))
 }
 
-fn capabilities(case: &Case<'_>) -> Vec<Evidence> {
-    switched_off(case, "clear_emulator_capabilities")
-}
-
-fn namespaces(case: &Case<'_>) -> Vec<Evidence> {
-    match case.surroundings.qemu_conf.get("namespaces") {
-        Some(Value::List(list)) if list.is_empty() => line(case, "namespaces = [ ]", "namespaces"),
-        Some(_) | None => Vec::new(),
-    }
-}
-
-fn default_acl(case: &Case<'_>) -> Vec<Evidence> {
-    let Some(acl) = case.surroundings.socket_directory_default_acl.as_ref() else { return Vec::new() };
+fn default_acl(case: &Case<'_>) -> Option<Evidence> {
+    let acl = case.surroundings.socket_directory_default_acl.as_ref()?;
     let find = |tag: Tag| acl.entries().iter().find(|entry| entry.tag == tag);
     let limits = [Tag::OwningGroup, Tag::Mask].into_iter().filter_map(find);
     let gid = case.accord.group.gid;
@@ -282,12 +237,10 @@ fn default_acl(case: &Case<'_>) -> Vec<Evidence> {
     let refuses = limits
         .filter(|entry| !entry.perm.contains(Perm::WRITE))
         .find(|entry| !(named && entry.tag == Tag::OwningGroup));
-    let Some(entry) = refuses.filter(|_| case.accord.has(PortType::Dpdkvhostuserclient)) else {
-        return Vec::new();
-    };
+    let entry = refuses.filter(|_| case.accord.has(PortType::Dpdkvhostuserclient))?;
     let directory = case.accord.socket_directory.display().to_string();
     let fix = format!("setfacl -k {}", shell::quote(&directory));
-    vec![Evidence::fixed_by(directory, format!("its default ACL has {}", entry.text(case.names)), fix)]
+    Some(Evidence::fixed_by(directory, format!("its default ACL has {}", entry.text(case.names)), fix))
 }
 
 fn tmpfiles(case: &Case<'_>) -> Vec<Evidence> {

@@ -8,7 +8,7 @@ mod start;
 
 pub use live::qemu_identity;
 
-use super::{Ask, Case, Evidence, Level, Meeting, Page, Rule, StartCase};
+use super::{Ask, Case, Evidence, Level, Meeting, Rule, StartCase};
 use crate::config::Family;
 
 pub const RULES: &[Rule] = &[
@@ -17,12 +17,10 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "no process has created this socket: 'Failed to connect to ...: No such file or directory'",
         asks: &[Ask::Start(Family::Sockets, None, start::missing)],
-        page: Page {
-            effect: "the VM does not start: 'Failed to connect to ...: No such file or directory'",
-            see: "ls -l PATH; systemctl status ovs-vswitchd",
-            fix: "start the program that creates the socket; add the port",
-            source: "QEMU util/qemu-sockets.c",
-        },
+        effect: "the VM does not start: 'Failed to connect to ...: No such file or directory'",
+        see: "ls -l PATH; systemctl status ovs-vswitchd",
+        fix: "start the program that creates the socket; add the port",
+        source: "QEMU util/qemu-sockets.c",
     },
     Rule {
         id: "server-socket-stale",
@@ -38,24 +36,20 @@ pub const RULES: &[Rule] = &[
                 start::stale,
             ),
         ],
-        page: Page {
-            effect: "OVS cannot create the port ('Address already in use; remove it and try again'); VMs get 'Connection refused'",
-            see: "ss -xlp src PATH; lsof PATH",
-            fix: "remove the socket file, then restart the program that serves it",
-            source: "DPDK lib/vhost/socket.c; seen after kill -9 of ovs-vswitchd 3.1",
-        },
+        effect: "OVS cannot create the port ('Address already in use; remove it and try again'); VMs get 'Connection refused'",
+        see: "ss -xlp src PATH; lsof PATH",
+        fix: "remove the socket file, then restart the program that serves it",
+        source: "DPDK lib/vhost/socket.c; seen after kill -9 of ovs-vswitchd 3.1",
     },
     Rule {
         id: "not-a-socket",
         level: Level::Broken,
         cause: "another file is at the path of the socket",
         asks: &[Ask::Start(Family::Sockets, None, start::not_a_socket)],
-        page: Page {
-            effect: "the VM does not start",
-            see: "stat PATH",
-            fix: "move it away",
-            source: "QEMU util/qemu-sockets.c",
-        },
+        effect: "the VM does not start",
+        see: "stat PATH",
+        fix: "move it away",
+        source: "QEMU util/qemu-sockets.c",
     },
     Rule {
         id: "server-socket-refuses-qemu",
@@ -66,36 +60,30 @@ pub const RULES: &[Rule] = &[
             Ask::Start(Family::Sockets, None, start::refuses_qemu),
             Ask::Socket(running::refuses_qemu),
         ],
-        page: Page {
-            effect: "the VM does not start: 'Failed to connect to ...: Permission denied'",
-            see: "ls -l PATH; namei -l PATH (QEMU needs write on the socket and search on each directory)",
-            fix: "vhost-accord apply; or use a dpdkvhostuserclient port",
-            source: "unix(7); launchpad 1546565; seen with OVS 3.1: root:root 0755",
-        },
+        effect: "the VM does not start: 'Failed to connect to ...: Permission denied'",
+        see: "ls -l PATH; namei -l PATH (QEMU needs write on the socket and search on each directory)",
+        fix: "vhost-accord apply; or use a dpdkvhostuserclient port",
+        source: "unix(7); launchpad 1546565; seen with OVS 3.1: root:root 0755",
     },
     Rule {
         id: "client-socket-in-use",
         level: Level::Broken,
         cause: "QEMU removes an existing socket before it creates its own, also that of another process",
         asks: &[Ask::Start(Family::Sockets, None, start::in_use)],
-        page: Page {
-            effect: "another VM loses its network at the next reconnect; nothing is logged",
-            see: "ss -xlp src PATH",
-            fix: "give one of the two VMs another path",
-            source: "QEMU util/qemu-sockets.c (unlink before bind)",
-        },
+        effect: "another VM loses its network at the next reconnect; nothing is logged",
+        see: "ss -xlp src PATH",
+        fix: "give one of the two VMs another path",
+        source: "QEMU util/qemu-sockets.c (unlink before bind)",
     },
     Rule {
         id: "client-socket-in-the-way",
         level: Level::Broken,
         cause: "a stale socket is in the way and QEMU may not remove it: 'Failed to unlink socket ...'",
         asks: &[Ask::Start(Family::Sockets, None, start::in_the_way)],
-        page: Page {
-            effect: "the VM does not start: 'Failed to unlink socket ...'",
-            see: "ls -ld PATH; ls -ld DIRECTORY (sticky bit)",
-            fix: "remove the stale socket, and the sticky bit of the directory",
-            source: "seen with QEMU 7.2 in a sticky directory",
-        },
+        effect: "the VM does not start: 'Failed to unlink socket ...'",
+        see: "ls -ld PATH; ls -ld DIRECTORY (sticky bit)",
+        fix: "remove the stale socket, and the sticky bit of the directory",
+        source: "seen with QEMU 7.2 in a sticky directory",
     },
     Rule {
         id: "client-socket-refuses-dataplane",
@@ -112,23 +100,19 @@ pub const RULES: &[Rule] = &[
             ),
             Ask::Socket(running::refuses_dataplane),
         ],
-        page: Page {
-            effect: "the VM hangs while it starts, or runs without network; OVS logs 'failed to connect: Permission denied' once",
-            see: "namei -l PATH; grep -E '^(Uid|Gid)' /proc/$(pidof ovs-vswitchd)/status",
-            fix: "vhost-accord apply",
-            source: "DPDK lib/vhost/socket.c; ovs-issues 200; seen with OVS 3.1",
-        },
+        effect: "the VM hangs while it starts, or runs without network; OVS logs 'failed to connect: Permission denied' once",
+        see: "namei -l PATH; grep -E '^(Uid|Gid)' /proc/$(pidof ovs-vswitchd)/status",
+        fix: "vhost-accord apply",
+        source: "DPDK lib/vhost/socket.c; ovs-issues 200; seen with OVS 3.1",
     },
     Rule {
         id: "client-socket-group",
         level: Level::Broken,
         cause: "the socket does not have the shared group, so a dataplane that is not root cannot connect",
         asks: &[Ask::Node(live::client_socket_group)],
-        page: Page {
-            effect: "nothing while the dataplane is root; with another user, the VM loses its network",
-            see: "ls -l /var/lib/vhost_sockets",
-            fix: "vhost-accord apply",
-            source: "seen with OVS 3.1 as openvswitch:hugetlbfs",
-        },
+        effect: "nothing while the dataplane is root; with another user, the VM loses its network",
+        see: "ls -l /var/lib/vhost_sockets",
+        fix: "vhost-accord apply",
+        source: "seen with OVS 3.1 as openvswitch:hugetlbfs",
     },
 ];

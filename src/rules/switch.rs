@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{Ask, Case, Evidence, Level, Page, Rule};
+use super::{Ask, Case, Evidence, Level, Rule};
 use crate::base::paths::plain;
 use crate::base::shell;
 use crate::config::PortType;
@@ -15,61 +15,51 @@ pub const RULES: &[Rule] = &[
         id: "vhost-owner-option",
         level: Level::Broken,
         cause: "no OVS since 2.6 has --vhost-owner and --vhost-perm: DPDK refuses to start, and no vhost-user port works",
-        asks: &[Ask::Node(vhost_owner)],
-        page: Page {
-            effect: "DPDK does not start: every VM of the node hangs or does not start",
-            see: "ovs-vsctl get Open_vSwitch . other_config:dpdk-extra",
-            fix: "remove the options, then restart the dataplane",
-            source: "launchpad 1833734, 1793729; Ubuntu's patch of OVS 2.5",
-        },
+        asks: &[Ask::Once(vhost_owner)],
+        effect: "DPDK does not start: every VM of the node hangs or does not start",
+        see: "ovs-vsctl get Open_vSwitch . other_config:dpdk-extra",
+        fix: "remove the options, then restart the dataplane",
+        source: "launchpad 1833734, 1793729; Ubuntu's patch of OVS 2.5",
     },
     Rule {
         id: "dpdk-opts-ignored",
         level: Level::Advice,
         cause: "Open vSwitch 2.6 and newer ignore DPDK_OPTS: the cores, memory and --vhost-owner in it have no effect",
         asks: &[Ask::Node(dpdk_opts)],
-        page: Page {
-            effect: "nothing by itself: the switch runs with other_config, and not with what the file says",
-            see: "grep DPDK_OPTS /etc/default/openvswitch-switch; ovs-vsctl get Open_vSwitch . other_config",
-            fix: "take the line out; cores and memory are other_config:dpdk-lcore-mask and dpdk-socket-mem",
-            source: "OVS NEWS 2.6; Ubuntu's openvswitch-switch-dpdk of 16.04",
-        },
+        effect: "nothing by itself: the switch runs with other_config, and not with what the file says",
+        see: "grep DPDK_OPTS /etc/default/openvswitch-switch; ovs-vsctl get Open_vSwitch . other_config",
+        fix: "take the line out; cores and memory are other_config:dpdk-lcore-mask and dpdk-socket-mem",
+        source: "OVS NEWS 2.6; Ubuntu's openvswitch-switch-dpdk of 16.04",
     },
     Rule {
         id: "vhost-sock-dir-invalid",
         level: Level::Broken,
         cause: "OVS accepts only a directory below its run directory; with this one it creates no dpdkvhostuser socket",
-        asks: &[Ask::Node(sock_dir)],
-        page: Page {
-            effect: "OVS creates no dpdkvhostuser socket: 'vhost-user sock directory ... does not exist' or '... invalid characters'",
-            see: "ovs-vsctl get Open_vSwitch . other_config:vhost-sock-dir",
-            fix: "set a directory below OVS's run directory, as a relative path",
-            source: "OVS lib/dpdk.c, process_vhost_flags",
-        },
+        asks: &[Ask::Once(sock_dir)],
+        effect: "OVS creates no dpdkvhostuser socket: 'vhost-user sock directory ... does not exist' or '... invalid characters'",
+        see: "ovs-vsctl get Open_vSwitch . other_config:vhost-sock-dir",
+        fix: "set a directory below OVS's run directory, as a relative path",
+        source: "OVS lib/dpdk.c, process_vhost_flags",
     },
     Rule {
         id: "vhost-iommu-support",
         level: Level::Advice,
         cause: "it enables reply-ack: QEMU 2.7 to 2.9 freeze, and devices with several queues do not reconnect",
-        asks: &[Ask::Node(iommu)],
-        page: Page {
-            effect: "VMs with several queues do not reconnect; old QEMUs freeze",
-            see: "ovs-vsctl get Open_vSwitch . other_config:vhost-iommu-support",
-            fix: "remove the option unless a guest uses a vIOMMU",
-            source: "OVS Documentation/topics/dpdk/vhost-user.rst; QEMU 60cd1102",
-        },
+        asks: &[Ask::Once(iommu)],
+        effect: "VMs with several queues do not reconnect; old QEMUs freeze",
+        see: "ovs-vsctl get Open_vSwitch . other_config:vhost-iommu-support",
+        fix: "remove the option unless a guest uses a vIOMMU",
+        source: "OVS Documentation/topics/dpdk/vhost-user.rst; QEMU 60cd1102",
     },
     Rule {
         id: "socket-directory-in-run-directory",
         level: Level::Broken,
         cause: "OVS's units reset the owner of their run directory at each start: the next VM fails with 'Failed to bind socket'",
-        asks: &[Ask::Node(in_run_directory)],
-        page: Page {
-            effect: "after the next restart of ovsdb-server a VM does not start: 'Failed to bind socket ...: Permission denied'",
-            see: "systemctl cat ovsdb-server (RuntimeDirectory=, chown -R)",
-            fix: "use a separate directory, such as /var/lib/vhost_sockets",
-            source: "OVS 6403a49f3 (chown -R at each start); systemd issue 12713",
-        },
+        asks: &[Ask::Once(in_run_directory)],
+        effect: "after the next restart of ovsdb-server a VM does not start: 'Failed to bind socket ...: Permission denied'",
+        see: "systemctl cat ovsdb-server (RuntimeDirectory=, chown -R)",
+        fix: "use a separate directory, such as /var/lib/vhost_sockets",
+        source: "OVS 6403a49f3 (chown -R at each start); systemd issue 12713",
     },
 ];
 
@@ -78,23 +68,21 @@ fn other_config<'a>(case: &Case<'a>, key: &str) -> Option<&'a str> {
     switch.config.other_config.get(key).map(String::as_str)
 }
 
-fn vhost_owner(case: &Case<'_>) -> Vec<Evidence> {
-    let extra = other_config(case, "dpdk-extra").unwrap_or_default();
-    let obsolete = |word: &&str| word.starts_with("--vhost-owner") || word.starts_with("--vhost-perm");
-    let found: Vec<&str> = extra.split_whitespace().filter(obsolete).collect();
-    let evidence = || {
-        let words = extra.split_whitespace().collect::<Vec<_>>();
-        let fix = and_restart(case, &format!("ovs-vsctl {}", without_owner(&words)));
-        Evidence::fixed_by("other_config:dpdk-extra", found.join(" "), fix)
-    };
-    (!found.is_empty()).then(evidence).into_iter().collect()
+fn vhost_owner(case: &Case<'_>) -> Option<Evidence> {
+    let words: Vec<&str> = other_config(case, "dpdk-extra")?.split_whitespace().collect();
+    let found: Vec<&str> = words.iter().copied().filter(|word| is_obsolete(word)).collect();
+    let fix = and_restart(case, &format!("ovs-vsctl {}", without_owner(&words)));
+    (!found.is_empty()).then(|| Evidence::fixed_by("other_config:dpdk-extra", found.join(" "), fix))
+}
+
+fn is_obsolete(word: &str) -> bool {
+    word.starts_with("--vhost-owner") || word.starts_with("--vhost-perm")
 }
 
 /// The option is a word with its value, or is followed by it.
 fn without_owner(words: &[&str]) -> String {
-    let option = |word: &str| word.starts_with("--vhost-owner") || word.starts_with("--vhost-perm");
-    let follows = |at: usize| at > 0 && option(words[at - 1]) && !words[at - 1].contains('=');
-    let kept = words.iter().enumerate().filter(|(at, word)| !option(word) && !follows(*at));
+    let follows = |at: usize| at > 0 && is_obsolete(words[at - 1]) && !words[at - 1].contains('=');
+    let kept = words.iter().enumerate().filter(|(at, word)| !is_obsolete(word) && !follows(*at));
     let kept: Vec<&str> = kept.map(|(_, word)| *word).collect();
     if kept.is_empty() {
         return "remove Open_vSwitch . other_config dpdk-extra".to_string();
@@ -118,35 +106,31 @@ fn dpdk_opts(case: &Case<'_>) -> Vec<Evidence> {
     case.surroundings.dpdk_opts.iter().map(evidence).collect()
 }
 
-fn sock_dir(case: &Case<'_>) -> Vec<Evidence> {
-    let Some(directory) =
-        other_config(case, "vhost-sock-dir").filter(|_| case.accord.has(PortType::Dpdkvhostuser))
-    else {
-        return Vec::new();
-    };
+fn sock_dir(case: &Case<'_>) -> Option<Evidence> {
+    let directory =
+        other_config(case, "vhost-sock-dir").filter(|_| case.accord.has(PortType::Dpdkvhostuser))?;
     let seen = match directory {
         _ if directory.split('/').any(|part| part == "..") => "contains '..'",
         _ if directory.starts_with('/') && !directory.starts_with(ovs::paths::RUN) => "is an absolute path",
-        _ => return Vec::new(),
+        _ => return None,
     };
     let fix = and_restart(case, "ovs-vsctl remove Open_vSwitch . other_config vhost-sock-dir");
-    vec![Evidence::fixed_by("other_config:vhost-sock-dir", format!("{directory} {seen}"), fix)]
+    Some(Evidence::fixed_by("other_config:vhost-sock-dir", format!("{directory} {seen}"), fix))
 }
 
-fn iommu(case: &Case<'_>) -> Vec<Evidence> {
-    let set = other_config(case, "vhost-iommu-support").is_some_and(|value| value == "true");
+fn iommu(case: &Case<'_>) -> Option<Evidence> {
+    let set = other_config(case, "vhost-iommu-support")? == "true";
     let fix =
         "ovs-vsctl remove Open_vSwitch . other_config vhost-iommu-support  # unless guests use a vIOMMU";
-    let evidence = || Evidence::fixed_by("other_config:vhost-iommu-support", "true", fix);
-    set.then(evidence).into_iter().collect()
+    set.then(|| Evidence::fixed_by("other_config:vhost-iommu-support", "true", fix))
 }
 
-fn in_run_directory(case: &Case<'_>) -> Vec<Evidence> {
+fn in_run_directory(case: &Case<'_>) -> Option<Evidence> {
     let directory = &case.accord.socket_directory;
     let below = plain(directory).starts_with(ovs::paths::RUN);
     if !below || !case.accord.has(PortType::Dpdkvhostuserclient) || case.accord.dataplane.is_none() {
-        return Vec::new();
+        return None;
     }
     let fix = "set socket-directory = /var/lib/vhost_sockets, run vhost-accord apply, and use that directory in ports and agents";
-    vec![Evidence::fixed_by(directory.display().to_string(), "is OVS's own run directory, or below it", fix)]
+    Some(Evidence::fixed_by(directory.display().to_string(), "is OVS's own run directory, or below it", fix))
 }

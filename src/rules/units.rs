@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Ask, Case, Evidence, Level, Page, Rule};
+use super::{Ask, Case, Evidence, Level, Rule};
 use crate::base::paths;
 use crate::base::shell;
 use crate::facts::surroundings::LaterDropIn;
@@ -17,96 +17,80 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "without this file, the current settings are lost at the next start of the unit, or the next boot",
         asks: &[Ask::Node(|case| files(case, |found| !found))],
-        page: Page {
-            effect: "VMs work until the next restart or boot, then fail as before apply",
-            see: "systemctl cat ovs-vswitchd",
-            fix: "vhost-accord apply",
-            source: "systemd.unit(5), tmpfiles.d(5)",
-        },
+        effect: "VMs work until the next restart or boot, then fail as before apply",
+        see: "systemctl cat ovs-vswitchd",
+        fix: "vhost-accord apply",
+        source: "systemd.unit(5), tmpfiles.d(5)",
     },
     Rule {
         id: "file-differs",
         level: Level::Broken,
         cause: "another program or user changed this file of vhost-accord; put your own settings into a drop-in of another name",
         asks: &[Ask::Node(|case| files(case, |found| found))],
-        page: Page {
-            effect: "the changed settings take effect at the next restart",
-            see: "vhost-accord plan",
-            fix: "vhost-accord apply; put your own settings into a drop-in of another name",
-            source: "systemd.unit(5)",
-        },
+        effect: "the changed settings take effect at the next restart",
+        see: "vhost-accord plan",
+        fix: "vhost-accord apply; put your own settings into a drop-in of another name",
+        source: "systemd.unit(5)",
     },
     Rule {
         id: "daemon-reload-missing",
         level: Level::Broken,
         cause: "systemd still uses the settings that it read before the file changed",
         asks: &[Ask::Node(reload_missing)],
-        page: Page {
-            effect: "the next restart uses the old settings",
-            see: "systemctl show -p NeedDaemonReload ovs-vswitchd",
-            fix: "systemctl daemon-reload",
-            source: "systemd.unit(5)",
-        },
+        effect: "the next restart uses the old settings",
+        see: "systemctl show -p NeedDaemonReload ovs-vswitchd",
+        fix: "systemctl daemon-reload",
+        source: "systemd.unit(5)",
     },
     Rule {
         id: "drop-in-without-effect",
         level: Level::Broken,
         cause: "a later drop-in overrides the drop-in of vhost-accord",
         asks: &[Ask::Node(without_effect)],
-        page: Page {
-            effect: "at its next start the dataplane uses the settings of another drop-in",
-            see: "systemctl cat ovs-vswitchd dev-hugepages.mount; systemctl show ovs-vswitchd",
-            fix: "comment the line out in the drop-in that the finding names, then systemctl daemon-reload",
-            source: "systemd.unit(5): drop-ins apply in the order of their names",
-        },
+        effect: "at its next start the dataplane uses the settings of another drop-in",
+        see: "systemctl cat ovs-vswitchd dev-hugepages.mount; systemctl show ovs-vswitchd",
+        fix: "comment the line out in the drop-in that the finding names, then systemctl daemon-reload",
+        source: "systemd.unit(5): drop-ins apply in the order of their names",
     },
     Rule {
         id: "unit-masked",
         level: Level::Broken,
         cause: "systemd does not start a masked unit and reads none of its drop-ins",
         asks: &[Ask::Node(masked)],
-        page: Page {
-            effect: "the dataplane does not start at boot",
-            see: "systemctl is-enabled ovs-vswitchd",
-            fix: "systemctl unmask UNIT, then vhost-accord apply",
-            source: "systemctl(1), mask",
-        },
+        effect: "the dataplane does not start at boot",
+        see: "systemctl is-enabled ovs-vswitchd",
+        fix: "systemctl unmask UNIT, then vhost-accord apply",
+        source: "systemctl(1), mask",
     },
     Rule {
         id: "unit-opens-files",
         level: Level::Advice,
         cause: "a command of the unit gives everybody write: any user may take a guest's network, and the accord's modes are undone at each start",
         asks: &[Ask::Node(opens_files)],
-        page: Page {
-            effect: "VMs work; every local user may connect to their sockets, and the accord's modes last until the next start",
-            see: "systemctl cat ovs-vswitchd ovsdb-server",
-            fix: "take the chmod out of the unit or drop-in; the accord gives QEMU and the switch what they need",
-            source: "guides for OVS-DPDK that end with chmod 777",
-        },
+        effect: "VMs work; every local user may connect to their sockets, and the accord's modes last until the next start",
+        see: "systemctl cat ovs-vswitchd ovsdb-server",
+        fix: "take the chmod out of the unit or drop-in; the accord gives QEMU and the switch what they need",
+        source: "guides for OVS-DPDK that end with chmod 777",
     },
     Rule {
         id: "rotated-logs-owner",
         level: Level::Broken,
         cause: "the dataplane cannot write a log that logrotate creates with this owner: 'vlog/reopen' fails silently",
         asks: &[Ask::Node(rotated_logs)],
-        page: Page {
-            effect: "after the first rotation the dataplane's log stays empty; logrotate hides the error",
-            see: "cat /etc/logrotate.d/openvswitch*",
-            fix: "vhost-accord apply",
-            source: "debian openvswitch-switch.logrotate of OVS 3.1",
-        },
+        effect: "after the first rotation the dataplane's log stays empty; logrotate hides the error",
+        see: "cat /etc/logrotate.d/openvswitch*",
+        fix: "vhost-accord apply",
+        source: "debian openvswitch-switch.logrotate of OVS 3.1",
     },
     Rule {
         id: "packaged-file-patched",
         level: Level::Broken,
         cause: "an update removes patches in packaged files, and some patches open OVS's control sockets to QEMU",
         asks: &[Ask::Node(patched)],
-        page: Page {
-            effect: "VMs fail again after an update of Open vSwitch",
-            see: "dpkg -V openvswitch-switch or rpm -V openvswitch",
-            fix: "vhost-accord apply removes the patch and uses drop-ins instead",
-            source: "TripleO Newton to Pike, OPNFV Apex first-boot scripts",
-        },
+        effect: "VMs fail again after an update of Open vSwitch",
+        see: "dpkg -V openvswitch-switch or rpm -V openvswitch",
+        fix: "vhost-accord apply removes the patch and uses drop-ins instead",
+        source: "TripleO Newton to Pike, OPNFV Apex first-boot scripts",
     },
 ];
 

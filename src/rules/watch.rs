@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The service that watches.
 
-use super::{Ask, Case, Evidence, Level, Page, Rule};
+use super::{Ask, Case, Evidence, Level, Rule};
 use crate::accord::is_watch_link;
 use crate::base::paths;
 use crate::items::Change;
@@ -10,16 +10,14 @@ pub const RULES: &[Rule] = &[Rule {
     id: "watch-not-running",
     level: Level::Advice,
     cause: "QEMU cannot connect to a dpdkvhostuser port that is added while OVS runs, and nothing reports changes by others",
-    asks: &[Ask::Node(not_running)],
-    page: Page {
-        effect: "'virsh attach-device' fails with 'Permission denied' on a dpdkvhostuser port that was added after OVS started",
-        see: "systemctl status vhost-accord-watch",
-        fix: "vhost-accord apply, or systemctl start vhost-accord-watch",
-        source: "OVS lib/netdev-dpdk.c: the socket is created when the port is; libvirt has no hook for hot-plug (docs/hooks.rst)",
-    },
+    asks: &[Ask::Once(not_running)],
+    effect: "'virsh attach-device' fails with 'Permission denied' on a dpdkvhostuser port that was added after OVS started",
+    see: "systemctl status vhost-accord-watch",
+    fix: "vhost-accord apply, or systemctl start vhost-accord-watch",
+    source: "OVS lib/netdev-dpdk.c: the socket is created when the port is; libvirt has no hook for hot-plug (docs/hooks.rst)",
 }];
 
-fn not_running(case: &Case<'_>) -> Vec<Evidence> {
+fn not_running(case: &Case<'_>) -> Option<Evidence> {
     let link = case.observed.iter().find_map(|change| match change {
         Change::Link(held) if is_watch_link(&held.item) => Some(change.holds()),
         _ => None,
@@ -27,7 +25,7 @@ fn not_running(case: &Case<'_>) -> Vec<Evidence> {
     let unit = case.live.and_then(|live| live.units.iter().find(|unit| unit.name == paths::WATCH_UNIT));
     let serves = case.live.is_none_or(|live| live.vswitchd().is_some());
     let start = format!("systemctl start {}", paths::WATCH_UNIT);
-    let evidence = match (link, unit) {
+    Some(match (link, unit) {
         (Some(false), _) => Evidence::applies(paths::WATCH_UNIT, "not enabled"),
         (Some(true), Some(unit)) if unit.load_state == "masked" => {
             let fix = format!("systemctl unmask {} && {start}", paths::WATCH_UNIT);
@@ -37,7 +35,6 @@ fn not_running(case: &Case<'_>) -> Vec<Evidence> {
         (Some(true), Some(unit)) if serves && !unit.is_active() && unit.active_state != "activating" => {
             Evidence::fixed_by(paths::WATCH_UNIT, unit.active_state.clone(), start)
         }
-        _ => return Vec::new(),
-    };
-    vec![evidence]
+        _ => return None,
+    })
 }

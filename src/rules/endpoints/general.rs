@@ -11,7 +11,7 @@ use crate::facts::domains::{BrokenFile, SocketMode};
 use crate::fixes;
 use crate::node::endpoints::{Endpoints, Machine, Next, Waiting};
 use crate::rules::start::{self, Start, StartCase};
-use crate::rules::{Ask, Case, Evidence, Finding, Level, Page, Rule, finding, ports};
+use crate::rules::{Ask, Case, Evidence, Finding, Level, Rule, finding, ports};
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -19,60 +19,50 @@ pub const RULES: &[Rule] = &[
         level: Level::Advice,
         cause: "OVSDB did not answer, so the state of ports is unknown",
         asks: &[Ask::Sides(unknown)],
-        page: Page {
-            effect: "check reports no port as wrong, even if one is",
-            see: ovs::fixes::SHOW,
-            fix: "systemctl status ovsdb-server, then fix what its log reports",
-            source: "ovsdb-server(7): while it compacts the database, or waits for its disk, it does not answer for seconds",
-        },
+        effect: "check reports no port as wrong, even if one is",
+        see: ovs::fixes::SHOW,
+        fix: "systemctl status ovsdb-server, then fix what its log reports",
+        source: "ovsdb-server(7): while it compacts the database, or waits for its disk, it does not answer for seconds",
     },
     Rule {
         id: "dataplane-hung",
         level: Level::Broken,
         cause: "ovs-vswitchd does not answer: no VM can start or reconnect, and running VMs may have no network",
         asks: &[Ask::Sides(hung)],
-        page: Page {
-            effect: "no VM starts: QEMU hangs, or libvirt's call of ovs-vsctl hangs",
-            see: "ovs-appctl --timeout=5 version; ps -o pid,stat,wchan,comm -C ovs-vswitchd",
-            fix: "kill -CONT if a signal stopped it; else restart the dataplane, which interrupts its network for a moment",
-            source: "ovs-appctl(8); a stopped ovs-vswitchd keeps its pid file, and OVSDB keeps its last state (seen with OVS 3.1)",
-        },
+        effect: "no VM starts: QEMU hangs, or libvirt's call of ovs-vsctl hangs",
+        see: "ovs-appctl --timeout=5 version; ps -o pid,stat,wchan,comm -C ovs-vswitchd",
+        fix: "kill -CONT if a signal stopped it; else restart the dataplane, which interrupts its network for a moment",
+        source: "ovs-appctl(8); a stopped ovs-vswitchd keeps its pid file, and OVSDB keeps its last state (seen with OVS 3.1)",
     },
     Rule {
         id: "hot-plug-waits",
         level: Level::Broken,
         cause: "a network card was plugged in without a port: the VM's monitor and libvirt are blocked until OVS connects",
         asks: &[Ask::Sides(|_, endpoints| waits(endpoints))],
-        page: Page {
-            effect: "virsh attach-device hangs, and so does each libvirt command that uses this VM's monitor",
-            see: "ss -xlp shows QEMU's socket; virsh dumpxml does not name it",
-            fix: "add the port: QEMU continues as soon as OVS connects. Always add the port before the network card",
-            source: "QEMU's netdev_add blocks the monitor until OVS connects; seen with QEMU 7.2 and libvirt 9.0",
-        },
+        effect: "virsh attach-device hangs, and so does each libvirt command that uses this VM's monitor",
+        see: "ss -xlp shows QEMU's socket; virsh dumpxml does not name it",
+        fix: "add the port: QEMU continues as soon as OVS connects. Always add the port before the network card",
+        source: "QEMU's netdev_add blocks the monitor until OVS connects; seen with QEMU 7.2 and libvirt 9.0",
     },
     Rule {
         id: "domain-unreadable",
         level: Level::Advice,
         cause: "libvirt's file for this VM cannot be read, so the state of the VM is unknown",
         asks: &[Ask::Sides(|_, endpoints| unreadable(endpoints))],
-        page: Page {
-            effect: "the endpoints of this VM are missing in the table of check",
-            see: "virsh dumpxml VM; the file that the finding names",
-            fix: "correct the file as the finding says; libvirt cannot read it either when it starts again",
-            source: "libvirt src/conf/virdomainobjlist.c reads the same files",
-        },
+        effect: "the endpoints of this VM are missing in the table of check",
+        see: "virsh dumpxml VM; the file that the finding names",
+        fix: "correct the file as the finding says; libvirt cannot read it either when it starts again",
+        source: "libvirt src/conf/virdomainobjlist.c reads the same files",
     },
     Rule {
         id: "next-start-fails",
         level: Level::Advice,
         cause: "its definition does not fit the port: after a shutdown the VM does not start again",
         asks: &[],
-        page: Page {
-            effect: "nothing while the VM runs; its next start fails, or the hook refuses it",
-            see: "virsh dumpxml --inactive VM; virsh dumpxml VM; ovs-vsctl get Interface PORT type",
-            fix: "vhost-accord convert VM changes the definition to fit the port; the VM does not pause",
-            source: "virsh migrate --persistent copies the definition of the source unchanged; virsh edit changes only the next start",
-        },
+        effect: "nothing while the VM runs; its next start fails, or the hook refuses it",
+        see: "virsh dumpxml --inactive VM; virsh dumpxml VM; ovs-vsctl get Interface PORT type",
+        fix: "vhost-accord convert VM changes the definition to fit the port; the VM does not pause",
+        source: "virsh migrate --persistent copies the definition of the source unchanged; virsh edit changes only the next start",
     },
 ];
 

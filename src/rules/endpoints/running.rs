@@ -11,7 +11,7 @@ use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::domains::SocketMode;
 use crate::facts::sockets::Liveness;
 use crate::fixes;
-use crate::rules::{Ask, Evidence, Level, Page, Rule};
+use crate::rules::{Ask, Evidence, Level, Rule};
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -19,72 +19,60 @@ pub const RULES: &[Rule] = &[
         level: Level::Broken,
         cause: "the socket file of the running QEMU was removed: OVS cannot connect now, or after its next restart",
         asks: &[Ask::Socket(gone)],
-        page: Page {
-            effect: "the VM has network until OVS restarts or the port is changed; then it has none",
-            see: "ls -l PATH (missing); ss -xl (QEMU's socket still exists)",
-            fix: "start the VM again: QEMU binds its socket only when it starts",
-            source: "DPDK lib/vhost/socket.c connects by the path each second; seen with OVS 3.1",
-        },
+        effect: "the VM has network until OVS restarts or the port is changed; then it has none",
+        see: "ls -l PATH (missing); ss -xl (QEMU's socket still exists)",
+        fix: "start the VM again: QEMU binds its socket only when it starts",
+        source: "DPDK lib/vhost/socket.c connects by the path each second; seen with OVS 3.1",
     },
     Rule {
         id: "listener-is-foreign",
         level: Level::Broken,
         cause: "the listener is neither ovs-vswitchd nor this VM's QEMU: the VM is connected to another program",
         asks: &[Ask::Socket(foreign)],
-        page: Page {
-            effect: "the VM has no network: its frames go to another program; QEMU and OVS report nothing",
-            see: "ss -xlp; ls -i PATH (the socket's inode)",
-            fix: "stop that program if it should not listen there, then have QEMU or OVS create the socket again",
-            source: "unix(7): a path can be unlinked and bound again while the old socket stays in use",
-        },
+        effect: "the VM has no network: its frames go to another program; QEMU and OVS report nothing",
+        see: "ss -xlp; ls -i PATH (the socket's inode)",
+        fix: "stop that program if it should not listen there, then have QEMU or OVS create the socket again",
+        source: "unix(7): a path can be unlinked and bound again while the old socket stays in use",
     },
     Rule {
         id: "nic-dead-after-restart",
         level: Level::Broken,
         cause: "OVS created its socket again, and this QEMU has no <reconnect>: the VM has no network until it is started again",
         asks: &[Ask::Socket(dead)],
-        page: Page {
-            effect: "the VM runs without network; nothing is logged",
-            see: "ps -o lstart of ovs-vswitchd and of QEMU; ss -xp shows no peer",
-            fix: "start the VM again; to prevent it: <reconnect enabled='yes' timeout='1'/> in its XML, or a dpdkvhostuserclient port",
-            source: "seen with OVS 3.1 and QEMU 7.2: a client without reconnect never connects again",
-        },
+        effect: "the VM runs without network; nothing is logged",
+        see: "ps -o lstart of ovs-vswitchd and of QEMU; ss -xp shows no peer",
+        fix: "start the VM again; to prevent it: <reconnect enabled='yes' timeout='1'/> in its XML, or a dpdkvhostuserclient port",
+        source: "seen with OVS 3.1 and QEMU 7.2: a client without reconnect never connects again",
     },
     Rule {
         id: "port-not-in-datapath",
         level: Level::Broken,
         cause: "OVSDB reports the port as connected, but ovs-vswitchd could not configure it: the VM has no network",
         asks: &[Ask::Socket(not_in_datapath)],
-        page: Page {
-            effect: "the VM runs without network; OVSDB has ofport, status=connected and no error",
-            see: "ovs-appctl dpif/show lacks the port; ovs-vsctl get Interface PORT link_state is down",
-            fix: "fix the cause in /var/log/openvswitch/ovs-vswitchd.log (grep ERR), mostly too little memory or a missing DPDK library; then create the port again",
-            source: "'Failed to create memory pool', 'Failed to set interface ... new configuration' in its log; seen with OVS 3.1 and 4.0 without DPDK's mempool_ring",
-        },
+        effect: "the VM runs without network; OVSDB has ofport, status=connected and no error",
+        see: "ovs-appctl dpif/show lacks the port; ovs-vsctl get Interface PORT link_state is down",
+        fix: "fix the cause in /var/log/openvswitch/ovs-vswitchd.log (grep ERR), mostly too little memory or a missing DPDK library; then create the port again",
+        source: "'Failed to create memory pool', 'Failed to set interface ... new configuration' in its log; seen with OVS 3.1 and 4.0 without DPDK's mempool_ring",
     },
     Rule {
         id: "not-connected",
         level: Level::Broken,
         cause: "QEMU and OVS are not connected, although both run",
         asks: &[Ask::Socket(apart)],
-        page: Page {
-            effect: "the VM runs without network",
-            see: "ss -xp; grep VHOST /var/log/openvswitch/ovs-vswitchd.log",
-            fix: "run the command of the finding: it creates the port again, or starts the VM again",
-            source: "DPDK lib/vhost/socket.c; seen with OVS 3.1 after a foreign program had held the connection",
-        },
+        effect: "the VM runs without network",
+        see: "ss -xp; grep VHOST /var/log/openvswitch/ovs-vswitchd.log",
+        fix: "run the command of the finding: it creates the port again, or starts the VM again",
+        source: "DPDK lib/vhost/socket.c; seen with OVS 3.1 after a foreign program had held the connection",
     },
     Rule {
         id: "port-without-vm",
         level: Level::Advice,
         cause: "no VM uses this port and nothing is connected: the port is a leftover, or a VM has a wrong path",
         asks: &[Ask::Socket(without_vm)],
-        page: Page {
-            effect: "usually nothing; if a VM should use this port, that VM hangs or has no network",
-            see: "ovs-vsctl find Interface type=dpdkvhostuserclient; virsh dumpxml of the VM that should use it",
-            fix: "remove the port if no VM and no application needs it; else correct the path in the VM's XML. nova creates a port seconds or minutes before the VM has it (boot, attach, incoming migration): ask nova before you remove one of its ports",
-            source: "os-vif and neutron leave ports behind if they fail to delete them with the VM; external_ids:vm-uuid of a port that os-vif created",
-        },
+        effect: "usually nothing; if a VM should use this port, that VM hangs or has no network",
+        see: "ovs-vsctl find Interface type=dpdkvhostuserclient; virsh dumpxml of the VM that should use it",
+        fix: "remove the port if no VM and no application needs it; else correct the path in the VM's XML. nova creates a port seconds or minutes before the VM has it (boot, attach, incoming migration): ask nova before you remove one of its ports",
+        source: "os-vif and neutron leave ports behind if they fail to delete them with the VM; external_ids:vm-uuid of a port that os-vif created",
     },
 ];
 
