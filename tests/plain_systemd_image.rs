@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vhost_accord::base::root::Root;
-use vhost_accord::systemd::{UnitFact, connect};
+use vhost_accord::systemd::{Act, UnitFact, connect};
 
 struct Tree(tempfile::TempDir);
 
@@ -142,9 +142,9 @@ fn nothing_can_be_started_in_an_image() {
     let image = connect(&root).unwrap();
     image.reload().unwrap();
     assert!(
-        image.restart("a.service").is_err()
-            && image.start("a.service", Duration::ZERO).is_err()
-            && image.stop("a.service", Duration::ZERO).is_err()
+        image.act(Act::Restart, "a.service").is_err()
+            && image.act(Act::Start(Duration::ZERO), "a.service").is_err()
+            && image.act(Act::Stop(Duration::ZERO), "a.service").is_err()
     );
     assert!(image.unit("../etc/passwd").is_err() && image.unit("noextension").is_err());
 }

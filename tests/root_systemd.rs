@@ -12,7 +12,7 @@ use vhost_accord::base::root::Root;
 use vhost_accord::systemd::dbus::Bus;
 use vhost_accord::systemd::image::Image;
 use vhost_accord::systemd::systemctl::Systemctl;
-use vhost_accord::systemd::{ServiceManager, UnitFact, Units, connect};
+use vhost_accord::systemd::{Act, ServiceManager, UnitFact, Units, connect};
 
 const DIR: &str = "/run/systemd/system";
 /// For a start or a stop.
@@ -38,7 +38,7 @@ impl<'a> Unit<'a> {
 
 impl Drop for Unit<'_> {
     fn drop(&mut self) {
-        self.manager.stop(self.name, LIMIT).ok();
+        self.manager.act(Act::Stop(LIMIT), self.name).ok();
         fs::remove_file(Path::new(DIR).join(self.name)).unwrap();
         fs::remove_dir_all(Path::new(DIR).join(format!("{}.d", self.name))).ok();
         self.manager.reload().unwrap();
@@ -48,7 +48,7 @@ impl Drop for Unit<'_> {
 #[test]
 #[ignore = "needs a node with systemd, OVS and libvirt: make test"]
 fn dbus_and_systemctl_say_the_same() {
-    let (bus, systemctl) = (Bus::system().unwrap(), Systemctl::new());
+    let (bus, systemctl) = (Bus::system().unwrap(), Systemctl);
     let names = [
         "ovsdb-server.service",
         "ovs-vswitchd.service",
@@ -90,7 +90,7 @@ fn the_files_say_what_systemd_says() {
 #[test]
 #[ignore = "needs a node with systemd, OVS and libvirt: make test"]
 fn a_unit_with_everything_in_it_reads_the_same_both_ways() {
-    let (bus, systemctl) = (Bus::system().unwrap(), Systemctl::new());
+    let (bus, systemctl) = (Bus::system().unwrap(), Systemctl);
     let unit = Unit::new(
         &bus,
         "vhost-accord-a.service",
@@ -99,7 +99,7 @@ fn a_unit_with_everything_in_it_reads_the_same_both_ways() {
          RuntimeDirectoryPreserve=restart\nExecStartPre=-/bin/sh -c 'true; : \"a b\"'\nExecStart=/bin/true one ; /bin/true two\n\
          ExecStartPost=@/bin/true name 'x y'\n",
     );
-    unit.manager.start(unit.name, LIMIT).unwrap();
+    unit.manager.act(Act::Start(LIMIT), unit.name).unwrap();
     let fact = unit.fact();
     assert_eq!(Some(&fact), systemctl.unit(unit.name).unwrap().as_ref());
     assert_eq!(fact.exec_start, [["/bin/true", "one"], ["/bin/true", "two"]]);
@@ -119,7 +119,7 @@ fn a_unit_with_everything_in_it_reads_the_same_both_ways() {
 #[test]
 #[ignore = "needs a node with systemd, OVS and libvirt: make test"]
 fn starting_and_stopping_wait_and_say_why_not() {
-    let (bus, systemctl) = (Bus::system().unwrap(), Systemctl::new());
+    let (bus, systemctl) = (Bus::system().unwrap(), Systemctl);
     for manager in [&bus as &dyn ServiceManager, &systemctl] {
         let good = Unit::new(
             manager,
@@ -127,21 +127,21 @@ fn starting_and_stopping_wait_and_say_why_not() {
             "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 0.5\nExecStop=/bin/sleep 0.3\n",
         );
         for _ in 0..2 {
-            manager.restart(good.name).unwrap();
+            manager.act(Act::Restart, good.name).unwrap();
             assert!(good.fact().is_active());
         }
-        manager.stop(good.name, LIMIT).unwrap();
+        manager.act(Act::Stop(LIMIT), good.name).unwrap();
         assert_eq!(good.fact().active_state, "inactive");
         let bad = Unit::new(
             manager,
             "vhost-accord-c.service",
             "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'exit 7'\n",
         );
-        for result in [manager.restart(bad.name), manager.start(bad.name, LIMIT)] {
+        for result in [manager.act(Act::Restart, bad.name), manager.act(Act::Start(LIMIT), bad.name)] {
             let error = format!("{:#}", result.unwrap_err());
             assert!(error.contains("vhost-accord-c.service did not start"), "{error}");
         }
-        let error = format!("{:#}", manager.start("vhost-accord-none.service", LIMIT).unwrap_err());
+        let error = format!("{:#}", manager.act(Act::Start(LIMIT), "vhost-accord-none.service").unwrap_err());
         assert!(error.contains("not found"), "{error}");
     }
 }
@@ -171,7 +171,7 @@ fn a_question_without_an_answer_does_not_end_a_job() {
     let silent =
         "sleep 2; pid=$(systemctl show -P MainPID dbus.service); kill -STOP $pid; sleep 14; kill -CONT $pid";
     let mut silence = Command::new("sh").args(["-c", silent]).spawn().unwrap();
-    let started = slow.manager.start(slow.name, LIMIT);
+    let started = slow.manager.act(Act::Start(LIMIT), slow.name);
     silence.wait().unwrap();
     started.unwrap();
     assert!(slow.fact().is_active());
@@ -180,35 +180,35 @@ fn a_question_without_an_answer_does_not_end_a_job() {
 #[test]
 #[ignore = "needs a node with systemd, OVS and libvirt: make test"]
 fn a_job_that_hangs_or_fails_is_told() {
-    let (bus, systemctl) = (Bus::system().unwrap(), Systemctl::new());
+    let (bus, systemctl) = (Bus::system().unwrap(), Systemctl);
     for manager in [&bus as &dyn ServiceManager, &systemctl] {
         let hangs = Unit::new(
             manager,
             "vhost-accord-e.service",
             "[Service]\nExecStartPre=/bin/sh -c 'trap \"\" TERM; sleep 600; sleep 600'\nExecStart=/bin/sleep 600\nTimeoutSec=300\n",
         );
-        let error = format!("{:#}", manager.start(hangs.name, Duration::from_secs(2)).unwrap_err());
+        let error = format!("{:#}", manager.act(Act::Start(Duration::from_secs(2)), hangs.name).unwrap_err());
         assert!(error.contains("not done after 2 s"), "{error}");
-        let error = format!("{:#}", manager.stop(hangs.name, Duration::from_secs(2)).unwrap_err());
+        let error = format!("{:#}", manager.act(Act::Stop(Duration::from_secs(2)), hangs.name).unwrap_err());
         assert!(error.contains("not done after 2 s"), "{error}");
-        manager.kill(hangs.name).unwrap();
-        manager.stop(hangs.name, LIMIT).unwrap();
+        manager.act(Act::Kill, hangs.name).unwrap();
+        manager.act(Act::Stop(LIMIT), hangs.name).unwrap();
 
         let reload = Unit::new(
             manager,
             "vhost-accord-f.service",
             "[Service]\nExecStart=/bin/sleep 600\nExecReload=/bin/false\nTimeoutStopSec=1\n",
         );
-        manager.start(reload.name, LIMIT).unwrap();
-        let error = format!("{:#}", manager.reload_unit(reload.name).unwrap_err());
+        manager.act(Act::Start(LIMIT), reload.name).unwrap();
+        let error = format!("{:#}", manager.act(Act::Reload, reload.name).unwrap_err());
         assert!(error.contains("did not reload"), "{error}");
 
         // Five failures in a row make systemd refuse a sixth start by others.
         let fails =
             Unit::new(manager, "vhost-accord-g.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n");
         for _ in 0..7 {
-            manager.forgive(fails.name);
-            let error = format!("{:#}", manager.start(fails.name, LIMIT).unwrap_err());
+            let _ = manager.act(Act::Forgive, fails.name);
+            let error = format!("{:#}", manager.act(Act::Start(LIMIT), fails.name).unwrap_err());
             assert!(!error.contains("too quickly") && !error.contains("start-limit-hit"), "{error}");
         }
     }

@@ -15,4 +15,5 @@ pub mod progress;
 pub mod root;
 pub mod shell;
 pub mod text;
+pub mod time;
 pub mod watchdog;

@@ -22,7 +22,7 @@ use crate::report::{self, Style};
 use crate::rules::{Finding, Level};
 use crate::sockets::grant;
 use crate::survey::{Options, Survey};
-use crate::systemd::{self, ServiceManager};
+use crate::systemd::{self, Act, ServiceManager};
 
 /// How long the service that watches may take to start or stop.
 const WATCH_LIMIT: Duration = Duration::from_secs(20);
@@ -137,7 +137,7 @@ pub fn is_watch(change: &Change) -> bool {
 
 /// The service that watches is to be off. It does no harm if it is not: without the accord's file it grants nothing.
 pub fn stop_watching(root: &Root, manager: &dyn ServiceManager) {
-    let stop = || manager.stop(paths::WATCH_UNIT, WATCH_LIMIT);
+    let stop = || manager.act(Act::Stop(WATCH_LIMIT), paths::WATCH_UNIT);
     if let Some(Err(error)) = root.is_live().then(stop) {
         tracing::warn!("{}", report::log_line(&format!("{error:#}")));
     }
@@ -158,7 +158,7 @@ pub fn catch_up(root: &Root, manager: &dyn ServiceManager, survey: Survey) -> Re
     if waits_for_hook {
         pick_up_hook(root, manager, &survey)?;
     }
-    if waits_for_watch && root.is_live() && manager.start(paths::WATCH_UNIT, WATCH_LIMIT).is_err() {
+    if waits_for_watch && root.is_live() && manager.act(Act::Start(WATCH_LIMIT), paths::WATCH_UNIT).is_err() {
         // The finding stays, and says how it is started.
         tracing::warn!("{} did not start", paths::WATCH_UNIT);
     }
@@ -230,7 +230,7 @@ fn pick_up_hook(root: &Root, manager: &dyn ServiceManager, survey: &Survey) -> R
         return Ok(());
     };
     match manager.unit(&hypervisor.daemon_unit)? {
-        Some(unit) if unit.is_active() => manager.reload_unit(&unit.name),
+        Some(unit) if unit.is_active() => manager.act(Act::Reload, &unit.name),
         Some(_) | None => Ok(()),
     }
 }
@@ -263,7 +263,7 @@ fn restart(
                     return Survey::take(root, manager, Options::default());
                 }
             }
-        } else if let Err(error) = manager.restart(&unit) {
+        } else if let Err(error) = manager.act(Act::Restart, &unit) {
             output.failed.push(format!("{error:#}"));
             continue;
         }

@@ -55,7 +55,7 @@ pub fn run() -> Result<Outcome> {
     preflight::check(&root, &plan.changes)?;
     apply::execute(&root, &mut survey, &plan)?;
     if went_back || plan.changes.iter().any(apply::concerns_systemd) {
-        Systemctl::new().reload()?;
+        Systemctl.reload()?;
     }
     Ok(Outcome::Fine)
 }

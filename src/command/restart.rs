@@ -28,8 +28,8 @@ use crate::report;
 use crate::rules::Finding;
 use crate::sockets::stale;
 use crate::survey::{Options, Survey};
-use crate::systemd::ServiceManager;
 use crate::systemd::systemctl::Systemctl;
+use crate::systemd::{Act, ServiceManager};
 
 /// What was there before is waited for longer: there is nothing else to go back to.
 const BACK_LIMIT: Duration = Duration::from_secs(120);
@@ -135,16 +135,15 @@ impl<'a> Outage<'a> {
         self.stopped = false;
         let mut lines = vec![format!("the switch was put back as it was: {why:#}")];
         let mut note = |what: Result<()>| lines.extend(what.err().map(|error| format!("{error:#}")));
-        let systemctl = Systemctl::new();
         // The bus may be what failed.
-        note(self.stop(self.manager).or_else(|_| self.stop(&systemctl)));
+        note(self.stop(self.manager).or_else(|_| self.stop(&Systemctl)));
         for failed in go_back(self.root) {
             note(Err(failed));
         }
-        note(self.manager.reload().or_else(|_| systemctl.reload()));
+        note(self.manager.reload().or_else(|_| Systemctl.reload()));
         remains::clear(self.root);
         let limit = self.limit.max(BACK_LIMIT);
-        match self.start(self.manager, limit).or_else(|_| self.start(&systemctl, limit)) {
+        match self.start(self.manager, limit).or_else(|_| self.start(&Systemctl, limit)) {
             Ok(()) => {
                 note(give_sockets(self.root, self.survey));
                 note(self.wait().context("after that, too"));
@@ -161,10 +160,10 @@ impl<'a> Outage<'a> {
         let deadline = Instant::now() + self.limit;
         let _progress = Progress::show(move || format!("stopping the switch, {}", progress::left(deadline)));
         for unit in self.dataplane.units() {
-            if let Err(error) = manager.stop(unit, self.limit) {
+            if let Err(error) = manager.act(Act::Stop(self.limit), unit) {
                 manager
-                    .kill(unit)
-                    .and_then(|()| manager.stop(unit, self.limit))
+                    .act(Act::Kill, unit)
+                    .and_then(|()| manager.act(Act::Stop(self.limit), unit))
                     .with_context(|| format!("{error:#}"))?;
             }
         }
@@ -176,11 +175,12 @@ impl<'a> Outage<'a> {
         let deadline = Instant::now() + limit;
         let _progress = Progress::show(move || format!("starting the switch, {}", progress::left(deadline)));
         for unit in self.dataplane.units() {
-            manager.forgive(unit);
+            // Fails where nothing is known of the unit: its start says so.
+            let _ = manager.act(Act::Forgive, unit);
         }
         for unit in self.dataplane.units() {
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
-            manager.start(unit, left).map_err(|error| self.named(manager, error))?;
+            manager.act(Act::Start(left), unit).map_err(|error| self.named(manager, error))?;
         }
         match Vswitchd::read(self.root) {
             Vswitchd::NotRunning => {

@@ -19,7 +19,7 @@ use crate::journal::{Entry, Journal};
 use crate::report;
 use crate::sockets::{declared, grant};
 use crate::survey::{Options, Survey};
-use crate::systemd::{self, ServiceManager};
+use crate::systemd::{self, Act, ServiceManager};
 use crate::write::Refused;
 
 #[derive(Debug, Serialize)]
@@ -312,7 +312,7 @@ fn finish(manager: &dyn ServiceManager, args: &RevertArgs, units: Vec<String>, o
         return;
     }
     for unit in units {
-        match args.restart.then(|| manager.restart(&unit)) {
+        match args.restart.then(|| manager.act(Act::Restart, &unit)) {
             None => output.waiting.push(unit),
             Some(Ok(())) => output.restarted.push(unit),
             Some(Err(error)) => output.failed.push(format!("{error:#}")),

@@ -146,6 +146,8 @@ pub enum MadeBy {
     Dataplane,
 }
 
+const MADE_BY: [(&str, MadeBy); 2] = [("qemu", MadeBy::Qemu), ("dataplane", MadeBy::Dataplane)];
+
 impl Declared {
     /// Checks what one section sets. What it leaves to its driver is not known yet.
     pub(super) fn check(found: &Declaration, socket_directory: &Path) -> Result<()> {
@@ -168,7 +170,7 @@ impl Declared {
             user: found.parse("user", look)?,
             group: found.parse("group", look)?,
             sockets: found.parse("sockets", sockets)?,
-            made_by: found.parse("made-by", made_by)?,
+            made_by: found.parse("made-by", value::one_of(MADE_BY))?,
             control: found.parse("control", control)?,
         };
         let place = |key: &str| format!("{}: [dataplane {name}]", found.origin(key));
@@ -245,14 +247,6 @@ fn sockets(text: &str) -> Result<Sockets, String> {
         return Err("a directory for these sockets alone, or DIRECTORY/PATTERN with '*'".into());
     }
     Ok(Sockets { directory, pattern })
-}
-
-fn made_by(text: &str) -> Result<MadeBy, String> {
-    match text {
-        "qemu" => Ok(MadeBy::Qemu),
-        "dataplane" => Ok(MadeBy::Dataplane),
-        _ => Err("qemu or dataplane".into()),
-    }
 }
 
 fn control(text: &str) -> Result<Vec<PathBuf>, String> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::value::{seconds, words};
+use super::value::{one_of, seconds, words};
 use super::{PortType, Raw};
 
 /// Let the VM start, or not.
@@ -80,7 +80,7 @@ impl Default for HookConfig {
 impl HookConfig {
     pub(super) fn parse(raw: &Raw, modes: &[PortType]) -> Result<HookConfig> {
         let (on_problem, families) = raw.parse("on-problem", problems)?;
-        let on_error = raw.parse("on-error", action)?;
+        let on_error = raw.parse("on-error", one_of(ACTIONS))?;
         let deadline = raw.parse("hook-deadline", seconds(DEADLINES))?;
         let service_deadline = raw.parse("service-deadline", seconds(DEADLINES))?;
         let incoming = raw.parse("incoming", |text| incoming(text, modes))?;
@@ -93,38 +93,30 @@ impl HookConfig {
     }
 }
 
-fn action(text: &str) -> Result<Action, String> {
-    match text {
-        "refuse" => Ok(Action::Refuse),
-        "warn" => Ok(Action::Warn),
-        _ => Err("refuse or warn".into()),
-    }
-}
+const ACTIONS: [(&str, Action); 2] = [("refuse", Action::Refuse), ("warn", Action::Warn)];
 
 fn problems(text: &str) -> Result<(Action, BTreeMap<Family, Action>), String> {
     let expected = || "refuse or warn, then FAMILY=refuse or FAMILY=warn (paths, ports, sockets, memory)";
+    let action = |text: &str| one_of(ACTIONS)(text).map_err(|_| expected());
     let mut general = Action::Refuse;
     let mut families = BTreeMap::new();
     for word in words(text) {
         let Some((family, what)) = word.split_once('=') else {
-            general = action(word).map_err(|_| expected())?;
+            general = action(word)?;
             continue;
         };
         let family = Family::ALL.into_iter().find(|(name, _)| *name == family).ok_or_else(expected)?.1;
-        families.insert(family, action(what).map_err(|_| expected())?);
+        families.insert(family, action(what)?);
     }
     Ok((general, families))
 }
 
 /// A type that is not to work here is none to go over to.
 fn incoming(text: &str, modes: &[PortType]) -> Result<Option<PortType>, String> {
-    if text == "keep" {
-        return Ok(None);
-    }
-    let kind = PortType::named(text).ok_or("keep, dpdkvhostuserclient or dpdkvhostuser")?;
-    match modes.contains(&kind) {
-        true => Ok(Some(kind)),
-        false => Err(format!("one of modes, and {kind} is none of them")),
+    let [client, server] = PortType::ALL.map(|kind| (kind.as_str(), Some(kind)));
+    match one_of([("keep", None), client, server])(text)? {
+        Some(kind) if !modes.contains(&kind) => Err(format!("one of modes, and {kind} is none of them")),
+        incoming => Ok(incoming),
     }
 }
 

@@ -19,7 +19,7 @@ pub use hook::{Action, Family, HookConfig};
 pub use keys::{DATAPLANE, Key, SECTIONS, Section, commented, keys};
 pub use layers::{Effective, Origin, Proposed, Raw};
 pub use value::{DataplaneUser, GidMismatch, Managed, PortType, QemuGroup, ServerAccess};
-pub use watch::{Drift, WatchConfig, WatchEnabled};
+pub use watch::{Drift, WatchConfig};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::base::root::Root;
+use value::one_of;
 
 /// The whole configuration, typed and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,15 +98,15 @@ impl Config {
             modes: listed.unwrap_or_else(|| vec![PortType::Dpdkvhostuserclient]),
             group: raw.parse("group", value::account_name)?,
             gid: raw.parse("gid", value::gid)?,
-            gid_mismatch: raw.parse("gid-mismatch", value::gid_mismatch)?,
+            gid_mismatch: raw.parse("gid-mismatch", one_of(value::GID_MISMATCHES))?,
             socket_directory,
-            server_access: raw.parse("server-access", value::server_access)?,
+            server_access: raw.parse("server-access", one_of(value::SERVER_ACCESSES))?,
             dataplane_user: raw.parse("dataplane-user", value::dataplane_user)?,
             qemu_group: raw.parse("qemu-group", value::qemu_group)?,
             qemu_ids: raw.parse("qemu-ids", value::qemu_ids)?,
             managed: raw.parse("manage", value::managed)?,
             restart_deadline: raw.parse("restart-deadline", value::seconds(5.0..=600.0))?,
-            auto_apply: raw.parse("auto-apply", value::yes_or_no)?,
+            auto_apply: raw.parse("auto-apply", one_of(value::YES_OR_NO))?,
             watch: WatchConfig::parse(raw)?,
         };
         Ok(config)

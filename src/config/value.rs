@@ -117,11 +117,9 @@ pub(super) fn modes(text: &str) -> Result<Option<Vec<PortType>>, String> {
     }
     let mut modes = Vec::new();
     for word in words(text) {
-        modes.push(match word {
-            "dpdkvhostuserclient" => PortType::Dpdkvhostuserclient,
-            "dpdkvhostuser" => PortType::Dpdkvhostuser,
-            other => return Err(format!("look, or dpdkvhostuserclient or dpdkvhostuser, not '{other}'")),
-        });
+        let known = PortType::named(word);
+        let expected = || format!("look, or dpdkvhostuserclient or dpdkvhostuser, not '{word}'");
+        modes.push(known.ok_or_else(expected)?);
     }
     modes.sort();
     modes.dedup();
@@ -149,20 +147,24 @@ pub(super) fn gid(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "a group number from 1 to 4294967294 that no system uses for 'nobody'".to_string())
 }
 
-pub(super) fn gid_mismatch(text: &str) -> Result<GidMismatch, String> {
-    match text {
-        "keep" => Ok(GidMismatch::Keep),
-        "report" => Ok(GidMismatch::Report),
-        "renumber" => Ok(GidMismatch::Renumber),
-        _ => Err("keep, report or renumber".into()),
-    }
-}
+pub(super) const GID_MISMATCHES: [(&str, GidMismatch); 3] =
+    [("keep", GidMismatch::Keep), ("report", GidMismatch::Report), ("renumber", GidMismatch::Renumber)];
 
-pub(super) fn server_access(text: &str) -> Result<ServerAccess, String> {
-    match text {
-        "grant" => Ok(ServerAccess::Grant),
-        "umask" => Ok(ServerAccess::Umask),
-        _ => Err("grant or umask".into()),
+pub(super) const SERVER_ACCESSES: [(&str, ServerAccess); 2] =
+    [("grant", ServerAccess::Grant), ("umask", ServerAccess::Umask)];
+
+pub(super) const YES_OR_NO: [(&str, bool); 2] = [("yes", true), ("no", false)];
+
+/// One of these words, for what it stands for. What is expected names them all: `keep, report or renumber`.
+pub(super) fn one_of<T: Copy, const N: usize>(
+    words: [(&'static str, T); N],
+) -> impl Fn(&str) -> Result<T, String> {
+    move |text| {
+        let found = words.iter().find(|(word, _)| *word == text);
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let names = words.map(|(word, _)| word).join(", ");
+            names.rsplit_once(", ").map_or(names.clone(), |(others, last)| format!("{others} or {last}"))
+        })
     }
 }
 
@@ -232,14 +234,6 @@ pub(super) fn managed(text: &str) -> Result<Managed, String> {
         parts.insert(part.ok_or_else(|| format!("all, or some of {}", Managed::PARTS.join(" ")))?);
     }
     Ok(Managed(parts))
-}
-
-pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
-    match text {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        _ => Err("yes or no".into()),
-    }
 }
 
 /// Seconds within these bounds.

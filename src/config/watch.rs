@@ -4,17 +4,7 @@
 use anyhow::Result;
 
 use super::Raw;
-
-/// Whether `apply` enables the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WatchEnabled {
-    /// Where there is use for it.
-    Auto,
-    /// Always.
-    Yes,
-    /// Never.
-    No,
-}
+use super::value::one_of;
 
 /// What becomes of a setting that `apply` made and somebody else changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,40 +18,21 @@ pub enum Drift {
 /// The section `[watch]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchConfig {
-    /// `enabled`.
-    pub enabled: WatchEnabled,
+    /// `enabled`; `None`: where there is use for it.
+    pub enabled: Option<bool>,
     /// `drift`.
     pub drift: Drift,
 }
 
 impl WatchConfig {
     pub(super) fn parse(raw: &Raw) -> Result<WatchConfig> {
+        let enabled = one_of([("auto", None), ("yes", Some(true)), ("no", Some(false))]);
+        let drift = one_of([("fix", Drift::Fix), ("report", Drift::Report)]);
         Ok(WatchConfig { enabled: raw.parse("enabled", enabled)?, drift: raw.parse("drift", drift)? })
     }
 
     /// Is the service to run where `dpdkvhostuser` sockets are granted, or not?
     pub fn wanted(&self, grants: bool) -> bool {
-        match self.enabled {
-            WatchEnabled::Auto => grants || self.drift == Drift::Fix,
-            WatchEnabled::Yes => true,
-            WatchEnabled::No => false,
-        }
-    }
-}
-
-fn enabled(text: &str) -> Result<WatchEnabled, String> {
-    match text {
-        "auto" => Ok(WatchEnabled::Auto),
-        "yes" => Ok(WatchEnabled::Yes),
-        "no" => Ok(WatchEnabled::No),
-        _ => Err("auto, yes or no".into()),
-    }
-}
-
-fn drift(text: &str) -> Result<Drift, String> {
-    match text {
-        "fix" => Ok(Drift::Fix),
-        "report" => Ok(Drift::Report),
-        _ => Err("fix or report".into()),
+        self.enabled.unwrap_or(grants || self.drift == Drift::Fix)
     }
 }

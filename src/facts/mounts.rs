@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::base::root::Root;
+use crate::base::root::listing::unescape;
 
 /// A mounted hugetlbfs that its path really leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,33 +120,12 @@ fn parse_line(line: &[u8]) -> Result<Mount<'_>> {
     Ok(Mount {
         id: id.parse().with_context(wrong)?,
         parent: parent.parse().with_context(wrong)?,
-        path: unescape(path),
+        path: PathBuf::from(OsString::from_vec(unescape(path))),
         options,
         kind,
         // Other filesystems may print paths in theirs, with any bytes.
         super_options: std::str::from_utf8(super_options).unwrap_or_default(),
     })
-}
-
-/// Undoes the kernel's `\040` for blank, tab, newline and backslash.
-fn unescape(escaped: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(escaped.len());
-    let mut rest = escaped;
-    while let Some((&first, tail)) = rest.split_first() {
-        let octal =
-            tail.get(..3).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        match octal {
-            Some(byte) if first == b'\\' => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(OsString::from_vec(bytes))
 }
 
 /// Whether the mount's path leads to it: nothing is mounted over it, nor over a directory on the way to it.

@@ -183,31 +183,9 @@ mod tests {
             let found = self.0.iter().find(|(unit, ..)| *unit == name);
             Ok(found.map(|(name, active_state, unit_file_state)| UnitFact {
                 name: (*name).to_string(),
-                load_state: "loaded".to_string(),
                 active_state: (*active_state).to_string(),
                 unit_file_state: (*unit_file_state).to_string(),
-                fragment: None,
-                drop_ins: Vec::new(),
-                need_daemon_reload: false,
-                group: None,
-                user: None,
-                umask: 0o022,
-                environment: Vec::new(),
-                environment_files: Vec::new(),
-                runtime_directory: Vec::new(),
-                runtime_directory_preserve: "no".to_string(),
-                default_dependencies: true,
-                main_pid: None,
-                exec_start_pre: Vec::new(),
-                exec_start: Vec::new(),
-                exec_start_post: Vec::new(),
-                mount_options: None,
-                mount_where: None,
-                state_change_timestamp: None,
-                active_enter_timestamp: None,
-                socket_user: None,
-                socket_group: None,
-                socket_mode: None,
+                ..UnitFact::default()
             }))
         }
     }

@@ -13,7 +13,7 @@ use zbus::message::Message;
 use zbus::{DynamicType, OwnedObjectPath, OwnedVariant};
 
 use super::fact::{DEFAULT_UMASK, UnitFact, set};
-use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live};
+use super::{Act, CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live};
 use crate::base::root::Root;
 
 const NAME: &str = "org.freedesktop.systemd1";
@@ -172,37 +172,25 @@ impl ServiceManager for Bus {
         Self::open(self.address.as_deref(), JOB_LIMIT)?.manager("Reload", &()).map(drop)
     }
 
-    fn reload_unit(&self, name: &str) -> Result<()> {
-        self.run_job("ReloadUnit", name, JOB_LIMIT)?;
-        let service = self.properties(self.load(name)?.as_str(), "Service").unwrap_or_default();
-        match service.text("ReloadResult").as_str() {
-            "" | "success" => Ok(()),
-            result => bail!("{name} did not reload: systemd says result '{result}'"),
+    fn act(&self, act: Act, name: &str) -> Result<()> {
+        match act {
+            Act::Reload => {
+                self.run_job("ReloadUnit", name, JOB_LIMIT)?;
+                let service = self.properties(self.load(name)?.as_str(), "Service").unwrap_or_default();
+                match service.text("ReloadResult").as_str() {
+                    "" | "success" => Ok(()),
+                    result => bail!("{name} did not reload: systemd says result '{result}'"),
+                }
+            }
+            Act::Restart => self.bring_up("RestartUnit", name, JOB_LIMIT),
+            Act::Start(limit) => self.bring_up("StartUnit", name, limit),
+            Act::Stop(limit) => match self.run_job("StopUnit", name, limit)?.text("ActiveState").as_str() {
+                "inactive" | "failed" => Ok(()),
+                state => bail!("{name} did not stop: it is {state}"),
+            },
+            Act::Forgive => self.manager("ResetFailedUnit", &name).map(drop),
+            Act::Kill => self.manager("KillUnit", &(name, "all", 9i32)).map(drop),
         }
-    }
-
-    fn restart(&self, name: &str) -> Result<()> {
-        self.bring_up("RestartUnit", name, JOB_LIMIT)
-    }
-
-    fn start(&self, name: &str, limit: Duration) -> Result<()> {
-        self.bring_up("StartUnit", name, limit)
-    }
-
-    fn stop(&self, name: &str, limit: Duration) -> Result<()> {
-        match self.run_job("StopUnit", name, limit)?.text("ActiveState").as_str() {
-            "inactive" | "failed" => Ok(()),
-            state => bail!("{name} did not stop: it is {state}"),
-        }
-    }
-
-    fn forgive(&self, name: &str) {
-        // Fails where nothing is known of the unit: its start says so.
-        let _ = self.manager("ResetFailedUnit", &name);
-    }
-
-    fn kill(&self, name: &str) -> Result<()> {
-        self.manager("KillUnit", &(name, "all", 9i32)).map(drop)
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) const DEFAULT_UMASK: u32 = 0o022;
 
 /// What systemd knows of a unit, all drop-ins applied: names as in `systemctl show`. From an image: what the unit files
 /// say, with specifiers (`%i`) unexpanded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitFact {
     /// Its real name, where the one that was asked for is an alias.
     pub name: String,

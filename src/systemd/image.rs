@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use super::fact::{DEFAULT_UMASK, UnitFact};
-use super::{ServiceManager, Units, words};
+use super::{Act, ServiceManager, Units, words};
 use crate::base::root::{Handle, Kind, Root};
 use crate::edit::unit::UnitText;
 
@@ -174,25 +173,7 @@ impl ServiceManager for Image<'_> {
         Ok(())
     }
 
-    fn reload_unit(&self, name: &str) -> Result<()> {
-        bail!("{name}: nothing runs in an image")
-    }
-
-    fn restart(&self, name: &str) -> Result<()> {
-        bail!("{name}: nothing runs in an image")
-    }
-
-    fn start(&self, name: &str, _limit: Duration) -> Result<()> {
-        bail!("{name}: nothing runs in an image")
-    }
-
-    fn stop(&self, name: &str, _limit: Duration) -> Result<()> {
-        bail!("{name}: nothing runs in an image")
-    }
-
-    fn forgive(&self, _name: &str) {}
-
-    fn kill(&self, name: &str) -> Result<()> {
+    fn act(&self, _act: Act, name: &str) -> Result<()> {
         bail!("{name}: nothing runs in an image")
     }
 }
@@ -230,10 +211,6 @@ fn described(name: &str, unit: &UnitText) -> UnitFact {
         name: name.to_string(),
         load_state: "loaded".to_string(),
         active_state: "inactive".to_string(),
-        unit_file_state: String::new(),
-        fragment: None,
-        drop_ins: Vec::new(),
-        need_daemon_reload: false,
         group: value("Group"),
         user: value("User"),
         umask: octal("UMask").unwrap_or(DEFAULT_UMASK),
@@ -242,7 +219,6 @@ fn described(name: &str, unit: &UnitText) -> UnitFact {
         runtime_directory: words("RuntimeDirectory"),
         runtime_directory_preserve: preserve.unwrap_or_else(|| "no".to_string()),
         default_dependencies: unit.last("Unit", "DefaultDependencies").is_none_or(|text| !is_false(text)),
-        main_pid: None,
         exec_start_pre: exec("ExecStartPre"),
         exec_start: exec("ExecStart"),
         exec_start_post: exec("ExecStartPost"),
@@ -251,8 +227,7 @@ fn described(name: &str, unit: &UnitText) -> UnitFact {
         socket_user: value("SocketUser"),
         socket_group: value("SocketGroup"),
         socket_mode: octal("SocketMode"),
-        state_change_timestamp: None,
-        active_enter_timestamp: None,
+        ..UnitFact::default()
     }
 }
 

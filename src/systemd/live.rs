@@ -39,8 +39,8 @@ pub(super) fn see_new_drop_ins(root: &Root, unit: &mut UnitFact) -> Result<()> {
 }
 
 /// The unit's files merged, as far as they can be read.
-pub(super) fn written(root: &Root, unit: &UnitFact) -> Result<UnitText> {
+pub(super) fn written(root: &Root, unit: &UnitFact) -> UnitText {
     let read = |path| root.read(path).ok().flatten();
     let texts = unit.fragment.iter().chain(&unit.drop_ins).filter_map(|path| read(path));
-    Ok(UnitText::merge(texts.map(|text| UnitText::parse(&String::from_utf8_lossy(&text)))))
+    UnitText::merge(texts.map(|text| UnitText::parse(&String::from_utf8_lossy(&text))))
 }

@@ -45,22 +45,30 @@ pub trait Units: fmt::Debug {
     fn unit(&self, name: &str) -> Result<Option<UnitFact>>;
 }
 
+/// What can be done to a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Its daemon reads its configuration again; nothing is restarted.
+    Reload,
+    /// It is restarted, or started if it does not run, and is waited for until it is up.
+    Restart,
+    /// It is started and waited for until it is up, as long as this: OVS's units allow themselves 300 s (`TimeoutSec=`).
+    Start(Duration),
+    /// It is stopped and waited for until it is down, as long as this.
+    Stop(Duration),
+    /// Earlier failures are forgotten, so that they do not count against its start limit. Fails where nothing is known of
+    /// the unit.
+    Forgive,
+    /// All its processes get SIGKILL.
+    Kill,
+}
+
 /// Who can also act on them.
 pub trait ServiceManager: Units {
     /// Makes systemd read the unit files again.
     fn reload(&self) -> Result<()>;
-    /// Tells a unit's daemon to read its configuration again; nothing is restarted.
-    fn reload_unit(&self, name: &str) -> Result<()>;
-    /// Restarts a unit, or starts it if it does not run, and waits until it is up. An error says why it is not.
-    fn restart(&self, name: &str) -> Result<()>;
-    /// Starts a unit and waits until it is up, as long as `limit`: OVS's units allow themselves 300 s (`TimeoutSec=`).
-    fn start(&self, name: &str, limit: Duration) -> Result<()>;
-    /// Stops a unit and waits until it is down, as long as `limit`.
-    fn stop(&self, name: &str, limit: Duration) -> Result<()>;
-    /// Forgets earlier failures of a unit, so that they do not count against its start limit.
-    fn forgive(&self, name: &str);
-    /// Sends SIGKILL to all processes of a unit.
-    fn kill(&self, name: &str) -> Result<()>;
+    /// Does this to a unit. An error says why it is not done.
+    fn act(&self, act: Act, name: &str) -> Result<()>;
 }
 
 /// The best way to systemd: for an image the unit files; on the live node D-Bus, or `systemctl` where D-Bus does not
@@ -81,7 +89,7 @@ pub fn connect(root: &Root) -> Result<Box<dyn ServiceManager + '_>> {
         Ok(bus) => return Ok(Box::new(bus)),
         Err(error) => tracing::debug!("{error:#}, asking systemctl instead"),
     }
-    let systemctl = systemctl::Systemctl::new();
+    let systemctl = systemctl::Systemctl;
     systemctl.unit("-.mount").context("asking systemd")?;
     Ok(Box::new(systemctl))
 }

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The units of a node by its report: `systemctl show` of those that were loaded, and the names of all unit files.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail};
 
-use super::systemctl::{parse_show, restore_words};
-use super::{ServiceManager, UnitFact, Units, live};
+use super::systemctl::read_shown;
+use super::{Act, ServiceManager, UnitFact, Units};
 use crate::base::root::Root;
 
 /// A report.
@@ -45,18 +43,13 @@ impl<'a> Told<'a> {
 
 impl Units for Told<'_> {
     fn unit(&self, name: &str) -> Result<Option<UnitFact>> {
-        let context = || format!("reading the unit {name}");
         let Some(block) = self.shown(name) else {
             return match (self.has_file(name), self.root.report()) {
                 (Some(false), _) | (_, None) => Ok(None),
                 (_, Some(report)) => Err(report.lacks(&format!("'systemctl show {name}'"))),
             };
         };
-        let Some(mut unit) = parse_show(&block).with_context(context)? else { return Ok(None) };
-        let written = live::written(self.root, &unit)?;
-        restore_words(&mut unit, &written);
-        live::see_new_drop_ins(self.root, &mut unit).with_context(context)?;
-        Ok(Some(unit))
+        read_shown(self.root, &block).with_context(|| format!("reading the unit {name}"))
     }
 }
 
@@ -65,25 +58,7 @@ impl ServiceManager for Told<'_> {
         bail!("nothing is done to a report")
     }
 
-    fn reload_unit(&self, name: &str) -> Result<()> {
-        bail!("{name}: nothing is done to a report")
-    }
-
-    fn restart(&self, name: &str) -> Result<()> {
-        bail!("{name}: nothing is done to a report")
-    }
-
-    fn start(&self, name: &str, _limit: Duration) -> Result<()> {
-        bail!("{name}: nothing is done to a report")
-    }
-
-    fn stop(&self, name: &str, _limit: Duration) -> Result<()> {
-        bail!("{name}: nothing is done to a report")
-    }
-
-    fn forgive(&self, _name: &str) {}
-
-    fn kill(&self, name: &str) -> Result<()> {
+    fn act(&self, _act: Act, name: &str) -> Result<()> {
         bail!("{name}: nothing is done to a report")
     }
 }

@@ -3,7 +3,6 @@
 
 #[cfg(test)]
 mod tests;
-mod time;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,35 +11,23 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::fact::{DEFAULT_UMASK, UnitFact, set};
-use super::{CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live, words};
+use super::{Act, CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live, words};
 use crate::base::program;
 use crate::base::root::Root;
+use crate::base::time::since_1970;
 use crate::edit::unit::UnitText;
 
 const PROPERTIES: &str = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,Group,User,UMask,\
     Environment,EnvironmentFiles,RuntimeDirectory,RuntimeDirectoryPreserve,DefaultDependencies,MainPID,ExecStartPre,\
     ExecStart,ExecStartPost,Options,Where,SocketUser,SocketGroup,SocketMode,ActiveEnterTimestamp,StateChangeTimestamp";
 
-/// The command `systemctl`.
-#[derive(Debug, Clone)]
-pub struct Systemctl {
-    program: PathBuf,
-}
-
-impl Default for Systemctl {
-    fn default() -> Self {
-        Systemctl { program: PathBuf::from("systemctl") }
-    }
-}
+/// The command `systemctl`, found by the usual path of programs.
+#[derive(Debug, Clone, Copy)]
+pub struct Systemctl;
 
 impl Systemctl {
-    /// Found by the usual path of programs.
-    pub fn new() -> Systemctl {
-        Systemctl::default()
-    }
-
     fn run(&self, arguments: &[&str], limit: Duration) -> Result<String> {
-        program::run(&self.program, arguments, limit)
+        program::run(Path::new("systemctl"), arguments, limit)
     }
 
     fn show(&self, name: &str) -> Result<String> {
@@ -62,15 +49,8 @@ impl Systemctl {
 
 impl Units for Systemctl {
     fn unit(&self, name: &str) -> Result<Option<UnitFact>> {
-        let text = self.show(name).with_context(|| format!("reading the unit {name}"))?;
-        let Some(mut unit) = parse_show(&text).with_context(|| format!("reading the unit {name}"))? else {
-            return Ok(None);
-        };
-        let root = Root::open(Path::new("/"))?;
-        let written = live::written(&root, &unit)?;
-        restore_words(&mut unit, &written);
-        live::see_new_drop_ins(&root, &mut unit)?;
-        Ok(Some(unit))
+        let read = self.show(name).and_then(|text| read_shown(&Root::open(Path::new("/"))?, &text));
+        read.with_context(|| format!("reading the unit {name}"))
     }
 }
 
@@ -79,37 +59,31 @@ impl ServiceManager for Systemctl {
         self.run(&["daemon-reload"], JOB_LIMIT).map(drop)
     }
 
-    fn reload_unit(&self, name: &str) -> Result<()> {
-        self.run(&["reload", "--", name], JOB_LIMIT)
-            .with_context(|| format!("{name} did not reload"))
-            .map(drop)
+    fn act(&self, act: Act, name: &str) -> Result<()> {
+        let run = |command: &[&str], limit| self.run(&[command, &["--", name]].concat(), limit).map(drop);
+        match act {
+            Act::Reload => run(&["reload"], JOB_LIMIT).with_context(|| format!("{name} did not reload")),
+            Act::Restart => self.bring_up("restart", name, JOB_LIMIT),
+            Act::Start(limit) => self.bring_up("start", name, limit),
+            Act::Stop(limit) => run(&["stop"], limit).with_context(|| format!("{name} did not stop")),
+            Act::Forgive => run(&["reset-failed"], CALL_LIMIT),
+            Act::Kill => run(&["kill", "--signal=KILL"], CALL_LIMIT),
+        }
     }
+}
 
-    fn restart(&self, name: &str) -> Result<()> {
-        self.bring_up("restart", name, JOB_LIMIT)
-    }
-
-    fn start(&self, name: &str, limit: Duration) -> Result<()> {
-        self.bring_up("start", name, limit)
-    }
-
-    fn stop(&self, name: &str, limit: Duration) -> Result<()> {
-        self.run(&["stop", "--", name], limit).with_context(|| format!("{name} did not stop")).map(drop)
-    }
-
-    fn forgive(&self, name: &str) {
-        // Fails where nothing is known of the unit: its start says so.
-        let _ = self.run(&["reset-failed", "--", name], CALL_LIMIT);
-    }
-
-    fn kill(&self, name: &str) -> Result<()> {
-        self.run(&["kill", "--signal=KILL", "--", name], CALL_LIMIT).map(drop)
-    }
+/// What systemd shows of a unit and what the unit's files tell better; `None` for a unit that does not exist.
+pub(super) fn read_shown(root: &Root, shown: &str) -> Result<Option<UnitFact>> {
+    let Some(mut unit) = parse_show(shown)? else { return Ok(None) };
+    let written = live::written(root, &unit);
+    restore_words(&mut unit, &written);
+    live::see_new_drop_ins(root, &mut unit)?;
+    Ok(Some(unit))
 }
 
 /// Reads the output of `systemctl show`; `None` for a unit that does not exist. The arguments of commands are split at
 /// each blank, for it does not tell blanks in them from blanks between them.
-pub fn parse_show(text: &str) -> Result<Option<UnitFact>> {
+fn parse_show(text: &str) -> Result<Option<UnitFact>> {
     let mut properties: HashMap<&str, Vec<&str>> = HashMap::new();
     for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
         properties.entry(key).or_default().push(value);
@@ -154,9 +128,18 @@ pub fn parse_show(text: &str) -> Result<Option<UnitFact>> {
         socket_user: set(value("SocketUser")),
         socket_group: set(value("SocketGroup")),
         socket_mode: u32::from_str_radix(&value("SocketMode"), 8).ok(),
-        state_change_timestamp: time::parse(&value("StateChangeTimestamp")),
-        active_enter_timestamp: time::parse(&value("ActiveEnterTimestamp")),
+        state_change_timestamp: timestamp(&value("StateChangeTimestamp")),
+        active_enter_timestamp: timestamp(&value("ActiveEnterTimestamp")),
     }))
+}
+
+/// `Mon 2026-11-23 17:38:09.271214 UTC`, without the fraction before systemd 247, in microseconds since 1970; `None` for
+/// none (`n/a`, empty).
+fn timestamp(text: &str) -> Option<u64> {
+    let &[_weekday, date, time, "UTC"] = text.split(' ').collect::<Vec<_>>().as_slice() else { return None };
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let micros: u64 = format!("{fraction:0<6}").parse().ok()?;
+    Some(u64::try_from(since_1970(date, time)?).ok()? * 1_000_000 + micros)
 }
 
 /// `/etc/default/x (ignore_errors=yes)`
@@ -173,7 +156,7 @@ fn arguments(text: &str) -> Option<Vec<String>> {
 }
 
 /// Where the unit's files tell which words belong together, and agree otherwise with what systemd said, takes it from them.
-pub(super) fn restore_words(unit: &mut UnitFact, written: &UnitText) {
+fn restore_words(unit: &mut UnitFact, written: &UnitText) {
     let lists = [
         ("ExecStartPre", &mut unit.exec_start_pre),
         ("ExecStart", &mut unit.exec_start),

@@ -129,10 +129,7 @@ impl Handle {
 
     /// Its inode; in a report it may not be known.
     pub fn inode(&self) -> Result<u64> {
-        if let Some(told) = &self.told {
-            told.has_inode(&self.path)?;
-        }
-        Ok(self.stat.st_ino)
+        self.told.as_ref().map_or(Ok(self.stat.st_ino), |told| told.inode(&self.path))
     }
 
     /// How many names it has.
@@ -147,10 +144,7 @@ impl Handle {
 
     /// The same where it is known: in a report only from listings that have it whole.
     pub fn known_modified(&self) -> Result<i128> {
-        if let Some(told) = &self.told {
-            told.has_time(&self.path)?;
-        }
-        Ok(self.modified())
+        self.told.as_ref().map_or(Ok(self.modified()), |told| told.modified(&self.path))
     }
 
     /// Change time of content or inode, in seconds since 1970.
@@ -195,7 +189,7 @@ impl Handle {
         }
         let file = File::from(self.reopen(OFlag::O_RDONLY)?);
         // Room for all of it at once; files of /proc and /sys say that they are empty.
-        let size = u64::try_from(self.stat.st_size).unwrap_or_default().clamp(PAGE, MAX_FILE);
+        let size = self.size().clamp(PAGE, MAX_FILE);
         let mut bytes = Vec::new();
         bytes
             .try_reserve_exact(size as usize + 1)

@@ -7,6 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::Kind;
+use crate::base::time::since_1970;
 
 /// Version of the extended attribute of an ACL (include/uapi/linux/posix_acl_xattr.h).
 const ACL_VERSION: u32 = 2;
@@ -226,22 +227,11 @@ fn mode(text: &str) -> Option<(Kind, u32)> {
 
 /// `2026-11-28 23:30:02.235329078 +0000` in nanoseconds since 1970; other styles have no year, or no seconds.
 fn modified(date: &str, time: &str, zone: &str) -> Option<i128> {
-    let number = |text: &str| text.parse::<i64>().ok().filter(|number| (0..10_000).contains(number));
-    let [year, month, day] = date.split('-').map(number).collect::<Vec<_>>()[..] else { return None };
     let (time, fraction) = time.split_once('.').filter(|(_, fraction)| fraction.len() == 9)?;
-    let [hour, minute, second] = time.split(':').map(number).collect::<Vec<_>>()[..] else { return None };
+    let number = |text: &str| text.parse::<u8>().ok().map(i64::from);
     let sign = if zone.starts_with('-') { -1 } else { 1 };
-    let east = sign * (number(zone.get(1..3)?)? * 60 + number(zone.get(3..5)?)?);
-    let (year, month) = (year?, month?);
-    // Days since 1970-01-01 of the proleptic Gregorian calendar, the year beginning in March.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
-        + year.div_euclid(400)
-        + (153 * month + 2) / 5
-        + day?
-        - 1
-        - 719_468;
-    let seconds = ((days * 24 + hour?) * 60 + minute? - east) * 60 + second?;
+    let east = sign * (number(zone.get(1..3)?)? * 60 + number(zone.get(3..5)?)?) * 60;
+    let seconds = since_1970(date, time)? - east;
     Some(i128::from(seconds) * 1_000_000_000 + i128::from(fraction.parse::<u32>().ok()?))
 }
 
@@ -263,8 +253,8 @@ fn plain_bytes(path: &[u8], escaped: bool) -> PathBuf {
     Path::new(OsStr::from_bytes(&bytes)).components().collect()
 }
 
-/// Undoes `ls -b` and getfacl: `\n`, `\ `, `\\`, `\040`.
-fn unescape(text: &[u8]) -> Vec<u8> {
+/// Undoes `ls -b`, getfacl and the kernel's tables of mounts: `\n`, `\ `, `\\`, `\040`.
+pub fn unescape(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&first, tail)) = rest.split_first() {

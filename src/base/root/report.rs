@@ -135,10 +135,8 @@ impl Report {
 
     /// The output of the first command that begins with these words.
     pub fn output(&self, command: &str) -> Result<String> {
-        self.outputs(command)
-            .into_iter()
-            .next()
-            .ok_or_else(|| self.lacks(&format!("the output of '{command}'")))
+        let first = self.outputs(command).into_iter().next();
+        first.ok_or_else(|| self.lacks(&format!("the output of '{command}'")))
     }
 
     /// The outputs of all commands that begin with these words.
@@ -257,38 +255,28 @@ impl Told {
         self.is_known
     }
 
+    /// What is known, or an error that names what the report lacks of the path.
+    fn need<T>(&self, found: Option<T>, what: &str, path: &Path) -> Result<T> {
+        found.ok_or_else(|| self.report.lacks(&format!("{what} {}", path.display())))
+    }
+
     /// Fails where owner and mode are not in any listing.
     pub(super) fn known(&self, path: &Path) -> Result<()> {
-        if self.is_known {
-            Ok(())
-        } else {
-            Err(self.report.lacks(&format!("owner and mode of {}", path.display())))
-        }
+        self.need(self.is_known.then_some(()), "owner and mode of", path)
     }
 
-    /// Fails where no listing has when it was written.
-    pub(super) fn has_time(&self, path: &Path) -> Result<()> {
-        match self.listed.as_ref().and_then(|listed| listed.modified) {
-            Some(_) => Ok(()),
-            None => Err(self.report.lacks(&format!("the time of {}", path.display()))),
-        }
+    /// When it was written, in nanoseconds since 1970.
+    pub(super) fn modified(&self, path: &Path) -> Result<i128> {
+        self.need(self.listed.as_ref().and_then(|listed| listed.modified), "the time of", path)
     }
 
-    /// Fails where no listing has its inode.
-    pub(super) fn has_inode(&self, path: &Path) -> Result<()> {
-        match self.listed.as_ref().and_then(|listed| listed.inode) {
-            Some(_) => Ok(()),
-            None => Err(self.report.lacks(&format!("the inode of {}", path.display()))),
-        }
+    pub(super) fn inode(&self, path: &Path) -> Result<u64> {
+        self.need(self.listed.as_ref().and_then(|listed| listed.inode), "the inode of", path)
     }
 
     /// Fails where there is no copy to read.
     pub(super) fn copied(&self, path: &Path) -> Result<()> {
-        if self.has_copy {
-            Ok(())
-        } else {
-            Err(self.report.lacks(&format!("the content of {}", path.display())))
-        }
+        self.need(self.has_copy.then_some(()), "the content of", path)
     }
 
     pub(super) fn entry(&self, path: &Path) -> Result<Option<Handle>> {
@@ -304,28 +292,23 @@ impl Told {
         if let Some(names) = self.report.listings.whole.get(path) {
             return Ok(Some(names.iter().cloned().collect()));
         }
-        if self.has_copy {
-            Ok(None)
-        } else {
-            Err(self.report.lacks(&format!("the names in {}", path.display())))
-        }
+        self.need(self.has_copy.then_some(None), "the names in", path)
     }
 
     /// The security label, as its attribute has it.
     pub(super) fn label(&self, path: &Path) -> Result<Option<Vec<u8>>> {
-        match self.listed.as_ref().and_then(|listed| listed.label.as_deref()) {
-            Some("?") => Ok(None),
-            Some(label) => Ok(Some(label.as_bytes().to_vec())),
-            None => Err(self.report.lacks(&format!("the label of {}", path.display()))),
-        }
+        let label = self.listed.as_ref().and_then(|listed| listed.label.as_deref());
+        let label = self.need(label, "the label of", path)?;
+        Ok((label != "?").then(|| label.as_bytes().to_vec()))
     }
 
     /// An ACL.
     pub(super) fn acl(&self, path: &Path, is_default: bool) -> Result<Option<Vec<u8>>> {
         match (&self.listed, self.report.listings.acls.get(path)) {
             (Some(listed), _) if !listed.has_acl => Ok(None),
-            (_, Some(acls)) => Ok(acls[usize::from(is_default)].clone()),
-            _ => Err(self.report.lacks(&format!("the ACL of {}", path.display()))),
+            (_, acls) => {
+                self.need(acls.map(|acls| acls[usize::from(is_default)].clone()), "the ACL of", path)
+            }
         }
     }
 }
