@@ -71,9 +71,12 @@ fn reads_line_ends_of_dos() {
 
 #[test]
 fn the_first_of_several_assignments_counts() {
-    let conf = VirConf::parse("group = \"kvm\"\nuser='x'\ngroup = \"qemu\"\n").unwrap();
+    let written = "group = \"kvm\"\nuser='x'\ngroup = \"qemu\"\n";
+    let conf = VirConf::parse(written).unwrap();
     assert_eq!(conf.get("group"), text("kvm"));
-    assert_eq!(conf.lines_of("group"), [1, 3]);
+    assert_eq!(conf.line_of("group"), Some(1));
+    let literals = ["\"kvm\"", "\"qemu\""].map(String::from).to_vec();
+    assert_eq!(previous(written, "group").unwrap(), Previous::Set { literals });
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "the figures of a run are a result")]
 
+mod acl;
 #[path = "root_access/helper.rs"]
 mod helper;
 #[path = "root_access/random.rs"]
@@ -25,7 +26,7 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use random::Random;
 use tree::{GIDS, Leaf, Tree, UIDS};
-use vhost_accord::access::{Denial, Identity, Node, Perm, Verdict, Wish, may, permits};
+use vhost_accord::access::{Acl, Denial, Identity, Node, Perm, Tag, Verdict, Wish, may, refusal};
 use vhost_accord::base::root::Root;
 use vhost_accord::facts::paths::{PathFact, read_chain};
 
@@ -232,15 +233,15 @@ impl Prediction {
 fn predict(identity: &Identity, chain: &[Node], act: char) -> Prediction {
     let wish = match act {
         'r' => Wish::Read,
-        'w' => Wish::Write,
         's' => Wish::Search,
         'm' | 'b' | 'n' => Wish::Create,
-        'c' => Wish::Connect,
+        // To connect takes what to write takes.
+        'c' | 'w' => Wish::Connect,
         'u' | 'd' => Wish::Remove,
         bits => {
             let (last, above) = chain.split_last().unwrap();
-            let reached = above.iter().all(|node| permits(identity, node, Perm::EXECUTE));
-            let granted = permits(identity, last, Perm::from_bits(bits.to_digit(8).unwrap()));
+            let reached = above.iter().all(|node| refusal(identity, node, Perm::EXECUTE).is_none());
+            let granted = refusal(identity, last, Perm::from_bits(bits.to_digit(8).unwrap())).is_none();
             return if reached && granted { Prediction::Allowed } else { Prediction::Denied(None) };
         }
     };

@@ -15,6 +15,8 @@ use vhost_accord::systemd::systemctl::Systemctl;
 use vhost_accord::systemd::{Act, ServiceManager, UnitFact, Units, connect};
 
 const DIR: &str = "/run/systemd/system";
+/// Where zbus looks for the system bus first.
+const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 /// For a start or a stop.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -149,13 +151,24 @@ fn starting_and_stopping_wait_and_say_why_not() {
 #[test]
 #[ignore = "needs a node with systemd, OVS and libvirt: make test"]
 fn the_bus_is_preferred_and_one_that_hangs_is_given_up() {
+    // This test as run by itself, below.
+    if std::env::var_os(BUS).is_some() {
+        let error = format!("{:#}", Bus::system().map(drop).unwrap_err());
+        assert!(error.ends_with("no answer in time"), "{error}");
+        return;
+    }
     let root = Root::open(Path::new("/")).unwrap();
     assert!(format!("{:?}", connect(&root).unwrap()).starts_with("Bus"));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bus");
     let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let error = format!("{:#}", Bus::at(&format!("unix:path={}", path.display())).map(drop).unwrap_err());
-    assert!(error.ends_with("no answer in time"), "{error}");
+    let silent = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "the_bus_is_preferred_and_one_that_hangs_is_given_up"])
+        .env(BUS, format!("unix:path={}", path.display()))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&silent.stdout);
+    assert!(said.contains("1 passed"), "{said}");
 }
 
 #[test]

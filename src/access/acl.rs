@@ -11,8 +11,6 @@ use super::{Identity, Perm};
 
 /// `POSIX_ACL_XATTR_VERSION` (linux/posix_acl_xattr.h).
 const VERSION: u32 = 2;
-/// `ACL_UNDEFINED_ID`: what stands for the id in entries that have none.
-const NO_ID: u32 = u32::MAX;
 /// Bytes of one entry: tag (2), permissions (2), id (4).
 const ENTRY_BYTES: usize = 8;
 
@@ -43,13 +41,6 @@ impl Tag {
             Tag::Group(_) => 0x08,
             Tag::Mask => 0x10,
             Tag::Other => 0x20,
-        }
-    }
-
-    fn id(self) -> u32 {
-        match self {
-            Tag::User(id) | Tag::Group(id) => id,
-            Tag::Owner | Tag::OwningGroup | Tag::Mask | Tag::Other => NO_ID,
         }
     }
 
@@ -173,17 +164,6 @@ impl Acl {
             bail!("an ACL cut off in an entry");
         }
         Acl::new(chunks.iter().map(parse_entry).collect::<Result<_>>()?)
-    }
-
-    /// The value that [`Acl::parse`] reads.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = VERSION.to_le_bytes().to_vec();
-        for entry in &self.0 {
-            bytes.extend(entry.tag.number().to_le_bytes());
-            bytes.extend(u16::from(entry.perm.bits()).to_le_bytes());
-            bytes.extend(entry.tag.id().to_le_bytes());
-        }
-        bytes
     }
 
     /// The entries, in the kernel's order.

@@ -17,5 +17,5 @@ mod verdict;
 pub use acl::{Acl, AclEntry, Tag};
 pub use identity::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, Identity};
 pub use perm::Perm;
-pub use rule::{Node, Wish, may, permits};
+pub use rule::{Node, Wish, may, refusal};
 pub use verdict::{Denial, Names, Numbers, Verdict, Why, owner_text};

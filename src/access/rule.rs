@@ -43,19 +43,12 @@ pub enum Wish {
     Search,
     /// Read a file, list a directory.
     Read,
-    /// Write a file or device.
-    Write,
     /// Make an entry in a directory: a file, a directory, a socket (`bind`).
     Create,
     /// Connect to a Unix socket. (To anything else the kernel answers `ECONNREFUSED`, which is no matter of permission.)
     Connect,
     /// Remove it from the directory before it in the chain.
     Remove,
-}
-
-/// May `identity` do this with the node itself, however it got there? `inode_permission` (fs/namei.c).
-pub fn permits(identity: &Identity, node: &Node, perm: Perm) -> bool {
-    refusal(identity, node, perm).is_none()
 }
 
 /// May `identity` do what it wishes with the last node of `chain`, which names every directory that is passed on the way,
@@ -80,7 +73,7 @@ fn first_denial(identity: &Identity, chain: &[Node], wish: Wish) -> Option<Denia
     match wish {
         Wish::Search => asked(above.len(), Perm::EXECUTE),
         Wish::Read => asked(above.len(), Perm::READ),
-        Wish::Write | Wish::Connect => asked(above.len(), Perm::WRITE),
+        Wish::Connect => asked(above.len(), Perm::WRITE),
         Wish::Create => asked(above.len(), Perm::WRITE | Perm::EXECUTE),
         Wish::Remove => match above.last() {
             Some(parent) => asked(searched, Perm::WRITE | Perm::EXECUTE).or_else(|| {
@@ -98,8 +91,9 @@ fn sticky(identity: &Identity, directory: &Node, entry: &Node) -> Option<Why> {
     if free || owns || identity.has_fowner() { None } else { Some(Why::Sticky { owner: entry.uid }) }
 }
 
-/// `inode_permission` (fs/namei.c): what is missing and why, `None` when nothing is.
-fn refusal(identity: &Identity, node: &Node, wanted: Perm) -> Option<(Perm, Why)> {
+/// What keeps `identity` from this with the node itself, however it got there: what is missing and why, `None` when nothing
+/// is. `inode_permission` (fs/namei.c).
+pub fn refusal(identity: &Identity, node: &Node, wanted: Perm) -> Option<(Perm, Why)> {
     // Sockets, FIFOs and devices live elsewhere: a read-only filesystem does not keep anyone from using them.
     let stored_here = matches!(node.kind, Kind::Directory | Kind::File | Kind::Symlink);
     if node.read_only && stored_here && wanted.contains(Perm::WRITE) {

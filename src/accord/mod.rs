@@ -12,7 +12,7 @@ mod settings;
 mod watch;
 
 pub use accounts::SharedGroup;
-pub use agreed::{Agreed, AgreedDataplane, AgreedQemu};
+pub use agreed::Agreed;
 pub use dataplane::{DataplaneAccord, is_for_server_ports};
 pub use declared::{Given, is_drop_in};
 pub use first_boot::is_left_to;

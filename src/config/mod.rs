@@ -16,7 +16,7 @@ mod tests;
 
 pub use dataplane::{DECLARED, Declaration, Declared, MadeBy, Sockets};
 pub use hook::{Action, Family, HookConfig};
-pub use keys::{DATAPLANE, Key, SECTIONS, Section, commented, keys};
+pub use keys::{DATAPLANE, Key, SECTIONS, commented};
 pub use layers::{Effective, Origin, Proposed, Raw};
 pub use value::{DataplaneUser, GidMismatch, Managed, PortType, QemuGroup, ServerAccess};
 pub use watch::{Drift, WatchConfig};

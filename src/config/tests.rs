@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::path::Path;
 
+use super::keys::keys;
 use super::*;
 
 fn read(text: &str) -> Result<Config> {

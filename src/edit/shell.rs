@@ -24,13 +24,7 @@ impl EnvFile {
         EnvFile { entries: reader.entries }
     }
 
-    /// The value of `key` without its quotes; the last assignment wins. `Some("")` is set and empty.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<String> {
-        self.entries.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.clone())
-    }
-
-    /// All assignments in the file's order, repeated ones included.
+    /// All assignments in the file's order, without their quotes: of repeated ones the last wins.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }

@@ -17,7 +17,7 @@ pub use endpoints::{Endpoint, EndpointKind, SocketMode, is_network_card};
 pub use files::{BrokenFile, Domains, RUNNING, persistent, running};
 pub use label::{Account, DacLabel, LabelKind};
 pub use lint::oddity;
-pub use memory::{MemoryBacking, NumaCell, PageSize};
+pub use memory::{MemoryBacking, NumaCell};
 
 /// The namespace of `<qemu:commandline>`.
 const QEMU: &str = "http://libvirt.org/schemas/domain/qemu/1.0";

@@ -10,9 +10,9 @@ mod hooks;
 mod hypervisor;
 mod mounts;
 
-pub use hooks::{Hooks, MainHook};
+pub use hooks::MainHook;
 pub use hypervisor::{Hypervisor, QemuConf, configured};
-pub use mounts::{DeclaredMount, escape_path};
+pub use mounts::DeclaredMount;
 
 use std::path::Path;
 

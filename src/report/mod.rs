@@ -10,7 +10,7 @@ pub mod page;
 pub mod prometheus;
 mod table;
 
-pub use crate::base::text::{clean, cut, log_line, one_line};
+pub use crate::base::text::{clean, log_line, one_line};
 pub use colour::{Style, colour};
 pub use table::table;
 

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use meeting::joins;
 pub use meeting::{Meeting, is_joined};
-pub use row::{PortRow, ProcessRow, Row, SocketRow};
+pub use row::{ProcessRow, Row};
 
 use super::start::{self, Start, StartCase, will_fix};
 use super::{Ask, Case, Finding, all};

@@ -28,30 +28,22 @@ type Exec = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
 #[derive(Debug)]
 pub struct Bus {
     connection: Connection,
-    /// The system bus when there is none.
-    address: Option<String>,
 }
 
 impl Bus {
     /// Connects over the system bus.
     pub fn system() -> Result<Bus> {
-        Self::open(None, CALL_LIMIT).context("connecting to the system bus")
-    }
-
-    /// Connects over the bus at this D-Bus address.
-    pub fn at(address: &str) -> Result<Bus> {
-        Self::open(Some(address), CALL_LIMIT).with_context(|| format!("connecting to the bus at {address}"))
+        Self::open(CALL_LIMIT).context("connecting to the system bus")
     }
 
     /// Each call over it takes no longer than `limit`.
-    fn open(address: Option<&str>, limit: Duration) -> Result<Bus> {
-        let builder = address.map_or_else(Builder::system, Builder::address);
+    fn open(limit: Duration) -> Result<Bus> {
         let opening = async {
-            let connection = builder.method_timeout(limit).build().await?;
+            let connection = Builder::system().method_timeout(limit).build().await?;
             // A bus without systemd behind it is none for us.
             let unit = "-.mount";
             connection.call_method(Some(NAME), MANAGER.0, Some(MANAGER.1), "LoadUnit", &unit).await?;
-            anyhow::Ok(Bus { connection, address: address.map(str::to_string) })
+            anyhow::Ok(Bus { connection })
         };
         zbus::block_on(within(CALL_LIMIT, opening)).context("no answer in time")?
     }
@@ -110,7 +102,7 @@ impl Bus {
                 );
             }
             if unanswered.is_some() {
-                again = Self::open(self.address.as_deref(), CALL_LIMIT).ok().or(again);
+                again = Self::open(CALL_LIMIT).ok().or(again);
             }
             std::thread::sleep(POLL);
         }
@@ -169,7 +161,7 @@ impl Units for Bus {
 impl ServiceManager for Bus {
     fn reload(&self) -> Result<()> {
         // It answers when all generators have run and all units are read: on a busy or emulated node not within CALL_LIMIT.
-        Self::open(self.address.as_deref(), JOB_LIMIT)?.manager("Reload", &()).map(drop)
+        Self::open(JOB_LIMIT)?.manager("Reload", &()).map(drop)
     }
 
     fn act(&self, act: Act, name: &str) -> Result<()> {

@@ -43,12 +43,6 @@ impl FileMeta {
     pub fn plain(uid: u32, gid: u32, mode: u32) -> FileMeta {
         FileMeta { uid, gid, mode, xattrs: Vec::new() }
     }
-
-    /// What the file that is held has now.
-    pub fn of(handle: &Handle) -> Result<FileMeta> {
-        let now = handle.again()?;
-        Ok(FileMeta { uid: now.uid(), gid: now.gid(), mode: now.mode(), xattrs: now.xattrs()? })
-    }
 }
 
 /// The name under which [`replace_file`] writes what becomes `name`: hidden, always the same so that the next run finds

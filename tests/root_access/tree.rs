@@ -63,7 +63,7 @@ impl Thing {
         chown(path, Some(self.uid), Some(self.gid)).unwrap();
         fs::set_permissions(path, Permissions::from_mode(self.mode)).unwrap();
         if let Some(acl) = &self.acl {
-            xattr::set(path, Acl::ACCESS, &acl.to_bytes()).unwrap();
+            xattr::set(path, Acl::ACCESS, &crate::acl::bytes(acl)).unwrap();
         }
     }
 

@@ -84,12 +84,6 @@ impl VirConf {
         self.of(key).next().map(|a| a.line)
     }
 
-    /// All lines that assign `key`, the one in effect first. More than one means that editors may disagree.
-    #[must_use]
-    pub fn lines_of(&self, key: &str) -> Vec<usize> {
-        self.of(key).map(|a| a.line).collect()
-    }
-
     /// The default that the packaged file shows in a commented-out line, such as `#group = "libvirt-qemu"`.
     ///
     /// Only lines with nothing between `#` and the key count (indented ones are examples in the prose above it). None
