@@ -9,14 +9,12 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
-/// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show what apply would change, as a diff (exit 0: nothing, 2: changes are pending)
     Plan(PlanCommandArgs),
     /// Set up this node; restarts nothing without --restart, and can be run at any time
@@ -78,9 +76,8 @@ pub enum Command {
     },
 }
 
-/// Which node, and how to print.
 #[derive(Debug, Args)]
-pub struct OutputArgs {
+pub(crate) struct OutputArgs {
     /// Use the unbooted image in DIR instead of the running node
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
@@ -89,10 +86,8 @@ pub struct OutputArgs {
     pub json: bool,
 }
 
-/// Options of `check`.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
-    /// Which node, and how to print.
+pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub output: OutputArgs,
     /// Print metrics for Prometheus, or write them to FILE for node_exporter's textfile collector (then exit 0 if the node could be checked, whatever was found)
@@ -109,9 +104,8 @@ pub struct CheckArgs {
     pub sos: Option<PathBuf>,
 }
 
-/// Options of `compare`.
 #[derive(Debug, Args)]
-pub struct CompareArgs {
+pub(crate) struct CompareArgs {
     /// Output of vhost-accord check --json, one file for each node
     #[arg(value_name = "FINGERPRINT", required = true)]
     pub files: Vec<PathBuf>,
@@ -123,19 +117,16 @@ pub struct CompareArgs {
     pub html: Option<PathBuf>,
 }
 
-/// Options of `probe`.
 #[cfg(feature = "probe")]
 #[derive(Debug, Args)]
-pub struct ProbeArgs {
+pub(crate) struct ProbeArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Options of `plan`.
 #[derive(Debug, Args)]
-pub struct PlanArgs {
-    /// Which node, and how to print.
+pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub output: OutputArgs,
     /// Change the shared group to its configured number, and the group of all its files
@@ -143,10 +134,8 @@ pub struct PlanArgs {
     pub renumber: bool,
 }
 
-/// Options of `plan`.
 #[derive(Debug, Args)]
-pub struct PlanCommandArgs {
-    /// The options it shares with `apply`.
+pub(crate) struct PlanCommandArgs {
     #[command(flatten)]
     pub plan: PlanArgs,
     /// Plan as if FILE was a drop-in of the configuration already (in /etc/vhost-accord/vhost-accord.conf.d, by its name)
@@ -157,10 +146,8 @@ pub struct PlanCommandArgs {
     pub sos: Option<PathBuf>,
 }
 
-/// Options of `apply`.
 #[derive(Debug, Args)]
-pub struct ApplyArgs {
-    /// Which node, how to print, and what to change.
+pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub plan: PlanArgs,
     /// Restart the services that need it, after listing the VMs that lose network
@@ -168,10 +155,8 @@ pub struct ApplyArgs {
     pub restart: bool,
 }
 
-/// Options of `revert`.
 #[derive(Debug, Args)]
-pub struct RevertArgs {
-    /// Which node, and how to print.
+pub(crate) struct RevertArgs {
     #[command(flatten)]
     pub output: OutputArgs,
     /// Restart the services again so that they run with their previous identity
@@ -182,9 +167,8 @@ pub struct RevertArgs {
     pub dry_run: bool,
 }
 
-/// Options of `convert`.
 #[derive(Debug, Args)]
-pub struct ConvertArgs {
+pub(crate) struct ConvertArgs {
     /// The VMs to convert, by name or UUID; without any, list all VMs
     #[arg(value_name = "VM")]
     pub vms: Vec<String>,
@@ -208,9 +192,8 @@ pub struct ConvertArgs {
     pub json: bool,
 }
 
-/// Options of `watch`.
 #[derive(Debug, Args)]
-pub struct WatchArgs {
+pub(crate) struct WatchArgs {
     /// Look once: grant QEMU access to sockets, fix what 'drift = fix' asks for, then report as check does, with its exit codes
     #[arg(long)]
     pub once: bool,
@@ -225,9 +208,8 @@ pub struct WatchArgs {
     pub leave: Vec<String>,
 }
 
-/// Options of `inspect`.
 #[derive(Debug, Args)]
-pub struct InspectArgs {
+pub(crate) struct InspectArgs {
     /// A domain XML, or - for standard input; with --sos, the name of a VM in the report (default: all)
     #[arg(required_unless_present = "sos")]
     pub file: Option<PathBuf>,
@@ -239,9 +221,8 @@ pub struct InspectArgs {
     pub json: bool,
 }
 
-/// Options of `explain`.
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// Ids of findings, or log files (- for standard input); without any, the node's own logs
     #[arg(value_name = "ID|LOG")]
     pub what: Vec<PathBuf>,

@@ -34,12 +34,8 @@ struct Output {
     version: u32,
     sources: Vec<Source>,
     explained: Vec<Explained>,
-    lines: u64,
-    known: u64,
-    unknown: u64,
-    foreign: u64,
-    examples: Vec<String>,
-    dropped: u64,
+    #[serde(flatten)]
+    reading: Reading,
 }
 
 pub fn run(args: &ExplainArgs) -> Result<Outcome> {
@@ -53,9 +49,8 @@ pub fn run(args: &ExplainArgs) -> Result<Outcome> {
     let mut reading = Reading::default();
     let sources = sources(args, &mut reading)?;
     reading.finish();
-    let Reading { events, lines, known, unknown, foreign, examples, dropped, .. } = reading;
-    let explained = join(events, args.sos.as_deref());
-    let output = Output { version: 1, sources, explained, lines, known, unknown, foreign, examples, dropped };
+    let explained = join(std::mem::take(&mut reading.events), args.sos.as_deref());
+    let output = Output { version: 1, sources, explained, reading };
     if args.json {
         report::json(&output)?;
     } else {
@@ -166,46 +161,42 @@ fn look(sos: Option<&Path>) -> Result<(Root, Survey, Judged)> {
     Ok((root, survey, judged))
 }
 
-fn text(output: &Output) -> String {
-    let mut text = String::new();
-    for explained in &output.explained {
-        text.push_str(&event_text(explained));
+fn text(Output { sources, explained, reading, .. }: &Output) -> String {
+    let mut text: String = explained.iter().map(event_text).collect();
+    if reading.dropped > 0 {
+        text.push_str(&format!("{} more lines of other failures were left out\n", reading.dropped));
     }
-    if output.dropped > 0 {
-        text.push_str(&format!("{} more lines of other failures were left out\n", output.dropped));
-    }
-    if output.unknown > 0 {
-        let (verb, them) = if output.unknown == 1 {
-            ("line looks like an error", "is")
+    if reading.unknown > 0 {
+        let said = if reading.unknown == 1 {
+            "line looks like an error, and is"
         } else {
-            ("lines look like errors", "are")
+            "lines look like errors, and are"
         };
-        text.push_str(&format!("{} {verb}, and {them} not known here:\n", output.unknown));
-        for line in &output.examples {
+        text.push_str(&format!("{} {said} not known here:\n", reading.unknown));
+        for line in &reading.examples {
             text.push_str(&format!("    {}\n", one_line(line)));
         }
-        let left = output.unknown - output.examples.len() as u64;
+        let left = reading.unknown - reading.examples.len() as u64;
         if left > 0 {
             text.push_str(&format!("    and {left} more\n"));
         }
     }
-    for source in &output.sources {
+    for source in sources {
         let cut = source.cut.as_ref().map_or(String::new(), |cut| format!(": {cut}"));
         text.push_str(&format!("read: {} ({} lines){cut}\n", one_line(&source.name), source.lines));
     }
-    text + &last_line(output)
+    text + &last_line(reading)
 }
 
 /// How much of it was understood: silence is no all-clear.
-fn last_line(output: &Output) -> String {
-    let rest = output.lines.saturating_sub(output.known + output.unknown);
-    let foreign = match output.foreign {
+fn last_line(Reading { lines, known, unknown, foreign, .. }: &Reading) -> String {
+    let rest = lines.saturating_sub(known + unknown);
+    let foreign = match foreign {
         0 => String::new(),
         number => format!(" ({number} of other programs)"),
     };
     format!(
-        "{} lines read: {} known, {} not known that look like errors{foreign}, {rest} others\n",
-        output.lines, output.known, output.unknown
+        "{lines} lines read: {known} known, {unknown} not known that look like errors{foreign}, {rest} others\n"
     )
 }
 
@@ -237,13 +228,18 @@ fn event_text(Explained { event, dataplane, now }: &Explained) -> String {
     if event.also_security_module {
         text.push_str("    note: a security module denied the same, its record is here: that is the cause\n");
     }
+    // The finding's own command, where the node shows the same now: it is for this node. Else what helps in general.
+    let fix = match now {
+        Now::StillSo { fix: Some(fix), .. } => fix,
+        _ => event.fix,
+    };
     let (style, state) = match now {
         Now::StillSo { what, .. } => (Style::Bad, format!("still so: {what}")),
         Now::Agrees(what) => (Style::Good, format!("agrees, the log is older: {what}")),
         Now::Unknown(what) => (Style::Dim, format!("not known: {what}")),
     };
     text.push_str(&format!("    now: {}\n", report::colour(style, &one_line(&state))));
-    for (word, what) in [("see", event.decide), ("fix", fix(event, now)), ("from", event.source)] {
+    for (word, what) in [("see", event.decide), ("fix", fix), ("from", event.source)] {
         if !what.is_empty() {
             text.push_str(&format!("    {word}: {}\n", one_line(what)));
         }
@@ -251,14 +247,6 @@ fn event_text(Explained { event, dataplane, now }: &Explained) -> String {
     match event.findings.first() {
         Some(id) => text + &format!("    more: vhost-accord explain {id}\n"),
         None => text,
-    }
-}
-
-/// The finding's own command, where the node shows the same now: it is for this node. Else what helps in general.
-fn fix<'a>(event: &'a Event, now: &'a Now) -> &'a str {
-    match now {
-        Now::StillSo { fix: Some(fix), .. } => fix,
-        _ => event.fix,
     }
 }
 

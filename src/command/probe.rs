@@ -108,16 +108,13 @@ fn text(tried: &Tried) -> String {
 /// Who, what, where.
 fn failure(failed: &Failed) -> String {
     let errno = failed.errno.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-    let path = failed
-        .path
-        .as_ref()
-        .map(|path| format!("\n              at {}", report::one_line(&path.display().to_string())));
-    let component =
-        failed.component.as_ref().map(|text| format!("\n              because {}", report::one_line(text)));
+    let more = |word: &str, text: String| format!("\n              {word} {}", report::one_line(&text));
+    let path = failed.path.as_ref().map(|path| more("at", path.display().to_string()));
+    let component = failed.component.clone().map(|text| more("because", text));
     format!(
         "{errno}{} ({}): {}{}{}",
         failed.side.name(),
-        report::one_line(&failed.who.to_string()),
+        report::one_line(&failed.who),
         report::one_line(&failed.error),
         path.unwrap_or_default(),
         component.unwrap_or_default()

@@ -20,6 +20,11 @@ const PROGRAMS: [&str; 3] =
 const LIMIT: Duration = Duration::from_secs(8);
 const PAUSE: Duration = Duration::from_millis(20);
 
+const OPTIONS: &str = "-S -nodefaults -display none -accel tcg -machine q35,memory-backend=ram -m 16 \
+    -object memory-backend-memfd,id=ram,size=16M,share=on";
+const CARD: &str =
+    "-netdev vhost-user,chardev=charnet0,id=hostnet0 -device virtio-net-pci,netdev=hostnet0,romfile=";
+
 /// The name of the port.
 pub(super) fn port(kind: PortType) -> &'static str {
     match kind {
@@ -35,9 +40,7 @@ pub(super) fn complaint(failed: &Failed) -> String {
     let why = failed.error.split(": ").last().unwrap_or_default();
     let why = why.split(" (os error").next().unwrap_or_default();
     match (failed.step, failed.side) {
-        (Step::Bind, Side::Qemu) => {
-            format!("qemu-system-x86_64: Failed to bind socket to {path}: {why}")
-        }
+        (Step::Bind, Side::Qemu) => format!("qemu-system-x86_64: Failed to bind socket to {path}: {why}"),
         (Step::Connect, Side::Qemu) => format!("qemu-system-x86_64: Failed to connect to '{path}': {why}"),
         (Step::Connect, Side::Dataplane) => format!("VHOST_CONFIG: ({path}) failed to connect: {why}"),
         (Step::Bind, Side::Dataplane) => format!("VHOST_CONFIG: ({path}) failed to bind: {why}"),
@@ -70,24 +73,9 @@ impl Qemu {
         let process = Command::new("/proc/self/exe")
             .args(["demo-qemu", &serde_json::to_string(&trial.qemu)?])
             .arg(program)
-            .args([
-                "-S",
-                "-nodefaults",
-                "-display",
-                "none",
-                "-accel",
-                "tcg",
-                "-machine",
-                "q35,memory-backend=ram",
-            ])
-            .args(["-m", "16", "-object", "memory-backend-memfd,id=ram,size=16M,share=on"])
+            .args(OPTIONS.split(' '))
             .args(["-chardev", &format!("socket,id=charnet0,path={}{server}", socket.display())])
-            .args([
-                "-netdev",
-                "vhost-user,chardev=charnet0,id=hostnet0",
-                "-device",
-                "virtio-net-pci,netdev=hostnet0,romfile=",
-            ])
+            .args(CARD.split(' '))
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::null())

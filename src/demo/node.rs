@@ -25,34 +25,25 @@ use crate::systemd::image::Image;
 pub(super) const NODE: &str = "/tmp/node";
 const HUGEPAGES: &str = "/dev/hugepages";
 
-/// What a distribution installs, and one file of the administrator's: which port types must work.
-const FILES: [(&str, &str); 10] = [
-    ("etc/passwd", include_str!("image/etc/passwd")),
-    ("etc/group", include_str!("image/etc/group")),
-    ("etc/default/openvswitch-switch", include_str!("image/etc/default/openvswitch-switch")),
-    ("etc/libvirt/qemu.conf", include_str!("image/etc/libvirt/qemu.conf")),
-    ("etc/vhost-accord/vhost-accord.conf", "[accord]\nmodes = dpdkvhostuserclient dpdkvhostuser\n"),
-    (
-        "usr/lib/systemd/system/dev-hugepages.mount",
-        include_str!("image/usr/lib/systemd/system/dev-hugepages.mount"),
-    ),
-    (
-        "usr/lib/systemd/system/libvirtd.service",
-        include_str!("image/usr/lib/systemd/system/libvirtd.service"),
-    ),
-    (
-        "usr/lib/systemd/system/openvswitch-switch.service",
-        include_str!("image/usr/lib/systemd/system/openvswitch-switch.service"),
-    ),
-    (
-        "usr/lib/systemd/system/ovs-vswitchd.service",
-        include_str!("image/usr/lib/systemd/system/ovs-vswitchd.service"),
-    ),
-    (
-        "usr/lib/systemd/system/ovsdb-server.service",
-        include_str!("image/usr/lib/systemd/system/ovsdb-server.service"),
-    ),
+macro_rules! image {
+    ($($path:literal,)+) => { &[$(($path, include_str!(concat!("image/", $path)))),+] };
+}
+
+/// What a distribution installs.
+const FILES: &[(&str, &str)] = image![
+    "etc/passwd",
+    "etc/group",
+    "etc/default/openvswitch-switch",
+    "etc/libvirt/qemu.conf",
+    "usr/lib/systemd/system/dev-hugepages.mount",
+    "usr/lib/systemd/system/libvirtd.service",
+    "usr/lib/systemd/system/openvswitch-switch.service",
+    "usr/lib/systemd/system/ovs-vswitchd.service",
+    "usr/lib/systemd/system/ovsdb-server.service",
 ];
+/// The administrator's: which port types must work.
+const OURS: (&str, &str) =
+    ("etc/vhost-accord/vhost-accord.conf", "[accord]\nmodes = dpdkvhostuserclient dpdkvhostuser\n");
 
 /// The node, as long as this process lives.
 #[derive(Debug)]
@@ -78,7 +69,7 @@ impl Node {
         for directory in ["run/openvswitch", "var/lib", "etc/systemd/system", "dev/hugepages"] {
             make_directory(&inside(directory))?;
         }
-        for (path, content) in FILES {
+        for (path, content) in FILES.iter().chain([&OURS]) {
             let path = inside(path);
             make_directory(path.parent().unwrap_or(Path::new(NODE)))?;
             fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;

@@ -2,7 +2,8 @@
 //! What a denial of AppArmor means: by whose profile it is, and by its operation (kernel, security/apparmor/audit.c).
 
 use super::audit::{field, hit};
-use super::{Class, Hit};
+use super::object::holds;
+use super::{Class, Event};
 
 /// Whose profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,18 +17,18 @@ enum Whose {
     Other,
 }
 
+const PROFILES: &[(Whose, &[&str])] = &[
+    (Whose::Switch, &["ovs", "openvswitch", "vpp", "dpdk"]),
+    (Whose::BackEnd, &["virtiofsd", "swtpm", "passt", "spdk"]),
+    (Whose::Helper, &["virt-aa-helper"]),
+    (Whose::Daemon, &["libvirtd", "virtqemud", "libvirt"]),
+    (Whose::Container, &["docker", "containerd", "crio", "podman", "lxc", "lxd", "incus", "kube"]),
+];
+
 fn whose(profile: &str) -> Whose {
-    let has = |words: &[&str]| words.iter().any(|word| profile.contains(word));
-    match () {
-        () if profile.starts_with("libvirt-") => Whose::Vm,
-        () if has(&["ovs", "openvswitch", "vpp", "dpdk"]) => Whose::Switch,
-        () if has(&["virtiofsd", "swtpm", "passt", "spdk"]) => Whose::BackEnd,
-        () if has(&["virt-aa-helper"]) => Whose::Helper,
-        () if has(&["libvirtd", "virtqemud", "libvirt"]) => Whose::Daemon,
-        () if has(&["docker", "containerd", "crio", "podman", "lxc", "lxd", "incus", "kube"]) => {
-            Whose::Container
-        }
-        () => Whose::Other,
+    match profile.starts_with("libvirt-") {
+        true => Whose::Vm,
+        false => holds(PROFILES, |word| profile.contains(word)).unwrap_or(Whose::Other),
     }
 }
 
@@ -76,7 +77,7 @@ const RULES: &[Rule] = &[
 const DECIDE: &str = "aa-status; dmesg | grep -E 'apparmor=\"(DENIED|ALLOWED)\"'";
 const SOURCE: &str = "AppArmor (kernel security/apparmor; libvirt src/security/virt-aa-helper.c)";
 
-pub(super) fn explain(text: &str) -> Option<Hit> {
+pub(super) fn explain(text: &str) -> Option<Event> {
     let profile = field(text, "profile").unwrap_or_default();
     let comm = field(text, "comm").unwrap_or_default();
     let operation = field(text, "operation").unwrap_or_default();

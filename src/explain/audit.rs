@@ -2,12 +2,12 @@
 //! Denials of SELinux and AppArmor, in all the forms in which they are shown: raw records of auditd, the kernel's and the
 //! journal's lines, `ausearch -i`, records of user space (USER_AVC), setroubleshoot's prose.
 
-use super::{Class, Hit, apparmor, selinux};
+use super::{Class, Event, apparmor, selinux};
 
 /// The words between which setroubleshoot says who, what and on what.
 const PROSE: &str = "SELinux is preventing ";
 
-pub(super) fn recognise(text: &str) -> Option<Hit> {
+pub(super) fn recognise(text: &str) -> Option<Event> {
     if text.contains("avc:") && text.contains("denied") {
         record(text).map(|denial| selinux::explain(&denial))
     } else if text.contains("apparmor=\"DENIED\"") || text.contains("apparmor=\"ALLOWED\"") {
@@ -133,7 +133,7 @@ pub fn audit_ids() -> impl Iterator<Item = &'static str> {
     selinux::ids().chain(apparmor::ids())
 }
 
-/// A denial as a hit: one for each distinct source, target, class and permissions, or operation.
+/// A denial: one for each distinct source, target, class and permissions, or operation.
 pub(super) fn hit(
     id: &'static str,
     class: Class,
@@ -141,23 +141,10 @@ pub(super) fn hit(
     causes: Vec<String>,
     (decide, fix, source): (&'static str, &'static str, &'static str),
     findings: &'static [&'static str],
-) -> Hit {
+) -> Event {
     // Of the processes at the other end; what QEMU is denied closes no connection.
     let ends =
         ["-ovs-", "-migration-", "-back-end", "-container", "-switch"].iter().any(|part| id.contains(part));
     let ends_connection = class == Class::SecurityModule && ends;
-    Hit {
-        id,
-        class,
-        subject,
-        key,
-        causes,
-        decide,
-        fix,
-        source,
-        findings,
-        asks: None,
-        is_effect: false,
-        ends_connection,
-    }
+    Event { subject, key, causes, decide, fix, source, findings, ends_connection, ..Event::new(id, class) }
 }

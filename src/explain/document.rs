@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A domain's XML, or a piece of one, that is read instead of a log.
 
-use super::{Class, Hit};
+use super::{Class, Event};
 use crate::facts::domains::{Endpoint, EndpointKind, SocketMode, oddity, parse_domain, parse_piece};
 
 /// Of a document, its beginning.
@@ -20,7 +20,7 @@ pub(super) struct Documents {
 }
 
 /// What was found: a line of the document, and what it means.
-pub(super) type Found = Vec<(String, Hit)>;
+pub(super) type Found = Vec<(String, Event)>;
 
 impl Documents {
     /// Is the line one of a document? A log is one if it begins with one of these elements; a `<domain>` may come later.
@@ -69,10 +69,9 @@ fn read(text: &str) -> Found {
     match parsed {
         Ok((shared, endpoints)) => facts(shared, &endpoints),
         Err(error) => {
-            let cause = format!("{error:#}");
-            let line = text.lines().next().unwrap_or_default().to_string();
+            let line = text.lines().next().unwrap_or_default();
             let fix = "correct the text there (virt-xml-validate FILE domain); nothing was changed";
-            vec![(line, hit("xml-refused", Class::Setting, vec![cause], fix))]
+            vec![event("xml-refused", Class::Setting, line, &format!("{error:#}"), fix)]
         }
     }
 }
@@ -81,71 +80,56 @@ fn read(text: &str) -> Found {
 fn facts(shared: bool, endpoints: &[Endpoint]) -> Found {
     let mut found = Vec::new();
     if !endpoints.is_empty() && !shared {
-        let cause =
-            "the domain's memory is not shared: no back end can map it, and the device is dead".to_string();
+        let cause = "the domain's memory is not shared: no back end can map it, and the device is dead";
         let fix = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>, or huge pages and memAccess='shared' in each <cell>";
-        found
-            .push(("<memoryBacking>".to_string(), hit("memory-not-shared", Class::Memory, vec![cause], fix)));
+        found.push(event("memory-not-shared", Class::Memory, "<memoryBacking>", cause, fix));
     }
     for endpoint in endpoints {
         let Some(path) = &endpoint.path else { continue };
         let line = format!("path='{}'", path.display());
         if let Some(seen) = oddity(path) {
-            let hit = hit(
-                "socket-path-not-clean",
-                Class::Setting,
-                vec![seen.to_string()],
-                "write the path without it, in the domain and at the switch",
-            );
-            found.push((line.clone(), hit));
+            let fix = "write the path without it, in the domain and at the switch";
+            found.push(event("socket-path-not-clean", Class::Setting, &line, seen, fix));
         }
+        let mut of_path = |id, class, cause, fix| {
+            let (_, event) = event(id, class, &line, cause, fix);
+            let (subject, key) = (Some(path.display().to_string()), line.clone());
+            found.push((line.clone(), Event { subject, key, ..event }));
+        };
         let home = ["/home", "/root"].iter().any(|place| path.starts_with(place));
         if home && endpoint.mode == SocketMode::Server {
-            let cause = "QEMU creates this socket in somebody's home directory, which its user normally cannot even search (0700 or 0750): 'Failed to bind socket: Permission denied'; with SELinux the label user_home_t forbids it too".to_string();
+            let cause = "QEMU creates this socket in somebody's home directory, which its user normally cannot even search (0700 or 0750): 'Failed to bind socket: Permission denied'; with SELinux the label user_home_t forbids it too";
             let fix = "move the socket into a directory made for such sockets; do not open the home directory or give it away";
-            let hit = Hit {
-                subject: Some(path.display().to_string()),
-                key: line.clone(),
-                ..hit("socket-in-home", Class::Permission, vec![cause], fix)
-            };
-            found.push((line.clone(), hit));
+            of_path("socket-in-home", Class::Permission, cause, fix);
         }
-        let (id, cause, fix) = match (endpoint.device, endpoint.mode) {
-            (EndpointKind::Interface | EndpointKind::CommandLine, SocketMode::Server) => (
+        if !matches!(endpoint.device, EndpointKind::Interface | EndpointKind::CommandLine) {
+            continue;
+        }
+        let (id, cause, fix) = match endpoint.mode {
+            SocketMode::Server => (
                 "qemu-serves",
                 "mode='server': QEMU creates this socket, and the VM waits at its start until the other end connects (by design, no error). The switch's port has to be dpdkvhostuserclient with this vhost-server-path; at a dpdkvhostuser port both ends would be servers",
                 "start the other end first or together; or mode='client' for a dpdkvhostuser port",
             ),
-            (EndpointKind::Interface | EndpointKind::CommandLine, SocketMode::Client) => (
+            SocketMode::Client => (
                 "qemu-connects",
                 "mode='client': the other end (a dpdkvhostuser port, VPP, a relay) has to have created this socket, with write for QEMU's user on the file that the path leads to, through any link",
                 "nothing, if that is so; a link has to exist on a migration's destination too",
             ),
-            _ => continue,
         };
-        let hit = Hit {
-            subject: Some(path.display().to_string()),
-            key: line.clone(),
-            ..hit(id, Class::Harmless, vec![cause.to_string()], fix)
-        };
-        found.push((line, hit));
+        of_path(id, Class::Harmless, cause, fix);
     }
     found
 }
 
-fn hit(id: &'static str, class: Class, causes: Vec<String>, fix: &'static str) -> Hit {
-    Hit {
-        id,
-        class,
-        subject: None,
-        key: causes.join("; "),
-        causes,
+fn event(id: &'static str, class: Class, line: &str, cause: &str, fix: &'static str) -> (String, Event) {
+    let event = Event {
+        key: cause.to_string(),
+        causes: vec![cause.to_string()],
         decide: "vhost-accord inspect FILE; ovs-vsctl --columns=name,type,options find Interface",
         fix,
         source: "libvirt docs/formatdomain.rst",
-        findings: &[],
-        asks: None,
-        is_effect: false,
-        ends_connection: false,
-    }
+        ..Event::new(id, class)
+    };
+    (line.to_string(), event)
 }

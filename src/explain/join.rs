@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Actor, Class, Event};
-use crate::access::{Identity, Node, Verdict, Wish, may};
+use crate::access::{Identity, Verdict, Wish, may};
 use crate::base::paths::plain;
 use crate::base::root::Root;
 use crate::facts::paths::{PathFact, read_chain};
@@ -16,12 +16,11 @@ use crate::survey::Survey;
 /// How it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Now {
+pub(crate) enum Now {
     /// As the log says.
     StillSo {
-        /// What shows it.
         what: String,
-        /// The finding's own fix.
+        /// The finding's own.
         fix: Option<String>,
     },
     /// The node agrees now: the log is older than what fixed it.
@@ -31,7 +30,7 @@ pub enum Now {
 }
 
 /// Looks for it among the findings, and asks again what was refused.
-pub fn now(root: &Root, survey: &Survey, findings: &[Finding], event: &Event) -> Now {
+pub(crate) fn now(root: &Root, survey: &Survey, findings: &[Finding], event: &Event) -> Now {
     if matches!(event.class, Class::Harmless | Class::Logged) {
         return Now::Agrees("nothing to fix".to_string());
     }
@@ -84,8 +83,7 @@ fn refused(root: &Root, survey: &Survey, event: &Event) -> Option<Verdict> {
     let asked = if wish == Wish::Create { path.parent()? } else { path };
     // A path from a log: it is looked at through the root handle, component by component, and nothing else is done to it.
     let PathFact::Present { chain, .. } = read_chain(root, asked).ok()? else { return None };
-    let reaches = |nodes: &[Node]| may(&identity, nodes, wish);
-    Some(reaches(&chain))
+    Some(may(&identity, &chain, wish))
 }
 
 fn identity(survey: &Survey, actor: Actor) -> Option<Identity> {

@@ -177,7 +177,6 @@ fn speaker(text: &str, tag: Option<&str>) -> Program {
     }
     let is_vlog =
         text.split('|').nth(3).is_some_and(is_level) || text.split('|').nth(1).is_some_and(is_level);
-    let head = head(text);
     let word = holds(WORDS, |word| text.contains(word));
     if let Some(program) = word.or(is_vlog.then_some(Program::OpenVswitch)) {
         return program;
@@ -192,27 +191,16 @@ fn speaker(text: &str, tag: Option<&str>) -> Program {
     if text.contains(" nova.") || text.starts_with("nova.") || text.contains("nova-rootwrap") {
         return Program::OpenStack;
     }
-    match head {
-        Head::Tag(tag) => named(tag).unwrap_or(Program::Unknown),
-        Head::Syslog(tag) => named(tag).unwrap_or(Program::Other),
-        Head::None => Program::Unknown,
-    }
+    head(text).map_or(Program::Unknown, |(tag, otherwise)| named(tag).unwrap_or(otherwise))
 }
 
 fn is_level(word: &str) -> bool {
     matches!(word, "EMER" | "ERR" | "WARN" | "INFO" | "DBG")
 }
 
-/// What stands before a message.
-enum Head<'a> {
-    /// `NAME: `, `NAME[1]: `, perhaps after a time.
-    Tag(&'a str),
-    /// `TIME HOST NAME[1]: `: whatever name it is, it is a program's.
-    Syslog(&'a str),
-    None,
-}
-
-fn head(text: &str) -> Head<'_> {
+/// The name before a message, and who it is if the name is not known: after `TIME HOST ` it is a program's, whatever it is;
+/// else it may be anything.
+fn head(text: &str) -> Option<(&str, Program)> {
     let mut words = text.split_ascii_whitespace();
     let mut first = words.next().unwrap_or_default();
     let mut dated = false;
@@ -224,16 +212,11 @@ fn head(text: &str) -> Head<'_> {
     } else if first.starts_with('[') && text.contains("] ") {
         let kernel = first.trim_matches(['[', ']']).bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         if kernel && !first.is_empty() {
-            return Head::Tag("kernel");
+            return Some(("kernel", Program::Unknown));
         }
     }
-    if let Some(tag) = tag(first) {
-        return Head::Tag(tag);
-    }
-    match words.next().and_then(tag).filter(|_| dated) {
-        Some(tag) => Head::Syslog(tag),
-        None => Head::None,
-    }
+    let second = || Some((tag(words.next()?).filter(|_| dated)?, Program::Other));
+    tag(first).map(|tag| (tag, Program::Unknown)).or_else(second)
 }
 
 /// `NAME` of `NAME:` and `NAME[1]:`.

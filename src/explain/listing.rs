@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::{Class, Event, Hit};
+use super::{Class, Event, pattern};
 
 /// More are not kept.
 const MOST: usize = 2000;
@@ -41,7 +41,7 @@ pub(super) struct Port {
 pub(super) struct Listing {
     entries: Vec<Entry>,
     mounts: Vec<Mount>,
-    found: Vec<(String, Hit)>,
+    found: Vec<(String, Event)>,
     /// Ports as commands and `ovs-vsctl show` have them.
     pub(super) ports: Vec<Port>,
     /// The interface that `ovs-vsctl show` is at.
@@ -50,13 +50,10 @@ pub(super) struct Listing {
     other_inode: bool,
 }
 
-/// Parts of a line that are a failure by themselves; one that begins with `^` is its beginning.
+/// Lines that are a failure by themselves. In the patterns `^` is the line's beginning and `$` its end.
 #[rustfmt::skip]
 const FACTS: &[(&[&str], &str, Class, &str, &str)] = &[
-    (&["/fd", "huge", "(deleted)"], "hugepages-held", Class::Memory,
-        "a process still holds huge pages of a VM that is gone (a deleted file of guest memory): ls shows nothing, and the pages are not free",
-        "restart the process whose /proc/PID/fd this is (the back end); do not raise nr_hugepages for it"),
-    (&["-> /", "huge", "(deleted)"], "hugepages-held", Class::Memory,
+    (&["/fd{*}huge{*}(deleted)", "-> /{*}huge{*}(deleted)"], "hugepages-held", Class::Memory,
         "a process still holds huge pages of a VM that is gone (a deleted file of guest memory): ls shows nothing, and the pages are not free",
         "restart the process whose /proc/PID/fd this is (the back end); do not raise nr_hugepages for it"),
     (&["DPDK_OPTS="], "dead-option", Class::Setting,
@@ -65,34 +62,31 @@ const FACTS: &[(&[&str], &str, Class, &str, &str)] = &[
     (&["--vhost-owner"], "dead-option", Class::Setting,
         "--vhost-owner and --vhost-perm existed only in Ubuntu's patched DPDK of 16.04 to 18.04: any other DPDK does not know the option and does not come up",
         "take both out of other_config:dpdk-extra (or the defaults file) and restart the switch; use dpdkvhostuserclient ports, whose socket QEMU creates"),
-    (&["^user", "=", "\"root\""], "qemu-as-root", Class::Setting,
+    (&["^user{*}={*}\"root\""], "qemu-as-root", Class::Setting,
         "QEMU runs as root: a guide's way around permissions. A guest that breaks out is root, images and sockets become root's, and it does nothing against SELinux or AppArmor",
         "take user and group out of qemu.conf; a group that QEMU and the switch share, and dpdkvhostuserclient ports, do without"),
-    (&["^security_driver", "\"none\""], "confinement-off", Class::Setting,
+    (&["^security_driver{*}\"none\""], "confinement-off", Class::Setting,
         "no security module confines any VM: a way around a missing rule, for the whole node",
         "take the line out, restart libvirt's daemon, and add the rule that was missing"),
-    (&["chmod", " 777"], "opened-to-all", Class::Setting,
-        "a mode for everybody: lost when the switch or libvirt creates the file anew, useless against SELinux and AppArmor, and any user may take a guest's network",
-        "a group that both ends share, and a setgid directory (2770) that is made for the sockets"),
-    (&["chmod", " 0777"], "opened-to-all", Class::Setting,
+    (&["chmod{*} 777", "chmod{*} 0777"], "opened-to-all", Class::Setting,
         "a mode for everybody: lost when the switch or libvirt creates the file anew, useless against SELinux and AppArmor, and any user may take a guest's network",
         "a group that both ends share, and a setgid directory (2770) that is made for the sockets"),
     (&["setenforce 0"], "confinement-off", Class::Setting,
         "SELinux only logs now, for the whole node: it shows whether a policy was the reason, and is no fix",
         "setenforce 1 and the policy module that was missing"),
-    (&["usermod", " openvswitch"], "group-not-used", Class::Setting,
+    (&["usermod{*} openvswitch"], "group-not-used", Class::Setting,
         "Open vSwitch drops the groups that its user is merely listed in: only the group it is started with counts (OVS_USER_ID, --ovs-user)",
         "the group part of OVS_USER_ID (or --ovs-user=USER:GROUP), then restart the switch"),
     (&["hugetlb_shm_group"], "shm-group", Class::Harmless,
         "vm.hugetlb_shm_group is about shared memory of System V only: it gives no right on a hugetlbfs mount",
         "nothing; the mount's own gid= and mode= count"),
-    (&["docker run", "openvswitch", ":z"], "relabelled-mount", Class::Setting,
+    (&["docker run{*}openvswitch{*}:z"], "relabelled-mount", Class::Setting,
         "':z' relabels the switch's directory on the host for containers: with SELinux the switch loses it",
         "mount it without :z and :Z, and restorecon -RF /run/openvswitch"),
-    (&["docker run", "openvswitch", ":Z"], "relabelled-mount", Class::Setting,
+    (&["docker run{*}openvswitch{*}:Z"], "relabelled-mount", Class::Setting,
         "':Z' relabels the switch's directory on the host for one container: with SELinux the switch loses it",
         "mount it without :z and :Z, and restorecon -RF /run/openvswitch"),
-    (&["\"/mnt/huge", "\"/dev/vhost-net"], "acl-with-directory", Class::Setting,
+    (&["\"/mnt/huge{*}\"/dev/vhost-net", "\"/dev/vhost-net{*}\"/mnt/huge"], "acl-with-directory", Class::Setting,
         "cgroup_device_acl takes devices only: a directory of huge pages in it means nothing. The list replaces libvirt's own",
         "take the directory out; huge pages need no entry there"),
     (&["hugetlbfs_mount = \""], "one-hugetlbfs-mount", Class::Setting,
@@ -104,6 +98,9 @@ const FACTS: &[(&[&str], &str, Class, &str, &str)] = &[
     (&["/forwarder/var/run/openvswitch"], "second-switch", Class::Harmless,
         "a second Open vSwitch runs in a container, with a database of its own: the host's ovs-vsctl does not show its ports, and that the host's switch has no such port is no failure",
         "nothing; ask that switch with ovs-vsctl --db=unix:ITS-DB.SOCK show"),
+    (&["^VIRTIOFWD_SOCKET_OWNER=$", "^VIRTIOFWD_SOCKET_OWNER=\"\"$", "^VIRTIOFWD_SOCKET_OWNER=''$"], "forwarder-without-owner", Class::Permission,
+        "the forwarder is the client (VIRTIOFWD_VHOST_CLIENT=y), so QEMU creates the socket in its directory; without an owner that directory stays root:root 0755, and QEMU fails with 'Failed to bind socket: Permission denied'",
+        "VIRTIOFWD_SOCKET_OWNER and _GROUP to QEMU's user and group (libvirt-qemu:kvm, qemu:qemu), restart the forwarder; better a directory outside /tmp"),
 ];
 
 impl Listing {
@@ -121,22 +118,10 @@ impl Listing {
         }
         self.other_inode |= text.contains("inode") || text.contains("RuntimeDirectoryPreserve=no");
         let mut known = self.port(text);
-        if let Some((_, id, class, cause, fix)) =
-            FACTS.iter().find(|(parts, ..)| parts.iter().all(|part| has(text, part)))
-        {
-            self.found.push((text.to_string(), hit(id, *class, None, cause.to_string(), fix)));
-            known = true;
-        }
-        if text
-            .strip_prefix("VIRTIOFWD_SOCKET_OWNER=")
-            .is_some_and(|rest| rest.trim_matches(['"', '\'']).is_empty())
-        {
-            let cause = "the forwarder is the client (VIRTIOFWD_VHOST_CLIENT=y), so QEMU creates the socket in its directory; without an owner that directory stays root:root 0755, and QEMU fails with 'Failed to bind socket: Permission denied'";
-            let fix = "VIRTIOFWD_SOCKET_OWNER and _GROUP to QEMU's user and group (libvirt-qemu:kvm, qemu:qemu), restart the forwarder; better a directory outside /tmp";
-            self.found.push((
-                text.to_string(),
-                hit("forwarder-without-owner", Class::Permission, None, cause.to_string(), fix),
-            ));
+        let marked = format!("^{text}$");
+        let is_it = |patterns: &[&str]| patterns.iter().any(|one| pattern::find(one, &marked).is_some());
+        if let Some((_, id, class, cause, fix)) = FACTS.iter().find(|fact| is_it(fact.0)) {
+            self.found.push((text.to_string(), event(id, *class, None, cause.to_string(), fix)));
             known = true;
         }
         if let Some(mount) = mount(text) {
@@ -169,7 +154,7 @@ impl Listing {
     }
 
     /// What the listings show by themselves.
-    pub(super) fn findings(&self) -> Vec<(String, Hit)> {
+    pub(super) fn findings(&self) -> Vec<(String, Event)> {
         let mut found = self.found.clone();
         found.extend(self.mounts());
         for entry in self.entries.iter().filter(|entry| entry.mode.starts_with('s')) {
@@ -178,12 +163,12 @@ impl Listing {
         found
     }
 
-    fn mounts(&self) -> Vec<(String, Hit)> {
+    fn mounts(&self) -> Vec<(String, Event)> {
         let mut found = Vec::new();
         let huge = |mount: &&Mount| mount.kind == "hugetlbfs";
         for (number, mount) in self.mounts.iter().enumerate().filter(|(_, mount)| huge(mount)) {
             let mut add = |id, cause: String, fix| {
-                found.push((mount.line.clone(), hit(id, Class::Memory, Some(&mount.path), cause, fix)));
+                found.push((mount.line.clone(), event(id, Class::Memory, Some(&mount.path), cause, fix)));
             };
             if let Some(size) = mount.options.iter().find(|option| option.starts_with("size=")) {
                 add(
@@ -268,30 +253,26 @@ impl Listing {
     }
 }
 
-fn socket(entry: &Entry) -> Option<(String, Hit)> {
+fn socket(entry: &Entry) -> Option<(String, Event)> {
     let (group, acl) = (&entry.mode[4..7], entry.mode.ends_with('+'));
     let subject = Some(entry.path.as_str());
-    if acl {
+    let found = if acl {
         let cause = format!(
             "the socket has an ACL ('+'): the group bits '{group}' are the ACL's mask, not the right of the group {}. A user or group that the ACL names with rw may connect",
             entry.group
         );
-        return Some((
-            entry.line.clone(),
-            hit("socket-acl", Class::Harmless, subject, cause, "nothing; getfacl shows who may connect"),
-        ));
-    }
-    let closed = !group.contains('w') && !entry.mode[7..10].contains('w');
-    closed.then(|| {
-        let cause = format!("only the owner {} may connect (connecting needs write): the group {} has '{group}'", entry.owner, entry.group);
+        event("socket-acl", Class::Harmless, subject, cause, "nothing; getfacl shows who may connect")
+    } else if !group.contains('w') && !entry.mode[7..10].contains('w') {
+        let cause = format!(
+            "only the owner {} may connect (connecting needs write): the group {} has '{group}'",
+            entry.owner, entry.group
+        );
         let fix = "the mode by an option of what creates the socket (swtpm --ctrl mode=0660, virtiofsd --socket-group, UMask= of its unit); a chmod is lost at its next start";
-        (entry.line.clone(), hit("socket-group-without-write", Class::Permission, subject, cause, fix))
-    })
-}
-
-/// A part that begins with `^` is the line's beginning.
-fn has(text: &str, part: &str) -> bool {
-    part.strip_prefix('^').map_or_else(|| text.contains(part), |start| text.starts_with(start))
+        event("socket-group-without-write", Class::Permission, subject, cause, fix)
+    } else {
+        return None;
+    };
+    Some((entry.line.clone(), found))
 }
 
 /// `drwxr-xr-x. 2 root root 4096 Jan 10 10:00 NAME`.
@@ -335,19 +316,14 @@ fn mount(text: &str) -> Option<Mount> {
     })
 }
 
-fn hit(id: &'static str, class: Class, subject: Option<&str>, cause: String, fix: &'static str) -> Hit {
-    Hit {
-        id,
-        class,
+fn event(id: &'static str, class: Class, subject: Option<&str>, cause: String, fix: &'static str) -> Event {
+    Event {
         subject: subject.map(str::to_string),
         key: subject.map_or_else(|| cause.clone(), str::to_string),
         causes: vec![cause],
         decide: "findmnt -t hugetlbfs -o TARGET,OPTIONS; stat -f -c %T DIRECTORY; getfacl PATH",
         fix,
         source: "mount(8), kernel fs/hugetlbfs; acl(5)",
-        findings: &[],
-        asks: None,
-        is_effect: false,
-        ends_connection: false,
+        ..Event::new(id, class)
     }
 }

@@ -25,7 +25,7 @@ use crate::access::Wish;
 use crate::base::named::named;
 
 pub use audit::audit_ids;
-pub use join::{Now, now};
+pub(crate) use join::{Now, now};
 pub use line::{Line, Program};
 pub use object::Thing;
 pub use reading::Reading;
@@ -106,42 +106,49 @@ pub struct Event {
     pub asks: Option<(Actor, Wish)>,
     /// A security module refused the same thing, by another line.
     pub also_security_module: bool,
-    /// Two lines with the same key are the same failure.
-    #[serde(skip)]
-    key: String,
-    #[serde(skip)]
-    is_effect: bool,
-    #[serde(skip)]
-    ends_connection: bool,
-}
-
-/// A line by one of the signatures.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Hit {
-    id: &'static str,
-    class: Class,
-    subject: Option<String>,
     /// What, with the id, tells this failure from others.
+    #[serde(skip)]
     key: String,
-    causes: Vec<String>,
-    decide: &'static str,
-    fix: &'static str,
-    source: &'static str,
-    findings: &'static [&'static str],
-    asks: Option<(Actor, Wish)>,
+    #[serde(skip)]
     is_effect: bool,
+    #[serde(skip)]
     ends_connection: bool,
 }
 
-impl Hit {
-    fn of(signature: &Signature, subject: Option<&str>) -> Hit {
+impl Event {
+    /// By itself, of no line yet.
+    fn new(id: &'static str, class: Class) -> Event {
+        Event {
+            id,
+            class,
+            program: Program::Unknown,
+            thing: Thing::Unknown,
+            subject: None,
+            count: 1,
+            first: None,
+            last: None,
+            logs: Vec::new(),
+            line: String::new(),
+            causes: Vec::new(),
+            decide: "",
+            fix: "",
+            source: "",
+            notes: Vec::new(),
+            findings: &[],
+            asks: None,
+            also_security_module: false,
+            key: String::new(),
+            is_effect: false,
+            ends_connection: false,
+        }
+    }
+
+    fn of(signature: &Signature, subject: Option<&str>) -> Event {
         // A message that begins with a name has its program's before it.
         let name =
             |text: &str| text.rsplit_once(": /").map_or(text.to_string(), |(_, path)| format!("/{path}"));
         let subject = subject.map(name);
-        Hit {
-            id: signature.id,
-            class: signature.class,
+        Event {
             key: subject.clone().unwrap_or_default(),
             subject,
             causes: signature.causes.iter().map(|cause| cause.to_string()).collect(),
@@ -152,6 +159,7 @@ impl Hit {
             asks: signature.asks,
             is_effect: signature.is_effect,
             ends_connection: signature.ends_connection,
+            ..Event::new(signature.id, signature.class)
         }
     }
 }
@@ -159,16 +167,17 @@ impl Hit {
 /// The first signature that knows the line, and by which of its wordings. Audit records are read apart.
 pub fn known_by(line: &str) -> Option<(&'static Signature, usize)> {
     let line = Line::read(line);
-    let thing = object::of_line(&line.text);
-    let all = SIGNATURES.into_iter().flatten();
-    all.filter_map(|known| Some((known, known.find(&line.text, line.program, thing)?.0))).next()
+    find(&line, object::of_line(&line.text)).map(|(known, wording, _)| (known, wording))
 }
 
-fn recognise(line: &Line, thing: Thing) -> Option<Hit> {
-    if let Some(hit) = audit::recognise(&line.text) {
-        return Some(hit);
-    }
-    let find =
-        |known: &'static Signature| Some(Hit::of(known, known.find(&line.text, line.program, thing)?.1));
-    SIGNATURES.into_iter().flatten().find_map(find)
+fn find(line: &Line, thing: Thing) -> Option<(&'static Signature, usize, Option<&str>)> {
+    SIGNATURES.into_iter().flatten().find_map(|known| {
+        let (wording, subject) = known.find(&line.text, line.program, thing)?;
+        Some((known, wording, subject))
+    })
+}
+
+fn recognise(line: &Line, thing: Thing) -> Option<Event> {
+    let known = || find(line, thing).map(|(known, _, subject)| Event::of(known, subject));
+    audit::recognise(&line.text).or_else(known)
 }

@@ -7,10 +7,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::OFlag;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Serialize;
 
 use super::Reading;
@@ -70,8 +72,7 @@ pub fn stream(name: &str, input: impl Read, reading: &mut Reading) -> Result<u64
 pub fn file(path: &Path, reading: &mut Reading) -> Result<Source> {
     let name = path.display().to_string();
     // A FIFO that nobody writes to shall not hold us.
-    let mut options = File::options();
-    let file = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
     let file = file.with_context(|| format!("opening {name}"))?;
     if file.metadata()?.is_dir() {
         bail!("{name} is a directory");
@@ -103,18 +104,17 @@ pub fn usual(root: &Root, reading: &mut Reading) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     let (vms, left) = vm_logs(root)?;
     for path in vms.into_iter().chain(USUAL.map(PathBuf::from)) {
-        let found = match root.find(&path) {
-            Ok(found) => found,
+        let name = path.display().to_string();
+        match root.find(&path) {
+            Ok(Some(handle)) if handle.kind() == Kind::File => {
+                sources.push(tail(name, File::from(handle.reopen(OFlag::O_RDONLY)?), reading)?);
+            }
+            Ok(_) => {}
             // QEMU may put a symlink among its logs: that one is not read, all others are.
             Err(error) => {
-                let name = path.display().to_string();
                 sources.push(Source { name, lines: 0, cut: Some(format!("not read: {error:#}")) });
-                continue;
             }
-        };
-        let Some(handle) = found.filter(|handle| handle.kind() == Kind::File) else { continue };
-        let file = File::from(handle.reopen(OFlag::O_RDONLY)?);
-        sources.push(tail(path.display().to_string(), file, reading)?);
+        }
     }
     if left > 0 {
         let cut = Some(format!("{left} older logs of VMs were left out"));
@@ -154,34 +154,18 @@ fn journal(reading: &mut Reading) -> Option<Source> {
         .spawn()
         .ok()?;
     let stdout = child.stdout.take()?;
-    let (send, lines) = mpsc::sync_channel::<String>(1000);
-    // Ends with its pipe, which ends with the child.
-    std::thread::spawn(move || {
-        let mut input = BufReader::new(stdout.take(MOST_OF_INPUT));
-        let mut line = Vec::new();
-        while input.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            if send.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                break;
-            }
-            line.clear();
-        }
+    let (done, wait) = mpsc::channel::<()>();
+    let pid = Pid::from_raw(child.id().cast_signed());
+    // It is ours and not waited for yet, so the number is still its own.
+    let limit = std::thread::spawn(move || {
+        let late = wait.recv_timeout(JOURNAL_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout);
+        late && kill(pid, Signal::SIGKILL).is_ok()
     });
-    let end = Instant::now() + JOURNAL_LIMIT;
-    let (mut count, mut cut) = (0, None);
-    loop {
-        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(line) => {
-                count += 1;
-                reading.take("the journal", &line);
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                cut = Some(format!("it took longer than {} s", JOURNAL_LIMIT.as_secs()));
-                break;
-            }
-        }
-    }
+    let lines = stream("the journal", stdout.take(MOST_OF_INPUT), reading);
+    drop(done);
+    let late = limit.join().unwrap_or_default();
     let _ = child.kill();
     let _ = child.wait();
-    Some(Source { name: "the journal (last day)".to_string(), lines: count, cut })
+    let cut = late.then(|| format!("it took longer than {} s", JOURNAL_LIMIT.as_secs()));
+    Some(Source { name: "the journal (last day)".to_string(), lines: lines.unwrap_or_default(), cut })
 }

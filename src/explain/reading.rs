@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! All that was read: failures, each once, and what was not understood.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
 use super::document::Documents;
 use super::listing::{Listing, Port};
 use super::object::{self, Thing};
-use super::{Class, Event, Hit, Line, Program, recognise, tables};
+use super::{Class, Event, Line, Program, recognise, tables};
 use crate::base::text::cut;
 
 /// Longer lines are shown cut.
@@ -24,6 +24,7 @@ const MOST: usize = 500;
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Reading {
     /// The failures, in the order they were first seen.
+    #[serde(skip)]
     pub events: Vec<Event>,
     /// Lines that were read.
     pub lines: u64,
@@ -52,11 +53,9 @@ struct State {
     command: bool,
     /// What kinds of vhost-user device QEMU named.
     devices: Vec<Thing>,
-    /// The front end agreed on features.
-    features: bool,
     /// It handed over its memory, or said otherwise that it goes on.
     memory: bool,
-    /// The line with the features.
+    /// The line by which the front end agreed on features.
     handshake: Option<String>,
 }
 
@@ -95,7 +94,6 @@ impl Reading {
         state.memory |=
             ["SET_MEM_TABLE", "ADD_MEM_REG", "SET_VRING_KICK"].iter().any(|word| text.contains(word));
         if text.contains("read message VHOST_USER_SET_FEATURES") {
-            state.features = true;
             state.handshake.get_or_insert_with(|| text.to_string());
         }
         let mut hit = recognise(&line, thing);
@@ -119,45 +117,29 @@ impl Reading {
         }
     }
 
-    fn add(&mut self, log: &str, line: &Line, thing: Thing, hit: Hit) {
+    fn add(&mut self, log: &str, line: &Line, thing: Thing, found: Event) {
         let time = line.time.clone();
-        let same = |event: &&mut Event| event.id == hit.id && event.key == hit.key;
+        let same = |event: &&mut Event| event.id == found.id && event.key == found.key;
         if let Some(event) = self.events.iter_mut().find(same) {
             event.count += 1;
-            event.first = event.first.take().min_known(time.clone());
+            event.first = event.first.take().into_iter().chain(time.clone()).min();
             event.last = event.last.take().max(time);
             if !event.logs.iter().any(|known| known == log) {
                 event.logs.push(log.to_string());
             }
-            return;
-        }
-        if self.events.len() == MOST {
+        } else if self.events.len() == MOST {
             self.dropped += 1;
-            return;
+        } else {
+            self.events.push(Event {
+                program: line.program,
+                thing,
+                first: time.clone(),
+                last: time,
+                logs: vec![log.to_string()],
+                line: cut(&line.text, SHOWN),
+                ..found
+            });
         }
-        self.events.push(Event {
-            id: hit.id,
-            class: hit.class,
-            program: line.program,
-            thing,
-            subject: hit.subject,
-            count: 1,
-            first: time.clone(),
-            last: time,
-            logs: vec![log.to_string()],
-            line: cut(&line.text, SHOWN),
-            causes: hit.causes,
-            decide: hit.decide,
-            fix: hit.fix,
-            source: hit.source,
-            notes: Vec::new(),
-            findings: hit.findings,
-            asks: hit.asks,
-            also_security_module: false,
-            key: hit.key,
-            is_effect: hit.is_effect,
-            ends_connection: hit.ends_connection,
-        });
     }
 
     /// Afterwards: puts together what different lines say of the same thing.
@@ -213,36 +195,24 @@ impl Reading {
 
     /// What was shaken hands on, and never came.
     fn handshakes(&mut self) {
-        let mut without: Vec<String> = self
-            .state
-            .iter()
-            .filter(|(_, state)| state.features && !state.memory)
-            .map(|(log, _)| log.clone())
-            .collect();
-        without.sort();
-        for log in without {
-            let Some(said) = self.state.get(&log).and_then(|state| state.handshake.clone()) else { continue };
-            let line = Line { text: said, time: None, program: Program::Dpdk };
-            let hit = Hit::of(&tables::NO_MEMORY_TABLE, None);
+        let without = self.state.iter().filter(|(_, state)| !state.memory);
+        let said = without.filter_map(|(log, state)| Some((log.clone(), state.handshake.clone()?)));
+        let said: BTreeMap<String, String> = said.collect();
+        for (log, text) in said {
+            let line = Line { text, time: None, program: Program::Dpdk };
             self.known += 1;
-            self.add(&log, &line, Thing::VhostUser, hit);
+            self.add(&log, &line, Thing::VhostUser, Event::of(&tables::NO_MEMORY_TABLE, None));
         }
     }
 
     /// Says of what was refused to owner and mode that a security module refused the same.
     fn security_modules(&mut self) {
-        let name = |subject: &Option<String>| {
-            subject.as_deref().and_then(|path| path.rsplit('/').next()).map(str::to_string)
-        };
-        let denied: Vec<_> = self
-            .events
-            .iter()
-            .filter(|event| event.class == Class::SecurityModule)
-            .filter_map(|event| name(&event.subject))
-            .collect();
+        let name = |event: &Event| Some(event.subject.as_deref()?.rsplit('/').next()?.to_string());
+        let by_module = self.events.iter().filter(|event| event.class == Class::SecurityModule);
+        let denied: Vec<String> = by_module.filter_map(name).collect();
         for event in &mut self.events {
             event.also_security_module = matches!(event.class, Class::Permission | Class::Access)
-                && name(&event.subject).is_some_and(|name| denied.contains(&name));
+                && name(event).is_some_and(|name| denied.contains(&name));
         }
     }
 
@@ -252,20 +222,6 @@ impl Reading {
         let Some(cause) = cause else { return };
         for event in self.events.iter_mut().filter(|event| event.is_effect) {
             event.notes.push(format!("the back end's own line says why: {cause}, see there"));
-        }
-    }
-}
-
-trait MinKnown {
-    /// The smaller one; one that is there before one that is not.
-    fn min_known(self, other: Self) -> Self;
-}
-
-impl MinKnown for Option<String> {
-    fn min_known(self, other: Self) -> Self {
-        match (self, other) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
         }
     }
 }

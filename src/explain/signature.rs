@@ -69,33 +69,27 @@ pub(super) const fn known(
     }
 }
 
+/// A function for each field, which sets it.
+macro_rules! setters {
+    ($($field:ident: $kind:ty,)+) => {
+        $(pub(super) const fn $field(self, $field: $kind) -> Signature {
+            Signature { $field, ..self }
+        })+
+    };
+}
+
 impl Signature {
-    pub(super) const fn by(self, by: &'static [Program]) -> Signature {
-        Signature { by, ..self }
-    }
-
-    pub(super) const fn of(self, of: &'static [Thing]) -> Signature {
-        Signature { of, ..self }
-    }
-
-    pub(super) const fn findings(self, findings: &'static [&'static str]) -> Signature {
-        Signature { findings, ..self }
+    setters! {
+        by: &'static [Program],
+        of: &'static [Thing],
+        findings: &'static [&'static str],
+        decide: &'static str,
+        fix: &'static str,
+        source: &'static str,
     }
 
     pub(super) const fn asks(self, actor: Actor, wish: Wish) -> Signature {
         Signature { asks: Some((actor, wish)), ..self }
-    }
-
-    pub(super) const fn decide(self, decide: &'static str) -> Signature {
-        Signature { decide, ..self }
-    }
-
-    pub(super) const fn fix(self, fix: &'static str) -> Signature {
-        Signature { fix, ..self }
-    }
-
-    pub(super) const fn source(self, source: &'static str) -> Signature {
-        Signature { source, ..self }
     }
 
     pub(super) const fn effect(self) -> Signature {

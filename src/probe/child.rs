@@ -12,7 +12,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::signal::SigSet;
 use nix::unistd::{AccessFlags, faccessat};
 
-use super::order::{Answer, Order};
+use super::order::{Answer, Order, Said};
 use crate::vhost_user::backend::{Event, Port};
 use crate::vhost_user::frontend::{Card, Running};
 use crate::vhost_user::memory::Shared;
@@ -41,16 +41,12 @@ pub fn serve() -> Result<()> {
     };
     if let Err(error) = who.become_it() {
         let errno = error.downcast_ref::<nix::errno::Errno>().map(|errno| *errno as i32);
-        let text = format!("{error:#}");
-        return say(&Answer::Failed { doing: "taking the identity".to_string(), errno, text });
+        return say(&Err(Failure { errno, ..Failure::other("taking the identity", format!("{error:#}")) }));
     }
-    say(&Answer::Done)?;
+    say(&Ok(Said::Done))?;
     let mut child = Child::default();
     for line in lines {
-        match child.carry_out(serde_json::from_str(&line?)?) {
-            Ok(answer) => say(&answer)?,
-            Err(failure) => say(&failure.into())?,
-        }
+        say(&child.carry_out(serde_json::from_str(&line?)?))?;
     }
     Ok(())
 }
@@ -66,7 +62,7 @@ fn missing(what: &'static str) -> Failure {
 }
 
 impl Child {
-    fn carry_out(&mut self, order: Order) -> Outcome<Answer> {
+    fn carry_out(&mut self, order: Order) -> Answer {
         match order {
             Order::Become(_) => return Err(missing("way to become someone else")),
             Order::Reach(path) => reach(&path)?,
@@ -100,9 +96,9 @@ impl Child {
                 self.running = Some(card.share(memory)?);
             }
             Order::Send(frame) => self.running()?.send(&frame)?,
-            Order::Receive => return Ok(Answer::Frame(self.running()?.receive(LIMIT)?)),
+            Order::Receive => return Ok(Said::Frame(self.running()?.receive(LIMIT)?)),
         }
-        Ok(Answer::Done)
+        Ok(Said::Done)
     }
 
     fn take_stream(&mut self) -> Outcome<UnixStream> {
@@ -120,18 +116,18 @@ fn reach(path: &Path) -> Outcome<()> {
 }
 
 /// Says what happens while it does; the last answer is that the guest has hung up.
-fn serve_port(stream: UnixStream, back: &[u8]) -> Outcome<Answer> {
+fn serve_port(stream: UnixStream, back: &[u8]) -> Answer {
     let mut port = Port::new(stream)?;
-    let tell = |answer| say(&answer).map_err(|error| Failure::other("answering", error));
+    let tell = |said| say(&Ok(said)).map_err(|error| Failure::other("answering", error));
     while let Some(event) = port.next(Instant::now() + LIMIT)? {
         match event {
-            Event::Negotiated => tell(Answer::Negotiated)?,
-            Event::Mapped(size) => tell(Answer::Mapped(size))?,
+            Event::Negotiated => tell(Said::Negotiated)?,
+            Event::Mapped(size) => tell(Said::Mapped(size))?,
             Event::Frame(frame) => {
-                tell(Answer::Frame(frame))?;
+                tell(Said::Frame(frame))?;
                 port.deliver(back)?;
             }
         }
     }
-    Ok(Answer::Done)
+    Ok(Said::Done)
 }

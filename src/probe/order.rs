@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Who;
 use crate::base::named::named;
-use crate::vhost_user::Failure;
+use crate::vhost_user::Outcome;
 
 named! {
     /// Whose part a child plays.
@@ -26,27 +26,21 @@ named! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum Step {
-        /// A child takes its identity.
         Become = "become",
         /// May the connecting side reach the sockets that ports have now? Asked of the kernel, without connecting.
         LiveSocket = "live-socket",
         /// The dataplane opens the directory of the hugepages, as DPDK does when it starts.
         Hugepages = "hugepages",
-        /// One side makes a socket.
         Bind = "bind",
         /// The socket is given to QEMU's group, as the hook does.
         Grant = "grant",
-        /// The other side connects.
         Connect = "connect",
         /// They agree on features.
         Negotiate = "negotiate",
         /// QEMU makes the guest's memory.
         Memory = "memory",
-        /// The dataplane maps it.
         Map = "map",
-        /// A frame goes from the guest to the switch.
         FrameOut = "frame-out",
-        /// And one back.
         FrameBack = "frame-back",
     }
 }
@@ -58,11 +52,8 @@ pub(super) enum Order {
     Become(Who),
     /// Ask the kernel whether this may be written to, for a socket: connected to.
     Reach(PathBuf),
-    /// Open a directory to read it.
     OpenDirectory(PathBuf),
-    /// Make a socket.
     Bind(PathBuf),
-    /// Connect to one.
     Connect(PathBuf),
     /// Take the connection of who connected.
     Accept,
@@ -72,18 +63,16 @@ pub(super) enum Order {
     Negotiate,
     /// Make memory: of a huge page in this file, of ordinary ones without.
     Memory(Option<(PathBuf, u64)>),
-    /// Pass it to the switch.
     Share,
-    /// Send a frame.
     Send(Vec<u8>),
-    /// Wait for one.
     Receive,
 }
 
 /// What came of it.
+pub(super) type Answer = Outcome<Said>;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Answer {
-    /// Done.
+pub(super) enum Said {
     Done,
     /// The switch and the guest agree on features.
     Negotiated,
@@ -91,19 +80,4 @@ pub(super) enum Answer {
     Mapped(u64),
     /// A frame came.
     Frame(Vec<u8>),
-    /// It did not work.
-    Failed {
-        /// What was being done.
-        doing: String,
-        /// The kernel's number.
-        errno: Option<i32>,
-        /// In words.
-        text: String,
-    },
-}
-
-impl From<Failure> for Answer {
-    fn from(failure: Failure) -> Answer {
-        Answer::Failed { doing: failure.doing.to_string(), errno: failure.errno, text: failure.text }
-    }
 }

@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::order::{Answer, Order};
 use super::{Signals, Who};
 use crate::base::root::Root;
+use crate::vhost_user::Failure;
 
 /// One answer takes no longer; on a machine that is busy to the limit it takes a tenth of it.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -23,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Party<'a> {
     pub(super) who: &'a Who,
     process: Child,
-    orders: Option<ChildStdin>,
+    orders: ChildStdin,
     answers: ChildStdout,
     read: Vec<u8>,
     signals: &'a Signals,
@@ -49,7 +50,7 @@ impl<'a> Party<'a> {
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
-        let orders = process.stdin.take();
+        let orders = process.stdin.take().context("the child has no input")?;
         let answers = process.stdout.take().context("the child has no output")?;
         Ok(Party { who, process, orders, answers, read: Vec::new(), signals })
     }
@@ -71,14 +72,13 @@ impl<'a> Party<'a> {
     /// Gives an order alone. A child that is gone is heard of when it is to answer.
     pub(super) fn order(&mut self, order: &Order) -> Result<()> {
         let line = serde_json::to_string(order)? + "\n";
-        if let Some(orders) = &mut self.orders {
-            let _ = orders.write_all(line.as_bytes());
-        }
+        let _ = self.orders.write_all(line.as_bytes());
         Ok(())
     }
 
     /// The next answer; a child that died or hangs has failed.
     pub(super) fn answer(&mut self) -> Result<Answer> {
+        let failed = |text: String| Failure::other("waiting for a child", text);
         let end = Instant::now() + LIMIT;
         loop {
             if let Some(at) = self.read.iter().position(|byte| *byte == b'\n') {
@@ -86,13 +86,13 @@ impl<'a> Party<'a> {
                 return serde_json::from_slice(&line).context("reading a child's answer");
             }
             if !self.wait(end)? {
-                return Ok(failed(format!("no answer within {} s", LIMIT.as_secs())));
+                return Ok(Err(failed(format!("no answer within {} s", LIMIT.as_secs()))));
             }
             let mut bytes = [0; 4096];
             let count = self.answers.read(&mut bytes).context("reading from a child")?;
             if count == 0 {
                 let status = self.process.wait().context("waiting for a child")?;
-                return Ok(failed(format!("the child ended: {status}")));
+                return Ok(Err(failed(format!("the child ended: {status}"))));
             }
             self.read.extend(bytes.iter().take(count));
         }
@@ -117,8 +117,4 @@ impl<'a> Party<'a> {
             return Ok(answer);
         }
     }
-}
-
-fn failed(text: String) -> Answer {
-    Answer::Failed { doing: "waiting for a child".to_string(), errno: None, text }
 }

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
-use super::order::{Answer, Order};
+use super::order::{Answer, Order, Said};
 use super::party::Party;
 use super::traces::{NAME, Traces};
 use super::{Done, Failed, Huge, Report, Side, Signals, Step, Trial, Who};
@@ -14,45 +14,16 @@ use crate::access::{Names, Wish, may};
 use crate::config::PortType;
 use crate::facts::paths::{PathFact, read_chain};
 use crate::sockets::grant;
-
-/// Either the trial goes on, or it ended at a step.
-type Going<T> = std::result::Result<T, Box<End>>;
-
-/// Why it does not go on.
-enum End {
-    Failed(Failed),
-    Fault(anyhow::Error),
-}
-
-impl From<anyhow::Error> for Box<End> {
-    fn from(error: anyhow::Error) -> Box<End> {
-        Box::new(End::Fault(error))
-    }
-}
+use crate::vhost_user::Failure;
 
 /// Where an order goes wrong, for the report.
-struct Place<'a> {
-    step: Step,
-    path: Option<(&'a Path, Wish)>,
-}
-
-impl<'a> Place<'a> {
-    fn of(step: Step) -> Place<'a> {
-        Place { step, path: None }
-    }
-
-    fn at(step: Step, path: &'a Path, wish: Wish) -> Place<'a> {
-        Place { step, path: Some((path, wish)) }
-    }
-}
+type Place<'a> = (Step, Option<(&'a Path, Wish)>);
 
 /// Carries it out. `program` is this one; an error is that a signal came, or a fault of ours.
 pub fn run(program: &Path, trial: &Trial, names: &dyn Names, signals: &Signals) -> Result<Report> {
     let mut report = Report { done: Vec::new(), failed: None, ordinary_pages: false };
-    match carry_out(program, trial, names, signals, &mut report).map_err(|end| *end) {
-        Ok(()) => {}
-        Err(End::Failed(failed)) => report.failed = Some(failed),
-        Err(End::Fault(error)) => return Err(error),
+    if let Err(error) = carry_out(program, trial, names, signals, &mut report) {
+        report.failed = Some(error.downcast::<Failed>()?);
     }
     Ok(report)
 }
@@ -63,7 +34,7 @@ fn carry_out(
     names: &dyn Names,
     signals: &Signals,
     report: &mut Report,
-) -> Going<()> {
+) -> Result<()> {
     let dataplane = Party::start(program, &trial.dataplane, signals)?;
     let qemu = Party::start(program, &trial.qemu, signals)?;
     let mut stage = Stage { trial, names, report, dataplane, qemu };
@@ -116,24 +87,27 @@ impl<'a> Stage<'a> {
     }
 
     /// An order, its answer, and the end where it did not work.
-    fn ask(&mut self, side: Side, order: &Order, place: &Place<'_>) -> Going<Answer> {
+    fn ask(&mut self, side: Side, order: &Order, place: Place<'_>) -> Result<Said> {
         let answer = self.party(side).ask(order)?;
         self.judge(side, answer, place)
     }
 
-    fn judge(&self, side: Side, answer: Answer, place: &Place<'_>) -> Going<Answer> {
-        let Answer::Failed { doing, errno, text } = answer else { return Ok(answer) };
+    fn judge(&self, side: Side, answer: Answer, (step, path): Place<'_>) -> Result<Said> {
+        let failure = match answer {
+            Ok(said) => return Ok(said),
+            Err(failure) => failure,
+        };
         let party = if side == Side::Qemu { &self.qemu } else { &self.dataplane };
-        let component = place.path.and_then(|(path, wish)| self.component(party, path, wish));
-        Err(Box::new(End::Failed(Failed {
-            step: place.step,
+        let component = path.and_then(|(path, wish)| self.component(party, path, wish));
+        bail!(Failed {
+            step,
             side,
             who: party.who.text(self.names),
-            errno: errno.map(|number| format!("{:?}", Errno::from_raw(number))),
-            error: format!("{doing}: {text}"),
-            path: place.path.map(|(path, _)| path.to_path_buf()),
+            errno: failure.errno.map(|number| format!("{:?}", Errno::from_raw(number))),
+            error: failure.to_string(),
+            path: path.map(|(path, _)| path.to_path_buf()),
             component,
-        })))
+        })
     }
 
     /// Which component says no.
@@ -147,10 +121,10 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn become_them(&mut self) -> Going<()> {
+    fn become_them(&mut self) -> Result<()> {
         for side in [Side::Dataplane, Side::Qemu] {
             let order = Order::Become(self.party(side).who.clone());
-            self.ask(side, &order, &Place::of(Step::Become))?;
+            self.ask(side, &order, (Step::Become, None))?;
         }
         let text = |who: &Who| who.text(self.names);
         let what =
@@ -159,53 +133,53 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn reach_live(&mut self) -> Going<()> {
+    fn reach_live(&mut self) -> Result<()> {
         let side = self.connecting();
         for path in &self.trial.live {
-            let place = Place::at(Step::LiveSocket, path, Wish::Connect);
-            self.ask(side, &Order::Reach(path.clone()), &place)?;
+            let place = (Step::LiveSocket, Some((path.as_path(), Wish::Connect)));
+            self.ask(side, &Order::Reach(path.clone()), place)?;
             self.done(Step::LiveSocket, format!("{} may connect to {}", side.name(), path.display()));
         }
         Ok(())
     }
 
-    fn open_hugepages(&mut self) -> Going<()> {
+    fn open_hugepages(&mut self) -> Result<()> {
         let Some(huge) = &self.trial.huge else { return Ok(()) };
-        let place = Place::at(Step::Hugepages, &huge.mount, Wish::Read);
-        self.ask(Side::Dataplane, &Order::OpenDirectory(huge.mount.clone()), &place)?;
+        let place = (Step::Hugepages, Some((huge.mount.as_path(), Wish::Read)));
+        self.ask(Side::Dataplane, &Order::OpenDirectory(huge.mount.clone()), place)?;
         self.done(Step::Hugepages, format!("the dataplane opens {}", huge.mount.display()));
         Ok(())
     }
 
     /// One makes a socket, the other connects.
-    fn meet(&mut self, sockets: &mut Traces) -> Going<()> {
+    fn meet(&mut self, sockets: &mut Traces) -> Result<()> {
         let (maker, other) = (self.making(), self.connecting());
         let path = self.trial.directory.join(&self.trial.name);
         sockets.file(path.clone())?;
-        self.ask(maker, &Order::Bind(path.clone()), &Place::at(Step::Bind, &path, Wish::Create))?;
+        self.ask(maker, &Order::Bind(path.clone()), (Step::Bind, Some((&path, Wish::Create))))?;
         self.done(Step::Bind, format!("{} creates {}", maker.name(), path.display()));
         if let Some(gid) = self.trial.grant.filter(|_| maker == Side::Dataplane) {
             give(sockets, &path, gid)?;
             let what = format!("given to group {}, as vhost-accord's hook does", self.names.group(gid));
             self.done(Step::Grant, what);
         }
-        self.ask(other, &Order::Connect(path.clone()), &Place::at(Step::Connect, &path, Wish::Connect))?;
+        self.ask(other, &Order::Connect(path.clone()), (Step::Connect, Some((&path, Wish::Connect))))?;
         self.done(Step::Connect, format!("{} connects", other.name()));
-        self.ask(maker, &Order::Accept, &Place::of(Step::Connect)).map(drop)
+        self.ask(maker, &Order::Accept, (Step::Connect, None)).map(drop)
     }
 
     /// What vhost-user is for. In it, QEMU asks and the dataplane serves, whoever made the socket.
-    fn talk(&mut self, memory: &mut Traces) -> Going<()> {
+    fn talk(&mut self, memory: &mut Traces) -> Result<()> {
         let (out, back) = (frame(b"out"), frame(b"back"));
         self.dataplane.order(&Order::Serve(back.clone()))?;
         self.ask_frontend(&Order::Negotiate, Step::Negotiate)?;
         let agreed = self.dataplane.answer()?;
-        self.judge(Side::Dataplane, agreed, &Place::of(Step::Negotiate))?;
+        self.judge(Side::Dataplane, agreed, (Step::Negotiate, None))?;
         self.done(Step::Negotiate, "both negotiate vhost-user's features, with version 1 of virtio");
         self.make_memory(memory)?;
         self.ask_frontend(&Order::Share, Step::Map)?;
         let mapped = self.dataplane.answer()?;
-        if let Answer::Mapped(size) = self.judge(Side::Dataplane, mapped, &Place::of(Step::Map))? {
+        if let Said::Mapped(size) = self.judge(Side::Dataplane, mapped, (Step::Map, None))? {
             self.done(Step::Map, format!("the dataplane maps {} KiB of it", size >> 10));
         }
         self.ask_frontend(&Order::Send(out.clone()), Step::FrameOut)?;
@@ -216,17 +190,16 @@ impl<'a> Stage<'a> {
     }
 
     /// Asks QEMU's side; where the other side knows better why it failed, that counts.
-    fn ask_frontend(&mut self, order: &Order, step: Step) -> Going<()> {
+    fn ask_frontend(&mut self, order: &Order, step: Step) -> Result<()> {
         let answer = self.qemu.ask(order)?;
-        if matches!(answer, Answer::Failed { .. })
-            && let other @ Answer::Failed { .. } = self.dataplane.answer()?
-        {
-            return self.judge(Side::Dataplane, other, &Place::of(step)).map(drop);
+        if answer.is_err() {
+            let other = self.dataplane.answer()?;
+            self.judge(Side::Dataplane, other, (step, None))?;
         }
-        self.judge(Side::Qemu, answer, &Place::of(step)).map(drop)
+        self.judge(Side::Qemu, answer, (step, None)).map(drop)
     }
 
-    fn make_memory(&mut self, traces: &mut Traces) -> Going<()> {
+    fn make_memory(&mut self, traces: &mut Traces) -> Result<()> {
         let why = match &self.trial.huge {
             Some(huge) if huge.free => match self.huge_page(huge, traces)? {
                 Ok(()) => return Ok(()),
@@ -235,24 +208,24 @@ impl<'a> Stage<'a> {
             Some(huge) => format!("no huge page of {} KiB is free", huge.page_size >> 10),
             None => "no hugetlbfs is mounted".to_string(),
         };
-        self.ask(Side::Qemu, &Order::Memory(None), &Place::of(Step::Memory))?;
+        self.ask(Side::Qemu, &Order::Memory(None), (Step::Memory, None))?;
         self.report.ordinary_pages = true;
         self.done(Step::Memory, format!("{why}: QEMU creates 2 MiB of ordinary pages (memfd) instead"));
         Ok(())
     }
 
     /// The inner error: somebody was faster, no page is left.
-    fn huge_page(&mut self, huge: &Huge, traces: &mut Traces) -> Going<std::result::Result<(), String>> {
+    fn huge_page(&mut self, huge: &Huge, traces: &mut Traces) -> Result<std::result::Result<(), String>> {
         let name = format!("{NAME}{}", std::process::id());
         let (uid, gid) = (self.trial.qemu.uid, self.trial.qemu.gid);
         let file = traces.memory_directory(&huge.mount, &name, uid, gid)?;
         let answer = self.qemu.ask(&Order::Memory(Some((file.clone(), huge.page_size))))?;
-        if let Answer::Failed { errno: Some(number), text, .. } = &answer
+        if let Err(Failure { errno: Some(number), text, .. }) = &answer
             && [Errno::ENOSPC, Errno::ENOMEM].contains(&Errno::from_raw(*number))
         {
             return Ok(Err(text.clone()));
         }
-        self.judge(Side::Qemu, answer, &Place::at(Step::Memory, &file, Wish::Create))?;
+        self.judge(Side::Qemu, answer, (Step::Memory, Some((&file, Wish::Create))))?;
         let size = huge.page_size >> 10;
         self.done(
             Step::Memory,
@@ -261,27 +234,21 @@ impl<'a> Stage<'a> {
         Ok(Ok(()))
     }
 
-    fn compare(&mut self, side: Side, got: Answer, wanted: &[u8], step: Step) -> Going<()> {
-        let failed =
-            |text: String| Answer::Failed { doing: "comparing the frame".to_string(), errno: None, text };
-        let got = match self.judge(side, got, &Place::of(step))? {
-            Answer::Frame(got) => got,
-            _ => {
-                return self
-                    .judge(side, failed("no frame was received".to_string()), &Place::of(step))
-                    .map(drop);
+    fn compare(&mut self, side: Side, got: Answer, wanted: &[u8], step: Step) -> Result<()> {
+        let (got, sent) = (self.judge(side, got, (step, None))?, wanted.len());
+        let wrong = match got {
+            Said::Frame(got) if got == wanted => {
+                let what = format!("{} gets a frame of {sent} bytes, exactly as it was sent", side.name());
+                self.done(step, what);
+                return Ok(());
             }
+            Said::Frame(got) => {
+                format!("{} bytes were received, not the {sent} bytes that were sent", got.len())
+            }
+            _ => "no frame was received".to_string(),
         };
-        if got != wanted {
-            let text =
-                format!("{} bytes were received, not the {} bytes that were sent", got.len(), wanted.len());
-            return self.judge(side, failed(text), &Place::of(step)).map(drop);
-        }
-        self.done(
-            step,
-            format!("{} gets a frame of {} bytes, exactly as it was sent", side.name(), got.len()),
-        );
-        Ok(())
+        let failure = Failure::other("comparing the frame", wrong);
+        self.judge(side, Err(failure), (step, None)).map(drop)
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 
-use super::order::{Answer, Order};
+use super::order::{Answer, Order, Said};
 use super::party::Party;
 use super::stage::give;
 use super::traces::Traces;
@@ -41,17 +41,14 @@ impl<'a> Switch<'a> {
     /// Meets the guest, at `connect` or at its own socket, and says whether they agreed on features.
     pub fn negotiates(&mut self, connect: Option<&Path>) -> Result<bool> {
         let order = connect.map_or(Order::Accept, |path| Order::Connect(path.to_path_buf()));
-        if matches!(self.party.ask(&order)?, Answer::Failed { .. }) {
+        if self.party.ask(&order)?.is_err() {
             return Ok(false);
         }
         self.party.order(&Order::Serve(Vec::new()))?;
-        Ok(self.party.answer()? == Answer::Negotiated)
+        Ok(self.party.answer()? == Ok(Said::Negotiated))
     }
 }
 
 fn expect(answer: Answer) -> Result<()> {
-    match answer {
-        Answer::Failed { doing, text, .. } => bail!("the switch: {doing}: {text}"),
-        _ => Ok(()),
-    }
+    answer.map(drop).map_err(|failure| anyhow!("the switch: {failure}"))
 }

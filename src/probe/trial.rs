@@ -72,6 +72,14 @@ pub struct Failed {
     pub component: Option<String>,
 }
 
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.side.name(), self.error)
+    }
+}
+
+impl std::error::Error for Failed {}
+
 /// How it went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whom a child becomes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -96,11 +97,8 @@ impl Who {
     fn prove(&self) -> Result<()> {
         let status = std::fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
         let status = parse_status(&status)?;
-        let (mut wanted, mut real) = (self.groups.clone(), status.groups.clone());
-        wanted.sort_unstable();
-        wanted.dedup();
-        real.sort_unstable();
-        real.dedup();
+        let set = |groups: &[u32]| groups.iter().copied().collect::<BTreeSet<u32>>();
+        let (wanted, real) = (set(&self.groups), set(&status.groups));
         let same = (status.uid.fs, status.gid.fs, status.umask.unwrap_or(self.umask))
             == (self.uid, self.gid, self.umask);
         // Of the capabilities a container may have fewer to give.

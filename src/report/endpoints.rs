@@ -22,13 +22,9 @@ const PATH: usize = WIDTH - 2 - OWNER - LISTENER - 4;
 
 /// The table.
 pub fn text(rows: &[Row]) -> String {
-    let mut text = line(["VM", "PORT", "OVS", "QEMU", "CONNECTED"], "VERDICT");
+    let mut text = line(&["VM", "PORT", "OVS", "QEMU", "CONNECTED"].map(str::to_string), "VERDICT");
     for row in rows {
-        let cells = cells(row);
-        text.push_str(&line(
-            cells.each_ref().map(String::as_str),
-            &colour(style(&row.verdict), &row.verdict),
-        ));
+        text.push_str(&line(&cells(row), &colour(style(&row.verdict), &row.verdict)));
         text.push_str(&colour(Style::Dim, &socket(row)));
         text.push('\n');
     }
@@ -37,10 +33,10 @@ pub fn text(rows: &[Row]) -> String {
     text
 }
 
-fn line(cells: [&str; 5], verdict: &str) -> String {
+fn line(cells: &[String; 5], verdict: &str) -> String {
     let widths = [VM, PORT, SIDE, SIDE, PEER];
     let mut line = String::new();
-    for (cell, width) in cells.into_iter().zip(widths) {
+    for (cell, width) in cells.iter().zip(widths) {
         line.push_str(&format!("{:<width$}  ", shorten(cell, width)));
     }
     format!("{line}{verdict}\n")

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{Style, colour, count, one_line, table};
-use crate::fleet::{Cell, Compared, Example};
+use crate::fleet::{Cell, Compared, Example, Group, Obstacle};
 use crate::rules::Level;
 
 /// As many of anything as one likes to read in a line or a list.
@@ -12,18 +12,12 @@ const MOST: usize = 20;
 
 /// All of it.
 pub fn text(compared: &Compared) -> String {
-    let mut text = String::new();
-    text.push_str(&groups(compared));
-    text.push_str(&matrix(compared));
-    text.push_str(&stuck(compared));
-    text.push_str(&differences(compared));
-    text.push_str(&findings(compared));
-    text
+    [groups, matrix, stuck, differences, findings].map(|part| part(compared)).concat()
 }
 
 fn groups(compared: &Compared) -> String {
     let header = ["", "NODES", "VMS", ""].map(str::to_string);
-    let row = |(number, group): (usize, &crate::fleet::Group)| {
+    let row = |(number, group): (usize, &Group)| {
         [format!("{}", number + 1), group.nodes.to_string(), group.vms.to_string(), one_line(&group.name)]
     };
     let rows = compared.groups.iter().enumerate().map(row);
@@ -49,23 +43,20 @@ fn first_obstacle(cell: &Cell) -> &'static str {
 }
 
 fn matrix(compared: &Compared) -> String {
-    let groups = compared.groups.len();
-    let column = |number: usize| {
-        let cells = compared.matrix.iter().filter(move |cell| cell.to == number).map(cell_text);
-        let head = std::iter::once(format!("to {}", number + 1));
-        head.chain(cells).collect::<Vec<_>>()
+    let groups = 0..compared.groups.len();
+    let heads = groups.clone().map(|number| format!("to {}", number + 1));
+    let header: Vec<String> = std::iter::once(String::new()).chain(heads).collect();
+    let row = |number: usize| {
+        let cells = compared.matrix.iter().filter(|cell| cell.from == number).map(cell_text);
+        std::iter::once(format!("from {}", number + 1)).chain(cells).collect()
     };
-    let first =
-        std::iter::once(String::new()).chain((0..groups).map(|number| format!("from {}", number + 1)));
-    let columns: Vec<Vec<String>> = std::iter::once(first.collect()).chain((0..groups).map(column)).collect();
-    let width = |column: &Vec<String>| column.iter().map(String::len).max().unwrap_or_default();
-    let widths: Vec<usize> = columns.iter().map(width).collect();
-    let mut text = String::new();
-    for row in 0..=groups {
-        let cells = columns.iter().zip(&widths).map(|(column, width)| format!("{:<width$}", column[row]));
-        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
-    text + "\n"
+    table(&std::iter::once(header).chain(groups.map(row)).collect::<Vec<_>>()) + "\n"
+}
+
+/// What is in the way, and how often.
+pub fn obstacles(obstacles: &[Obstacle], between: &str) -> String {
+    let one = |obstacle: &Obstacle| format!("{}{between}{}", obstacle.id, obstacle.count);
+    obstacles.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// VMs that can leave their node for no other.
@@ -73,15 +64,13 @@ fn stuck(compared: &Compared) -> String {
     let mut text = String::new();
     let stuck: Vec<_> = compared.stuck().collect();
     for vm in stuck.iter().take(MOST) {
-        let why: Vec<_> =
-            vm.obstacles.iter().map(|obstacle| format!("{} on {}", obstacle.id, obstacle.count)).collect();
         let node = &compared.nodes[vm.node].name;
         let _ = writeln!(
             text,
             "{} on {}: no other node can take it: {}",
             one_line(&vm.name),
             one_line(node),
-            why.join(", ")
+            obstacles(&vm.obstacles, " on ")
         );
     }
     if stuck.len() > MOST {

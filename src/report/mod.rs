@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What people and scripts read. The only place that prints.
 
-mod colour;
 mod counters;
 pub mod endpoints;
 pub mod fleet;
 pub mod monitor;
 pub mod page;
 pub mod prometheus;
-mod table;
 
 pub use crate::base::text::{clean, log_line, one_line};
-pub use colour::{Style, colour};
-pub use table::table;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -62,4 +59,51 @@ pub fn json(value: &impl Serialize) -> Result<()> {
     escaped.push('\n');
     out(&escaped);
     Ok(())
+}
+
+/// How a word is meant: the codes are those of ECMA-48 (SGR).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// All is well; an added line.
+    Good = 32,
+    /// Wants attention.
+    Advice = 33,
+    /// Broken; a removed line.
+    Bad = 31,
+    /// Less important.
+    Dim = 2,
+    /// A heading, a command.
+    Strong = 1,
+}
+
+/// `text` in colour, if standard output is a terminal and `NO_COLOR` is not set.
+pub fn colour(style: Style, text: &str) -> String {
+    static WANTED: LazyLock<bool> =
+        LazyLock::new(|| std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    if *WANTED { format!("\x1b[{}m{text}\x1b[0m", style as u8) } else { text.to_string() }
+}
+
+/// Rows with aligned columns, two blanks between them; the last column is left ragged.
+pub fn table<R: AsRef<[String]>>(rows: &[R]) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows.iter().map(AsRef::as_ref) {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |row: &R| {
+        let cells = widths.iter().zip(row.as_ref()).map(|(width, cell)| format!("{cell:<width$}  "));
+        format!("{}\n", cells.collect::<String>().trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn columns_line_up() {
+        let rows = [["a".to_string(), "b".to_string()], ["long".to_string(), "c".to_string()]];
+        assert_eq!(super::table(&rows), "a     b\nlong  c\n");
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::fleet::{cell_text, distinct};
+use super::fleet::{cell_text, distinct, obstacles};
 use super::{count, one_line};
 use crate::fleet::{Cell, Compared, Node};
 use crate::rules::Level;
@@ -27,10 +27,7 @@ pub fn page(compared: &Compared, verdict: &str, unreadable: &[String]) -> String
     for line in unreadable {
         let _ = writeln!(page, "<p class=\"bad\">not read: {}</p>", escape(line));
     }
-    page.push_str(&matrix(compared));
-    page.push_str(&findings(compared));
-    page.push_str(&stuck(compared));
-    page.push_str(&nodes(compared));
+    page.extend([matrix, findings, stuck, nodes].map(|part| part(compared)));
     let _ = writeln!(page, "<script>{SCRIPT}</script></body></html>");
     page
 }
@@ -96,8 +93,7 @@ fn cell(cell: &Cell) -> String {
         ("none", _) => "bad",
         _ => "advice",
     };
-    let why = cell.obstacles.iter().map(|obstacle| format!("{} {}", obstacle.id, obstacle.count));
-    let why = why.collect::<Vec<_>>().join(", ");
+    let why = obstacles(&cell.obstacles, " ");
     format!(
         "<td class=\"{class}\" title=\"{} of {} moves succeed; {why}\">{text}</td>",
         cell.succeed, cell.moves
@@ -108,13 +104,11 @@ fn findings(compared: &Compared) -> String {
     let mut rows = String::new();
     for (example, cells) in distinct(compared) {
         let finding = &example.finding;
-        let (class, level) = match finding.level {
-            Level::Broken => ("bad", "broken"),
-            Level::Advice => ("advice", "advice"),
-        };
+        let class = if finding.level == Level::Broken { "bad" } else { "advice" };
         let _ = writeln!(
             rows,
-            "<tr><td class=\"{class}\">{level}</td><td><code>{}</code></td><td>{}</td><td>{}</td><td>{}: {}<br>{}</td><td>{}: <code>{}</code></td></tr>",
+            "<tr><td class=\"{class}\">{}</td><td><code>{}</code></td><td>{}</td><td>{}</td><td>{}: {}<br>{}</td><td>{}: <code>{}</code></td></tr>",
+            finding.level.name(),
             finding.id,
             cells.len(),
             escape(&example.from),
@@ -135,8 +129,7 @@ fn findings(compared: &Compared) -> String {
 fn stuck(compared: &Compared) -> String {
     let mut rows = String::new();
     for vm in compared.stuck().take(MOST) {
-        let why = vm.obstacles.iter().map(|obstacle| format!("{} on {}", obstacle.id, obstacle.count));
-        let why = why.collect::<Vec<_>>().join(", ");
+        let why = obstacles(&vm.obstacles, " on ");
         let node = escape(&compared.nodes[vm.node].name);
         let _ = writeln!(rows, "<tr><td>{}</td><td>{node}</td><td>{why}</td></tr>", escape(&vm.name));
     }

@@ -35,14 +35,17 @@ pub fn text(found: Option<&Measured>, counted: &str) -> String {
         fingerprint(&mut text, accord.as_deref());
     }
     counters::text(&mut text, counted);
-    head(&mut text, "vhost_accord_build_info", "Always 1; the program's version.");
-    let _ = writeln!(text, "vhost_accord_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    let version = format!("{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|now| now.as_secs()).unwrap_or_default();
-    let stamp = "vhost_accord_check_timestamp_seconds";
-    head(&mut text, stamp, "Time of the last check.");
-    let _ = writeln!(text, "{stamp} {now}");
-    head(&mut text, "vhost_accord_check_success", "1 if the check itself worked, else 0.");
-    let _ = writeln!(text, "vhost_accord_check_success {}", u8::from(found.is_some()));
+    let success = u8::from(found.is_some());
+    for (name, help, value) in [
+        ("vhost_accord_build_info", "Always 1; the program's version.", version),
+        ("vhost_accord_check_timestamp_seconds", "Time of the last check.", format!(" {now}")),
+        ("vhost_accord_check_success", "1 if the check itself worked, else 0.", format!(" {success}")),
+    ] {
+        head(&mut text, name, help);
+        let _ = writeln!(text, "{name}{value}");
+    }
     text
 }
 

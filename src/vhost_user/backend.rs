@@ -31,7 +31,6 @@ pub enum Event {
     Frame(Vec<u8>),
 }
 
-/// A port with a guest on it.
 pub struct Port {
     wire: BackendReqHandler<Mutex<Device>>,
     device: Arc<Mutex<Device>>,

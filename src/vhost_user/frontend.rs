@@ -21,7 +21,6 @@ pub struct Card {
     wire: Frontend,
 }
 
-/// One that works.
 pub struct Running {
     _wire: Frontend,
     shared: Shared,

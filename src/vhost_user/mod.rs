@@ -8,20 +8,20 @@ pub mod frontend;
 pub mod memory;
 mod ring;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
+use serde::{Deserialize, Serialize};
 use vhost::vhost_user::{Error as ProtocolError, VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vm_memory::GuestMemoryMmap;
 
 /// The memory of a guest, as one process has mapped it.
 pub type Memory = GuestMemoryMmap<()>;
 
-/// The queue of frames to the guest (virtio 1.3, 5.1.2).
+/// The queue of frames to the guest, and of those from it (virtio 1.3, 5.1.2).
 pub const TO_GUEST: usize = 0;
-/// The queue of frames from the guest.
 pub const FROM_GUEST: usize = 1;
-/// How many queues there are.
 pub const QUEUES: usize = 2;
 /// Of `struct virtio_net_hdr_v1`, before each frame (virtio 1.3, 5.1.6).
 const NET_HEADER: usize = 12;
@@ -41,26 +41,22 @@ fn protocol_features() -> VhostUserProtocolFeatures {
 }
 
 /// What did not work, with the number the kernel gave where it did.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What was being done.
-    pub doing: &'static str,
-    /// The kernel's number.
+    pub doing: Cow<'static, str>,
     pub errno: Option<i32>,
-    /// In words.
     pub text: String,
 }
 
 impl Failure {
     /// Of a call to the kernel.
     pub fn io(doing: &'static str, error: &io::Error) -> Failure {
-        let text = error.to_string();
-        Failure { doing, errno: error.raw_os_error(), text }
+        Failure { doing: doing.into(), errno: error.raw_os_error(), text: error.to_string() }
     }
 
     /// Of something that the kernel had no part in.
     pub fn other(doing: &'static str, error: impl fmt::Display) -> Failure {
-        Failure { doing, errno: None, text: error.to_string() }
+        Failure { doing: doing.into(), errno: None, text: error.to_string() }
     }
 
     fn frontend(doing: &'static str, error: &vhost::Error) -> Failure {
@@ -79,7 +75,7 @@ impl Failure {
             | ProtocolError::ReqHandlerError(io) => Some(io),
             _ => None,
         };
-        Failure { doing, errno: io.and_then(io::Error::raw_os_error), text: error.to_string() }
+        Failure { doing: doing.into(), errno: io.and_then(io::Error::raw_os_error), text: error.to_string() }
     }
 }
 

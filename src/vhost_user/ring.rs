@@ -19,7 +19,6 @@ const AVAILABLE: u64 = 0x1000;
 const USED: u64 = 0x2000;
 const DATA: u64 = 0x3000;
 
-/// One queue.
 #[derive(Debug)]
 pub(super) struct Ring {
     base: u64,

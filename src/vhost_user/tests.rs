@@ -42,5 +42,5 @@ fn who_answers_something_else_is_told_so() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     drop(theirs);
     let failure = Card::negotiate(ours).map(drop).unwrap_err();
-    assert_eq!((failure.doing, failure.errno), ("negotiating", Some(nix::libc::EPIPE)), "{failure}");
+    assert_eq!((failure.doing.as_ref(), failure.errno), ("negotiating", Some(nix::libc::EPIPE)), "{failure}");
 }

@@ -100,14 +100,11 @@ impl VhostUserBackendReqHandlerMut for Device {
             })
             .collect::<std::result::Result<Vec<_>, _>>()
             .and_then(join);
-        match mapped {
-            Ok(memory) => self.memory = Some(memory),
-            Err(failure) => {
-                let io = as_io(&failure);
-                self.failure = Some(failure);
-                return Err(Error::ReqHandlerError(io));
-            }
-        }
+        self.memory = Some(mapped.map_err(|failure| {
+            let io = as_io(&failure);
+            self.failure = Some(failure);
+            Error::ReqHandlerError(io)
+        })?);
         let region = |region: &VhostUserMemoryRegion| Region {
             guest: region.guest_phys_addr,
             theirs: region.user_addr,
