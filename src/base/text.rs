@@ -3,6 +3,10 @@
 
 /// Names come from guests, files and other programs: control characters are shown, never obeyed.
 pub fn clean(text: &str) -> String {
+    // Most are: thousands of names and paths are shown at once.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_string();
+    }
     let mut cleaned = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -125,13 +125,16 @@ impl Live {
     /// Reads what runs. `asked` are the units to look at.
     pub fn read(root: &Root, units: &dyn Units, asked: &Asked<'_>) -> Result<Live> {
         // The database takes longest to answer, and most of that is its own work.
-        let (switch, vms) = std::thread::scope(|scope| {
-            let asked = scope.spawn(|| read_switch(root, OVSDB_LIMIT));
+        let ((switch, sockets), vms) = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| {
+                let switch = read_switch(root, OVSDB_LIMIT);
+                let sockets = switch.known().map(|switch| port_sockets(root, switch)).unwrap_or_default();
+                (switch, sockets)
+            });
             let vms = Vms::read(root);
             (asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), vms)
         });
         let Vms { guests, unread, defined, next } = vms?;
-        let sockets = switch.known().map(|switch| port_sockets(root, switch)).unwrap_or_default();
         let daemons = [Vswitchd::read(root), Vswitchd::database(root)];
         let conf = told(root.find(Path::new(paths::QEMU_CONF)))?.flatten();
         let daemon = asked.libvirt.map(|unit| units.unit(unit)).transpose()?;

@@ -106,7 +106,7 @@ fn listener(row: &Row) -> String {
 
 /// Both ends of a long text count: the middle is left out.
 fn shorten(text: &str, width: usize) -> String {
-    let text = clean(&text.replace(['\n', '\t'], "?"));
+    let text = clean(text).replace(['\n', '\t'], "?");
     let length = text.chars().count();
     if length <= width {
         return text;

@@ -48,14 +48,15 @@ pub fn replace(path: &Path, text: &str) -> Result<()> {
 pub fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)?;
     let mut escaped = String::with_capacity(text.len() + 1);
-    for character in text.chars() {
-        if character != '\n' && crate::base::text::is_hidden(character) {
-            let mut units = [0; 2];
-            escaped.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
-        } else {
-            escaped.push(character);
-        }
+    let is_hidden = |character| character != '\n' && crate::base::text::is_hidden(character);
+    let mut rest = text.as_str();
+    while let Some((at, character)) = rest.char_indices().find(|(_, character)| is_hidden(*character)) {
+        let mut units = [0; 2];
+        escaped.push_str(&rest[..at]);
+        escaped.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        rest = &rest[at + character.len_utf8()..];
     }
+    escaped.push_str(rest);
     escaped.push('\n');
     out(&escaped);
     Ok(())
