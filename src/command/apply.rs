@@ -52,10 +52,13 @@ pub fn under(mut lock: Lock, root: &Root, manager: &dyn ServiceManager, args: &A
         lock.restarts();
     }
     let json = args.plan.output.json;
-    let mut output = Output { version: 1, ..Output::default() };
-    output.failed = restart::finish(root, manager)?;
-    let survey = converge(root, manager, args, json, &mut output)?;
-    let survey = if args.restart { restart(root, manager, survey, json, &mut output)? } else { survey };
+    let output = Output { version: 1, failed: restart::finish(root, manager)?, ..Output::default() };
+    let mut run = Run { root, manager, json, output };
+    let mut survey = run.converge(args.plan.renumber)?;
+    if args.restart {
+        survey = run.restart(survey)?;
+    }
+    let mut output = run.output;
     let findings = survey.findings();
     let mut journal = Journal::read(root)?;
     if !restart::awaits(&survey, &findings) && !journal.restarting {
@@ -74,55 +77,110 @@ pub fn under(mut lock: Lock, root: &Root, manager: &dyn ServiceManager, args: &A
     Ok(if broken || !output.failed.is_empty() { Outcome::Waiting } else { Outcome::Fine })
 }
 
-/// Makes everything hold that needs no restart, and looks again.
-fn converge(
-    root: &Root,
-    manager: &dyn ServiceManager,
-    args: &ApplyArgs,
+/// One run of it.
+struct Run<'a> {
+    root: &'a Root,
+    manager: &'a dyn ServiceManager,
     json: bool,
-    output: &mut Output,
-) -> Result<Survey> {
-    resume(root)?;
-    let progress = args.plan.renumber.then(|| progress_of_search("searching for files of the group"));
-    let mut survey =
-        Survey::take(root, manager, Options { renumber: args.plan.renumber, ..Options::default() })?;
-    drop(progress);
-    let known = survey.journal.running.is_some() && restart::awaits(&survey, &survey.findings());
-    if root.is_live() && !known {
-        // What is written now may wait for a restart that fails.
-        survey.journal.running = Some(restart::entries_of(&survey.journal));
-    }
-    round(root, manager, survey, json, output)
+    output: Output,
 }
 
-/// One plan, made; the survey after it.
-fn round(
-    root: &Root,
-    manager: &dyn ServiceManager,
-    mut survey: Survey,
-    json: bool,
-    output: &mut Output,
-) -> Result<Survey> {
-    let plan = Plan::of(&survey)?;
-    if plan.is_empty() {
-        return catch_up(root, manager, survey);
+impl Run<'_> {
+    /// Makes everything hold that needs no restart, and looks again.
+    fn converge(&mut self, renumber: bool) -> Result<Survey> {
+        resume(self.root)?;
+        let progress = renumber.then(|| progress_of_search("searching for files of the group"));
+        let mut survey = Survey::take(self.root, self.manager, Options { renumber, ..Options::default() })?;
+        drop(progress);
+        let known = survey.journal.running.is_some() && restart::awaits(&survey, &survey.findings());
+        if self.root.is_live() && !known {
+            // What is written now may wait for a restart that fails.
+            survey.journal.running = Some(restart::entries_of(&survey.journal));
+        }
+        self.round(survey)
     }
-    preflight::check(root, &plan.changes)?;
-    output.steps.extend(plan.steps(&survey));
-    if !json {
-        report::out(&plan.text(&survey));
+
+    fn look(&self) -> Result<Survey> {
+        Survey::take(self.root, self.manager, Options::default())
     }
-    output.notes.extend(execute(root, &mut survey, &plan)?);
-    let outdated = || plan.outdated.iter().map(|entry| &entry.change);
-    if root.is_live() && plan.changes.iter().chain(outdated()).any(concerns_systemd) {
-        manager.reload()?;
+
+    /// One plan, made; the survey after it.
+    fn round(&mut self, mut survey: Survey) -> Result<Survey> {
+        let plan = Plan::of(&survey)?;
+        if plan.is_empty() {
+            return catch_up(self.root, self.manager, survey);
+        }
+        preflight::check(self.root, &plan.changes)?;
+        self.output.steps.extend(plan.steps(&survey));
+        if !self.json {
+            report::out(&plan.text(&survey));
+        }
+        self.output.notes.extend(execute(self.root, &mut survey, &plan)?);
+        let outdated = || plan.outdated.iter().map(|entry| &entry.change);
+        if self.root.is_live() && plan.changes.iter().chain(outdated()).any(concerns_systemd) {
+            self.manager.reload()?;
+        }
+        if outdated().any(is_watch) {
+            stop_watching(self.root, self.manager);
+        }
+        grant::make_all(self.root, &plan.grants)?;
+        // Afterwards the group has its number: what was asked for once is not asked for again.
+        catch_up(self.root, self.manager, self.look()?)
     }
-    if outdated().any(is_watch) {
-        stop_watching(root, manager);
+
+    /// Restarts what findings wait for, the dataplane first, and looks again.
+    fn restart(&mut self, survey: Survey) -> Result<Survey> {
+        let mut units: Vec<String> =
+            survey.findings().into_iter().filter_map(|finding| finding.restart).collect();
+        let switch = survey.accord.dataplane.as_ref().map(|dataplane| dataplane.switch_unit.clone());
+        units.sort_by_key(|unit| Some(unit) != switch.as_ref());
+        units.dedup();
+        if units.is_empty() {
+            return Ok(survey);
+        }
+        for unit in units {
+            if !self.json {
+                report::out(&format!("restarting {unit}\n"));
+            }
+            if Some(&unit) == switch.as_ref() {
+                match self.hand_over(&survey)? {
+                    Ended::Well((), unnoted) => self.output.failed.extend(unnoted),
+                    Ended::PutBack(lines) => {
+                        self.output.failed.extend(lines);
+                        return self.look();
+                    }
+                }
+            } else if let Err(error) = self.manager.act(Act::Restart, &unit) {
+                self.output.failed.push(format!("{error:#}"));
+                continue;
+            }
+            self.output.restarted.push(unit);
+        }
+        // What the old processes made to their end.
+        resume(self.root)?;
+        // Sockets that the restarted dataplane made anew.
+        let survey = self.look()?;
+        self.round(survey)
     }
-    grant::make_all(root, &plan.grants)?;
-    // Afterwards the group has its number: what was asked for once is not asked for again.
-    catch_up(root, manager, Survey::take(root, manager, Options::default())?)
+
+    /// Restarts the dataplane; what its new identity must own changes hands while nobody runs.
+    fn hand_over(&mut self, survey: &Survey) -> Result<Ended<()>> {
+        let due: Vec<Change> = survey.observed.iter().filter(|change| !change.holds()).cloned().collect();
+        let Some(outage) = Outage::prepare(self.root, self.manager, survey, &due)? else {
+            return Ok(Ended::Well((), None));
+        };
+        self.output.lost_network =
+            survey.live.as_ref().map(|live| blast::announce(live, self.json)).unwrap_or_default();
+        let journal = &survey.journal;
+        let running = journal.running.clone().unwrap_or_else(|| restart::entries_of(journal));
+        outage.run(running, || {
+            let survey = self.look()?;
+            if survey.accord.dataplane.as_ref().is_some_and(|dataplane| dataplane.uid == 0) {
+                remains::clear(self.root);
+            }
+            self.round(survey).map(drop)
+        })
+    }
 }
 
 /// Does systemd have to read it?
@@ -235,71 +293,6 @@ fn pick_up_hook(root: &Root, manager: &dyn ServiceManager, survey: &Survey) -> R
     }
 }
 
-/// Restarts what findings wait for, the dataplane first, and looks again.
-fn restart(
-    root: &Root,
-    manager: &dyn ServiceManager,
-    mut survey: Survey,
-    json: bool,
-    output: &mut Output,
-) -> Result<Survey> {
-    let mut units: Vec<String> =
-        survey.findings().into_iter().filter_map(|finding| finding.restart).collect();
-    let switch = survey.accord.dataplane.as_ref().map(|dataplane| dataplane.switch_unit.clone());
-    units.sort_by_key(|unit| Some(unit) != switch.as_ref());
-    units.dedup();
-    if units.is_empty() {
-        return Ok(survey);
-    }
-    for unit in units {
-        if !json {
-            report::out(&format!("restarting {unit}\n"));
-        }
-        if Some(&unit) == switch.as_ref() {
-            match hand_over(root, manager, &survey, json, output)? {
-                Ended::Well((), unnoted) => output.failed.extend(unnoted),
-                Ended::PutBack(lines) => {
-                    output.failed.extend(lines);
-                    return Survey::take(root, manager, Options::default());
-                }
-            }
-        } else if let Err(error) = manager.act(Act::Restart, &unit) {
-            output.failed.push(format!("{error:#}"));
-            continue;
-        }
-        output.restarted.push(unit);
-    }
-    // What the old processes made to their end.
-    resume(root)?;
-    // Sockets that the restarted dataplane made anew.
-    survey = Survey::take(root, manager, Options::default())?;
-    round(root, manager, survey, json, output)
-}
-
-/// Restarts the dataplane; what its new identity must own changes hands while nobody runs.
-fn hand_over(
-    root: &Root,
-    manager: &dyn ServiceManager,
-    survey: &Survey,
-    json: bool,
-    output: &mut Output,
-) -> Result<Ended<()>> {
-    let due: Vec<Change> = survey.observed.iter().filter(|change| !change.holds()).cloned().collect();
-    let Some(outage) = Outage::prepare(root, manager, survey, &due)? else {
-        return Ok(Ended::Well((), None));
-    };
-    output.lost_network = survey.live.as_ref().map(|live| blast::announce(live, json)).unwrap_or_default();
-    let journal = &survey.journal;
-    let running = journal.running.clone().unwrap_or_else(|| restart::entries_of(journal));
-    outage.run(running, || {
-        let survey = Survey::take(root, manager, Options::default())?;
-        if survey.accord.dataplane.as_ref().is_some_and(|dataplane| dataplane.uid == 0) {
-            remains::clear(root);
-        }
-        round(root, manager, survey, json, output).map(drop)
-    })
-}
-
 /// What is not in force before a restart.
 pub fn waiting_text(survey: &Survey, waiting: &[Finding]) -> String {
     let mut text = String::new();
@@ -332,19 +325,14 @@ fn closing(survey: &Survey, output: &Output) -> String {
     for finding in &output.findings {
         text.push_str(&super::check::finding_text(finding));
     }
-    let summary = match (output.steps.len(), output.waiting.len()) {
-        (0, 0) if output.restarted.is_empty() => "Nothing to change.\n".to_string(),
-        (0, 0) => "Nothing to change; restarted.\n".to_string(),
-        (0, _) => {
-            "Nothing to change; run 'vhost-accord apply --restart' to apply what is pending.\n".to_string()
-        }
-        (count, 0) => format!("{} made.\n", report::count(count, "change")),
-        (count, _) => {
-            format!(
-                "{} made; run 'vhost-accord apply --restart' to apply what is pending.\n",
-                report::count(count, "change")
-            )
-        }
+    let done = match output.steps.len() {
+        0 => "Nothing to change".to_string(),
+        count => format!("{} made", report::count(count, "change")),
     };
-    text + &summary
+    let rest = match output.waiting.is_empty() {
+        false => "; run 'vhost-accord apply --restart' to apply what is pending",
+        true if output.steps.is_empty() && !output.restarted.is_empty() => "; restarted",
+        true => "",
+    };
+    text + &format!("{done}{rest}.\n")
 }

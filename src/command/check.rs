@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{Outcome, against, blocked};
+use super::{Outcome, against};
+use crate::accord::Obstacle;
 use crate::base::counters;
 use crate::base::root::{NotInReport, Root, told};
 use crate::cli::CheckArgs;
@@ -15,7 +16,7 @@ use crate::fleet;
 use crate::report::prometheus::{self, Measured};
 use crate::report::{self, Style, endpoints, monitor};
 use crate::rules::endpoints::{Judged, Row};
-use crate::rules::{Finding, Level};
+use crate::rules::{self, Evidence, Finding, Level};
 use crate::survey::{Options, Survey};
 use crate::systemd;
 use crate::write::{self, FileMeta};
@@ -84,16 +85,12 @@ fn replace(file: &Path, text: &str) -> Result<()> {
     write::replace_file(&parent, name, text.as_bytes(), &FileMeta::plain(0, 0, 0o644))
 }
 
-fn judged(args: &CheckArgs) -> Result<Judged> {
-    super::open_root(&args.output.root, false).and_then(|root| Ok(look(&root)?.0))
-}
-
 /// What a plugin ends with if it cannot tell, whatever the reason (Monitoring Plugins Development Guidelines).
 const NOT_CHECKED: i32 = 3;
 
 /// The same for a monitoring system: what could not be checked is neither right nor wrong.
 fn tell_monitor(args: &CheckArgs) -> Outcome {
-    let judged = judged(args);
+    let judged = super::open_root(&args.output.root, false).and_then(|root| Ok(look(&root)?.0));
     report::out(&monitor::text(judged.as_ref()));
     match judged {
         Ok(judged) => verdict(&judged.findings).1,
@@ -111,8 +108,15 @@ pub fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
         },
         // Without that nothing can be judged, and the verdict says so.
         Err(error) if error.is::<NotInReport>() => Ok((Judged::of(Vec::new()), None)),
-        Err(error) => Ok((Judged::of(vec![blocked::finding(error)?]), None)),
+        Err(error) => Ok((Judged::of(vec![in_the_way(error)?]), None)),
     }
+}
+
+/// An obstacle as a finding: for monitoring a broken node is one that is broken, not a program that failed.
+fn in_the_way(error: anyhow::Error) -> Result<Finding> {
+    let obstacle = error.downcast::<Obstacle>()?;
+    let evidence = Evidence::fixed_by("configuration", &obstacle.what, &obstacle.fix);
+    rules::finding(obstacle.id, evidence).ok_or_else(|| obstacle.into())
 }
 
 /// In words, and as an exit code.

@@ -4,7 +4,6 @@
 mod against;
 mod apply;
 mod blast;
-mod blocked;
 mod boot;
 mod check;
 mod compare;

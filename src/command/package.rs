@@ -10,7 +10,6 @@ use super::{Outcome, apply, revert};
 use crate::base::lock::Lock;
 use crate::base::root::Root;
 use crate::cli::{ApplyArgs, OutputArgs, PlanArgs, RevertArgs};
-use crate::config::Config;
 use crate::journal::Journal;
 use crate::report;
 use crate::sockets::stale;
@@ -30,17 +29,16 @@ pub fn installed() -> Result<Outcome> {
         );
         return Ok(Outcome::Fine);
     }
-    let config = Config::read(&root)?;
-    let survey = Survey::take(&root, systemd::connect(&root)?.as_ref(), Options::default())?;
+    let manager = systemd::connect(&root)?;
+    let survey = Survey::take(&root, manager.as_ref(), Options::default())?;
     if survey.profile.dataplane.is_none() && survey.profile.hypervisor.is_none() {
         say("neither Open vSwitch nor libvirt is installed yet: nothing to do");
         return Ok(Outcome::Fine);
     }
-    if !config.auto_apply {
+    if !survey.config.auto_apply {
         say("auto-apply = no: run 'vhost-accord plan', then 'vhost-accord apply'");
         return Ok(Outcome::Fine);
     }
-    let manager = systemd::connect(&root)?;
     let args = ApplyArgs { plan: PlanArgs { output: here(), renumber: false }, restart: false };
     apply::under(Lock::wait(&root, PATIENCE)?, &root, manager.as_ref(), &args)
 }
@@ -59,12 +57,8 @@ pub fn removing() -> Result<Outcome> {
     let manager = systemd::connect(&root)?;
     let lock = Lock::wait(&root, PATIENCE)?;
     sweep(&root)?;
-    match revert::under(
-        lock,
-        &root,
-        manager.as_ref(),
-        &RevertArgs { output: here(), restart: false, dry_run: false },
-    )? {
+    let args = RevertArgs { output: here(), restart: false, dry_run: false };
+    match revert::under(lock, &root, manager.as_ref(), &args)? {
         Outcome::Waiting => {
             bail!(
                 "not everything could be restored; fix what is printed above, then run 'vhost-accord revert' again"

@@ -118,7 +118,7 @@ impl<'a> Outage<'a> {
             self.wait()?;
             Ok(done)
         });
-        let ended = match done {
+        Ok(match done {
             Ok(done) => {
                 self.stopped = false;
                 let noted = note_end(self.root)
@@ -126,8 +126,7 @@ impl<'a> Outage<'a> {
                 Ended::Well(done, noted.err().map(|error| format!("{error:#}")))
             }
             Err(why) => Ended::PutBack(self.put_back(&why)),
-        };
-        Ok(ended)
+        })
     }
 
     /// Makes the dataplane run with what it ran with before; why, and what could not be done of it.

@@ -81,7 +81,8 @@ pub fn under(
         withdraw_grants(root, survey)?;
         withdraw_declared(root, manager, survey)?;
     }
-    let renumberings = renumberings(&journal);
+    let renumberings = journal.entries.iter().filter(|entry| matches!(entry.change, Change::Renumber(_)));
+    let renumberings: Vec<Entry> = renumberings.cloned().collect();
     // VMs and ports are turned back while switch and libvirt can still be talked to.
     // The service that watches would be started with the switch.
     let is_early =
@@ -103,7 +104,8 @@ pub fn under(
     }
     finish(manager, args, units, &mut output);
     if !output.restarted.is_empty() {
-        sweep(root, &renumberings)?;
+        // Files that processes with the number of the accord made before they were restarted.
+        renumberings.iter().try_for_each(|entry| entry.change.undo(root).map(drop))?;
     }
     end(lock, args, &output)
 }
@@ -246,23 +248,10 @@ fn undo(root: &Root, entry: &Entry) -> Result<Undone> {
     Ok(undone)
 }
 
-fn renumberings(journal: &Journal) -> Vec<Change> {
-    let changes = journal.entries.iter().map(|entry| &entry.change);
-    changes.filter(|change| matches!(change, Change::Renumber(_))).cloned().collect()
-}
-
-/// Files that processes with the number of the accord made before they were restarted.
-fn sweep(root: &Root, renumberings: &[Change]) -> Result<()> {
-    renumberings.iter().try_for_each(|change| change.undo(root).map(drop))
-}
-
 fn withdraw_grants(root: &Root, survey: &Survey) -> Result<()> {
     let Some(live) = &survey.live else { return Ok(()) };
-    let Some((gid, umask)) =
-        live.vswitchd().and_then(|process| Some((process.status.gid.effective, process.status.umask?)))
-    else {
-        return Ok(());
-    };
+    let Some(status) = live.vswitchd().map(|process| &process.status) else { return Ok(()) };
+    let (gid, Some(umask)) = (status.gid.effective, status.umask) else { return Ok(()) };
     grant::make_all(root, &grant::withdraw(&survey.accord, &live.sockets, gid, umask)).map(drop)
 }
 

@@ -137,10 +137,7 @@ fn is_handed_over(root: &Root, agreed: &Agreed) -> Result<bool> {
 /// A `dpdkvhostuser` socket that a killed ovs-vswitchd left keeps the next one from binding: DPDK never removes one
 /// (lib/vhost/socket.c). Only what OVSDB names and nobody listens on goes.
 fn before_vswitchd(root: &Root, limit: Duration) -> Result<()> {
-    let switch = match read_switch(root, limit / 2) {
-        Known::Known(switch) => switch,
-        Known::Unknown(why) => bail!("{why}; stale sockets are not removed"),
-    };
+    let switch = ask(root, limit / 2, "stale sockets are not removed")?;
     for socket in looked_at(root, &switch) {
         if stale::remove(root, &socket)? {
             let path = log_line(&socket.path.display().to_string());
@@ -148,6 +145,14 @@ fn before_vswitchd(root: &Root, limit: Duration) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The switch by OVSDB; an error says what is not done without it.
+fn ask(root: &Root, limit: Duration, without: &str) -> Result<Switch> {
+    match read_switch(root, limit) {
+        Known::Known(switch) => Ok(switch),
+        Known::Unknown(why) => bail!("{why}; {without}"),
+    }
 }
 
 /// What is at the sockets' paths; what could not be looked at is said, and left.
@@ -168,10 +173,7 @@ fn after_vswitchd(root: &Root, limit: Duration) -> Result<()> {
         // systemd is busy with this very job: units are read from their files.
         None => Giving::of(&Survey::take(root, &Image::new(root), Options::default())?.accord),
     };
-    let switch = match read_switch(root, limit / 2) {
-        Known::Known(switch) => switch,
-        Known::Unknown(why) => bail!("{why}; sockets are not changed"),
-    };
+    let switch = ask(root, limit / 2, "sockets are not changed")?;
     give(root, &grant::plan(&giving, &looked_at(root, &switch)))
 }
 

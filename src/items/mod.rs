@@ -39,6 +39,7 @@ pub use state::{Bytes, FileState, NotAFile};
 pub use crate::facts::accounts::User;
 
 use std::fmt::{self, Debug};
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -113,15 +114,25 @@ pub struct Held<K: Kind> {
 }
 
 /// What every change can do, whatever its kind.
-trait Step {
+pub trait Step {
+    /// What it is about.
     fn target(&self) -> Target;
+    /// What is wanted.
     fn item(&self) -> Item;
+    /// Is what was found what is wanted?
     fn holds(&self) -> bool;
+    /// The change as lines for people.
     fn show(&self, accounts: &Accounts) -> String;
+    /// Files and directories that it writes.
     fn writes(&self) -> Vec<PathBuf>;
+    /// Does it, idempotently, and proves it by reading again.
     fn make(&self, root: &Root) -> Result<()>;
+    /// Removes what a killed run left beside its target, and an account that was created by half, so that the next plan
+    /// creates it anew.
     fn resume(&self, root: &Root) -> Result<()>;
+    /// Whether it has to be made again later: a renumbering is not over while processes run with the old number.
     fn lingers(&self, root: &Root) -> Result<bool>;
+    /// Takes it back.
     fn undo(&self, root: &Root) -> Result<Undone>;
 }
 
@@ -219,13 +230,17 @@ macro_rules! kinds {
             }
         }
 
-        impl Change {
-            fn step(&self) -> &dyn Step {
+        impl Deref for Change {
+            type Target = dyn Step;
+
+            fn deref(&self) -> &(dyn Step + 'static) {
                 match self {
                     $(Change::$name(held) => held),+
                 }
             }
+        }
 
+        impl Change {
             /// Asks for what `further` asks for at the same target. What was there before the first change stays known.
             pub fn supersede(&mut self, further: &Change) {
                 match (self, further) {
@@ -260,54 +275,6 @@ kinds! {
     Link,
     /// A VM's network cards with their ports, turned to another port type. Asked for by `convert`, never by the accord.
     Conversion,
-}
-
-impl Change {
-    /// What it is about.
-    pub fn target(&self) -> Target {
-        self.step().target()
-    }
-
-    /// What is wanted.
-    pub fn item(&self) -> Item {
-        self.step().item()
-    }
-
-    /// Is what was found what is wanted?
-    pub fn holds(&self) -> bool {
-        self.step().holds()
-    }
-
-    /// The change as lines for people.
-    pub fn show(&self, accounts: &Accounts) -> String {
-        self.step().show(accounts)
-    }
-
-    /// Files and directories that it writes.
-    pub fn writes(&self) -> Vec<PathBuf> {
-        self.step().writes()
-    }
-
-    /// Does it, idempotently, and proves it by reading again.
-    pub fn make(&self, root: &Root) -> Result<()> {
-        self.step().make(root)
-    }
-
-    /// Whether it has to be made again later: a renumbering is not over while processes run with the old number.
-    pub fn lingers(&self, root: &Root) -> Result<bool> {
-        self.step().lingers(root)
-    }
-
-    /// Removes what a killed run left beside its target, and an account that was created by half, so that the next plan
-    /// creates it anew.
-    pub fn resume(&self, root: &Root) -> Result<()> {
-        self.step().resume(root)
-    }
-
-    /// Takes it back.
-    pub fn undo(&self, root: &Root) -> Result<Undone> {
-        self.step().undo(root)
-    }
 }
 
 /// How taking a change back ended.

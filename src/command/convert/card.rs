@@ -15,22 +15,18 @@ use crate::facts::domains::{Domain, Endpoint, SocketMode};
 use crate::fixes;
 use crate::items::{Card, Side};
 
-/// What is known of the VM that a card is of.
-#[derive(Debug, Clone, Copy)]
-pub struct Of<'a> {
-    /// The VM.
-    pub domain: &'a Domain,
-    /// `off`, `saved` or `running`.
-    pub state: &'static str,
-}
-
 /// The card of the definition with its place there, and what runs of it.
-pub fn row(ground: &Ground<'_>, of: Of<'_>, own: Option<(usize, &Endpoint)>, live: Option<&Endpoint>) -> Row {
+pub fn row(
+    ground: &Ground<'_>,
+    (domain, state): (&Domain, &'static str),
+    own: Option<(usize, &Endpoint)>,
+    live: Option<&Endpoint>,
+) -> Row {
     let card = own.map(|(_, card)| card).or(live);
     let port = card.and_then(|card| ground.port(card.path.as_deref()?));
     let mut row = Row {
-        vm: of.domain.name.clone(),
-        state: of.state,
+        vm: domain.name.clone(),
+        state,
         mac: card.and_then(|card| card.mac.clone()),
         definition: own.and_then(|(_, card)| Side::of(card)),
         running: live.and_then(Side::of),
@@ -44,10 +40,10 @@ pub fn row(ground: &Ground<'_>, of: Of<'_>, own: Option<(usize, &Endpoint)>, liv
         steps: Vec::new(),
         turn: None,
     };
-    match judge(ground, of.domain, own, live, port) {
+    match judge(ground, domain, own, live, port) {
         Ok(None) => row.verdict = Verdict::Done,
         Ok(Some((verdict, card, change))) => {
-            row.steps = steps(ground, of.domain, verdict, &card, change.as_ref());
+            row.steps = steps(ground, domain, verdict, &card, change.as_ref());
             row.verdict = verdict;
             row.turn = Some((card, change.map(|(_, wanted)| wanted)));
         }

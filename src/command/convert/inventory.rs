@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::card::{self, Of};
-
+use super::card;
 use crate::accord::Agreed;
 use crate::base::paths::plain;
 use crate::base::root::Root;
@@ -119,15 +118,6 @@ impl Machine {
     }
 }
 
-/// All of them.
-#[derive(Debug, Clone)]
-pub struct Inventory {
-    /// The type to turn to.
-    pub to: PortType,
-    /// Sorted by name.
-    pub machines: Vec<Machine>,
-}
-
 /// Who has a port, whose socket is at the path, other than the VM that it is about.
 pub type InUse<'a> = dyn Fn(&VhostPort, &Path, &Domain) -> Known<Option<String>> + 'a;
 
@@ -143,37 +133,35 @@ pub struct Ground<'a> {
     pub in_use: &'a InUse<'a>,
 }
 
-impl Inventory {
-    /// Takes it. OVSDB has to answer: nothing is judged on half of what there is.
-    pub fn take(root: &Root, survey: &Survey, to: PortType) -> Result<Inventory> {
-        let Some(live) = &survey.live else { bail!("this is no running node") };
-        let switch = match &live.switch {
-            Known::Known(switch) => switch,
-            Known::Unknown(why) => bail!("{SILENT}, so nothing can be said of ports: {why}"),
-        };
-        let agreed = Agreed::read(root)?;
-        let directory = agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
-        let usage = Known::from(Usage::read(root));
-        let in_use = |port: &VhostPort, path: &Path, about: &Domain| match &usage {
-            Known::Known(usage) => Known::from(usage.of(root, port, path, Some(about))),
-            Known::Unknown(why) => Known::Unknown(why.clone()),
-        };
-        let saved = root.list(Path::new(SAVED))?;
-        let is_saved = |name: &str| saved.iter().any(|file| *file == *format!("{name}.save"));
-        let terms = Terms { wanted: to, socket_directory: directory };
-        Ok(Inventory::of(Ground::new(terms, switch, &in_use), &domains(live), &is_saved))
-    }
+/// All of them. OVSDB has to answer: nothing is judged on half of what there is.
+pub fn take(root: &Root, survey: &Survey, to: PortType) -> Result<Vec<Machine>> {
+    let Some(live) = &survey.live else { bail!("this is no running node") };
+    let switch = match &live.switch {
+        Known::Known(switch) => switch,
+        Known::Unknown(why) => bail!("{SILENT}, so nothing can be said of ports: {why}"),
+    };
+    let agreed = Agreed::read(root)?;
+    let directory = agreed.as_ref().map(|agreed| agreed.socket_directory.as_path());
+    let usage = Known::from(Usage::read(root));
+    let in_use = |port: &VhostPort, path: &Path, about: &Domain| match &usage {
+        Known::Known(usage) => Known::from(usage.of(root, port, path, Some(about))),
+        Known::Unknown(why) => Known::Unknown(why.clone()),
+    };
+    let saved = root.list(Path::new(SAVED))?;
+    let is_saved = |name: &str| saved.iter().any(|file| *file == *format!("{name}.save"));
+    let terms = Terms { wanted: to, socket_directory: directory };
+    Ok(of(Ground::new(terms, switch, &in_use), &domains(live), &is_saved))
+}
 
-    /// The same by what is known of all VMs.
-    pub fn of(mut ground: Ground<'_>, all: &[Both<'_>], is_saved: &dyn Fn(&str) -> bool) -> Inventory {
-        for domain in all.iter().flat_map(|both| both.definition.iter().chain(&both.running)) {
-            ground.add_user(domain);
-        }
-        let mut machines: Vec<Machine> =
-            all.iter().filter_map(|both| machine(&ground, *both, is_saved)).collect();
-        machines.sort_by(|a, b| a.name.cmp(&b.name));
-        Inventory { to: ground.terms.wanted, machines }
+/// The same by what is known of all VMs; sorted by name.
+pub fn of(mut ground: Ground<'_>, all: &[Both<'_>], is_saved: &dyn Fn(&str) -> bool) -> Vec<Machine> {
+    for domain in all.iter().flat_map(|both| both.definition.iter().chain(&both.running)) {
+        ground.add_user(domain);
     }
+    let mut machines: Vec<Machine> =
+        all.iter().filter_map(|both| machine(&ground, *both, is_saved)).collect();
+    machines.sort_by(|a, b| a.name.cmp(&b.name));
+    machines
 }
 
 /// A VM: what its next start goes by, and what it runs with.
@@ -241,9 +229,8 @@ fn machine(ground: &Ground<'_>, both: Both<'_>, is_saved: &dyn Fn(&str) -> bool)
         None if is_saved(&domain.name) => "saved",
         None => "off",
     };
-    let of = Of { domain, state };
     let cards = pairs(both.definition, both.running).into_iter();
-    let rows: Vec<Row> = cards.map(|(own, live)| card::row(ground, of, own, live)).collect();
+    let rows: Vec<Row> = cards.map(|(own, live)| card::row(ground, (domain, state), own, live)).collect();
     let (name, uuid, memory) = (domain.name.clone(), domain.uuid.clone(), domain.memory.size);
     (!rows.is_empty()).then_some(Machine { name, uuid, memory, rows })
 }

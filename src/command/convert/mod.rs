@@ -18,7 +18,7 @@ use crate::config::PortType;
 use crate::journal::Journal;
 use crate::survey::{Options, Survey};
 use crate::systemd;
-use inventory::{Inventory, Machine, Verdict};
+use inventory::{Machine, Verdict};
 use perform::{Turning, finish};
 use tell::{Done, Output};
 
@@ -35,10 +35,10 @@ pub fn run(args: &ConvertArgs) -> Result<Outcome> {
     }
     let survey = look(&root)?;
     let to = wanted(&survey, args.to.as_deref())?;
-    let inventory = Inventory::take(&root, &survey, to)?;
+    let machines = inventory::take(&root, &survey, to)?;
     let journal = Journal::read(&root)?;
-    output.list(&inventory, &journal);
-    let chosen = choose(&inventory, args)?;
+    output.list(to, &machines, &journal);
+    let chosen = choose(&machines, args)?;
     if args.sos.is_some() && !args.json {
         crate::report::out(&super::lacking_text(&super::lacking(&root)));
     }
@@ -118,14 +118,14 @@ fn wanted(survey: &Survey, to: Option<&str>) -> Result<PortType> {
 }
 
 /// The VMs that are meant.
-fn choose<'a>(inventory: &'a Inventory, args: &ConvertArgs) -> Result<Vec<&'a Machine>> {
+fn choose<'a>(machines: &'a [Machine], args: &ConvertArgs) -> Result<Vec<&'a Machine>> {
     if args.vms.is_empty() {
-        return Ok(inventory.machines.iter().collect());
+        return Ok(machines.iter().collect());
     }
     let mut chosen: Vec<&Machine> = Vec::new();
     for vm in &args.vms {
         let is_meant = |machine: &&Machine| machine.name == *vm || machine.uuid.as_ref() == Some(vm);
-        let Some(machine) = inventory.machines.iter().find(is_meant) else {
+        let Some(machine) = machines.iter().find(is_meant) else {
             bail!("no VM '{vm}' with a vhost-user network card; run 'vhost-accord convert' to list them");
         };
         if !chosen.iter().any(|other| other.name == machine.name) {

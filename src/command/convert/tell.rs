@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::inventory::{Inventory, Machine, Row, Verdict};
+use super::inventory::{Machine, Row, Verdict};
 use crate::base::root::Root;
 use crate::cli::ConvertArgs;
 use crate::command::{Outcome, check, plan};
@@ -95,8 +95,8 @@ pub struct Output {
 }
 
 impl Output {
-    pub fn list(&mut self, inventory: &Inventory, journal: &Journal) {
-        (self.version, self.to) = (1, Some(inventory.to));
+    pub fn list(&mut self, to: PortType, machines: &[Machine], journal: &Journal) {
+        (self.version, self.to) = (1, Some(to));
         let pending = journal.entries.iter().filter_map(|entry| entry.pending.as_ref());
         self.interrupted = pending
             .filter_map(|change| match change {
@@ -104,7 +104,7 @@ impl Output {
                 _ => None,
             })
             .collect();
-        self.cards = inventory.machines.iter().flat_map(|machine| machine.rows.clone()).collect();
+        self.cards = machines.iter().flat_map(|machine| machine.rows.clone()).collect();
     }
 
     /// A VM at a time: the next one can take minutes.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::inventory::{Both, Ground, InUse, Inventory, Machine, Row, Verdict};
-use super::tell;
+use super::inventory::{Both, Ground, InUse, Machine, Row, Verdict};
+use super::{inventory, tell};
 use crate::config::PortType;
 use crate::convert::Terms;
 use crate::dataplane::ovs::ovsdb::{SwitchConfig, VhostPort};
@@ -66,7 +66,7 @@ fn take_with(
     let terms = Terms { wanted: to, socket_directory: Some(Path::new(SOCKETS)) };
     let all: Vec<Both<'_>> =
         all.iter().map(|(definition, running)| Both { definition: *definition, running: *running }).collect();
-    Inventory::of(Ground::new(terms, &switch, in_use), &all, &|name| name == "saved").machines
+    inventory::of(Ground::new(terms, &switch, in_use), &all, &|name| name == "saved")
 }
 
 const TO_CLIENT: PortType = PortType::Dpdkvhostuserclient;

@@ -37,16 +37,10 @@ impl Control {
             let state = processes::state(root, process.pid).filter(|state| is_stopped(Some(*state)));
             return state.map_or(Control::NotAsked, |state| Control::Silent(Some(state)));
         }
-        let answer = |_| match ports(root, process) {
-            Answer::Ports(ports) => Some(Control::Ports(ports)),
-            Answer::Refused => Some(Control::NotAsked),
-            Answer::None if is_stopped(processes::state(root, process.pid)) => {
-                Some(Control::Silent(processes::state(root, process.pid)))
-            }
-            Answer::None => None,
-        };
-        let silent = || Control::Silent(processes::state(root, process.pid));
-        let found = (0..2).find_map(answer).unwrap_or_else(silent);
+        let state = || processes::state(root, process.pid);
+        let stopped = || Some(state()).filter(|state| is_stopped(*state)).map(Control::Silent);
+        let answer = |_| answer(root, process).or_else(stopped);
+        let found = (0..2).find_map(answer).unwrap_or_else(|| Control::Silent(state()));
         let is_silent = matches!(found, Control::Silent(_));
         let young = |now: u64| now.saturating_sub(process.started.since_boot) < YOUNG;
         let is_other = |now: &Process| now.started.since_boot != process.started.since_boot;
@@ -64,21 +58,16 @@ pub fn is_stopped(state: Option<char>) -> bool {
     state == Some('T')
 }
 
-enum Answer {
-    Ports(HashSet<String>),
-    Refused,
-    None,
-}
-
-fn ports(root: &Root, process: &Process) -> Answer {
+/// None: it took its time and did not answer.
+fn answer(root: &Root, process: &Process) -> Option<Control> {
     let socket = Path::new(paths::RUN).join(format!("ovs-vswitchd.{}.ctl", process.pid));
     let begun = Instant::now();
     let ask = || Ovsdb::connect(root, &socket, LIMIT)?.call("dpif/show");
     match ask() {
-        Ok(text) => Answer::Ports(parse(&text)),
+        Ok(text) => Some(Control::Ports(parse(&text))),
         // The last attempt to connect ends a little early.
-        Err(_) if begun.elapsed() + LIMIT / 50 >= LIMIT => Answer::None,
-        Err(_) => Answer::Refused,
+        Err(_) if begun.elapsed() + LIMIT / 50 >= LIMIT => None,
+        Err(_) => Some(Control::NotAsked),
     }
 }
 

@@ -64,13 +64,13 @@ pub struct Patch {
 }
 
 /// The patches in a packaged file, in its order; empty for a file as its package shipped it.
-#[must_use]
 pub fn find(kind: Kind, text: &str) -> Vec<Patch> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let found = match kind {
         Kind::Unit => find_in_unit(&lines),
         Kind::OvsCtl => {
-            (0..lines.len()).filter(|at| unpatched_ctl(&lines, *at).is_some()).map(in_ctl).collect()
+            let patched = (0..lines.len()).filter(|at| unpatched_ctl(&lines, *at).is_some());
+            patched.map(|at| (at, What::UmaskInCtl)).collect()
         }
     };
     let patch = |(at, what): (usize, What)| Patch { line: at + 1, text: bare(lines[at]).to_owned(), what };
@@ -78,7 +78,6 @@ pub fn find(kind: Kind, text: &str) -> Vec<Patch> {
 }
 
 /// The file as its package shipped it, as far as [`find`] sees it; every other byte stays. Doing it twice is doing it once.
-#[must_use]
 pub fn undo(kind: Kind, text: &str) -> String {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let patches = find(kind, text);
@@ -103,10 +102,6 @@ const START_AS_WRITTEN: &str = "start_daemon \"$OVS_VSWITCHD_PRIORITY\" \"$OVS_V
 
 fn bare(line: &str) -> &str {
     line.trim_end_matches(['\n', '\r'])
-}
-
-fn in_ctl(at: usize) -> (usize, What) {
-    (at, What::UmaskInCtl)
 }
 
 /// What a line would be if a script had appended it.

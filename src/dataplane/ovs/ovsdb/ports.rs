@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Ovsdb;
 use super::client::{rows, select};
-use super::value::{integer, map, string, uuids};
+use super::value::{integer, map, string, uuid};
 use crate::config::PortType;
 
 pub(super) const TABLE: &str = "Interface";
@@ -138,8 +138,8 @@ pub(super) fn is_uuid(text: &str) -> bool {
 
 pub(super) fn port(row: &Value) -> Result<VhostPort> {
     let known = columns(row)?;
-    let uuid = uuids(&row["_uuid"]).pop().filter(|uuid| is_uuid(uuid)).context("no _uuid")?;
-    Ok(VhostPort { uuid, ..known })
+    let uuid = uuid(&row["_uuid"]).filter(|uuid| is_uuid(uuid)).context("no _uuid")?;
+    Ok(VhostPort { uuid: uuid.to_string(), ..known })
 }
 
 /// Without its identity, which an update has beside the row.

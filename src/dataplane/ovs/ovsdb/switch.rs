@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::client::select;
+use super::client::{rows, select};
 use super::value::{boolean, map, string, strings};
 use super::{Ovsdb, VhostPort};
 use crate::base::paths::plain;
@@ -76,12 +76,9 @@ impl SwitchConfig {
 impl Ovsdb {
     /// The switch's settings.
     pub fn switch(&mut self) -> Result<SwitchConfig> {
-        let rows = match self.select(TABLE, json!([]), &COLUMNS) {
-            // An old schema refuses the columns it does not know. If something else is wrong, so is it the second time.
-            Err(_) => self.select(TABLE, json!([]), &COLUMNS[..OLD_COLUMNS])?,
-            Ok(rows) => rows,
-        };
-        settings(&rows)
+        // An old schema refuses the columns it does not know. If something else is wrong, so is it the second time.
+        let found = self.transact(&[question()]).or_else(|_| self.transact(&[old_question()]));
+        settings(&rows(found?.pop())?)
     }
 }
 

@@ -37,14 +37,9 @@ pub(super) fn boolean(value: &Value) -> Option<bool> {
     members(value).first()?.as_bool()
 }
 
-/// The UUIDs of a column.
-pub(super) fn uuids(value: &Value) -> Vec<String> {
-    let uuid = |value: &&Value| Some(value.as_array()?.get(1)?.as_str()?.to_string());
-    members(value)
-        .iter()
-        .filter(|value| value.get(0) == Some(&Value::from("uuid")))
-        .filter_map(uuid)
-        .collect()
+/// The UUID of a column that has one.
+pub(super) fn uuid(value: &Value) -> Option<&str> {
+    if value.get(0)? == "uuid" { value.get(1)?.as_str() } else { None }
 }
 
 /// A map from strings to strings.
