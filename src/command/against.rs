@@ -41,7 +41,7 @@ pub fn run(args: &CheckArgs, file: &Path) -> Result<Outcome> {
         Outcome::Waiting => "would fail",
     };
     if args.output.json {
-        let Compared { vms, findings } = &compared;
+        let Compared { vms, findings, .. } = &compared;
         report::json(&Output { version: 1, verdict, against: there.host.as_deref(), vms, findings })?;
     } else {
         report::out(&report::clean(&table(&there, &compared.vms)));

@@ -22,6 +22,22 @@ impl<T> Known<T> {
             Known::Unknown(_) => None,
         }
     }
+
+    /// Why it could not be read.
+    pub fn why(&self) -> Option<&String> {
+        match self {
+            Known::Known(_) => None,
+            Known::Unknown(why) => Some(why),
+        }
+    }
+
+    /// Something of the fact.
+    pub fn map<U>(&self, of: impl FnOnce(&T) -> U) -> Known<U> {
+        match self {
+            Known::Known(fact) => Known::Known(of(fact)),
+            Known::Unknown(why) => Known::Unknown(why.clone()),
+        }
+    }
 }
 
 impl<T> From<Result<T>> for Known<T> {

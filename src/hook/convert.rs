@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::Decision;
 use super::ledger::Ledger;
-use crate::base::journald::{self, CONVERTED, Priority, log};
+use crate::base::journald::{self, CONVERTED, Priority};
 use crate::base::root::Root;
 use crate::config::PortType;
 use crate::convert::{self, Held, Step, Terms};
@@ -82,10 +82,8 @@ fn ask(root: &Root, start: &Start, limit: Duration) -> Result<Join> {
 
 /// A doubt refuses nothing: the rules look at the VM as it is.
 fn give_up(start: &Start, error: &anyhow::Error) -> Option<Conversion> {
-    let name = start.domain.name.as_str();
-    let fields =
-        [("VA_FINDING", "conversion-failed"), ("VA_DOMAIN", name), ("VA_OPERATION", start.operation.name())];
-    log(Priority::Warning, &format!("{name}: not converted: {error:#}"), &fields);
+    let why = format!("not converted: {error:#}");
+    start.log(Priority::Warning, &why, &[("VA_FINDING", "conversion-failed")]);
     None
 }
 
@@ -109,12 +107,8 @@ fn decide(root: &Root, start: &mut Start, join: &Join, wanted: PortType) -> Vec<
             convert::Decision::Convert(step) => steps.push(step),
             convert::Decision::InUse { port, by } => held.push(Held { path, port, by }),
             convert::Decision::Left(why) => {
-                let fields = [("VA_DOMAIN", start.domain.name.as_str()), ("VA_SOCKET", path.as_str())];
-                log(
-                    Priority::Info,
-                    &format!("{}: {path} is not converted: {why}", start.domain.name),
-                    &fields,
-                );
+                let what = format!("{path} is not converted: {why}");
+                start.log(Priority::Info, &what, &[("VA_SOCKET", &path)]);
             }
         }
     }
@@ -135,7 +129,7 @@ fn line(start: &Start, step: &Step) -> (String, String) {
         socket = turn.path.display().to_string();
         words.push(format!("its interface from {} to mode='{}' at {socket}", before.display(), turn.mode()));
     }
-    (socket, format!("{}: converted {}", start.domain.name, words.join(" and ")))
+    (socket, format!("converted {}", words.join(" and ")))
 }
 
 impl Conversion {
@@ -155,13 +149,7 @@ impl Conversion {
             return Decision::Refuse(unfinished(&start.domain.name, &format!("{error:#}")));
         }
         for (socket, line) in &self.lines {
-            let fields = [
-                ("MESSAGE_ID", CONVERTED),
-                ("VA_DOMAIN", start.domain.name.as_str()),
-                ("VA_OPERATION", start.operation.name()),
-                ("VA_SOCKET", socket.as_str()),
-            ];
-            log(Priority::Notice, line, &fields);
+            start.log(Priority::Notice, line, &[("MESSAGE_ID", CONVERTED), ("VA_SOCKET", socket)]);
         }
         Decision::Start
     }

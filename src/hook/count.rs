@@ -9,12 +9,10 @@ use crate::base::counters;
 use crate::rules::start::Operation;
 
 /// One run. Whoever ends it, its own end, a panic or the watchdog, counts it once.
-#[derive(Debug, Clone)]
-pub struct Count(Arc<Run>);
-
 #[derive(Debug)]
-struct Run {
-    operation: Operation,
+pub struct Count {
+    /// When libvirt asked.
+    pub operation: Operation,
     begun: Instant,
     fixes: AtomicU32,
     /// A VM without vhost-user is no business of ours.
@@ -24,44 +22,38 @@ struct Run {
 
 impl Count {
     /// Nothing is known of the VM yet.
-    pub fn begin(operation: Operation, begun: Instant) -> Count {
+    pub fn begin(operation: Operation, begun: Instant) -> Arc<Count> {
         let (fixes, counts, failed) = (AtomicU32::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        Count(Arc::new(Run { operation, begun, fixes, counts, failed }))
-    }
-
-    /// When libvirt asked.
-    pub fn operation(&self) -> Operation {
-        self.0.operation
+        Arc::new(Count { operation, begun, fixes, counts, failed })
     }
 
     /// It has a vhost-user device.
     pub fn concerns(&self) {
-        self.0.counts.store(true, Relaxed);
+        self.counts.store(true, Relaxed);
     }
 
     /// Something was fixed for it.
     pub fn fixed(&self) {
-        self.0.fixes.fetch_add(1, Relaxed);
+        self.fixes.fetch_add(1, Relaxed);
     }
 
     /// The check could not be carried out.
     pub fn failed(&self) {
         self.concerns();
-        self.0.failed.store(true, Relaxed);
+        self.failed.store(true, Relaxed);
     }
 
     /// The end.
     pub fn end(&self, refused: bool) {
-        let run = &self.0;
-        if !run.counts.swap(false, Relaxed) {
+        if !self.counts.swap(false, Relaxed) {
             return;
         }
-        let result = match (refused, run.failed.load(Relaxed)) {
+        let result = match (refused, self.failed.load(Relaxed)) {
             (true, _) => "refused",
             (false, true) => "unchecked",
             (false, false) => "passed",
         };
-        let (fixes, took) = (run.fixes.load(Relaxed), run.begun.elapsed().as_micros());
-        counters::add(&format!("hook {} {result} {fixes} {took}", run.operation.name()));
+        let (fixes, took) = (self.fixes.load(Relaxed), self.begun.elapsed().as_micros());
+        counters::add(&format!("hook {} {result} {fixes} {took}", self.operation.name()));
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::count::Count;
 use crate::accord::Agreed;
-use crate::base::journald::{Priority, log};
+use crate::base::journald::Priority;
 use crate::base::root::Root;
 use crate::facts::domains::SocketMode;
 use crate::facts::sockets::{self, Liveness};
@@ -37,19 +37,13 @@ pub fn fix(root: &Root, start: &Start, facts: &Facts, count: &Count) -> bool {
 
 /// What was done, or what went wrong.
 fn note(start: &Start, path: &str, result: Result<Option<String>>) -> bool {
-    let name = start.domain.name.as_str();
-    let fields = [("VA_DOMAIN", name), ("VA_OPERATION", start.operation.name()), ("VA_SOCKET", path)];
-    match result {
-        Ok(None) => false,
-        Ok(Some(what)) => {
-            log(Priority::Notice, &format!("{name}: {what}"), &fields);
-            true
-        }
-        Err(error) => {
-            log(Priority::Warning, &format!("{name}: {path} was not fixed: {error:#}"), &fields);
-            false
-        }
-    }
+    let (priority, what) = match result {
+        Ok(None) => return false,
+        Ok(Some(what)) => (Priority::Notice, what),
+        Err(error) => (Priority::Warning, format!("{path} was not fixed: {error:#}")),
+    };
+    start.log(priority, &what, &[("VA_SOCKET", path)]);
+    priority == Priority::Notice
 }
 
 /// Makes the agreed directory, or gives it its owner again, where QEMU is to make a socket in it.

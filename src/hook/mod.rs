@@ -74,8 +74,8 @@ pub fn run(arguments: &[OsString]) -> i32 {
 }
 
 /// A panic of ours is an error like any other: nothing is known of the VM.
-fn guard_panics(count: &Count, name: &str) {
-    let (name, count) = (name.to_string(), count.clone());
+fn guard_panics(count: &Arc<Count>, name: &str) {
+    let (name, count) = (name.to_string(), Arc::clone(count));
     abort::on_panic(move |defect| {
         let decision = failed(&anyhow::anyhow!(defect.to_string()), &count, &name, &configuration().0);
         code(decision, &count)
@@ -103,7 +103,7 @@ fn failed(error: &anyhow::Error, count: &Count, name: &str, config: &HookConfig)
         ("MESSAGE_ID", journald::CHECK_FAILED),
         ("VA_FINDING", "check-failed"),
         ("VA_DOMAIN", name),
-        ("VA_OPERATION", count.operation().name()),
+        ("VA_OPERATION", count.operation.name()),
     ];
     match config.on_error {
         Action::Warn => {
@@ -146,7 +146,7 @@ fn parse(xml: &str) -> Result<Option<Domain>> {
     Ok((!domain.endpoints.is_empty()).then_some(domain))
 }
 
-fn check(count: &Count, name: &str, begun: Instant) -> Result<Decision> {
+fn check(count: &Arc<Count>, name: &str, begun: Instant) -> Result<Decision> {
     let abort = Abort::guard(REFUSED)?;
     let Some(xml) = read_text(begun + DEFAULT_DEADLINE)? else { return Ok(Decision::Start) };
     let (config, all) = configuration();
@@ -156,7 +156,8 @@ fn check(count: &Count, name: &str, begun: Instant) -> Result<Decision> {
     let deadline = begun + config.deadline;
     let ledger = Ledger::default();
     let cut_off = {
-        let (config, name, ledger, count) = (config.clone(), name.to_string(), ledger.clone(), count.clone());
+        let (config, name, ledger, count) =
+            (config.clone(), name.to_string(), ledger.clone(), Arc::clone(count));
         Arc::new(move |why: &str| cut_off(why, &count, &name, &config, &ledger))
     };
     let (late, limit) = (Arc::clone(&cut_off), config.deadline.as_secs_f64());
@@ -165,7 +166,7 @@ fn check(count: &Count, name: &str, begun: Instant) -> Result<Decision> {
     let _put_back = PutBack(ledger.clone());
     let Some(domain) = parse(&xml)? else { return Ok(Decision::Start) };
     count.concerns();
-    let operation = count.operation();
+    let operation = count.operation;
     let root = Root::open(Path::new("/"))?;
     let mut start = Start::read(&root, operation, domain).context("reading what was agreed")?;
     if let Some(all) = &all {
@@ -234,11 +235,9 @@ fn named(root: &Root, start: &Start, mut facts: Facts, findings: Vec<Finding>) -
 }
 
 fn decide(start: &Start, facts: &Facts, findings: Vec<Finding>, config: &HookConfig) -> Decision {
-    let name = start.domain.name.as_str();
-    let operation = start.operation.name();
     for why in facts.unknown() {
-        let fields = [("VA_FINDING", "unknown"), ("VA_DOMAIN", name), ("VA_OPERATION", operation)];
-        log(Priority::Warning, &format!("{name}: not everything could be checked: {why}"), &fields);
+        let what = format!("not everything could be checked: {why}");
+        start.log(Priority::Warning, &what, &[("VA_FINDING", "unknown")]);
     }
     let refuses = |finding: &Finding| {
         finding.sure && finding.family.is_some_and(|family| config.on_problem(family) == Action::Refuse)
@@ -250,12 +249,10 @@ fn decide(start: &Start, facts: &Facts, findings: Vec<Finding>, config: &HookCon
         let fields = [
             ("MESSAGE_ID", id),
             ("VA_FINDING", finding.id),
-            ("VA_DOMAIN", name),
-            ("VA_OPERATION", operation),
-            ("VA_SOCKET", finding.subject.as_str()),
-            ("VA_FIX", finding.fix.as_str()),
+            ("VA_SOCKET", &finding.subject),
+            ("VA_FIX", &finding.fix),
         ];
-        log(priority, &format!("{name}: {}", finding.text()), &fields);
+        start.log(priority, &finding.text(), &fields);
     }
     let Some(first) = refused.first() else { return Decision::Start };
     let others: Vec<String> =

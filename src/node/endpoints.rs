@@ -7,7 +7,6 @@ mod links;
 pub mod needs;
 mod others;
 pub mod place;
-mod seconds;
 pub mod start;
 pub mod usage;
 mod waiting;
@@ -124,10 +123,7 @@ impl Endpoints {
             }
             others::name_all(root, &mut found, &vswitchd, &|path| index.at(path).is_some());
         }
-        let switch = match &live.switch {
-            Known::Known(switch) => Known::Known(switch.config.clone()),
-            Known::Unknown(why) => Known::Unknown(why.clone()),
-        };
+        let switch = live.switch.map(|switch| switch.config.clone());
         let unread = live.unread.iter().chain(&live.defined.broken).cloned().collect();
         let now = processes::since_boot_of(root)?;
         let control = Control::ask(root, &vswitchd);

@@ -29,6 +29,7 @@ mod watch;
 use serde::Serialize;
 
 use crate::accord::Accord;
+use crate::base::named::named;
 use crate::base::shell;
 use crate::config::Family;
 use crate::facts::accounts::Accounts;
@@ -40,26 +41,18 @@ use crate::node::endpoints::start::Socket;
 use crate::node::live::Live;
 use crate::profile::Profile;
 use endpoints::Meeting;
-use peer::{Met, Nodes};
+use peer::{Compared, Nodes};
 use start::StartCase;
 
-/// How much it matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// It works; it could be better, or waits for a restart.
-    Advice,
-    /// A VM will not start, hang or have no network, or a guest can reach what it must not.
-    Broken,
-}
-
-impl Level {
-    /// As it is written in JSON, metrics and documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Level::Advice => "advice",
-            Level::Broken => "broken",
-        }
+named! {
+    /// How much it matters.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Level {
+        /// It works; it could be better, or waits for a restart.
+        Advice = "advice",
+        /// A VM will not start, hang or have no network, or a guest can reach what it must not.
+        Broken = "broken",
     }
 }
 
@@ -103,7 +96,7 @@ pub enum Ask {
     /// the cause.
     Socket(fn(&Meeting<'_>) -> Option<Evidence>),
     /// Of two nodes.
-    Peer(fn(&Nodes<'_>, &Met) -> Vec<Evidence>),
+    Peer(fn(&Nodes<'_>, &Compared) -> Vec<Evidence>),
 }
 
 impl Rule {

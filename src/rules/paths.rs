@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 use super::owners;
 use super::start::others;
 use super::{Ask, Evidence, Level, Rule, StartCase};
-use crate::access::{Verdict, Wish, may};
+use crate::access::{Denial, Identity, Node, Verdict, Wish, may};
 use crate::base::root::Kind;
 use crate::config::Family;
 use crate::dataplane::ovs;
@@ -126,13 +126,10 @@ fn directory_missing(case: &StartCase<'_>) -> Vec<Evidence> {
     let mut found = Vec::new();
     for (number, directory) in case.facts.directories.iter().enumerate() {
         let Known::Known(PathFact::Missing { first, .. }) = &directory.fact else { continue };
-        let Some(socket) = case.facts.sockets.iter().find(|socket| socket.directory == number) else {
-            continue;
-        };
+        let first_socket = case.facts.sockets.iter().find(|socket| socket.directory == number);
         // Whoever serves the socket makes its directory; the socket is what is missed then.
-        if socket.endpoint.mode == SocketMode::Client {
-            continue;
-        }
+        let made_by_qemu = first_socket.filter(|socket| socket.endpoint.mode == SocketMode::Server);
+        let Some(socket) = made_by_qemu else { continue };
         let seen = match *first == directory.path {
             true => "missing".to_string(),
             false => format!("{} is missing", first.display()),
@@ -170,58 +167,52 @@ fn moved(case: &StartCase<'_>, socket: &Socket) -> String {
     }
     let to = directory.join(name);
     let domain = fixes::move_socket(&case.start.domain, &socket.path, &to);
-    match case.port_at(socket) {
-        Some(port) => {
-            format!("{} && {domain}", ovs::fixes::convert_port(None, &port.name, SocketMode::Server, &to))
+    let Some(port) = case.port_at(socket) else { return domain };
+    format!("{} && {domain}", ovs::fixes::convert_port(None, &port.name, SocketMode::Server, &to))
+}
+
+/// Directories of these sockets, each once, that refuse this to a process of this name.
+fn refused<'a>(
+    case: &StartCase<'a>,
+    (name, identity): (&str, &Identity),
+    sockets: impl Iterator<Item = &'a Socket>,
+    (wish, fix): (Wish, impl Fn(&Socket, &Denial) -> String),
+) -> Vec<Evidence> {
+    let mut found: Vec<Evidence> = Vec::new();
+    for socket in sockets {
+        let verdict = case.directory(socket).map(|chain| may(identity, chain, wish));
+        let Some(Verdict::Denied(denial)) = verdict else { continue };
+        let path = socket.path.parent().unwrap_or(Path::new("/")).display().to_string();
+        if found.iter().all(|evidence| evidence.subject != path) {
+            let seen = case.no_access(name, identity, &denial);
+            found.push(Evidence::fixed_by(path, seen, fix(socket, &denial)));
         }
-        None => domain,
     }
+    found
 }
 
 fn refuses_qemu(case: &StartCase<'_>) -> Vec<Evidence> {
     let Some(qemu) = &case.start.qemu else { return Vec::new() };
-    let mut found: Vec<Evidence> = Vec::new();
-    for socket in case.of_mode(SocketMode::Server) {
-        let Some(Verdict::Denied(denial)) =
-            case.directory(socket).map(|chain| may(qemu, chain, Wish::Create))
-        else {
-            continue;
-        };
-        let path = socket.path.parent().unwrap_or(Path::new("/")).display().to_string();
-        if found.iter().all(|evidence| evidence.subject != path) {
-            let seen = format!("QEMU ({}) has no access: {}", case.who(qemu), denial.text(&case.start.names));
-            let fix = match case.start.is_agreed_path(&socket.path) {
-                true => own_label(case).unwrap_or_else(|| fixes::APPLY.to_string()),
-                false if case.is_others(socket) => others::let_create(case.start, socket, &denial, qemu),
-                false => moved(case, socket),
-            };
-            found.push(Evidence::fixed_by(path, seen, fix).sure_if(case.start.groups_are_known));
-        }
-    }
-    found
+    let fix = |socket: &Socket, denial: &Denial| match case.start.is_agreed_path(&socket.path) {
+        true => own_label(case).unwrap_or_else(|| fixes::APPLY.to_string()),
+        false if case.is_others(socket) => others::let_create(case.start, socket, denial, qemu),
+        false => moved(case, socket),
+    };
+    let found = refused(case, ("QEMU", qemu), case.of_mode(SocketMode::Server), (Wish::Create, fix));
+    found.into_iter().map(|evidence| evidence.sure_if(case.start.groups_are_known)).collect()
 }
 
 fn refuses_dataplane(case: &StartCase<'_>) -> Vec<Evidence> {
     let Some(identity) = case.dataplane() else { return Vec::new() };
-    let mut found: Vec<Evidence> = Vec::new();
-    for socket in case.of_mode(SocketMode::Server).filter(|socket| case.meets_switch(socket)) {
-        let Some(chain) = case.directory(socket) else { continue };
-        let Verdict::Denied(denial) = may(&identity, chain, Wish::Search) else { continue };
-        let path = socket.path.parent().unwrap_or(Path::new("/")).display().to_string();
-        if chain.last().is_some_and(|last| last.kind == Kind::Directory)
-            && found.iter().all(|evidence| evidence.subject != path)
-        {
-            let seen = format!(
-                "ovs-vswitchd ({}) has no access: {}",
-                case.who(&identity),
-                denial.text(&case.start.names)
-            );
-            let fix = match case.start.is_agreed_path(&socket.path) {
-                true => fixes::APPLY.to_string(),
-                false => moved(case, socket),
-            };
-            found.push(Evidence::fixed_by(path, seen, fix));
-        }
-    }
-    found
+    let is_directory = |node: &Node| node.kind == Kind::Directory;
+    let meets = |socket: &&Socket| {
+        let is_there = case.directory(socket).and_then(<[Node]>::last).is_some_and(is_directory);
+        is_there && case.meets_switch(socket)
+    };
+    let fix = |socket: &Socket, _: &Denial| match case.start.is_agreed_path(&socket.path) {
+        true => fixes::APPLY.to_string(),
+        false => moved(case, socket),
+    };
+    let sockets = case.of_mode(SocketMode::Server).filter(meets);
+    refused(case, ("ovs-vswitchd", &identity), sockets, (Wish::Search, fix))
 }

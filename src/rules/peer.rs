@@ -6,9 +6,9 @@ mod compare;
 mod vms;
 
 pub use compare::Nodes;
-pub use vms::{Met, meet};
+pub use vms::meet;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 
@@ -169,12 +169,14 @@ pub struct Compared {
     pub vms: Vec<Newcomer>,
     /// What would fail, and what may.
     pub findings: Vec<Finding>,
+    /// Huge pages that all of them need together, and those that are available here, by size.
+    pages: HashMap<u64, (u64, u64)>,
 }
 
 /// Compares them.
 pub fn judge(comparison: Comparison<'_>) -> Compared {
     let (here, there) = (comparison.here, comparison.there);
-    let met = vms::judge(comparison);
+    let mut met = vms::judge(comparison);
     let kept_out: BTreeSet<&str> = met
         .vms
         .iter()
@@ -186,10 +188,11 @@ pub fn judge(comparison: Comparison<'_>) -> Compared {
         Ask::Peer(check) => check(&nodes, &met),
         _ => Vec::new(),
     });
-    findings.extend(met.findings);
+    findings.append(&mut met.findings);
     // What would fail comes first.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
-    Compared { vms: met.vms, findings }
+    met.findings = findings;
+    met
 }
 
 /// Some of them by name: a node has as many as it likes.

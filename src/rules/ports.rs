@@ -2,12 +2,13 @@
 //! The other end: the port of the switch that is to meet QEMU at the socket.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Ask, Evidence, Level, Rule, StartCase};
 use crate::base::paths::plain;
 use crate::base::shell;
 use crate::config::{Family, PortType};
+use crate::convert::Held;
 use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
 use crate::dataplane::ovs::second::Second;
@@ -188,11 +189,6 @@ impl Met<'_> {
         self.at.or(self.named)
     }
 
-    fn roles_clash(&self, mode: SocketMode) -> bool {
-        self.socket.endpoint.mode == mode
-            && self.port().is_some_and(|port| port.kind != self.socket.endpoint.mode.port_type())
-    }
-
     fn fits(&self) -> bool {
         self.at.is_some_and(|port| port.kind == self.socket.endpoint.mode.port_type())
     }
@@ -210,15 +206,12 @@ pub fn systemctl(verb: &str, start: &Start) -> String {
 }
 
 fn in_use(case: &StartCase<'_>) -> Vec<Evidence> {
-    let held = case.start.held.iter().map(|held| {
+    let evidence = |held: &Held| {
+        let seen = format!("port {} is in use by {}", held.port, held.by);
         // It shows who is at the port; what is to go is not ours to say.
-        Evidence::fixed_by(
-            &held.path,
-            format!("port {} is in use by {}", held.port, held.by),
-            "vhost-accord check",
-        )
-    });
-    held.collect()
+        Evidence::fixed_by(&held.path, seen, "vhost-accord check")
+    };
+    case.start.held.iter().map(evidence).collect()
 }
 
 fn not_running(case: &StartCase<'_>) -> Vec<Evidence> {
@@ -240,51 +233,53 @@ fn not_initialized(case: &StartCase<'_>) -> Vec<Evidence> {
     if !running || join.config.dpdk_initialized != Some(false) || case.on_switch().next().is_none() {
         return Vec::new();
     }
-    let (seen, fix) = match join.config.other_config.get("dpdk-init").map(String::as_str) {
-        None | Some("false") => (
-            "other_config:dpdk-init is not set",
-            "ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true".to_string(),
-        ),
-        Some(_) => (
-            "dpdk_initialized is false though other_config:dpdk-init is set",
-            systemctl("restart", case.start),
-        ),
+    let is_set = join.config.other_config.get("dpdk-init").is_some_and(|value| value != "false");
+    let (seen, fix) = match is_set {
+        true => {
+            let seen = "dpdk_initialized is false though other_config:dpdk-init is set";
+            (seen, systemctl("restart", case.start))
+        }
+        false => {
+            let fix = "ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true";
+            ("other_config:dpdk-init is not set", fix.to_string())
+        }
     };
     vec![Evidence::fixed_by("Open vSwitch", seen, fix).passing()]
 }
 
-fn both_servers(case: &StartCase<'_>) -> Vec<Evidence> {
+/// Both ends are to do the same.
+fn clashes(
+    case: &StartCase<'_>,
+    mode: SocketMode,
+    fix: impl Fn(&Met<'_>, &VhostPort, &Path) -> String,
+) -> Vec<Evidence> {
     let clash = |met: &Met<'_>| {
-        let port = met.port()?;
-        let seen = format!(
-            "the domain has mode='server' and port {}{} is a {} at {}",
-            port.name,
-            met.whose(),
-            port.kind,
-            met.join.expected_socket(port).display()
-        );
-        let fix = ovs::fixes::convert_port(met.second, &port.name, SocketMode::Server, &met.socket.path);
-        Some(met.found(seen, fix))
-    };
-    met(case).iter().filter(|met| met.roles_clash(SocketMode::Server)).filter_map(clash).collect()
-}
-
-fn both_clients(case: &StartCase<'_>) -> Vec<Evidence> {
-    let clash = |met: &Met<'_>| {
-        let port = met.port()?;
+        let is_here = met.socket.endpoint.mode == mode && !met.is_served();
+        let port = met.port().filter(|port| is_here && port.kind != mode.port_type())?;
         let path = met.join.expected_socket(port);
         let seen = format!(
-            "the domain has mode='client' and port {}{} is a {} at {}",
+            "the domain has mode='{}' and port {}{} is a {} at {}",
+            mode.as_str(),
             port.name,
             met.whose(),
             port.kind,
             path.display()
         );
-        let fix = fixes::convert_domain(&case.start.domain, &met.socket.path, port.kind, &path);
-        Some(met.found(seen, fix))
+        Some(met.found(seen, fix(met, port, &path)))
     };
-    let clashing = |met: &&Met<'_>| met.roles_clash(SocketMode::Client) && !met.is_served();
-    met(case).iter().filter(clashing).filter_map(clash).collect()
+    met(case).iter().filter_map(clash).collect()
+}
+
+fn both_servers(case: &StartCase<'_>) -> Vec<Evidence> {
+    clashes(case, SocketMode::Server, |met, port, _| {
+        ovs::fixes::convert_port(met.second, &port.name, SocketMode::Server, &met.socket.path)
+    })
+}
+
+fn both_clients(case: &StartCase<'_>) -> Vec<Evidence> {
+    clashes(case, SocketMode::Client, |met, port, path| {
+        fixes::convert_domain(&case.start.domain, &met.socket.path, port.kind, path)
+    })
 }
 
 fn path_differs(case: &StartCase<'_>) -> Vec<Evidence> {
@@ -364,11 +359,12 @@ fn missing_by_libvirt(case: &StartCase<'_>) -> Vec<Evidence> {
 fn failed(case: &StartCase<'_>) -> Vec<Evidence> {
     let broken = |met: &Met<'_>| {
         let port = met.at.filter(|_| met.fits() && !met.is_served())?;
-        let seen = match (&port.error, port.ofport) {
-            (Some(error), _) => format!("port {}{}: {error}", port.name, met.whose()),
-            (None, Some(-1)) => format!("port {}{} has no OpenFlow number", port.name, met.whose()),
+        let why = match (&port.error, port.ofport) {
+            (Some(error), _) => format!(": {error}"),
+            (None, Some(-1)) => " has no OpenFlow number".to_string(),
             (None, _) => return None,
         };
+        let seen = format!("port {}{}{why}", port.name, met.whose());
         Some(met.found(seen, ovs::fixes::remake(met.second, port)).passing())
     };
     met(case).iter().filter_map(broken).collect()

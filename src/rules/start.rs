@@ -20,6 +20,7 @@ use super::{Ask, Finding, all};
 use crate::access::Identity;
 use crate::accord::{Agreed, Given};
 use crate::base::journald::{Priority, log};
+use crate::base::named::named;
 use crate::base::root::{Root, told};
 use crate::config::{Config, PortType};
 use crate::convert::Held;
@@ -32,39 +33,27 @@ use crate::profile;
 /// Until it is turned to a VM.
 const NOBODY: &str = "<domain><name>-</name></domain>";
 
-/// The moment in a guest's life at which the hook may have a say. All others, future ones included, are none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// Before anything is made for the guest.
-    Prepare,
-    /// Everything is ready, the DAC label is known, QEMU is about to be started.
-    Start,
-    /// An incoming migration.
-    Migrate,
-    /// From a saved state.
-    Restore,
+named! {
+    /// The moment in a guest's life at which the hook may have a say, by libvirt's name. All others, future ones included, are
+    /// none: libvirt does not ask, or would kill a running guest if we failed (`started`, `reconnect`).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Operation {
+        /// Before anything is made for the guest.
+        Prepare = "prepare",
+        /// Everything is ready, the DAC label is known, QEMU is about to be started.
+        Start = "start",
+        /// An incoming migration.
+        Migrate = "migrate",
+        /// From a saved state.
+        Restore = "restore",
+    }
 }
 
 impl Operation {
-    /// `None`: libvirt does not ask, or would kill a running guest if we failed (`started`, `reconnect`).
+    /// The one that is called so.
     pub fn parse(name: &str) -> Option<Operation> {
-        match name {
-            "prepare" => Some(Operation::Prepare),
-            "start" => Some(Operation::Start),
-            "migrate" => Some(Operation::Migrate),
-            "restore" => Some(Operation::Restore),
-            _ => None,
-        }
-    }
-
-    /// As libvirt calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Operation::Prepare => "prepare",
-            Operation::Start => "start",
-            Operation::Migrate => "migrate",
-            Operation::Restore => "restore",
-        }
+        let all = [Operation::Prepare, Operation::Start, Operation::Migrate, Operation::Restore];
+        all.into_iter().find(|operation| operation.name() == name)
     }
 }
 
@@ -149,6 +138,12 @@ impl Start {
             groups_are_known: false,
             names: Accounts::of(users.collect(), accounts.map(group).collect()),
         })
+    }
+
+    /// Says something of the VM to the journal of systemd.
+    pub fn log(&self, priority: Priority, what: &str, fields: &[(&str, &str)]) {
+        let own = [("VA_DOMAIN", self.domain.name.as_str()), ("VA_OPERATION", self.operation.name())];
+        log(priority, &format!("{}: {what}", self.domain.name), &[fields, &own].concat());
     }
 
     /// What the configuration has to do with it.

@@ -61,7 +61,7 @@ impl Place {
         let mut place = Place {
             switch: told(&live.switch),
             others: others(root).unwrap_or_default().into_iter().collect(),
-            seconds: live.seconds.iter().map(|looked| with_switch(looked, told(&looked.switch))).collect(),
+            seconds: with_switches(&live.seconds, told),
             vswitchd: timeless(Vswitchd::read(root)),
             in_use: match converts {
                 true => Known::from(in_use(root, live)),
@@ -111,18 +111,10 @@ impl Place {
         Place {
             switch: without_ports(&self.switch),
             others: BTreeMap::new(),
-            seconds: self
-                .seconds
-                .iter()
-                .map(|looked| with_switch(looked, without_ports(&looked.switch)))
-                .collect(),
-            vswitchd: self.vswitchd.clone(),
-            in_use: match &self.in_use {
-                Known::Known(_) => Known::Known(BTreeMap::new()),
-                Known::Unknown(why) => Known::Unknown(why.clone()),
-            },
-            directories: self.directories.clone(),
+            seconds: with_switches(&self.seconds, without_ports),
+            in_use: self.in_use.map(|_| BTreeMap::new()),
             entries: BTreeMap::new(),
+            ..self.clone()
         }
     }
 
@@ -170,9 +162,9 @@ impl Ground<'_> {
                 Directory { path: path.to_path_buf(), fact: Known::Unknown(why), default_acl: None }
             }
         };
-        let sight = |directory: &Directory, path: &Path| match self.place.entries.get(&plain(path)) {
-            Some(sight) => sight.clone(),
-            None => look_at(directory, None, path),
+        let sight = |directory: &Directory, path: &Path| {
+            let known = self.place.entries.get(&plain(path)).cloned();
+            known.unwrap_or_else(|| look_at(directory, None, path))
         };
         let (directories, sockets) = places(&domain.endpoints, directory, sight);
         Facts {
@@ -189,34 +181,26 @@ impl Ground<'_> {
 
     /// Who has this port.
     pub fn user_of(&self, port: &str) -> Known<Option<String>> {
-        match &self.place.in_use {
-            Known::Known(ports) => Known::Known(ports.get(port).cloned()),
-            Known::Unknown(why) => Known::Unknown(why.clone()),
-        }
+        self.place.in_use.map(|ports| ports.get(port).cloned())
     }
 }
 
-fn with_switch(looked: &Looked, switch: Known<Switch>) -> Looked {
-    Looked { second: looked.second.clone(), runs: looked.runs, switch }
+fn with_switches(seconds: &[Looked], of: fn(&Known<Switch>) -> Known<Switch>) -> Vec<Looked> {
+    seconds.iter().map(|looked| Looked { switch: of(&looked.switch), ..looked.clone() }).collect()
 }
 
 fn without_ports(switch: &Known<Switch>) -> Known<Switch> {
-    let mut switch = switch.clone();
-    if let Known::Known(switch) = &mut switch {
-        switch.ports.clear();
-    }
-    switch
+    switch.map(|switch| Switch { ports: Vec::new(), ..switch.clone() })
 }
 
 /// Without settings that no VM's start goes by.
 fn told(switch: &Known<Switch>) -> Known<Switch> {
-    let mut switch = switch.clone();
-    if let Known::Known(switch) = &mut switch {
-        let counts = |key: &str| ["dpdk-init", "vhost-sock-dir"].contains(&key);
-        switch.config.other_config.retain(|key, _| counts(key));
+    switch.map(|switch| {
+        let mut switch = switch.clone();
+        switch.config.other_config.retain(|key, _| ["dpdk-init", "vhost-sock-dir"].contains(&key.as_str()));
         switch.config.iface_types.clear();
-    }
-    switch
+        switch
+    })
 }
 
 fn in_use(root: &Root, live: &Live) -> Result<BTreeMap<String, String>> {

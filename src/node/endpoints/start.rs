@@ -11,13 +11,12 @@ use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 use super::needs::{Need, Origin, needs};
-pub use super::seconds::SecondFacts;
-use super::{Owner, others, seconds};
+use super::{Owner, others};
 use crate::access::{Acl, Node};
 use crate::base::root::{Handle, Kind, Reached, Root};
 use crate::dataplane::PortSocket;
 use crate::dataplane::ovs::database;
-use crate::dataplane::ovs::ovsdb::{Join, Question};
+use crate::dataplane::ovs::ovsdb::{Join, Question, VhostPort};
 use crate::dataplane::ovs::second::Second;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
@@ -59,6 +58,22 @@ pub struct Socket {
     pub liveness: Liveness,
     /// The process that listens at it, or is told to use it, where that is not the switch; looked for by [`Facts::name_others`].
     pub other: Option<Owner>,
+}
+
+/// What the database of a second switch knows of the VM's sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecondFacts {
+    /// Which.
+    pub second: Second,
+    /// Its ports.
+    pub join: Known<Join>,
+}
+
+impl SecondFacts {
+    /// The port whose socket this is.
+    pub fn port_at(&self, path: &Path) -> Option<&VhostPort> {
+        self.join.known()?.port_at(path)
+    }
 }
 
 /// All of it.
@@ -106,7 +121,7 @@ impl Facts {
         let switch = known.or(answer).unwrap_or_else(nothing);
         let has = |path: &Path| switch.known().is_some_and(|join| join.port_at(path).is_some());
         let left: Vec<&Path> = asked.into_iter().filter(|path| !has(path)).collect();
-        let seconds = if left.is_empty() { Vec::new() } else { seconds::ask(root, seconds, &left, deadline) };
+        let seconds = if left.is_empty() { Vec::new() } else { ask_seconds(root, seconds, &left, deadline) };
         Facts { switch, asks_switch, vswitchd, directories, sockets, memory, seconds, second: None }
     }
 
@@ -146,22 +161,10 @@ impl Facts {
 
     /// What could not be read, in a line each.
     pub fn unknown(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        if let (Known::Unknown(why), true) = (&self.switch, self.asks_switch) {
-            lines.push(why.clone());
-        }
-        if let (Vswitchd::Unknown(why), true) = (&self.vswitchd, self.asks_switch) {
-            lines.push(why.clone());
-        }
-        let directories = self.directories.iter().filter_map(|directory| match &directory.fact {
-            Known::Unknown(why) => Some(why.clone()),
-            Known::Known(_) => None,
-        });
-        lines.extend(directories);
-        if let Known::Unknown(why) = &self.memory {
-            lines.push(why.clone());
-        }
-        lines
+        let vswitchd = if let Vswitchd::Unknown(why) = &self.vswitchd { Some(why) } else { None };
+        let of_switch = [self.switch.why(), vswitchd].into_iter().flatten().filter(|_| self.asks_switch);
+        let directories = self.directories.iter().filter_map(|directory| directory.fact.why());
+        of_switch.chain(directories).chain(self.memory.why()).cloned().collect()
     }
 
     /// Is the dataplane just coming up, so that what is missing may be there in a moment?
@@ -185,6 +188,19 @@ fn is_young(since_boot: u64) -> bool {
 
 fn ask<'a>(root: &Root, paths: &[&'a Path], limit: Duration) -> Result<Question<'a>> {
     database::connect(root, limit)?.ask(paths)
+}
+
+/// Each has half of the time that is left then. A database that two sections name is asked once.
+fn ask_seconds(root: &Root, seconds: &[Second], paths: &[&Path], deadline: Instant) -> Vec<SecondFacts> {
+    let mut found: Vec<SecondFacts> = Vec::new();
+    for second in seconds {
+        let known = found.iter().find(|other| other.second.database == second.database);
+        let known = known.map(|other| other.join.clone());
+        let limit = deadline.saturating_duration_since(Instant::now()) / 2;
+        let join = known.unwrap_or_else(|| Known::from(second.ask(root, paths, limit)));
+        found.push(SecondFacts { second: second.clone(), join });
+    }
+    found
 }
 
 /// Where the domain's network cards have their sockets.

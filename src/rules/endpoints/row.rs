@@ -19,7 +19,7 @@ use crate::node::endpoints::start::Socket;
 use crate::node::endpoints::{Endpoints, FreePort, Link, Machine, Owner, sides};
 
 /// One endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// The VM; none for a port without one.
     pub vm: Option<String>,
@@ -151,23 +151,13 @@ fn socket_file(case: &Case<'_>, socket: &Socket) -> Option<SocketRow> {
 
 fn bare(endpoint: &Endpoint) -> Row {
     Row {
-        vm: None,
-        state: None,
         device: Some(endpoint.device),
         alias: endpoint.alias.clone(),
         mac: endpoint.mac.clone(),
-        section: None,
-        port: None,
         mode: Some(endpoint.mode),
         reconnect: endpoint.reconnect,
         path: endpoint.path.clone(),
-        socket: None,
-        link: Link::default(),
-        connected: None,
-        qemu: None,
-        dataplane: None,
-        backend: None,
-        verdict: "unknown".to_string(),
+        ..Row::default()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::dataplane::ovs::control::Control;
 use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::facts::Known;
 use crate::facts::domains::{Endpoint, EndpointKind, SocketMode, parse_domain};
-use crate::facts::processes::{Ids, Process, Started, Status};
+use crate::facts::processes::{Process, Started, parse_status};
 use crate::facts::sockets::Liveness;
 use crate::node::endpoints::start::Facts;
 use crate::node::endpoints::{End, Owner, Waiting};
@@ -22,19 +22,9 @@ const STRANGER: u32 = 66;
 const MINUTE: u64 = 60_000_000_000;
 
 fn process(pid: u32, since_boot: u64) -> Process {
-    let ids = Ids { real: 0, effective: 0, saved: 0, fs: 0 };
-    Process {
-        pid,
-        status: Status {
-            name: "p".to_string(),
-            uid: ids,
-            gid: ids,
-            groups: Vec::new(),
-            umask: None,
-            cap_eff: 0,
-        },
-        started: Started { since_boot, at: 0 },
-    }
+    let ids = "0 0 0 0";
+    let status = format!("Name:\tp\nUid:\t{ids}\nGid:\t{ids}\nGroups:\t\nCapEff:\t0\n");
+    Process { pid, status: parse_status(&status).unwrap(), started: Started { since_boot, at: 0 } }
 }
 
 fn end(pid: u32) -> End {
@@ -153,21 +143,16 @@ fn another_back_end_that_is_connected_is_as_it_should_be() {
 #[test]
 fn what_a_running_vm_lost_is_named() {
     use SocketMode::{Client, Server};
-    assert_eq!(broken(Server, |case| case.link.connections.clear()), Some("not-connected"));
     assert_eq!(broken(Client, |case| case.link.connections.clear()), Some("not-connected"));
-    let foreign = Some("listener-is-foreign");
-    assert_eq!(broken(Server, |case| case.link.listener = Some(end(STRANGER))), foreign);
-    assert_eq!(broken(Client, |case| case.link.listener = Some(end(STRANGER))), foreign);
+    let foreign = |case: &mut Running| case.link.listener = Some(end(STRANGER));
+    assert_eq!(broken(Server, foreign), Some("listener-is-foreign"));
     let stolen = |case: &mut Running| case.link.connections = vec![(end(QEMU), end(STRANGER))];
     assert_eq!(broken(Server, stolen), Some("not-connected"));
-    let gone = |liveness: Liveness| {
-        move |case: &mut Running| {
-            case.link = Link::default();
-            case.socket.liveness = liveness;
-        }
+    let gone = |case: &mut Running| {
+        case.link = Link::default();
+        case.socket.liveness = Liveness::Stale;
     };
-    assert_eq!(broken(Server, gone(Liveness::Missing)), Some("client-socket-gone"));
-    assert_eq!(broken(Server, gone(Liveness::Stale)), Some("client-socket-gone"));
+    assert_eq!(broken(Server, gone), Some("client-socket-gone"));
 }
 
 #[test]

@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::names;
-use super::vms::Met;
+use super::{Compared, names};
 use crate::base::paths::same_path;
 use crate::base::shell;
 use crate::config::PortType;
@@ -30,7 +29,7 @@ pub struct Nodes<'a> {
     pub kept_out: BTreeSet<&'a str>,
 }
 
-pub fn newer(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
+pub fn newer(nodes: &Nodes<'_>, _: &Compared) -> Vec<Evidence> {
     let there = nodes.there;
     let seen = format!("its fingerprint has format {}, this vhost-accord reads {VERSION}", there.version);
     let fix = format!("install vhost-accord {} here as well", there.program);
@@ -69,12 +68,12 @@ pub fn has_other_mode(vm: &Domain, modes: &[String], facts: &Facts) -> bool {
     to_be_made.any(|card| modes.iter().all(|mode| mode != mode_of(card)))
 }
 
-pub fn modes_differ(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
+pub fn modes_differ(nodes: &Nodes<'_>, _: &Compared) -> Vec<Evidence> {
     let missing = modes_missing(nodes).filter(|(_, kept_out, _)| kept_out.is_empty());
     missing.map(|(mode, _, (seen, fix))| Evidence::fixed_by(mode, seen, fix)).collect()
 }
 
-pub fn mode_not_here(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
+pub fn mode_not_here(nodes: &Nodes<'_>, _: &Compared) -> Vec<Evidence> {
     let missing = modes_missing(nodes).filter(|(_, kept_out, _)| !kept_out.is_empty());
     missing.map(|(_, kept_out, (seen, fix))| Evidence::fixed_by(kept_out, seen, fix)).collect()
 }
@@ -98,7 +97,7 @@ fn modes_missing<'a>(nodes: &'a Nodes<'_>) -> impl Iterator<Item = (&'a str, Str
     })
 }
 
-pub fn directories(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
+pub fn directories(nodes: &Nodes<'_>, _: &Compared) -> Vec<Evidence> {
     let (here, there) = (nodes.here, nodes.there);
     let mut found = Vec::new();
     let mut differ = |key: &str, mine: &Path, other: &Path, fix: String| {
@@ -128,7 +127,7 @@ pub fn directories(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
     found
 }
 
-pub fn gid(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
+pub fn gid(nodes: &Nodes<'_>, _: &Compared) -> Vec<Evidence> {
     let (mine, other) = (&nodes.here.group, &nodes.there.group);
     let seen = format!("{} ({}) here, {} ({}) there", mine.id, mine.name, other.id, other.name);
     let fix = format!("{} --renumber --restart", configure("gid", &other.id.to_string()));
@@ -136,7 +135,7 @@ pub fn gid(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
     (mine.id != other.id).then(differs).into_iter().collect()
 }
 
-pub fn identity(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
+pub fn identity(nodes: &Nodes<'_>, _: &Compared) -> Vec<Evidence> {
     let (Some(mine), Some(other)) = (&nodes.here.qemu, &nodes.there.qemu) else { return Vec::new() };
     let text =
         |who: &Identity| format!("{}:{} ({}:{})", who.user.id, who.group.id, who.user.name, who.group.name);
@@ -147,12 +146,12 @@ pub fn identity(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
     (numbers(mine) != numbers(other)).then(differs).into_iter().collect()
 }
 
-pub fn page_sizes(nodes: &Nodes<'_>, met: &Met) -> Vec<Evidence> {
+pub fn page_sizes(nodes: &Nodes<'_>, met: &Compared) -> Vec<Evidence> {
     nodes.there.pages.iter().filter_map(|pages| page_size(nodes, pages, met)).collect()
 }
 
 /// That VMs lack them is told by the rules about their start already.
-fn page_size(nodes: &Nodes<'_>, there: &Pages, met: &Met) -> Option<Evidence> {
+fn page_size(nodes: &Nodes<'_>, there: &Pages, met: &Compared) -> Option<Evidence> {
     let size = there.size;
     let subject = format!("huge pages of {}", hugepages::text(size));
     let told = met.findings.iter().any(|finding| finding.subject.ends_with(&subject));
@@ -177,7 +176,7 @@ fn page_size(nodes: &Nodes<'_>, there: &Pages, met: &Met) -> Option<Evidence> {
 }
 
 /// Only where no single VM needs more than there is: that one is refused by itself.
-pub fn short(nodes: &Nodes<'_>, met: &Met) -> Vec<Evidence> {
+pub fn short(nodes: &Nodes<'_>, met: &Compared) -> Vec<Evidence> {
     let mut found = Vec::new();
     let mut sizes: Vec<_> = met.pages.iter().collect();
     sizes.sort_unstable();
@@ -195,7 +194,7 @@ pub fn short(nodes: &Nodes<'_>, met: &Met) -> Vec<Evidence> {
     found
 }
 
-pub fn older(nodes: &Nodes<'_>, _: &Met) -> Vec<Evidence> {
+pub fn older(nodes: &Nodes<'_>, _: &Compared) -> Vec<Evidence> {
     let (here, there) = (&nodes.here.versions, &nodes.there.versions);
     let programs = [
         ("libvirt", &here.libvirt, &there.libvirt),

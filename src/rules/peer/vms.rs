@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::compare::has_other_mode;
-use super::{Comparison, Finding, Level, Newcomer, names};
+use super::{Compared, Comparison, Finding, Level, Newcomer, names};
 use crate::arrivals::Arrival;
 use crate::base::shell;
 use crate::dataplane::ovs;
@@ -16,17 +16,6 @@ use crate::fixes;
 use crate::node::endpoints::start::Facts;
 use crate::rules::start::{self, StartCase, will_fix};
 use crate::rules::{Evidence, finding};
-
-/// What was found of the VMs.
-#[derive(Debug, Default)]
-pub struct Met {
-    /// A row for each.
-    pub vms: Vec<Newcomer>,
-    /// What keeps them out.
-    pub findings: Vec<Finding>,
-    /// Huge pages that all of them need together, and those that are available here, by size.
-    pub pages: HashMap<u64, (u64, u64)>,
-}
 
 /// Findings, and whose they are: one cause is told once, however many VMs have it.
 #[derive(Default)]
@@ -58,9 +47,9 @@ impl Told {
     }
 }
 
-pub fn judge(mut comparison: Comparison<'_>) -> Met {
+pub fn judge(mut comparison: Comparison<'_>) -> Compared {
     let mut told = Told::default();
-    let mut met = Met::default();
+    let mut met = Compared::default();
     for (vm, arrival) in comparison.there.vms.iter().zip(comparison.arrivals) {
         let (found, starts_here) = meet(&mut comparison, vm, arrival);
         met.vms.push(newcomer(&vm.domain, starts_here));

@@ -11,6 +11,7 @@ use crate::facts::paths::PathFact;
 use crate::facts::sockets::Liveness;
 use crate::fixes;
 use crate::items::Item;
+use crate::node::live::Live;
 
 /// What is in a socket's place and is none has no right rights: the port's own error names it.
 fn of_kind<'a>(case: &Case<'a>, kind: PortType) -> impl Iterator<Item = &'a PortSocket> {
@@ -23,20 +24,20 @@ pub fn qemu_identity(case: &Case<'_>) -> Option<Identity> {
     case.accord.qemu.as_ref().map(|qemu| Identity::unprivileged(qemu.uid, qemu.gid, qemu.groups.clone()))
 }
 
-/// What the kernel says; none where there is no socket to ask about.
-fn connect(identity: &Identity, fact: &PathFact) -> Option<Verdict> {
-    match fact {
-        PathFact::Missing { .. } => None,
-        PathFact::Present { chain, .. } => Some(may(identity, chain, Wish::Connect)),
-    }
-}
-
-/// The path is named once where it is the socket itself that refuses.
-fn refused(case: &Case<'_>, socket: &PortSocket, denial: &Denial, identity: &Identity) -> Evidence {
-    let path = socket.path.display().to_string();
-    let text = denial.text(case.names);
-    let seen = text.strip_prefix(&format!("{path} is ")).map(str::to_string).unwrap_or(text);
-    Evidence::fixed_by(path, seen, fix(case, socket, denial, identity))
+/// Those of these sockets that refuse to be connected to. The path is named once where it is the socket itself that refuses.
+fn refused<'a>(
+    case: &Case<'_>,
+    identity: &Identity,
+    sockets: impl Iterator<Item = &'a PortSocket>,
+) -> Vec<Evidence> {
+    let evidence = |socket: &PortSocket| {
+        let PathFact::Present { chain, .. } = &socket.fact else { return None };
+        let Verdict::Denied(denial) = may(identity, chain, Wish::Connect) else { return None };
+        let (path, text) = (socket.path.display().to_string(), denial.text(case.names));
+        let seen = text.strip_prefix(&format!("{path} is ")).map(str::to_string).unwrap_or(text);
+        Some(Evidence::fixed_by(path, seen, fix(case, socket, &denial, identity)))
+    };
+    sockets.filter_map(evidence).collect()
 }
 
 /// `apply` gives sockets away where they are ours to give, and fixes directories of the accord; no other.
@@ -67,64 +68,43 @@ pub fn server_socket(case: &Case<'_>) -> Vec<Evidence> {
     let Some(qemu) = qemu_identity(case).filter(|_| case.accord.server_access.is_some()) else {
         return Vec::new();
     };
-    let mut evidence = Vec::new();
-    for socket in of_kind(case, PortType::Dpdkvhostuser).filter(|socket| socket.liveness != Liveness::Stale) {
-        if let Some(Verdict::Denied(denial)) = connect(&qemu, &socket.fact) {
-            evidence.push(refused(case, socket, &denial, &qemu));
-        }
-    }
-    evidence
+    let is_used = |socket: &&PortSocket| socket.liveness != Liveness::Stale;
+    refused(case, &qemu, of_kind(case, PortType::Dpdkvhostuser).filter(is_used))
 }
 
 pub fn client_socket(case: &Case<'_>) -> Vec<Evidence> {
-    let (Some(live), true) = (case.live, case.accord.has(PortType::Dpdkvhostuserclient)) else {
-        return Vec::new();
-    };
-    let Some(vswitchd) = live.vswitchd() else { return Vec::new() };
-    let identity = vswitchd.identity();
-    let mut evidence = Vec::new();
-    for socket in of_kind(case, PortType::Dpdkvhostuserclient) {
-        if let Some(Verdict::Denied(denial)) = connect(&identity, &socket.fact) {
-            evidence.push(refused(case, socket, &denial, &identity));
-        }
-    }
-    evidence
+    let kind = PortType::Dpdkvhostuserclient;
+    let vswitchd = case.live.filter(|_| case.accord.has(kind)).and_then(Live::vswitchd);
+    let found = vswitchd.map(|vswitchd| refused(case, &vswitchd.identity(), of_kind(case, kind)));
+    found.unwrap_or_default()
 }
 
 pub fn client_socket_group(case: &Case<'_>) -> Vec<Evidence> {
-    let wanted = &case.accord.group;
+    let (wanted, kind) = (&case.accord.group, PortType::Dpdkvhostuserclient);
     let refused: Vec<String> = client_socket(case).into_iter().map(|evidence| evidence.subject).collect();
-    let mut evidence = Vec::new();
-    for socket in of_kind(case, PortType::Dpdkvhostuserclient) {
+    let is_ours = |socket: &&PortSocket| {
+        case.accord.has(kind) && socket.path.starts_with(&case.accord.socket_directory)
+    };
+    let evidence = |socket: &PortSocket| {
+        let gid = socket.fact.node()?.gid;
         let subject = socket.path.display().to_string();
-        let Some(node) =
-            socket.fact.node().filter(|_| socket.path.starts_with(&case.accord.socket_directory))
-        else {
-            continue;
-        };
-        if node.gid != wanted.gid
-            && !refused.contains(&subject)
-            && case.accord.has(PortType::Dpdkvhostuserclient)
-        {
-            let seen = format!("group {}, expected {}", case.names.group_name(node.gid), wanted.name);
-            evidence.push(Evidence::applies(subject, seen));
-        }
-    }
-    evidence
+        let seen = format!("group {}, expected {}", case.names.group_name(gid), wanted.name);
+        let differs = gid != wanted.gid && !refused.contains(&subject);
+        differs.then(|| Evidence::applies(subject, seen))
+    };
+    of_kind(case, kind).filter(is_ours).filter_map(evidence).collect()
 }
 
 pub fn stale(case: &Case<'_>) -> Vec<Evidence> {
-    let stale = |socket: &&PortSocket| socket.liveness == Liveness::Stale;
     let Some(dataplane) = case.accord.dataplane.as_ref().filter(|_| case.accord.server_access.is_some())
     else {
         return Vec::new();
     };
-    of_kind(case, PortType::Dpdkvhostuser)
-        .filter(stale)
-        .map(|socket| {
-            let unit = shell::quote(&dataplane.switch_unit);
-            let fix = format!("{} && systemctl restart {unit}", fixes::remove(&socket.path));
-            Evidence::fixed_by(socket.path.display().to_string(), "no process listens on it", fix)
-        })
-        .collect()
+    let stale = |socket: &&PortSocket| socket.liveness == Liveness::Stale;
+    let evidence = |socket: &PortSocket| {
+        let unit = shell::quote(&dataplane.switch_unit);
+        let fix = format!("{} && systemctl restart {unit}", fixes::remove(&socket.path));
+        Evidence::fixed_by(socket.path.display().to_string(), "no process listens on it", fix)
+    };
+    of_kind(case, PortType::Dpdkvhostuser).filter(stale).map(evidence).collect()
 }

@@ -3,6 +3,7 @@
 
 use super::{Evidence, StartCase};
 use crate::access::{Verdict, Wish, may};
+use crate::base::root::Kind;
 use crate::base::shell;
 use crate::dataplane::ovs;
 use crate::facts::domains::SocketMode;
@@ -58,11 +59,12 @@ fn absent(case: &StartCase<'_>, socket: &Socket, seen: &str, fix: String) -> Evi
 
 pub fn not_a_socket(case: &StartCase<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
-        let kind = socket.node.as_ref().map_or("something else", |node| match node.kind {
-            crate::base::root::Kind::Directory => "a directory",
-            crate::base::root::Kind::File => "a file",
-            _ => "neither file nor socket",
-        });
+        let kind = match socket.node.as_ref().map(|node| node.kind) {
+            None => "something else",
+            Some(Kind::Directory) => "a directory",
+            Some(Kind::File) => "a file",
+            Some(_) => "neither file nor socket",
+        };
         Evidence::of(socket, kind, fixes::move_away(&socket.path))
     };
     case.facts.sockets.iter().filter(|socket| socket.liveness == Liveness::NotASocket).map(evidence).collect()
@@ -73,7 +75,7 @@ pub fn refuses_qemu(case: &StartCase<'_>) -> Vec<Evidence> {
     let evidence = |socket: &Socket| {
         let Verdict::Denied(denial) = case.qemu_connects(socket)? else { return None };
         let qemu = case.start.qemu.as_ref()?;
-        let seen = format!("QEMU ({}) has no access: {}", case.who(qemu), denial.text(&case.start.names));
+        let seen = case.no_access("QEMU", qemu, &denial);
         // Of a back end that is not the switch `apply` knows nothing, unless it has a section: who serves it has to let QEMU in.
         let ours = case.meets_switch(socket);
         let (seen, fix) = match ours {
@@ -98,10 +100,8 @@ pub fn in_use(case: &StartCase<'_>) -> Vec<Evidence> {
         };
         Evidence::of(socket, format!("{other} listens on it"), fix)
     };
-    case.of_mode(SocketMode::Server)
-        .filter(|socket| socket.liveness == Liveness::Listening)
-        .map(evidence)
-        .collect()
+    let listening = |socket: &&Socket| socket.liveness == Liveness::Listening;
+    case.of_mode(SocketMode::Server).filter(listening).map(evidence).collect()
 }
 
 pub fn in_the_way(case: &StartCase<'_>) -> Vec<Evidence> {
@@ -112,10 +112,8 @@ pub fn in_the_way(case: &StartCase<'_>) -> Vec<Evidence> {
         let fix = fixes::remove(&socket.path);
         Some(Evidence::of(socket, seen, fix).sure_if(case.start.groups_are_known))
     };
-    case.of_mode(SocketMode::Server)
-        .filter(|socket| socket.liveness == Liveness::Stale)
-        .filter_map(evidence)
-        .collect()
+    let stale = |socket: &&Socket| socket.liveness == Liveness::Stale;
+    case.of_mode(SocketMode::Server).filter(stale).filter_map(evidence).collect()
 }
 
 /// The socket is not there yet: what QEMU is about to make decides.
@@ -128,15 +126,10 @@ pub fn refuses_dataplane(case: &StartCase<'_>) -> Vec<Evidence> {
         made.path.clone_from(&socket.path);
         let denial = may(&dataplane, &[chain, &[made]].concat(), Wish::Connect);
         let denial = denial.denial().filter(|denial| denial.path == socket.path)?.clone();
-        let seen = format!(
-            "ovs-vswitchd ({}) will have no access: the socket {}",
-            case.who(&dataplane),
-            denial
-                .text(&case.start.names)
-                .replacen(" is ", " will be ", 1)
-                .replacen(&socket.path.display().to_string(), "", 1)
-                .trim_start()
-        );
+        let path = socket.path.display().to_string();
+        let why = denial.text(&case.start.names).replacen(" is ", " will be ", 1).replacen(&path, "", 1);
+        let (who, why) = (case.who(&dataplane), why.trim_start());
+        let seen = format!("ovs-vswitchd ({who}) will have no access: the socket {why}");
         Some(Evidence::of(socket, seen, fixes::APPLY))
     };
     case.of_mode(SocketMode::Server).filter(|socket| case.meets_switch(socket)).filter_map(evidence).collect()

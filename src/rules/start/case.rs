@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::Start;
-use crate::access::{Identity, Node, Verdict, Wish, may};
+use crate::access::{Denial, Identity, Node, Verdict, Wish, may};
 use crate::base::paths::{plain, same_path};
 use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
@@ -122,6 +122,11 @@ impl<'a> StartCase<'a> {
     pub fn who(&self, identity: &Identity) -> String {
         let names = &self.start.names;
         format!("{}:{}", names.user_name(identity.uid), names.group_name(identity.gid))
+    }
+
+    /// What keeps a process of this name out, in words.
+    pub fn no_access(&self, name: &str, identity: &Identity, denial: &Denial) -> String {
+        format!("{name} ({}) has no access: {}", self.who(identity), denial.text(&self.start.names))
     }
 
     /// Whom the dataplane runs as.
