@@ -37,7 +37,11 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Test this node for real, without touching running VMs: connect, share memory, pass a frame (exit codes as check)
     #[cfg(feature = "probe")]
-    Probe(ProbeArgs),
+    Probe {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// A child process of probe
     #[cfg(feature = "probe")]
     #[command(hide = true)]
@@ -115,14 +119,6 @@ pub(crate) struct CompareArgs {
     /// Write the result to FILE as a web page as well
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-}
-
-#[cfg(feature = "probe")]
-#[derive(Debug, Args)]
-pub(crate) struct ProbeArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -40,11 +40,13 @@ struct Output {
 
 pub fn run(args: &ExplainArgs) -> Result<Outcome> {
     if args.list {
-        return list(args.json);
+        return tell(&catalogue::entries(), args.json, list);
     }
     let pages = pages(args)?;
     if !pages.is_empty() {
-        return tell_pages(&pages, args.json);
+        return tell(&pages, args.json, |pages| {
+            pages.iter().map(Entry::to_string).collect::<Vec<_>>().join("\n")
+        });
     }
     let mut reading = Reading::default();
     let sources = sources(args, &mut reading)?;
@@ -83,22 +85,16 @@ fn pages(args: &ExplainArgs) -> Result<Vec<Entry>> {
     Ok(pages)
 }
 
-fn list(json: bool) -> Result<Outcome> {
-    let entries = catalogue::entries();
-    if json {
-        report::json(&entries)?;
-        return Ok(Outcome::Fine);
-    }
+fn list(entries: &[Entry]) -> String {
     let row = |entry: &Entry| [entry.rule.id, entry.looked_at(), entry.rule.cause].map(str::to_string);
-    report::out(&report::table(&entries.iter().map(row).collect::<Vec<_>>()));
-    Ok(Outcome::Fine)
+    report::table(&entries.iter().map(row).collect::<Vec<_>>())
 }
 
-fn tell_pages(pages: &[Entry], json: bool) -> Result<Outcome> {
+fn tell(entries: &[Entry], json: bool, text: impl Fn(&[Entry]) -> String) -> Result<Outcome> {
     if json {
-        report::json(&pages)?;
+        report::json(&entries)?;
     } else {
-        report::out(&pages.iter().map(Entry::to_string).collect::<Vec<_>>().join("\n"));
+        report::out(&text(entries));
     }
     Ok(Outcome::Fine)
 }
@@ -205,28 +201,24 @@ fn event_text(Explained { event, dataplane, now }: &Explained) -> String {
     let style = if dim { Style::Dim } else { Style::Bad };
     let subject = event.subject.as_ref().map_or(String::new(), |subject| format!(": {}", one_line(subject)));
     let head = report::colour(style, event.id);
-    let mut text = format!("{head} ({}){subject}\n    {}\n", event.class.name(), one_line(&event.line));
-    text.push_str(&format!("    seen {}\n", seen(event)));
-    if let Some(who) = about(event) {
-        text.push_str(&format!("    who: {who}\n"));
-    }
-    if let Some(name) = dataplane {
-        text.push_str(&format!("    dataplane: {}\n", one_line(name)));
-    }
+    let (class, first) = (event.class.name(), one_line(&event.line));
+    let mut text = format!("{head} ({class}){subject}\n    {first}\n    seen {}\n", seen(event));
+    say(&mut text, "who", &about(event));
+    say(&mut text, "dataplane", dataplane.as_deref().unwrap_or_default());
     match event.causes.as_slice() {
-        [cause] => text.push_str(&format!("    why: {}\n", one_line(cause))),
+        [cause] => say(&mut text, "why", cause),
         causes => {
-            text.push_str("    why: one of these, the likeliest first\n");
+            say(&mut text, "why", "one of these, the likeliest first");
             for (number, cause) in causes.iter().enumerate() {
                 text.push_str(&format!("         {}. {}\n", number + 1, one_line(cause)));
             }
         }
     }
     for note in &event.notes {
-        text.push_str(&format!("    note: {}\n", one_line(note)));
+        say(&mut text, "note", note);
     }
     if event.also_security_module {
-        text.push_str("    note: a security module denied the same, its record is here: that is the cause\n");
+        say(&mut text, "note", "a security module denied the same, its record is here: that is the cause");
     }
     // The finding's own command, where the node shows the same now: it is for this node. Else what helps in general.
     let fix = match now {
@@ -239,26 +231,29 @@ fn event_text(Explained { event, dataplane, now }: &Explained) -> String {
         Now::Unknown(what) => (Style::Dim, format!("not known: {what}")),
     };
     text.push_str(&format!("    now: {}\n", report::colour(style, &one_line(&state))));
-    for (word, what) in [("see", event.decide), ("fix", fix), ("from", event.source)] {
-        if !what.is_empty() {
-            text.push_str(&format!("    {word}: {}\n", one_line(what)));
-        }
-    }
+    say(&mut text, "see", event.decide);
+    say(&mut text, "fix", fix);
+    say(&mut text, "from", event.source);
     match event.findings.first() {
         Some(id) => text + &format!("    more: vhost-accord explain {id}\n"),
         None => text,
     }
 }
 
+fn say(text: &mut String, word: &str, what: &str) {
+    if !what.is_empty() {
+        text.push_str(&format!("    {word}: {}\n", one_line(what)));
+    }
+}
+
 /// Who says it, and of what.
-fn about(event: &Event) -> Option<String> {
-    let thing = event.thing.name();
-    let program = match event.program {
-        Program::Unknown if thing.is_empty() => return None,
-        Program::Unknown => "the line does not say who",
-        program => program.name(),
-    };
-    Some(if thing.is_empty() { program.to_string() } else { format!("{program}, about {thing}") })
+fn about(event: &Event) -> String {
+    match (event.program, event.thing.name()) {
+        (Program::Unknown, "") => String::new(),
+        (Program::Unknown, thing) => format!("the line does not say who, about {thing}"),
+        (program, "") => program.name().to_string(),
+        (program, thing) => format!("{}, about {thing}", program.name()),
+    }
 }
 
 fn seen(event: &Event) -> String {

@@ -63,7 +63,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Config(args) => config::run(args),
         Command::Inspect(args) => inspect::run(args),
         #[cfg(feature = "probe")]
-        Command::Probe(args) => probe::run(args),
+        Command::Probe { json } => probe::run(*json),
         #[cfg(feature = "probe")]
         Command::ProbeChild => crate::probe::serve().map(|()| Outcome::Fine),
         #[cfg(feature = "probe")]

@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::Outcome;
 use crate::accord::Agreed;
 use crate::base::root::Root;
-use crate::cli::ProbeArgs;
 use crate::config::PortType;
 use crate::dataplane::ovs::vswitchd::VSWITCHD;
 use crate::facts::hugepages::pool;
@@ -40,7 +39,7 @@ struct Output {
     check: Vec<Finding>,
 }
 
-pub fn run(args: &ProbeArgs) -> Result<Outcome> {
+pub fn run(json: bool) -> Result<Outcome> {
     let root = super::open_root(Path::new("/"), true)?;
     // Before any thread is there that would not know of it.
     let signals = Signals::hold()?;
@@ -54,14 +53,14 @@ pub fn run(args: &ProbeArgs) -> Result<Outcome> {
     let mut tried = Vec::new();
     for trial in &trials {
         let one = try_one(trial, &survey, &signals)?;
-        if !args.json {
+        if !json {
             report::out(&text(&one));
         }
         tried.push(one);
     }
     let mut check = survey.judged(&root)?.findings;
     check.retain(|finding| finding.level == Level::Broken);
-    finish(args.json, tried, check)
+    finish(json, tried, check)
 }
 
 fn try_one(trial: &Trial, survey: &Survey, signals: &Signals) -> Result<Tried> {

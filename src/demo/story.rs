@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is shown, and the few sentences between.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -51,8 +52,7 @@ fn say(text: &str) {
 }
 
 fn heading(text: &str) {
-    let (number, rest) = text.split_once(". ").unwrap_or(("", text));
-    say(&format!("\n{}", report::colour(Style::Strong, &format!("{number}. {rest}"))));
+    say(&format!("\n{}", report::colour(Style::Strong, text)));
 }
 
 /// Runs this program on the node's files, as anyone would, and shows what is `chosen` of its output.
@@ -80,9 +80,7 @@ fn main_lines(text: &str) -> Vec<String> {
     while let Some(line) = lines.next() {
         if let Some(rest) = line.strip_prefix("@@ -0,0 +1,") {
             let count = rest.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
-            (0..count).for_each(|_| {
-                lines.next();
-            });
+            lines.by_ref().take(count).for_each(drop);
         } else if ![" ", "@@", "--- "].iter().any(|start| line.starts_with(start))
             && !line.ends_with("/  root:root 0755")
         {
@@ -92,16 +90,9 @@ fn main_lines(text: &str) -> Vec<String> {
     chosen
 }
 
-fn compare(
-    stock: &std::collections::BTreeMap<PathBuf, String>,
-    now: &std::collections::BTreeMap<PathBuf, String>,
-) -> Result<()> {
-    let differing: Vec<String> = stock
-        .keys()
-        .chain(now.keys())
-        .filter(|path| stock.get(*path) != now.get(*path))
-        .map(|path| path.display().to_string())
-        .collect();
+fn compare(stock: &BTreeMap<PathBuf, String>, now: &BTreeMap<PathBuf, String>) -> Result<()> {
+    let differing = stock.keys().chain(now.keys()).filter(|path| stock.get(*path) != now.get(*path));
+    let differing: Vec<String> = differing.map(|path| path.display().to_string()).collect();
     if !differing.is_empty() {
         bail!("not as it was before: {}", differing.join(", "));
     }
@@ -145,11 +136,12 @@ impl Stage {
             if let Some(program) = self.qemu.clone() {
                 self.real_qemu(&program, trial, works)?;
             }
-            match (crate::probe::run(Path::new(PROGRAM), trial, &names, &self.signals)?.into_end(), works) {
-                (Ok(done), true) => self.tell_success(&done),
-                (Err(failed), false) => self.tell_failure(&failed),
-                (Ok(_), false) => bail!("the VM works on the stock node"),
-                (Err(failed), true) => bail!("{}", guest::complaint(&failed)),
+            let report = crate::probe::run(Path::new(PROGRAM), trial, &names, &self.signals)?;
+            match (report.failed, works) {
+                (None, true) => self.tell_success(&report.done),
+                (Some(failed), false) => self.tell_failure(&failed),
+                (None, false) => bail!("the VM works on the stock node"),
+                (Some(failed), true) => bail!("{}", guest::complaint(&failed)),
             }
         }
         Ok(())

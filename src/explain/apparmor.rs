@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a denial of AppArmor means: by whose profile it is, and by its operation (kernel, security/apparmor/audit.c).
 
-use super::audit::{field, hit};
+use super::audit::{denied, field};
 use super::object::holds;
 use super::{Class, Event};
 
@@ -110,7 +110,9 @@ pub(super) fn explain(text: &str) -> Option<Event> {
         (_, false) => Class::SecurityModule,
     };
     let key = format!("{profile} {operation} {mask} {}", subject.clone().unwrap_or_default());
-    Some(hit(rule.2, class, (subject, key), vec![cause], (DECIDE, rule.4, SOURCE), &[]))
+    let causes = vec![cause];
+    let (decide, fix, source) = (DECIDE, rule.4, SOURCE);
+    Some(Event { subject, key, causes, decide, fix, source, ..denied(rule.2, class) })
 }
 
 pub(super) fn ids() -> impl Iterator<Item = &'static str> {

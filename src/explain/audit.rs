@@ -133,18 +133,9 @@ pub fn audit_ids() -> impl Iterator<Item = &'static str> {
     selinux::ids().chain(apparmor::ids())
 }
 
-/// A denial: one for each distinct source, target, class and permissions, or operation.
-pub(super) fn hit(
-    id: &'static str,
-    class: Class,
-    (subject, key): (Option<String>, String),
-    causes: Vec<String>,
-    (decide, fix, source): (&'static str, &'static str, &'static str),
-    findings: &'static [&'static str],
-) -> Event {
-    // Of the processes at the other end; what QEMU is denied closes no connection.
+/// A denial of nothing yet. Of the processes at the other end it ends the connection; what QEMU is denied does not.
+pub(super) fn denied(id: &'static str, class: Class) -> Event {
     let ends =
         ["-ovs-", "-migration-", "-back-end", "-container", "-switch"].iter().any(|part| id.contains(part));
-    let ends_connection = class == Class::SecurityModule && ends;
-    Event { subject, key, causes, decide, fix, source, findings, ends_connection, ..Event::new(id, class) }
+    Event { ends_connection: class == Class::SecurityModule && ends, ..Event::new(id, class) }
 }

@@ -78,20 +78,16 @@ fn concerns(event: &Event, finding: &Finding) -> bool {
 /// What the kernel would say now; `None` where there is nothing to ask about.
 fn refused(root: &Root, survey: &Survey, event: &Event) -> Option<Verdict> {
     let (actor, wish) = event.asks?;
-    let identity = identity(survey, actor)?;
+    let identity = match actor {
+        Actor::Qemu => {
+            let qemu = survey.accord.qemu.as_ref()?;
+            Identity::unprivileged(qemu.uid, qemu.gid, qemu.groups.clone())
+        }
+        Actor::Dataplane => survey.live.as_ref()?.vswitchd()?.identity(),
+    };
     let path = Path::new(event.subject.as_deref()?);
     let asked = if wish == Wish::Create { path.parent()? } else { path };
     // A path from a log: it is looked at through the root handle, component by component, and nothing else is done to it.
     let PathFact::Present { chain, .. } = read_chain(root, asked).ok()? else { return None };
     Some(may(&identity, &chain, wish))
-}
-
-fn identity(survey: &Survey, actor: Actor) -> Option<Identity> {
-    match actor {
-        Actor::Qemu => {
-            let qemu = survey.accord.qemu.as_ref()?;
-            Some(Identity::unprivileged(qemu.uid, qemu.gid, qemu.groups.clone()))
-        }
-        Actor::Dataplane => Some(survey.live.as_ref()?.vswitchd()?.identity()),
-    }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::object::holds;
+use super::pattern::beginning;
 use super::time;
 use crate::base::named::named;
 
@@ -95,9 +96,7 @@ impl Line {
         let (tag, text, stamp) = unwrap(line);
         let time = time::of_line(&text).or(stamp).or_else(|| time::of_line(line));
         let program = speaker(&text, tag.as_deref());
-        let most = MOST_OF_A_MESSAGE.min(text.len());
-        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-        Line { text: text[..end].to_string(), time, program }
+        Line { text: beginning(&text, MOST_OF_A_MESSAGE).to_string(), time, program }
     }
 }
 

@@ -170,44 +170,36 @@ impl Listing {
             let mut add = |id, cause: String, fix| {
                 found.push((mount.line.clone(), event(id, Class::Memory, Some(&mount.path), cause, fix)));
             };
-            if let Some(size) = mount.options.iter().find(|option| option.starts_with("size=")) {
-                add(
-                    "hugepages-capped",
-                    format!("{size}: VMs get no more through this mount, however many pages are free"),
-                    "mount it without size=, or with one as large as the pages reserved",
-                );
+            let option = |name: &str| mount.options.iter().find_map(|option| option.strip_prefix(name));
+            if let Some(size) = option("size=") {
+                let cause =
+                    format!("size={size}: VMs get no more through this mount, however many pages are free");
+                let fix = "mount it without size=, or with one as large as the pages reserved";
+                add("hugepages-capped", cause, fix);
             }
             if !mount.wish
                 && self.mounts[..number].iter().any(|other| !other.wish && other.path == mount.path)
             {
-                add("hugepages-stacked", "mounted twice on the same directory: files of the first are hidden, and daemons started before see another filesystem than those after".to_string(), "umount it once, remove one of the two that mount it (fstab, a script, a unit), restart libvirt's daemon and the switch");
+                let cause = "mounted twice on the same directory: files of the first are hidden, and daemons started before see another filesystem than those after";
+                let fix = "umount it once, remove one of the two that mount it (fstab, a script, a unit), restart libvirt's daemon and the switch";
+                add("hugepages-stacked", cause.to_string(), fix);
             }
-            let closed = mount
-                .options
-                .iter()
-                .find_map(|option| option.strip_prefix("mode="))
-                .filter(|mode| mode.ends_with('0'));
-            if let (Some(mode), Some(gid)) =
-                (closed, mount.options.iter().find(|option| option.starts_with("gid=")))
-            {
-                add(
-                    "hugepages-closed",
-                    format!(
-                        "mode={mode} and {gid}: only that group can search the mount. QEMU's user, if it is not in it, cannot reach libvirt/qemu below it: 'can't open backing store: Permission denied'"
-                    ),
-                    "put QEMU's user into that group, then restart libvirt's daemon and the VM (a process keeps the groups it started with); or let others search it (mode=0755)",
+            let closed = option("mode=").filter(|mode| mode.ends_with('0'));
+            if let (Some(mode), Some(gid)) = (closed, option("gid=")) {
+                let cause = format!(
+                    "mode={mode} and gid={gid}: only that group can search the mount. QEMU's user, if it is not in it, cannot reach libvirt/qemu below it: 'can't open backing store: Permission denied'"
                 );
+                let fix = "put QEMU's user into that group, then restart libvirt's daemon and the VM (a process keeps the groups it started with); or let others search it (mode=0755)";
+                add("hugepages-closed", cause, fix);
             }
             for over in self.mounts.iter().filter(|over| over.kind != "hugetlbfs" && !over.wish) {
                 if Path::new(&over.path).starts_with(&mount.path) && over.path != "/" {
-                    add(
-                        "hugepages-masked",
-                        format!(
-                            "{} on {} covers a part of it: guest memory that is meant for huge pages goes into files of that filesystem (slow, on disk), without any error",
-                            over.kind, over.path
-                        ),
-                        "umount what covers it, and find what mounts it; or memory by memfd huge pages",
+                    let cause = format!(
+                        "{} on {} covers a part of it: guest memory that is meant for huge pages goes into files of that filesystem (slow, on disk), without any error",
+                        over.kind, over.path
                     );
+                    let fix = "umount what covers it, and find what mounts it; or memory by memfd huge pages";
+                    add("hugepages-masked", cause, fix);
                 }
             }
         }
@@ -216,40 +208,43 @@ impl Listing {
 
     /// What the listings say about a failure.
     pub(super) fn notes(&self, event: &Event) -> Vec<String> {
-        let Some(path) = event.subject.as_deref().filter(|path| path.starts_with('/')) else {
-            return Vec::new();
-        };
         let mut notes = Vec::new();
-        if !matches!(event.class, Class::Permission | Class::Access | Class::Missing | Class::Stale) {
+        let path = event.subject.as_deref().filter(|path| path.starts_with('/'));
+        let (Some(path), Class::Permission | Class::Access | Class::Missing | Class::Stale) =
+            (path, event.class)
+        else {
             return notes;
-        }
-        for entry in
-            self.entries.iter().filter(|entry| entry.mode.starts_with('d') && entry.path.starts_with('/'))
-        {
-            let inside = Path::new(path).starts_with(&entry.path) && path != entry.path;
-            if !inside && path.starts_with(&entry.path) && path != entry.path {
-                let (end, rest) = (entry.path.as_str(), &path[entry.path.len()..]);
-                notes.push(format!("a '/' seems to be missing: the directory {end} is there, was {end}/{rest} meant? Correct the path; no directory above needs another owner or mode"));
-            }
-            if inside && !entry.mode[9..10].contains(['x', 't']) && event.class != Class::Missing {
+        };
+        for entry in &self.entries {
+            let (kind, end) = (entry.mode.as_bytes()[0], &entry.path);
+            if kind == b's' && end == path {
                 notes.push(format!(
-                    "{} is {} {}:{}: who is neither cannot search it, so nothing below it can be reached",
-                    entry.path,
-                    &entry.mode[..10],
-                    entry.owner,
-                    entry.group
+                    "the socket is {}: connecting takes write by that owner, that group or others",
+                    entry.rights()
                 ));
+            } else if kind == b'd' && end.starts_with('/') && path.starts_with(end) && path != end {
+                let inside = Path::new(path).starts_with(end);
+                if !inside {
+                    let rest = &path[end.len()..];
+                    notes.push(format!("a '/' seems to be missing: the directory {end} is there, was {end}/{rest} meant? Correct the path; no directory above needs another owner or mode"));
+                } else if !entry.mode[9..10].contains(['x', 't']) && event.class != Class::Missing {
+                    notes.push(format!(
+                        "{end} is {}: who is neither cannot search it, so nothing below it can be reached",
+                        entry.rights()
+                    ));
+                }
             }
         }
-        let own = self.entries.iter().filter(|entry| entry.mode.starts_with('s') && entry.path == path);
-        notes.extend(own.map(|entry| {
-            let (mode, owner, group) = (&entry.mode[..10], &entry.owner, &entry.group);
-            format!("the socket is {mode} {owner}:{group}: connecting takes write by that owner, that group or others")
-        }));
         if event.id == "stale-mount" && self.other_inode {
             notes.push("what is listed shows the second cause: the directory has another inode in the container, or is removed at each restart (RuntimeDirectoryPreserve=no)".to_string());
         }
         notes
+    }
+}
+
+impl Entry {
+    fn rights(&self) -> String {
+        format!("{} {}:{}", &self.mode[..10], self.owner, self.group)
     }
 }
 

@@ -48,7 +48,7 @@ fn follow<'a>(pattern: &str, line: &'a str) -> Option<Option<&'a str>> {
 }
 
 /// At most so many bytes.
-fn beginning(line: &str, most: usize) -> &str {
+pub(super) fn beginning(line: &str, most: usize) -> &str {
     let end = (0..=most.min(line.len())).rev().find(|end| line.is_char_boundary(*end));
     &line[..end.unwrap_or(0)]
 }

@@ -2,7 +2,7 @@
 //! What a denial of SELinux means: the pair of types says what it is. Pairs of the tests of openstack-selinux, of
 //! selinux-policy (virt.te, container.te), and of reports about them.
 
-use super::audit::{Denial, hit};
+use super::audit::{Denial, denied};
 use super::object::{self, Thing};
 use super::{Class, Event};
 
@@ -237,7 +237,9 @@ pub(super) fn explain(denial: &Denial) -> Event {
     };
     let key = format!("{source} {target} {} {permissions} {comm} {}", denial.class, denial.permissive);
     let findings: &[&str] = if fix == LABEL { &["selinux-label"] } else { &[] };
-    hit(id, class, (denial.object.clone(), key), vec![cause], (DECIDE, fix, SOURCE), findings)
+    let (subject, causes) = (denial.object.clone(), vec![cause]);
+    let (decide, source) = (DECIDE, SOURCE);
+    Event { subject, key, causes, decide, fix, source, findings, ..denied(id, class) }
 }
 
 pub(super) fn ids() -> impl Iterator<Item = &'static str> {

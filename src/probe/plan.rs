@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is to be tried on this node: pure, from a survey.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::who::other_mounts;
@@ -59,21 +60,17 @@ fn qemus(survey: &Survey) -> Vec<Who> {
     for process in guests.filter_map(|guest| guest.process.as_ref()) {
         // Whatever QEMU may still hold, libvirt takes all capabilities from it.
         let who = Who { capabilities: 0, ..Who::of(process, QEMU_UMASK) };
-        if !found.iter().any(|other| same(other, &who)) {
+        if !found.iter().any(|other| key(other) == key(&who)) {
             found.push(who);
         }
     }
     found
 }
 
-fn same(one: &Who, other: &Who) -> bool {
-    let sorted = |who: &Who| {
-        let mut groups: Vec<u32> = who.groups.iter().copied().filter(|gid| *gid != who.gid).collect();
-        groups.sort_unstable();
-        groups
-    };
-    (one.uid, one.gid, one.umask, sorted(one)) == (other.uid, other.gid, other.umask, sorted(other))
-        && one.mounts_of.is_some() == other.mounts_of.is_some()
+/// What tells one from another.
+fn key(who: &Who) -> (u32, u32, u32, BTreeSet<u32>, bool) {
+    let others = who.groups.iter().copied().filter(|gid| *gid != who.gid).collect();
+    (who.uid, who.gid, who.umask, others, who.mounts_of.is_some())
 }
 
 /// As libvirt starts it by today's qemu.conf, not as the accord wishes.

@@ -91,13 +91,6 @@ pub struct Report {
     pub ordinary_pages: bool,
 }
 
-impl Report {
-    /// The steps that worked where all did, else the one that did not.
-    pub fn into_end(self) -> std::result::Result<Vec<Done>, Box<Failed>> {
-        self.failed.map_or(Ok(self.done), |failed| Err(Box::new(failed)))
-    }
-}
-
 /// SIGTERM, SIGINT and SIGHUP, held back so that nothing is left behind.
 #[derive(Debug)]
 pub struct Signals(SignalFd);

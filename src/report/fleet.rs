@@ -29,16 +29,11 @@ pub fn cell_text(cell: &Cell) -> String {
     match (cell.moves, cell.succeed) {
         (0, _) => "-".to_string(),
         (moves, succeed) if moves == succeed => "all".to_string(),
-        (_, 0) => first_obstacle(cell).to_string(),
+        (_, 0) => {
+            let most = cell.obstacles.iter().max_by_key(|obstacle| obstacle.count);
+            most.map(|obstacle| obstacle.id).filter(|id| *id == "unknown").unwrap_or("none").to_string()
+        }
         (moves, succeed) => format!("{}%", succeed * 100 / moves),
-    }
-}
-
-fn first_obstacle(cell: &Cell) -> &'static str {
-    let most = cell.obstacles.iter().max_by_key(|obstacle| obstacle.count);
-    match most.map(|obstacle| obstacle.id) {
-        Some("unknown") => "unknown",
-        _ => "none",
     }
 }
 
@@ -102,8 +97,8 @@ fn differences(compared: &Compared) -> String {
 }
 
 /// Some by name.
-fn some(nodes: &[&str]) -> String {
-    let shown: Vec<String> = nodes.iter().take(MOST).map(|name| one_line(name)).collect();
+fn some(nodes: &[impl AsRef<str>]) -> String {
+    let shown: Vec<String> = nodes.iter().take(MOST).map(|name| one_line(name.as_ref())).collect();
     let more = nodes.len().saturating_sub(MOST);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     shown.join(", ") + &more
@@ -137,7 +132,6 @@ fn findings(compared: &Compared) -> String {
         let style = if finding.level == Level::Broken { Style::Bad } else { Style::Advice };
         let pairs: Vec<String> =
             cells.iter().map(|cell| format!("{}>{}", cell.from + 1, cell.to + 1)).collect();
-        let pairs: Vec<&str> = pairs.iter().map(String::as_str).collect();
         let _ = writeln!(
             text,
             "{}: {}: {} (there: {}, here: {}; groups {})\n    {}\n    fix on {}: {}",

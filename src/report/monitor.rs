@@ -42,7 +42,7 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::Finding;
+    use crate::rules::{self, Evidence, Finding};
 
     #[test]
     fn the_first_line_has_the_worst_and_no_name_adds_to_it() {
@@ -50,19 +50,9 @@ mod tests {
         let sound =
             "VHOST-ACCORD OK - 0 broken, 0 advice, 0 endpoints | broken=0;;0 advice=0;0 endpoints=0\n";
         assert_eq!(text(Ok(&judged)), sound);
-        let finding = |level| Finding {
-            id: "port-missing",
-            level,
-            subject: "vm\n|x=1".to_string(),
-            seen: "nothing".to_string(),
-            cause: "",
-            fix: "true".to_string(),
-            restart: None,
-            family: None,
-            passing: false,
-            sure: true,
-            foreign: false,
-        };
+        let seen = Evidence::fixed_by("vm\n|x=1", "nothing", "true");
+        let broken = rules::finding("port-missing", seen).unwrap();
+        let finding = |level| Finding { level, ..broken.clone() };
         judged.findings = vec![finding(Level::Advice)];
         assert!(text(Ok(&judged)).starts_with("VHOST-ACCORD WARNING - 0 broken, 1 advice,"));
         judged.findings.push(finding(Level::Broken));

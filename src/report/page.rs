@@ -89,7 +89,6 @@ fn cell(cell: &Cell) -> String {
     let class = match (text.as_str(), cell.findings.is_empty()) {
         ("-", _) => "",
         ("all", true) => "good",
-        ("all" | "unknown", _) => "advice",
         ("none", _) => "bad",
         _ => "advice",
     };

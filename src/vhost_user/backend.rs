@@ -12,9 +12,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use vhost::vhost_user::{BackendReqHandler, Error};
 use virtio_queue::QueueT;
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::Bytes;
 
-use super::{BUFFER, FROM_GUEST, Failure, Memory, NET_HEADER, Outcome, TO_GUEST};
+use super::{BUFFER, FROM_GUEST, Failure, NET_HEADER, Outcome, TO_GUEST};
 
 mod device;
 
@@ -72,7 +72,10 @@ impl Port {
         let chain = chain.ok_or_else(|| Failure::other(DOING, "it offered no buffer"))?;
         let head = chain.head_index();
         let room = chain.writable().next().ok_or_else(|| Failure::other(DOING, "its buffer is no room"))?;
-        let framed = [&header()[..], frame].concat();
+        let mut framed = vec![0; NET_HEADER];
+        // One buffer for the whole frame (`num_buffers` of the header).
+        framed[10] = 1;
+        framed.extend(frame);
         if framed.len() > room.len() as usize {
             return Err(Failure::other(DOING, "its buffer is too small"));
         }
@@ -123,7 +126,11 @@ impl Port {
             let head = chain.head_index();
             let mut content = Vec::new();
             for part in chain.readable() {
-                content.extend(read(&memory, part.addr(), part.len() as usize)?);
+                // No more than a frame's buffer: the length is the guest's.
+                let mut piece = vec![0; (part.len() as usize).min(BUFFER)];
+                let read = memory.read_slice(&mut piece, part.addr());
+                read.map_err(|error| Failure::other("reading the guest's frame", error))?;
+                content.extend(piece);
             }
             queue.state.add_used(&memory, head, 0).map_err(|error| Failure::other(DOING, error))?;
             frames.push(Event::Frame(content.get(NET_HEADER..).unwrap_or_default().to_vec()));
@@ -132,22 +139,6 @@ impl Port {
         device.events.extend(frames);
         Ok(())
     }
-}
-
-/// One buffer for the whole frame (`num_buffers` of the header).
-fn header() -> [u8; NET_HEADER] {
-    let mut header = [0; NET_HEADER];
-    header[10] = 1;
-    header
-}
-
-/// No more than a frame's buffer: the length is the guest's.
-fn read(memory: &Memory, at: GuestAddress, length: usize) -> Outcome<Vec<u8>> {
-    let mut content = vec![0; length.min(BUFFER)];
-    memory
-        .read_slice(&mut content, at)
-        .map_err(|error| Failure::other("reading the guest's frame", error))?;
-    Ok(content)
 }
 
 /// One queue as the guest set it up.

@@ -56,8 +56,15 @@ impl Card {
         let (mut kicks, mut calls) = (Vec::new(), Vec::new());
         for queue in 0..QUEUES {
             let (kick, call) = (event()?, event()?);
-            ring_up(wire, queue, &shared, &kick, &call)
-                .map_err(|error| Failure::frontend("setting up the rings", &error))?;
+            let ring_up = || {
+                wire.set_vring_num(queue, ENTRIES)?;
+                wire.set_vring_base(queue, 0)?;
+                wire.set_vring_addr(queue, &Ring::new(queue).config(&shared))?;
+                wire.set_vring_call(queue, &call)?;
+                wire.set_vring_kick(queue, &kick)?;
+                wire.clone().set_vring_enable(queue, true)
+            };
+            ring_up().map_err(|error| Failure::frontend("setting up the rings", &error))?;
             kicks.push(kick);
             calls.push(call);
         }
@@ -67,21 +74,6 @@ impl Card {
 
 fn event() -> Outcome<EventFd> {
     EventFd::new(0).map_err(|error| Failure::io("making an eventfd", &error))
-}
-
-fn ring_up(
-    wire: &Frontend,
-    queue: usize,
-    shared: &Shared,
-    kick: &EventFd,
-    call: &EventFd,
-) -> vhost::Result<()> {
-    wire.set_vring_num(queue, ENTRIES)?;
-    wire.set_vring_base(queue, 0)?;
-    wire.set_vring_addr(queue, &Ring::new(queue).config(shared))?;
-    wire.set_vring_call(queue, call)?;
-    wire.set_vring_kick(queue, kick)?;
-    wire.clone().set_vring_enable(queue, true)
 }
 
 impl Running {

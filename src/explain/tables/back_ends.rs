@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Other back ends: SPDK's vhost, VPP, passt, Snabb, qemu-storage-daemon, libvhost-user.
 
-use super::super::Class::{Access, BackEnd, Harmless, Memory, Setting, Stale};
-use super::super::Program;
-use super::super::signature::{Signature, known};
+use super::*;
 
 const SPDK: &[Program] = &[Program::Spdk];
 

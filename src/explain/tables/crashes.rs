@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Processes that crashed or were killed.
 
-use super::super::Class::{BackEnd, Memory, Stale};
-use super::super::Program;
-use super::super::signature::{Signature, known};
+use super::*;
 
 pub(super) const SIGNATURES: &[Signature] = &[
     known("switch-crashed", BackEnd, &[

@@ -2,12 +2,8 @@
 //! What QEMU says of vhost-user devices once it is connected. Formats: hw/virtio/vhost*.c, net/vhost-user.c, hw/block and
 //! hw/virtio/vhost-user-fs.c of QEMU 2.5 to 11.
 
-use super::super::Class::{BackEnd, Harmless, Setting, Unsupported};
-use super::super::Thing::{Disk, Filesystem};
-use super::super::signature::{Signature, known};
-use super::super::{Program, Thing};
+use super::*;
 
-const QEMU: &[Program] = &[Program::Qemu, Program::Libvirt, Program::OpenStack, Program::Containers];
 const SOURCE: &str = "QEMU hw/virtio/vhost-user.c, hw/virtio/vhost.c";
 const REFUSED: &[Thing] = &[Disk];
 

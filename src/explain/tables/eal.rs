@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What DPDK's EAL says, in whatever program. Formats: lib/eal (librte_eal) of DPDK 16.11 to 25.
 
-use super::super::Class::{Access, Harmless, Memory, Missing, Permission, Setting, Stale, Unsupported};
-use super::super::signature::{Signature, known};
+use super::*;
 
 const SOURCE: &str = "DPDK lib/eal";
 const MOUNTS: &str = "findmnt -t hugetlbfs; grep . /sys/kernel/mm/hugepages/*/free_hugepages, in the program's own mount namespace (nsenter -t PID -m)";

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Devices that come and go while the VM runs.
 
-use super::super::Class::{Missing, Setting, Transient, Unsupported};
-use super::super::signature::{Signature, known};
+use super::*;
 
 pub(super) const SIGNATURES: &[Signature] = &[
     known("unplug-busy", Transient, &[

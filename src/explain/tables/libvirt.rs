@@ -2,10 +2,7 @@
 //! What libvirt says (virsh, the journal of libvirtd or virtqemud). Formats: src/util/virhook.c, src/qemu, src/conf of
 //! libvirt 1.3 to 12.
 
-use super::super::Class::{
-    Access, Missing, Permission, SecurityModule, Setting, Stale, Transient, Unsupported,
-};
-use super::super::signature::{Signature, known};
+use super::*;
 
 pub(super) const SIGNATURES: &[Signature] = &[
     known("hugetlbfs-not-mounted", Missing, &[

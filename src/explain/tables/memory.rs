@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Guest memory in QEMU. Formats: backends/hostmem*.c, system/physmem.c (exec.c), util/oslib-posix.c of QEMU 2.5 to 11.
 
-use super::super::Class::{Access, Memory, Missing, Setting, Unsupported};
-use super::super::Thing::{HugePages, MemoryFile, Unknown};
-use super::super::signature::{Signature, known};
+use super::*;
 
 const SOURCE: &str = "QEMU system/physmem.c, util/mmap-alloc.c, util/oslib-posix.c";
 const PAGES: &str = "grep . /sys/devices/system/node/node*/hugepages/*/free_hugepages; ls -l /proc/[0-9]*/fd 2>/dev/null | grep -E 'huge.*deleted'; cat /sys/fs/cgroup/.../hugetlb.*.max in a container";

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Live migration with vhost-user devices.
 
-use super::super::Class::{BackEnd, Missing, SecurityModule, Setting, Unsupported};
-use super::super::signature::{Signature, known};
+use super::*;
 
 pub(super) const SIGNATURES: &[Signature] = &[
     known("migration-lock", BackEnd, &[

@@ -19,11 +19,17 @@ mod unrelated;
 mod vhost;
 mod virtiofsd;
 
-use super::Class;
-use super::signature::{Signature, known};
+use super::Class::*;
+use super::Program;
+use super::Thing::{self, *};
+use super::signature::{Actor, Signature, known};
+use crate::access::Wish;
+
+const QEMU: &[Program] = &[Program::Qemu, Program::Libvirt, Program::OpenStack, Program::Containers];
+const LOOK: &str = "namei -l PATH; ls -lZ PATH; ausearch -m avc -ts recent; dmesg | grep apparmor=";
 
 /// Of a whole log: features were agreed on, and memory never came.
-pub(super) const NO_MEMORY_TABLE: Signature = known("no-memory-table", Class::Missing, &[], &[
+pub(super) const NO_MEMORY_TABLE: Signature = known("no-memory-table", Missing, &[], &[
     "the front end connected and agreed on features (so socket, permission and roles are right), and never handed over its memory. With virtio-user (testpmd): more than 8 regions, because of many 2 MiB huge-page files, or no huge pages; its own log says 'Exceed maximum of 8' or 'prepare_vhost_memory_user'",
     "with QEMU: the guest's driver has not started the card yet (still booting, no virtio driver), which is no error",
 ])

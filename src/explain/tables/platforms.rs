@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! OpenStack, Kubernetes and container runtimes.
 
-use super::super::Class::{Memory, Missing, Setting, Transient};
-use super::super::signature::{Signature, known};
+use super::*;
 
 pub(super) const SIGNATURES: &[Signature] = &[
     known("vhu-no-netdev", Setting, &[

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Memory for packets, NUMA, and the switch's threads. Formats: OVS lib/netdev-dpdk.c, dpif-netdev.c, DPDK lib/mempool, ring.
 
-use super::super::Class::{Harmless, Memory, Setting, Transient};
-use super::super::signature::{Signature, known};
+use super::*;
 
 const FREE: &str = "ovs-vsctl get Open_vSwitch . other_config; grep . /sys/devices/system/node/node*/hugepages/*/free_hugepages; ovs-appctl netdev-dpdk/get-mempool-info";
 

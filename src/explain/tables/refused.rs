@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sockets, files and devices of QEMU's that are not a vhost-user port: the same words, another answer.
 
-use super::super::Class::{Access, Missing, Stale, Unrelated, Unsupported};
-use super::super::Thing;
-use super::super::Thing::{Agent, Console, Control, Display, Export, Migration, Monitor, Tpm};
-use super::super::signature::{Signature, known};
+use super::*;
 
 const OTHER: &[Thing] = &[Export, Agent, Console, Monitor, Migration, Display, Control];
 const SOURCE: &str = "QEMU util/qemu-sockets.c";
-const DECIDE: &str = "namei -l PATH; ls -lZ PATH; ausearch -m avc -ts recent; dmesg | grep apparmor=";
 
 pub(super) const SIGNATURES: &[Signature] = &[
     known("libvirt-socket", Unrelated, &[
@@ -50,7 +46,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "SELinux or AppArmor: a swtpm that libvirt did not start has no label that QEMU may connect to",
     ])
     .of(&[Tpm])
-    .decide(DECIDE)
+    .decide(LOOK)
     .fix("let libvirt start swtpm (<tpm> with <backend type='emulator'/>), or start it with --ctrl type=unixio,path=...,mode=0660,gid=...; a chmod is lost at its next start")
     .source("swtpm(8), QEMU util/qemu-sockets.c"),
     known("tpm-socket", Unrelated, &["Failed to connect to '{}': ", "Failed to connect socket {}: ", "Failed to bind socket to {}: "], &[
@@ -72,7 +68,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "SELinux or AppArmor: a path that is only in <qemu:commandline> or that a management program invented has no rule. Where QEMU runs as root, it is this",
     ])
     .of(OTHER)
-    .decide(DECIDE)
+    .decide(LOOK)
     .fix("give it a path that libvirt knows (below /var/lib/libvirt/qemu or /run/libvirt/qemu), or a directory of its own that QEMU may write; AppArmor: a rule in /etc/apparmor.d/local/abstractions/libvirt-qemu")
     .source(SOURCE),
     known("other-socket", Unrelated, &[
@@ -119,7 +115,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
         "the caller may not write this socket, or search its directory",
         "a container or security module keeps it out, whatever the mode",
     ])
-    .decide(DECIDE)
+    .decide(LOOK)
     .fix("run the caller as a user or group of the socket's; in a container compare numbers, not names")
     .source("unix(7)"),
     known("socket-refused", Stale, &["dial unix {}: connect: connection refused"], &[

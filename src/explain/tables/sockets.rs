@@ -2,13 +2,8 @@
 //! QEMU and its sockets that are vhost-user's, or that nothing is known of. Formats: util/qemu-sockets.c and chardev/
 //! of QEMU 2.5 to 11.
 
-use super::super::Class::{Access, Missing, Setting, Stale};
-use super::super::Thing::{Disk, Filesystem, Network, Socket, Unknown, VhostUser};
-use super::super::signature::{Actor, Signature, known};
-use super::super::{Program, Thing};
-use crate::access::Wish;
+use super::*;
 
-const QEMU: &[Program] = &[Program::Qemu, Program::Libvirt, Program::OpenStack, Program::Containers];
 const PORT: &[Thing] = &[Network, VhostUser, Socket, Unknown];
 const SOURCE: &str = "QEMU util/qemu-sockets.c";
 
@@ -35,7 +30,6 @@ const CONNECT_REFUSED: &[&str] = &[
 const OWNER_OR_MODULE: &str =
     "owner and mode: connecting needs write on the socket and search on each directory above it";
 const MODULE: &str = "SELinux or AppArmor: then ls -l looks right, and no chmod helps";
-const LOOK: &str = "namei -l PATH; ls -lZ PATH; ausearch -m avc -ts recent; dmesg | grep apparmor=";
 
 pub(super) const SIGNATURES: &[Signature] = &[
     known("qemu-bind-denied", Access, BIND_DENIED, &[

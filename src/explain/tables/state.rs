@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The switch's daemons, their files and their units. Formats: OVS lib/daemon-unix.c, ovsdb, utilities/ovs-ctl, systemd.
 
-use super::super::Class::{Missing, Permission, Setting, Stale};
-use super::super::Program;
-use super::super::signature::{Signature, known};
+use super::*;
 
 const OWNER: &str = "ls -la /etc/openvswitch /var/lib/openvswitch /run/openvswitch; grep -E 'Uid|Gid' /proc/$(pidof ovsdb-server)/status; grep OVS_USER_ID /etc/sysconfig/openvswitch /etc/default/openvswitch-switch";
 

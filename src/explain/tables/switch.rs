@@ -2,8 +2,7 @@
 //! What Open vSwitch says of its ports and of DPDK in it. Formats: lib/netdev-dpdk.c, lib/dpdk*.c, vswitchd/bridge.c,
 //! utilities/ovs-vsctl.c of OVS 2.5 to 4.0.
 
-use super::super::Class::{Harmless, Missing, Permission, Setting, Stale, Transient, Unsupported};
-use super::super::signature::{Signature, known};
+use super::*;
 
 pub(super) const SIGNATURES: &[Signature] = &[
     known("build-without-dpdk", Unsupported, &[

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What looks like ours and is not, and what is nothing. Last: whatever is known better comes before.
 
-use super::super::Class::{Access, Harmless, Unrelated};
-use super::super::Program;
-use super::super::signature::{Signature, known};
+use super::*;
 
 pub(super) const SIGNATURES: &[Signature] = &[
     known("vhost-net-denied", Access, &[

@@ -2,11 +2,7 @@
 //! DPDK's vhost library, in whatever program it is (Open vSwitch, testpmd, SPDK, BESS, VPP). Formats: lib/vhost/socket.c and
 //! vhost_user.c of DPDK 2.2 to 25; in the older ones the path stands after the message.
 
-use super::super::Class::{
-    Access, BackEnd, Harmless, Memory, Missing, SecurityModule, Setting, Stale, Unsupported,
-};
-use super::super::signature::{Actor, Signature, known};
-use crate::access::Wish;
+use super::*;
 
 const SOURCE: &str = "DPDK lib/vhost/socket.c, vhost_user.c";
 

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! virtiofsd (the one of QEMU 5 to 7 in C, and the one in Rust) and other vhost-user filesystems.
 
-use super::super::Class::{Access, BackEnd, Harmless, SecurityModule, Setting, Unsupported};
-use super::super::Program;
-use super::super::signature::{Signature, known};
+use super::*;
 
 const BY: &[Program] = &[Program::Virtiofsd, Program::Containers];
 const OWN: &str = "virtiofsd's own log; dmesg | grep -E 'avc|apparmor=|seccomp'";

@@ -60,22 +60,23 @@ impl Device {
     }
 }
 
+fn not_offered<T>(what: &'static str) -> Result<T> {
+    Err(Error::InvalidOperation(what))
+}
+
+/// Messages whose answer is always the same.
+macro_rules! answers {
+    ($($message:ident($($content:ty),*) -> $kind:ty: $answer:expr;)+) => {
+        $(fn $message(&mut self $(, _: $content)*) -> Result<$kind> {
+            $answer
+        })+
+    };
+}
+
 impl VhostUserBackendReqHandlerMut for Device {
-    fn set_owner(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn reset_owner(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     fn reset_device(&mut self) -> Result<()> {
         *self = Device::default();
         Ok(())
-    }
-
-    fn get_features(&mut self) -> Result<u64> {
-        Ok(features())
     }
 
     fn set_features(&mut self, wanted: u64) -> Result<()> {
@@ -166,18 +167,6 @@ impl VhostUserBackendReqHandlerMut for Device {
         Ok(())
     }
 
-    fn set_vring_err(&mut self, _index: u8, _file: Option<File>) -> Result<()> {
-        Ok(())
-    }
-
-    fn get_protocol_features(&mut self) -> Result<VhostUserProtocolFeatures> {
-        Ok(protocol_features())
-    }
-
-    fn set_protocol_features(&mut self, _features: u64) -> Result<()> {
-        Ok(())
-    }
-
     fn get_queue_num(&mut self) -> Result<u64> {
         self.events.push_back(Event::Negotiated);
         Ok(QUEUES as u64)
@@ -188,67 +177,31 @@ impl VhostUserBackendReqHandlerMut for Device {
         Ok(())
     }
 
+    answers! {
+        get_features() -> u64: Ok(features());
+        set_owner() -> (): Ok(());
+        reset_owner() -> (): Ok(());
+        set_vring_err(u8, Option<File>) -> (): Ok(());
+        get_protocol_features() -> VhostUserProtocolFeatures: Ok(protocol_features());
+        set_protocol_features(u64) -> (): Ok(());
+    }
+
     // None of what follows is offered, so nobody may ask for it.
-
-    fn get_config(&mut self, _offset: u32, _size: u32, _flags: VhostUserConfigFlags) -> Result<Vec<u8>> {
-        Err(Error::InvalidOperation("no configuration space"))
-    }
-
-    fn set_config(&mut self, _offset: u32, _content: &[u8], _flags: VhostUserConfigFlags) -> Result<()> {
-        Err(Error::InvalidOperation("no configuration space"))
-    }
-
-    fn set_gpu_socket(&mut self, _gpu: GpuBackend) -> Result<()> {
-        Err(Error::InvalidOperation("no graphics"))
-    }
-
-    fn get_shared_object(&mut self, _uuid: VhostUserSharedMsg) -> Result<File> {
-        Err(Error::InvalidOperation("no shared objects"))
-    }
-
-    fn get_inflight_fd(&mut self, _inflight: &VhostUserInflight) -> Result<(VhostUserInflight, File)> {
-        Err(Error::InvalidOperation("no tracking"))
-    }
-
-    fn set_inflight_fd(&mut self, _inflight: &VhostUserInflight, _file: File) -> Result<()> {
-        Err(Error::InvalidOperation("no tracking"))
-    }
-
-    fn get_max_mem_slots(&mut self) -> Result<u64> {
-        Err(Error::InvalidOperation("no memory slots"))
-    }
-
-    fn add_mem_region(
-        &mut self,
-        _region: &VhostUserSingleMemoryRegion,
-        _file: File,
-        _postcopy: Option<bool>,
-    ) -> Result<Option<VhostUserMemoryRegionBase>> {
-        Err(Error::InvalidOperation("no memory slots"))
-    }
-
-    fn remove_mem_region(&mut self, _region: &VhostUserSingleMemoryRegion) -> Result<()> {
-        Err(Error::InvalidOperation("no memory slots"))
-    }
-
-    fn set_device_state_fd(
-        &mut self,
-        _direction: VhostTransferStateDirection,
-        _phase: VhostTransferStatePhase,
-        _file: File,
-    ) -> Result<Option<File>> {
-        Err(Error::InvalidOperation("no migration"))
-    }
-
-    fn check_device_state(&mut self) -> Result<()> {
-        Err(Error::InvalidOperation("no migration"))
-    }
-
-    fn get_shmem_config(&mut self) -> Result<VhostUserShMemConfig> {
-        Err(Error::InvalidOperation("no shared memory of the device"))
-    }
-
-    fn set_log_base(&mut self, _log: &VhostUserLog, _file: File) -> Result<()> {
-        Err(Error::InvalidOperation("no migration"))
+    answers! {
+        get_config(u32, u32, VhostUserConfigFlags) -> Vec<u8>: not_offered("no configuration space");
+        set_config(u32, &[u8], VhostUserConfigFlags) -> (): not_offered("no configuration space");
+        set_gpu_socket(GpuBackend) -> (): not_offered("no graphics");
+        get_shared_object(VhostUserSharedMsg) -> File: not_offered("no shared objects");
+        get_inflight_fd(&VhostUserInflight) -> (VhostUserInflight, File): not_offered("no tracking");
+        set_inflight_fd(&VhostUserInflight, File) -> (): not_offered("no tracking");
+        get_max_mem_slots() -> u64: not_offered("no memory slots");
+        add_mem_region(&VhostUserSingleMemoryRegion, File, Option<bool>) -> Option<VhostUserMemoryRegionBase>:
+            not_offered("no memory slots");
+        remove_mem_region(&VhostUserSingleMemoryRegion) -> (): not_offered("no memory slots");
+        set_device_state_fd(VhostTransferStateDirection, VhostTransferStatePhase, File) -> Option<File>:
+            not_offered("no migration");
+        check_device_state() -> (): not_offered("no migration");
+        get_shmem_config() -> VhostUserShMemConfig: not_offered("no shared memory of the device");
+        set_log_base(&VhostUserLog, File) -> (): not_offered("no migration");
     }
 }
