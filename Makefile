@@ -18,7 +18,7 @@ scripts := .ci/run benches/hook/hook.sh tests/fuzz/run tests/ansible/fetch tests
 node_scripts := tests/osvif/layer tests/openstack/layer tests/openstack/configure tests/openstack/story tests/node/lib/setup tests/node/lib/foreign tests/node/lib/testpmd-collect $(wildcard tests/node/kinds/*/layer) $(wildcard packaging/debian/vhost-accord.p*) packaging/greenboot/40_vhost_accord.sh packaging/monitoring/check_vhost_accord \
 	tests/node/machine/disk/customize tests/node/machine/disk/payload tests/node/machine/apparmor
 
-.PHONY: help demo picture test test-all torture node openstack openstack-story build release lint deb rpm install clean-cache
+.PHONY: help demo picture test test-all torture node openstack openstack-story build release fmt lint deb rpm install clean-cache
 
 help:
 	@echo 'make demo          the whole story, in a throw-away node (root; seconds)'
@@ -30,6 +30,7 @@ help:
 	@echo 'make openstack     a shell on an OpenStack of two nodes, with OVS-DPDK (root; about ten minutes, the first time more)'
 	@echo 'make openstack-story what nova does there before and after apply, asserted (root)'
 	@echo 'make build         target/debug/vhost-accord'
+	@echo 'make fmt           formats every file, also those that cargo fmt does not find'
 	@echo 'make lint          format, clippy, documentation, shell scripts'
 	@echo 'make deb, make rpm a package in dist/ (minutes)'
 	@echo 'make install       release build, installed below $$(DESTDIR)$$(PREFIX)'
@@ -80,10 +81,15 @@ release:
 	@tests/setup build
 	$(CARGO) build --locked --release
 
+# rustfmt follows no `mod` that a macro writes (`families!`, `drivers!`, `kinds!`): it is given every file.
+rustfmt := find src tests benches examples -name '*.rs' -not -path '*/target/*' | xargs rustfmt --edition 2024
+fmt:
+	$(rustfmt)
+
 # Cheap ones first.
 lint:
 	@tests/setup lint
-	$(CARGO) fmt --check
+	$(rustfmt) --check
 	shellcheck -x $(scripts)
 	shellcheck --shell=sh tests/once.sh
 	shellcheck --shell=sh $(node_scripts)

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::base::root::Root;
 use crate::config::{Config, DECLARED, Raw};
-use crate::dataplane::driver;
+use crate::dataplane::drivers;
 use crate::dataplane::ovs::second;
 use crate::dataplane::ovs::vswitchd::{VSWITCHD, Vswitchd};
 use crate::facts::domains::{SocketMode, is_network_card};
@@ -53,12 +53,12 @@ pub fn proposals(root: &Root, units: &dyn Units, survey: &Survey) -> Result<Vec<
     let sections = &survey.config.sections;
     let named = |unit: &str| {
         sections.iter().any(|section| section.get("unit") == Some(unit))
-            || driver::packaged().any(|(name, own)| {
+            || drivers::packaged().any(|(name, own)| {
                 own == unit && sections.iter().any(|section| section.get("driver") == Some(name))
             })
     };
     let mut found: BTreeMap<String, (&str, Vec<PathBuf>)> = BTreeMap::new();
-    for (driver, unit) in driver::packaged() {
+    for (driver, unit) in drivers::packaged() {
         if units.unit(unit)?.is_some() {
             found.insert(unit.to_string(), (driver, Vec::new()));
         }
@@ -100,7 +100,7 @@ fn proposal(unit: String, driver: &str, mut sockets: Vec<PathBuf>) -> Option<Pro
     let in_name = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
     let name: String = stem.chars().map(in_name).take(32).collect();
     let mut section = format!("[dataplane {name}]\ndriver = {driver}\n");
-    if !driver::packaged().any(|(_, own)| own == unit) {
+    if !drivers::packaged().any(|(_, own)| own == unit) {
         section.push_str(&format!("unit = {unit}\nsockets = {}\n", pattern(&sockets)?));
     }
     let mut raw = Raw::defaults();

@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Dataplanes that the configuration declares (`[dataplane NAME]`): the unit says whom one runs as, and of its sockets what
-//! lies in its directory is known. The driver `declared` knows nothing more; its ports are not asked.
+//! lies in its directory is known.
 
 use std::path::Path;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::driver::{self, Driver, Looking, unclear};
-use super::ovs;
+use super::driver::{Looking, unclear};
+use super::{drivers, ovs};
 use crate::base::root::{Handle, Kind, Root};
-use crate::config::{Config, DECLARED, Declaration, Declared, MadeBy, Sockets};
+use crate::config::{Config, Declaration, Declared, MadeBy, Sockets};
 use crate::facts::accounts::Accounts;
 use crate::systemd::{UnitFact, Units};
-
-/// The section says everything.
-pub const DRIVER: Driver =
-    Driver { name: DECLARED, unit: None, look: |_, _, _| Ok(()), umask: None, ports: None };
 
 /// One, as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +107,7 @@ fn one(
     directory: &Path,
 ) -> Result<Found, Looking> {
     let mut section = section.clone();
-    let driver = driver::find(section.get("driver").unwrap_or_default()).map_err(unclear)?;
+    let driver = drivers::find(section.get("driver").unwrap_or_default()).map_err(unclear)?;
     if let Some(unit) = driver.unit {
         section.fill("unit", unit, "its package");
     }

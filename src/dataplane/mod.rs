@@ -5,10 +5,8 @@
 pub mod conversation;
 pub mod declared;
 pub mod driver;
+pub mod drivers;
 pub mod ovs;
-mod spdk;
-mod virtiofs;
-mod vpp;
 
 use std::path::{Path, PathBuf};
 

@@ -3,40 +3,20 @@
 //! made and undone. A new kind is a file here and a line in the list of kinds below.
 
 mod account;
-pub mod conversion;
 mod diff;
-mod file;
-mod group;
-mod link;
-mod log_owner;
-mod member;
 mod named;
-mod owner;
-mod patch;
 pub mod preflight;
-mod renumber;
-mod setting;
 mod shadow;
 mod state;
 mod text;
 mod tool;
-mod user;
 pub mod vm;
 
-pub use conversion::{Card, Conversion, Side, VmState};
-pub use file::File;
-pub use group::Group;
-pub use link::{Link, LinkState};
-pub use log_owner::LogOwner;
-pub use member::Member;
-pub use owner::{Absent, Owner, OwnerState, Subject};
-pub use patch::Patch;
-pub use renumber::{Number, Renumber, progress as progress_of_search};
-pub use setting::Setting;
+pub use conversion::{Card, Side, VmState};
+pub use link::LinkState;
+pub use owner::{Absent, OwnerState, Subject};
+pub use renumber::{Number, progress as progress_of_search};
 pub use state::{Bytes, FileState, NotAFile};
-
-/// A user without login, as an item.
-pub use crate::facts::accounts::User;
 
 use std::fmt::{self, Debug};
 use std::ops::Deref;
@@ -185,7 +165,10 @@ impl<K: Kind> Step for Held<K> {
 
 /// The list of kinds: the enumerations of wanted things and of changes, and the way from one to the other.
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+    ($($(#[$doc:meta])* $vis:vis $file:ident::$name:ident,)+) => {
+        $($vis mod $file;)+
+        $(pub use $file::$name;)+
+
         /// One thing that must hold.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -252,29 +235,30 @@ macro_rules! kinds {
     };
 }
 
+// A new kind is a file in this folder, and a line here. `make fmt` formats these files, too.
 kinds! {
     /// A group with a number.
-    Group,
+    group::Group,
     /// A system user without login.
-    User,
+    user::User,
     /// A user listed in a group.
-    Member,
+    member::Member,
     /// A group's number, and the group of all files that carry its old one.
-    Renumber,
+    renumber::Renumber,
     /// Owner, group and mode of a directory, mount root or file.
-    Owner,
+    owner::Owner,
     /// A file of our own: a drop-in, an environment file, a tmpfiles.d line.
-    File,
+    file::File,
     /// A key in a file of someone else's.
-    Setting,
+    setting::Setting,
     /// Who owns the logs that logrotate creates.
-    LogOwner,
+    log_owner::LogOwner,
     /// A packaged file that was patched in place and shall be as packaged again.
-    Patch,
+    patch::Patch,
     /// A symlink of our own.
-    Link,
+    link::Link,
     /// A VM's network cards with their ports, turned to another port type. Asked for by `convert`, never by the accord.
-    Conversion,
+    pub conversion::Conversion,
 }
 
 /// How taking a change back ended.

@@ -4,9 +4,10 @@
 use anyhow::Result;
 
 use super::account::Account;
-use super::{Target, User, named, tool};
+use super::{Target, named, tool};
 use crate::base::root::Root;
 use crate::facts::accounts::Accounts;
+pub use crate::facts::accounts::User;
 
 impl Account for User {
     fn name(&self) -> Target {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::base::paths;
 use crate::base::root::{Report, Root, told};
 use crate::config::{Declared, PortType};
-use crate::dataplane::driver::Ports;
+use crate::dataplane::drivers::Ports;
 use crate::dataplane::ovs::modes::Modes;
 use crate::dataplane::ovs::ovsdb::OVSDB_LIMIT;
 use crate::dataplane::ovs::second::{Looked, Second};

@@ -2,7 +2,7 @@
 //! Both sides of every vhost-user socket: what keeps them apart, and a row for each. Of a VM that is off, the hook's own
 //! rules say what its start would meet, so that `check` and the hook never disagree; what a running VM has lost is here.
 
-pub(super) mod general;
+mod general;
 mod meeting;
 mod row;
 pub(super) mod running;
@@ -12,6 +12,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+pub(super) use general::RULES;
 use meeting::joins;
 pub use meeting::{Meeting, is_joined};
 pub use row::{ProcessRow, Row};

@@ -4,7 +4,8 @@
 
 use super::{Ask, Case, Evidence, Level, Rule};
 use crate::base::shell;
-use crate::dataplane::driver::{Port, Ports};
+use crate::dataplane::driver::Port;
+use crate::dataplane::drivers::Ports;
 use crate::dataplane::ovs::second::Looked;
 use crate::facts::Known;
 use crate::items::{Change, Held, Subject};

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::node::Node;
 use vhost_accord::config::{Declared, MadeBy, Sockets};
 use vhost_accord::dataplane::declared::{Found, Problem};
-use vhost_accord::dataplane::driver::{Port, Ports};
+use vhost_accord::dataplane::driver::Port;
+use vhost_accord::dataplane::drivers::Ports;
 use vhost_accord::facts::Known;
 
 /// What VPP says of a socket that QEMU creates.

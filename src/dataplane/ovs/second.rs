@@ -165,7 +165,7 @@ fn ask(root: &Root, second: &Second) -> Result<Switch> {
 mod tests {
     use super::*;
     use crate::config::MadeBy;
-    use crate::dataplane::driver::tests::looked;
+    use crate::dataplane::drivers::tests::looked;
 
     const UNIT: &str = "/etc/systemd/system/a.service";
 

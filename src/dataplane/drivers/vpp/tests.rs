@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use super::super::driver::tests::{looked, served};
+use super::super::tests::{looked, served};
 use super::*;
 
 const UNIT: (&str, &str) =

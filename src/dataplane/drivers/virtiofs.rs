@@ -6,9 +6,9 @@
 //! Without `--socket-group` its socket is 0700, with it 0770 (virtiofsd 1.13.2 and 1.14, src/main.rs; QEMU 7.2,
 //! tools/virtiofsd/fuse_virtio.c): what is given at its start has to be given each time.
 
-use super::driver::{Driver, Looking, option, unclear};
 use crate::base::root::Root;
 use crate::config::Declaration;
+use crate::dataplane::driver::{Driver, Looking, option, unclear};
 use crate::systemd::UnitFact;
 
 /// Its socket is in the arguments of its unit.
@@ -29,7 +29,7 @@ fn look(_root: &Root, unit: &UnitFact, section: &mut Declaration) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
-    use super::super::driver::tests::looked;
+    use super::super::tests::looked;
     use super::*;
 
     #[test]

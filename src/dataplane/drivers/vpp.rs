@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::conversation::Bounded;
-use super::driver::{Driver, LIMIT, Looking, MOST, Port, option, unclear};
 use crate::base::root::Root;
 use crate::config::{Declaration, Declared, MadeBy};
+use crate::dataplane::conversation::Bounded;
+use crate::dataplane::driver::{Driver, LIMIT, Looking, MOST, Port, option, unclear};
 use crate::systemd::UnitFact;
 
 /// Paths by its configuration, ports by its command line.

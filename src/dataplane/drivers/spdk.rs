@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::conversation::Bounded;
-use super::driver::{Driver, LIMIT, Looking, MOST, Port, option, unclear};
 use crate::base::root::Root;
 use crate::config::{Declaration, Declared, MadeBy};
+use crate::dataplane::conversation::Bounded;
+use crate::dataplane::driver::{Driver, LIMIT, Looking, MOST, Port, option, unclear};
 use crate::systemd::UnitFact;
 
 /// Paths by the arguments of its unit, ports by JSON-RPC.
@@ -76,7 +76,7 @@ fn ask(root: &Root, socket: &Path) -> Result<Vec<Port>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::driver::tests::{looked, served};
+    use super::super::tests::{looked, served};
     use super::*;
 
     const UNIT: &str = "/etc/systemd/system/a.service";
