@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How many huge pages of a size are free (Documentation/admin-guide/mm/hugetlbpage.rst of Linux).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -65,11 +65,12 @@ fn name(page_size: u64) -> String {
 /// The pool of this page size; `None` where the kernel has none of it.
 pub fn pool(root: &Root, page_size: u64, nodes: &[u32]) -> Result<Option<Pool>> {
     let name = name(page_size);
-    let all = Path::new(POOLS).join(&name);
-    if root.find(&all)?.is_none() {
-        return Ok(None);
-    }
-    let count = |file: &str| number(root, &all.join(file));
+    let Some(all) = root.find(&Path::new(POOLS).join(&name))? else { return Ok(None) };
+    // The directory is held: each file is a step from there.
+    let count = |file: &str| {
+        let content = all.entry(OsStr::new(file))?.map(|file| file.read()).transpose()?;
+        parse(content, &all.path().join(file))
+    };
     let (free, reserved) = (count("free_hugepages")?, count("resv_hugepages")?);
     let on_demand = count("nr_overcommit_hugepages")?.saturating_sub(count("surplus_hugepages")?);
     let mut counted = Vec::new();
@@ -82,7 +83,13 @@ pub fn pool(root: &Root, page_size: u64, nodes: &[u32]) -> Result<Option<Pool>> 
 }
 
 fn number(root: &Root, path: &Path) -> Result<u64> {
-    let text = root.read_text(path)?.with_context(|| format!("{} is missing", path.display()))?;
+    parse(root.read(path)?, path)
+}
+
+fn parse(content: Option<Vec<u8>>, path: &Path) -> Result<u64> {
+    let content = content.with_context(|| format!("{} is missing", path.display()))?;
+    let text = std::str::from_utf8(&content);
+    let text = text.with_context(|| format!("{} is not UTF-8 text", path.display()))?;
     text.trim().parse().with_context(|| format!("{} is not a number", path.display()))
 }
 

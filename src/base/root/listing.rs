@@ -255,6 +255,9 @@ fn plain_bytes(path: &[u8], escaped: bool) -> PathBuf {
 
 /// Undoes `ls -b`, getfacl and the kernel's tables of mounts: `\n`, `\ `, `\\`, `\040`.
 pub fn unescape(text: &[u8]) -> Vec<u8> {
+    if !text.contains(&b'\\') {
+        return text.to_vec();
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&first, tail)) = rest.split_first() {

@@ -153,9 +153,9 @@ impl Root {
         if self.report.is_some() {
             return Ok(None);
         }
-        let clean: PathBuf = path.components().collect();
-        let below = clean.strip_prefix("/").unwrap_or(&clean);
-        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        let clean: PathBuf = if is_plain(path) { path.to_path_buf() } else { path.components().collect() };
+        let below = clean.as_os_str().as_bytes().strip_prefix(b"/").filter(|below| !below.is_empty());
+        let below = OsStr::from_bytes(below.unwrap_or(b"."));
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
@@ -271,10 +271,20 @@ fn check(path: &Path) -> Result<()> {
     if path.as_os_str().as_bytes().contains(&0) {
         bail!("{}: a path with a NUL byte", path.display());
     }
-    if path.components().any(|component| component == Component::ParentDir) {
+    if names(path).any(|name| name == b"..") {
         bail!("{}: a path with '..'", path.display());
     }
     Ok(())
+}
+
+/// What is between the slashes.
+fn names(path: &Path) -> impl Iterator<Item = &[u8]> {
+    path.as_os_str().as_bytes().split(|byte| *byte == b'/')
+}
+
+/// Written as its components are, so that nothing has to be taken out.
+fn is_plain(path: &Path) -> bool {
+    names(path).skip(1).all(|name| !name.is_empty() && name != b".")
 }
 
 fn link_components(path: &Path) -> Vec<OsString> {
