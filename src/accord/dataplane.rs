@@ -131,13 +131,11 @@ fn primary(profile: &Profile, user: &str, gid: u32) -> bool {
 
 fn account(profile: &Profile, user: &str) -> Result<(u32, Option<User>), Obstacle> {
     let made = User { name: user.to_string(), uid: OWN_ID, gid: OWN_ID };
-    match &profile.accounts.dataplane_user {
+    if let Some(existing) = profile.accounts.dataplane_user.as_ref().filter(|existing| existing.name == user)
+    {
         // One with our own numbers is the one that an earlier apply made, and stays asked for.
-        Some(existing) if existing.name == user => {
-            let ours = existing.uid == OWN_ID && existing.gid == OWN_ID;
-            return Ok((existing.uid, ours.then_some(made)));
-        }
-        Some(_) | None => {}
+        let ours = existing.uid == OWN_ID && existing.gid == OWN_ID;
+        return Ok((existing.uid, ours.then_some(made)));
     }
     if user == ovs::units::OWN_USER && !profile.accounts.own_id_taken {
         return Ok((OWN_ID, Some(made)));
@@ -176,24 +174,16 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
         if !lines.is_empty() {
             lines.insert(0, "[Service]".to_string());
         }
-        if let Some(ovsdb) = &found.ovsdb_unit
-            && found.overtakes
-            && wanted.is_confined()
-            && unit == found.vswitchd_unit
-        {
-            lines.insert(0, format!("[Unit]\nAfter={ovsdb}"));
-        }
+        let overtakes = found.overtakes && wanted.is_confined() && unit == found.vswitchd_unit;
+        let ovsdb = found.ovsdb_unit.as_ref().filter(|_| overtakes);
+        lines.splice(..0, ovsdb.map(|ovsdb| format!("[Unit]\nAfter={ovsdb}")));
         if !lines.is_empty() {
             items.push(drop_in(unit, &format!("{}\n", lines.join("\n"))));
         }
     }
     if wanted.is_confined() {
-        items.extend(
-            found
-                .logrotate
-                .iter()
-                .map(|path| Item::LogOwner(LogOwner { path: path.clone(), user: wanted.user.clone() })),
-        );
+        let logs = |path: &PathBuf| LogOwner { path: path.clone(), user: wanted.user.clone() };
+        items.extend(found.logrotate.iter().map(logs).map(Item::LogOwner));
         // systemd would create it for root, to put the database's socket there.
         let is_sockets = found.socket.is_some() && !found.changes_run_directory;
         if is_sockets || found.needs_run_directory && resets_run_directory(found) {

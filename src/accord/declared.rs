@@ -2,7 +2,7 @@
 //! Dataplanes that the configuration declares: the directory of their sockets, and what gives QEMU the sockets.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::base::paths;
 use crate::config::{MadeBy, Sockets};
 use crate::dataplane::declared::Found;
 use crate::dataplane::ovs::second::Second;
-use crate::items::{Absent, Item, Owner, Subject};
+use crate::items::Item;
 
 /// One, as far as it is ours to give its sockets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,14 +51,7 @@ pub(super) fn directories(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
             MadeBy::Qemu => (qemu.uid, found.gid),
         };
         items.extend(places::parents(directory).into_iter().map(places::parent));
-        items.push(Item::Owner(Owner {
-            path: directory.clone(),
-            subject: Subject::SocketDirectory,
-            uid: Some(uid),
-            gid: Some(gid),
-            mode: Some(DIRECTORY_MODE),
-            absent: Absent::Create,
-        }));
+        items.push(places::own(directory, uid, gid, DIRECTORY_MODE));
         // What is below /run is gone after a reboot.
         if directory.starts_with("/run") {
             let line = format!("d {} {DIRECTORY_MODE:04o} {uid} {gid} -\n", directory.display());
@@ -116,5 +109,5 @@ fn umask(ground: &Ground<'_>, unit: &str) -> Option<u32> {
 
 /// Is it a drop-in of such a dataplane's unit?
 pub fn is_drop_in(path: &Path) -> bool {
-    path.file_name().map(PathBuf::from) == Some(PathBuf::from(paths::DECLARED_DROP_IN))
+    path.ends_with(paths::DECLARED_DROP_IN)
 }

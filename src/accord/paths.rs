@@ -21,25 +21,20 @@ pub(super) fn socket_directory(accord: &Accord, _ground: &Ground<'_>) -> Vec<Ite
         return Vec::new();
     };
     let mut items: Vec<Item> = parents(&accord.socket_directory).into_iter().map(parent).collect();
-    items.push(Item::Owner(Owner {
-        path: accord.socket_directory.clone(),
-        subject: Subject::SocketDirectory,
-        uid: Some(qemu.uid),
-        gid: Some(accord.group.gid),
-        mode: Some(SOCKET_DIRECTORY_MODE),
-        absent: Absent::Create,
-    }));
+    items.push(own(&accord.socket_directory, qemu.uid, accord.group.gid, SOCKET_DIRECTORY_MODE));
     items
+}
+
+/// A directory of sockets.
+pub(super) fn own(path: &Path, uid: u32, gid: u32, mode: u32) -> Item {
+    let (path, subject, absent) = (path.to_path_buf(), Subject::SocketDirectory, Absent::Create);
+    Item::Owner(Owner { path, subject, uid: Some(uid), gid: Some(gid), mode: Some(mode), absent })
 }
 
 /// The directories between the top and the socket directory, outermost first; the top is the system's.
 pub(super) fn parents(directory: &Path) -> Vec<PathBuf> {
-    let mut parents: Vec<PathBuf> = directory
-        .ancestors()
-        .skip(1)
-        .filter(|path| path.components().count() > 2)
-        .map(Path::to_path_buf)
-        .collect();
+    let above = directory.ancestors().skip(1).filter(|path| path.components().count() > 2);
+    let mut parents: Vec<PathBuf> = above.map(Path::to_path_buf).collect();
     parents.reverse();
     parents
 }
@@ -71,18 +66,10 @@ pub(super) fn with_directories(items: Vec<Item>) -> Vec<Item> {
 
 pub(super) fn hugepages(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     let now = ground.mounted.iter().filter(|path| !CONTAINERS_OWN.iter().any(|own| path.starts_with(own)));
-    let mut items: Vec<Item> = now
-        .map(|path| {
-            Item::Owner(Owner {
-                path: path.clone(),
-                subject: Subject::Hugepages,
-                uid: None,
-                gid: Some(accord.group.gid),
-                mode: Some(HUGEPAGES_MODE),
-                absent: Absent::Fine,
-            })
-        })
-        .collect();
+    let (gid, mode) = (Some(accord.group.gid), Some(HUGEPAGES_MODE));
+    let (subject, absent) = (Subject::Hugepages, Absent::Fine);
+    let owner = |path: &PathBuf| Owner { path: path.clone(), subject, uid: None, gid, mode, absent };
+    let mut items: Vec<Item> = now.map(owner).map(Item::Owner).collect();
     for mount in &ground.profile.mounts {
         let options = options(&mount.options, accord.group.gid);
         items.push(drop_in(&mount.unit, &format!("[Mount]\nOptions={options}\n")));

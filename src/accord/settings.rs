@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! QEMU's identity and the files of others that say so; packaged files that were patched.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -115,9 +115,6 @@ pub(super) fn legacy(_accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     let packaged = |path: &&PathBuf| PACKAGED_UNITS.iter().any(|directory| path.starts_with(directory));
     let unit = |path: &PathBuf| Item::Patch(Patch { path: path.clone(), of: legacy::Kind::Unit });
     let mut items: Vec<Item> = dataplane.fragments.iter().filter(packaged).map(unit).collect();
-    items.push(Item::Patch(Patch {
-        path: Path::new(ovs::paths::CTL).to_path_buf(),
-        of: legacy::Kind::OvsCtl,
-    }));
+    items.push(Item::Patch(Patch { path: ovs::paths::CTL.into(), of: legacy::Kind::OvsCtl }));
     items
 }

@@ -60,21 +60,18 @@ fn links<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Link, &'a Option<Link
 }
 
 fn missing(case: &Case<'_>) -> Vec<Evidence> {
-    let evidence = |(link, found, holds): (&Link, &Option<LinkState>, bool)| {
+    let evidence = |(link, found, _): (&Link, &Option<LinkState>, bool)| {
         let path = link.path.display().to_string();
-        match found {
-            _ if holds => None,
-            None => Some(Evidence::applies(path, "missing")),
-            Some(LinkState { target: Some(target) }) => {
-                Some(Evidence::applies(path, format!("points to {}", target.display())))
-            }
-            Some(LinkState { target: None }) => {
+        match found.as_ref().map(|found| &found.target) {
+            None => Evidence::applies(path, "missing"),
+            Some(Some(target)) => Evidence::applies(path, format!("points to {}", target.display())),
+            Some(None) => {
                 let fix = format!("{} && {}", fixes::move_away(&link.path), fixes::APPLY);
-                Some(Evidence::fixed_by(path, "not a symlink of vhost-accord", fix))
+                Evidence::fixed_by(path, "not a symlink of vhost-accord", fix)
             }
         }
     };
-    links(case).filter_map(evidence).collect()
+    links(case).filter(|(.., holds)| !holds).map(evidence).collect()
 }
 
 /// Ours as libvirt meets it, where it is what it shall be.

@@ -112,14 +112,9 @@ fn deviations(case: &Case<'_>, subject: Subject, aspect: Aspect) -> Vec<Evidence
             let (subject, seen) = (item.path.display().to_string(), seen(case, item, now));
             // `apply` makes the directory, and touches nothing that is in its place.
             let in_the_way = now.is_some() && aspect_of(item, now) == Aspect::Missing;
-            evidence.push(match in_the_way {
-                true => Evidence::fixed_by(
-                    subject,
-                    seen,
-                    format!("{} && {}", fixes::move_away(&item.path), fixes::APPLY),
-                ),
-                false => Evidence::applies(subject, seen),
-            });
+            let room = || format!("{} && {}", fixes::move_away(&item.path), fixes::APPLY);
+            let fix = if in_the_way { room() } else { fixes::APPLY.to_string() };
+            evidence.push(Evidence::fixed_by(subject, seen, fix));
         }
     }
     evidence

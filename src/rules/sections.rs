@@ -47,9 +47,8 @@ pub const RULES: &[Rule] = &[
 const EACCES: &str = "Permission denied";
 
 fn refused(case: &Case<'_>) -> Vec<Evidence> {
-    let Some(live) = case.live else { return Vec::new() };
     let mut evidence = Vec::new();
-    for asked in &live.declared {
+    for asked in case.live.iter().flat_map(|live| &live.declared) {
         let ports = asked.ports.as_ref().and_then(Known::known).into_iter().flatten();
         let refused = ports.filter(|port| port.error.as_deref() == Some(EACCES) && !port.connected);
         let gid = case.profile.declared.iter().find(|found| found.declared.name == asked.section);

@@ -250,12 +250,10 @@ fn tmpfiles(case: &Case<'_>) -> Vec<Evidence> {
             _ => None,
         });
         owners.any(|owner| {
+            let is_other =
+                |(theirs, gid): (&str, u32)| theirs != case.accord.group.name && theirs != gid.to_string();
             let mode = line.mode.zip(owner.mode).is_some_and(|(theirs, ours)| theirs != ours);
-            let group =
-                line.group.as_deref().zip(owner.gid).is_some_and(|(theirs, gid)| {
-                    theirs != case.accord.group.name && theirs != gid.to_string()
-                });
-            mode || group
+            mode || line.group.as_deref().zip(owner.gid).is_some_and(is_other)
         })
     };
     let evidence = |line: &TmpfilesLine| {

@@ -88,17 +88,7 @@ impl Start {
             log(Priority::Warning, &format!("{error:#}; fix: vhost-accord apply"), &[]);
             None
         });
-        let mut start = Start {
-            operation,
-            domain,
-            agreed,
-            socket_directory: None,
-            left_out: Vec::new(),
-            held: Vec::new(),
-            qemu: None,
-            groups_are_known: false,
-            names,
-        };
+        let mut start = Start { agreed, names, ..Start::bare(operation, domain) };
         if operation == Operation::Start {
             start.judge(|start| start.configured(root));
         }
@@ -128,16 +118,18 @@ impl Start {
             members: Vec::new(),
         };
         Ok(Start {
-            operation: Operation::Start,
-            domain: parse_domain(NOBODY)?,
             agreed: here.agreed.clone(),
             socket_directory: Some(here.socket_directory.clone()),
-            left_out: Vec::new(),
-            held: Vec::new(),
-            qemu: None,
-            groups_are_known: false,
             names: Accounts::of(users.collect(), accounts.map(group).collect()),
+            ..Start::bare(Operation::Start, parse_domain(NOBODY)?)
         })
+    }
+
+    /// Before anything is known.
+    fn bare(operation: Operation, domain: Domain) -> Start {
+        let (names, left_out, held) = (Accounts::default(), Vec::new(), Vec::new());
+        let (agreed, socket_directory, qemu, groups_are_known) = (None, None, None, false);
+        Start { operation, domain, agreed, socket_directory, left_out, held, qemu, groups_are_known, names }
     }
 
     /// Says something of the VM to the journal of systemd.

@@ -102,16 +102,16 @@ fn our_files<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Held<File>> {
 }
 
 fn files(case: &Case<'_>, wanted: fn(bool) -> bool) -> Vec<Evidence> {
-    let broken = our_files(case).filter(|held| !held.item.holds(&held.before));
-    broken
-        .filter(|held| held.before.is_none() || !follows(case, &held.item.path))
-        .filter(|held| wanted(held.before.is_some()))
-        .map(|Held { item, before }| {
-            let there = before.is_some();
-            let seen = if there { "not what apply wrote, or not root:root 0644" } else { "missing" };
-            Evidence::applies(item.path.display().to_string(), seen)
-        })
-        .collect()
+    let evidence = |Held { item, before }: &Held<File>| {
+        let seen = match before {
+            Some(_) if follows(case, &item.path) => return None,
+            Some(_) => "not what apply wrote, or not root:root 0644",
+            None => "missing",
+        };
+        let is_told = wanted(before.is_some()) && !item.holds(before);
+        is_told.then(|| Evidence::applies(item.path.display().to_string(), seen))
+    };
+    our_files(case).filter_map(evidence).collect()
 }
 
 /// Is it another one because a directory is to have another owner? The owner is the finding.
@@ -123,15 +123,12 @@ fn follows(case: &Case<'_>, path: &Path) -> bool {
 }
 
 /// The units whose drop-in of ours is right on disk.
-fn right_on_disk<'a>(case: &Case<'a>) -> Vec<(&'a File, &'a UnitFact)> {
+fn right_on_disk<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a File, &'a UnitFact)> {
     let units = case.live.map_or(&case.surroundings.units, |live| &live.units);
-    our_files(case)
-        .filter(|held| held.item.holds(&held.before))
-        .filter_map(|Held { item, .. }| {
-            let unit = units.iter().find(|unit| Some(&unit.name) == item.unit.as_ref())?;
-            Some((item, unit))
-        })
-        .collect()
+    our_files(case).filter(|held| held.item.holds(&held.before)).filter_map(|Held { item, .. }| {
+        let unit = units.iter().find(|unit| Some(&unit.name) == item.unit.as_ref())?;
+        Some((item, unit))
+    })
 }
 
 fn loaded(file: &File, unit: &UnitFact) -> bool {
@@ -139,15 +136,14 @@ fn loaded(file: &File, unit: &UnitFact) -> bool {
 }
 
 fn reload_missing(case: &Case<'_>) -> Vec<Evidence> {
-    right_on_disk(case)
-        .into_iter()
-        .filter(|(file, unit)| unit.need_daemon_reload || !loaded(file, unit))
-        .filter(|(_, unit)| unit.load_state != "masked")
-        .map(|(_, unit)| {
-            let seen = "changed on disk since systemd read it";
-            Evidence::fixed_by(unit.name.clone(), seen, "systemctl daemon-reload")
-        })
-        .collect()
+    let is_older = |(file, unit): &(&File, &UnitFact)| {
+        unit.load_state != "masked" && (unit.need_daemon_reload || !loaded(file, unit))
+    };
+    let evidence = |(_, unit): (&File, &UnitFact)| {
+        let seen = "changed on disk since systemd read it";
+        Evidence::fixed_by(&unit.name, seen, "systemctl daemon-reload")
+    };
+    right_on_disk(case).filter(is_older).map(evidence).collect()
 }
 
 fn without_effect(case: &Case<'_>) -> Vec<Evidence> {
@@ -271,14 +267,11 @@ fn has_effect(key: &str, value: &str, unit: &UnitFact) -> bool {
 }
 
 fn masked(case: &Case<'_>) -> Vec<Evidence> {
-    right_on_disk(case)
-        .into_iter()
-        .filter(|(_, unit)| unit.load_state == "masked")
-        .map(|(_, unit)| {
-            let fix = format!("systemctl unmask {}", shell::quote(&unit.name));
-            Evidence::fixed_by(unit.name.clone(), "masked", fix)
-        })
-        .collect()
+    let evidence = |(_, unit): (&File, &UnitFact)| {
+        let fix = format!("systemctl unmask {}", shell::quote(&unit.name));
+        (unit.load_state == "masked").then(|| Evidence::fixed_by(&unit.name, "masked", fix))
+    };
+    right_on_disk(case).filter_map(evidence).collect()
 }
 
 fn opens_files(case: &Case<'_>) -> Vec<Evidence> {
@@ -313,15 +306,12 @@ fn opens(command: &[String]) -> bool {
 }
 
 fn rotated_logs(case: &Case<'_>) -> Vec<Evidence> {
-    let broken = |change: &&Change| !change.holds();
-    let evidence = |change: &Change| match change {
-        Change::LogOwner(Held { item: logs, .. }) => {
-            let seen = format!("new logs do not belong to {}", logs.user);
-            Some(Evidence::applies(logs.path.display().to_string(), seen))
-        }
-        _ => None,
+    let evidence = |change: &Change| {
+        let Change::LogOwner(Held { item: logs, .. }) = change else { return None };
+        let seen = format!("new logs do not belong to {}", logs.user);
+        Some(Evidence::applies(logs.path.display().to_string(), seen))
     };
-    case.observed.iter().filter(broken).filter_map(evidence).collect()
+    case.observed.iter().filter(|change| !change.holds()).filter_map(evidence).collect()
 }
 
 fn patched(case: &Case<'_>) -> Vec<Evidence> {

@@ -91,8 +91,8 @@ fn gone(meeting: &Meeting<'_>) -> Option<Evidence> {
         _ => return None,
     };
     let serves = meeting.mode() == SocketMode::Server && meeting.link.listener.is_none();
-    let again = || fixes::start_again(&machine.domain);
-    (serves && !meeting.is_young()).then(|| Evidence::of(meeting.socket, seen, again()))
+    let again = fixes::start_again(&machine.domain);
+    (serves && !meeting.is_young()).then(|| Evidence::of(meeting.socket, seen, again))
 }
 
 /// Another process than the one that is to serve it. Where QEMU is to listen and no VM is known, nobody's QEMU is expected.
@@ -101,10 +101,7 @@ fn foreign(meeting: &Meeting<'_>) -> Option<Evidence> {
     let (expected, again) = match meeting.mode() {
         SocketMode::Client => {
             let port = socket.path.file_name().and_then(|name| name.to_str()).map(shell::quote)?;
-            (
-                meeting.endpoints.vswitchd.process(),
-                ovs::fixes::remake_interface(None, &port, PortType::Dpdkvhostuser),
-            )
+            (meeting.switch(), ovs::fixes::remake_interface(None, &port, PortType::Dpdkvhostuser))
         }
         SocketMode::Server => (Some(meeting.qemu()?), fixes::start_again(&meeting.machine?.domain)),
     };
@@ -155,12 +152,11 @@ fn apart(meeting: &Meeting<'_>) -> Option<Evidence> {
     let port = machine.start.switch.known().and_then(|join| {
         join.ports.iter().find(|port| port.server_path.as_deref() == Some(socket.path.as_path()))
     });
-    let again = || fixes::start_again(&machine.domain);
-    Some(Evidence::of(
-        socket,
-        seen,
-        port.filter(|_| is_remade).map_or_else(again, |port| ovs::fixes::remake(None, port)),
-    ))
+    let fix = match port.filter(|_| is_remade) {
+        Some(port) => ovs::fixes::remake(None, port),
+        None => fixes::start_again(&machine.domain),
+    };
+    Some(Evidence::of(socket, seen, fix))
 }
 
 /// A VM that cannot be read may have it, or one of a libvirt that is in a container.
