@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;
-use vhost_accord::edit::virconf::{EditError, Previous, Value, VirConf, previous, restore, set_text};
+use vhost_accord::edit::virconf::{Previous, Value, VirConf, previous, restore, set_text};
 
 /// In the shape of a packaged qemu.conf: prose, indented examples, templates, settings, a list.
 const CONF: &str = r#"# Master configuration file for the QEMU driver.
@@ -95,9 +95,11 @@ fn a_commented_default_is_the_template_and_not_the_prose() {
 #[test]
 fn errors_name_the_place_and_keep_secrets() {
     let error = VirConf::parse("a = 1\n\n\tgroup =\nvnc_password = \"x").unwrap_err();
-    assert_eq!((error.line, error.column), (3, 9));
     let shown = error.to_string();
-    assert!(shown.starts_with("line 3: expected a value after '='"), "{shown}");
+    assert!(
+        shown.starts_with("line 3: expected a value after '='") && shown.ends_with("(column 9)"),
+        "{shown}"
+    );
     let secret = VirConf::parse("vnc_password = \"hunter2").unwrap_err();
     assert!(!secret.to_string().contains("hunter2"));
 }
@@ -180,6 +182,11 @@ fn all_assignments_end_up_agreeing_and_nothing_else_changes() {
     assert_eq!(restore(after, "group", "hugetlbfs", &state).unwrap(), before);
 }
 
+fn fails(edit: anyhow::Result<String>, why: &str) {
+    let error = edit.unwrap_err().to_string();
+    assert!(error.contains(why), "{error}");
+}
+
 #[test]
 fn awkward_values_are_quoted_or_refused() {
     for value in ["", "a'b", "a\"b", "\"'x", "line\nline", "cr\rx", "\"\"x'"] {
@@ -187,12 +194,12 @@ fn awkward_values_are_quoted_or_refused() {
         assert_eq!(VirConf::parse(&edited).unwrap().get("k"), text(value), "{value:?}");
     }
     for value in ["\0", "'\"", "'\"\"\"x", "x\n\""] {
-        assert!(matches!(set_text("a = 1\n", "k", value), Err(EditError::Unwritable(_))), "{value:?}");
+        fails(set_text("a = 1\n", "k", value), "cannot be written in this file\'s syntax");
     }
     for key in ["", "_k", "k k", "k.x", "#k", "a = 1\nk"] {
-        assert!(matches!(set_text("a = 1\n", key, "x"), Err(EditError::Unwritable(_))), "{key:?}");
+        fails(set_text("a = 1\n", key, "x"), "cannot be written in this file\'s syntax");
     }
-    assert!(matches!(set_text("broken", "k", "x"), Err(EditError::Syntax(_))));
+    fails(set_text("broken", "k", "x"), "line 1: expected \'=\' after \'broken\'");
 }
 
 #[test]
@@ -210,7 +217,7 @@ fn restoring_keeps_what_others_did() {
         "group = \"kvm\"\ngroup = \"kvm\"\n",
     ];
     for text in theirs {
-        assert!(matches!(restore(text, "group", "kvm", &state), Err(EditError::Foreign { .. })), "{text:?}");
+        fails(restore(text, "group", "kvm", &state), "changed since: ");
     }
     let state = previous("group = 'old'\n", "group").unwrap();
     assert_eq!(
@@ -218,7 +225,7 @@ fn restoring_keeps_what_others_did() {
         "b = 2\ngroup = 'old' # why\n"
     );
     for text in ["group = 'qemu'\n", "b = 2\n", "group = \"kvm\"\ngroup = \"kvm\"\n"] {
-        assert!(matches!(restore(text, "group", "kvm", &state), Err(EditError::Foreign { .. })), "{text:?}");
+        fails(restore(text, "group", "kvm", &state), "changed since: ");
     }
 }
 

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use vhost_accord::base::root::Root;
-use vhost_accord::facts::mounts::{default_page_size, hugetlb, parse_hugetlb};
+use vhost_accord::facts::mounts::{default_page_size, hugetlb, mounts_of, parse_hugetlb};
 
 /// The paths of the mounts found, in a table with `/` and `/dev` above these lines.
 fn paths(lines: &str) -> Vec<PathBuf> {
@@ -89,4 +89,11 @@ fn reads_this_node_and_an_image() {
     hugetlb(&Root::open(Path::new("/")).unwrap()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(hugetlb(&Root::open(dir.path()).unwrap()).unwrap(), []);
+}
+
+#[test]
+fn mounts_are_found_by_their_filesystem() {
+    let text = b"25 30 0:23 / /dev/huge\\040pages rw,relatime shared:4 - hugetlbfs none rw,pagesize=2M\n\
+        26 30 0:23 / /proc rw - proc proc rw\n27 30 0:23 / /mnt rw - nfs4 server:/x rw\n";
+    assert_eq!(mounts_of(text, &["ext4", "hugetlbfs"]), [Path::new("/dev/huge pages")]);
 }

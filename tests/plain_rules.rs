@@ -143,7 +143,7 @@ const BREAKAGES: &[Breakage] = &[
         node.accord.socket_directory = PathBuf::from("/var/run/openvswitch/vhost");
     }),
     ("hugepages-read-only", |node| node.surroundings.hugetlb[0].read_only = true),
-    ("hugepages-none", |node| node.surroundings.hugepages = Some(0)),
+    ("hugepages-none", |node| node.surroundings.pools = [(2 << 20, 0)].into()),
     ("hugepages-masked", |node| {
         let over = PathBuf::from("/dev/hugepages/libvirt/qemu");
         node.surroundings.hugetlb[0].masked_by = vec![(over, "ext4".to_string())];
@@ -208,7 +208,7 @@ const SOUND: &[Breakage] = &[
     ("vhost-owner-option", |node| set(node, "dpdk-extra", "--no-pci")),
     ("vhost-sock-dir-invalid", |node| set(node, "vhost-sock-dir", "vhost")),
     ("vhost-iommu-support", |node| set(node, "vhost-iommu-support", "false")),
-    ("hugepages-none", |node| node.surroundings.hugepages = None),
+    ("hugepages-none", |node| node.surroundings.pools.clear()),
     ("hugepages-mount-capped", |node| cap(node, "size=1G")),
     ("hugepages-mount-capped", |node| {
         cap(node, "size=512M");
@@ -217,7 +217,7 @@ const SOUND: &[Breakage] = &[
     ("unit-opens-files", |node| exec(node, &["/bin/chmod", "0775", "/dev/hugepages"])),
     ("unit-opens-files", |node| exec(node, &["/bin/chmod", "g+w", "/dev/hugepages"])),
     ("hugepages-no-mount", |node| {
-        node.surroundings.hugepages = None;
+        node.surroundings.pools.clear();
         node.surroundings.hugetlb.clear();
     }),
     ("hugepages-disabled-in-qemu-conf", |node| {
@@ -319,10 +319,9 @@ fn exec(node: &mut Node, command: &[&str]) {
     unit(node).exec_start_pre.push(command.iter().map(|word| word.to_string()).collect());
 }
 
-/// The mount with a size, and a pool of 1 GiB of its pages.
+/// The mount with a size; there is a pool of 1 GiB of its pages.
 fn cap(node: &mut Node, size: &str) {
     node.surroundings.hugetlb[0].options.push(size.to_string());
-    node.surroundings.pools.insert(2 << 20, 1 << 30);
 }
 
 fn conf(node: &mut Node, key: &str, value: Value) {

@@ -26,7 +26,7 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use random::Random;
 use tree::{GIDS, Leaf, Tree, UIDS};
-use vhost_accord::access::{Acl, Denial, Identity, Node, Perm, Tag, Verdict, Wish, may, refusal};
+use vhost_accord::access::{Acl, Denial, Identity, Node, Perm, Tag, Wish, may, refusal};
 use vhost_accord::base::root::Root;
 use vhost_accord::facts::paths::{PathFact, read_chain};
 
@@ -189,10 +189,10 @@ impl Comparison {
         self.compared += 1;
         let kind = chain.last().unwrap().kind;
         self.count(format!("act {act} {kind:?} {}", if allowed { "allowed" } else { "denied" }), act);
-        if let Prediction::Denied(Some(denial)) = &predicted {
+        if let Err(Some(denial)) = &predicted {
             self.count(format!("why {}", reason(denial)), ' ');
         }
-        if predicted.is_allowed() != allowed && self.differences.len() < 5 {
+        if predicted.is_ok() != allowed && self.differences.len() < 5 {
             let who = &helper.identity;
             self.differences.push(format!(
                 "{who:?} act {act}: predicted {predicted:?}, kernel {real:?}\nchain {chain:#?}"
@@ -218,17 +218,8 @@ fn acts(leaf: Leaf) -> &'static str {
     }
 }
 
-#[derive(Debug)]
-enum Prediction {
-    Allowed,
-    Denied(Option<Denial>),
-}
-
-impl Prediction {
-    fn is_allowed(&self) -> bool {
-        matches!(self, Prediction::Allowed)
-    }
-}
+/// Where it is denied, if that is known.
+type Prediction = Result<(), Option<Denial>>;
 
 fn predict(identity: &Identity, chain: &[Node], act: char) -> Prediction {
     let wish = match act {
@@ -242,13 +233,10 @@ fn predict(identity: &Identity, chain: &[Node], act: char) -> Prediction {
             let (last, above) = chain.split_last().unwrap();
             let reached = above.iter().all(|node| refusal(identity, node, Perm::EXECUTE).is_none());
             let granted = refusal(identity, last, Perm::from_bits(bits.to_digit(8).unwrap())).is_none();
-            return if reached && granted { Prediction::Allowed } else { Prediction::Denied(None) };
+            return if reached && granted { Ok(()) } else { Err(None) };
         }
     };
-    match may(identity, chain, wish) {
-        Verdict::Allowed => Prediction::Allowed,
-        Verdict::Denied(denial) => Prediction::Denied(Some(denial)),
-    }
+    may(identity, chain, wish).map_err(Some)
 }
 
 /// The variant's name.

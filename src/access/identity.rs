@@ -52,14 +52,4 @@ impl Identity {
     pub fn has_dac_override(&self) -> bool {
         self.has(CAP_DAC_OVERRIDE)
     }
-
-    /// True with `CAP_DAC_READ_SEARCH`.
-    pub fn has_dac_read_search(&self) -> bool {
-        self.has(CAP_DAC_READ_SEARCH)
-    }
-
-    /// True with `CAP_FOWNER`.
-    pub fn has_fowner(&self) -> bool {
-        self.has(CAP_FOWNER)
-    }
 }

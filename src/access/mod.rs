@@ -18,4 +18,4 @@ pub use acl::{Acl, AclEntry, Tag};
 pub use identity::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, Identity};
 pub use perm::Perm;
 pub use rule::{Node, Wish, may, refusal};
-pub use verdict::{Denial, Names, Numbers, Verdict, Why, owner_text};
+pub use verdict::{Denial, Names, Numbers, Why, owner_text};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::verdict::{Denial, Verdict, Why, lacking};
-use super::{Acl, Identity, Perm};
+use super::verdict::{Denial, Why, lacking};
+use super::{Acl, CAP_DAC_READ_SEARCH, CAP_FOWNER, Identity, Perm};
 use crate::base::root::Kind;
 
 /// The sticky bit (`S_ISVTX`).
@@ -52,12 +52,9 @@ pub enum Wish {
 }
 
 /// May `identity` do what it wishes with the last node of `chain`, which names every directory that is passed on the way,
-/// the root first?
-pub fn may(identity: &Identity, chain: &[Node], wish: Wish) -> Verdict {
-    match first_denial(identity, chain, wish) {
-        Some(denial) => Verdict::Denied(denial),
-        None => Verdict::Allowed,
-    }
+/// the root first? An error says where it may not.
+pub fn may(identity: &Identity, chain: &[Node], wish: Wish) -> Result<(), Denial> {
+    first_denial(identity, chain, wish).map_or(Ok(()), Err)
 }
 
 fn first_denial(identity: &Identity, chain: &[Node], wish: Wish) -> Option<Denial> {
@@ -88,7 +85,7 @@ fn first_denial(identity: &Identity, chain: &[Node], wish: Wish) -> Option<Denia
 fn sticky(identity: &Identity, directory: &Node, entry: &Node) -> Option<Why> {
     let free = directory.mode & STICKY == 0;
     let owns = identity.uid == entry.uid || identity.uid == directory.uid;
-    if free || owns || identity.has_fowner() { None } else { Some(Why::Sticky { owner: entry.uid }) }
+    if free || owns || identity.has(CAP_FOWNER) { None } else { Some(Why::Sticky { owner: entry.uid }) }
 }
 
 /// What keeps `identity` from this with the node itself, however it got there: what is missing and why, `None` when nothing
@@ -120,10 +117,10 @@ fn class_refusal(identity: &Identity, node: &Node, wanted: Perm) -> Option<(Perm
 /// `generic_permission`: a capability overrides the whole of what is wanted, or nothing of it.
 fn overrides(identity: &Identity, node: &Node, wanted: Perm) -> bool {
     if node.kind == Kind::Directory {
-        let searches = identity.has_dac_read_search() && !wanted.contains(Perm::WRITE);
+        let searches = identity.has(CAP_DAC_READ_SEARCH) && !wanted.contains(Perm::WRITE);
         return searches || identity.has_dac_override();
     }
-    let reads = identity.has_dac_read_search() && wanted == Perm::READ;
+    let reads = identity.has(CAP_DAC_READ_SEARCH) && wanted == Perm::READ;
     let executable = !wanted.contains(Perm::EXECUTE) || node.mode & EXECUTE_ANY != 0;
     reads || (identity.has_dac_override() && executable)
 }

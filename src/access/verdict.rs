@@ -31,31 +31,6 @@ impl Names for Numbers {
     }
 }
 
-/// Whether somebody may do what it wishes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// It may.
-    Allowed,
-    /// It may not.
-    Denied(Denial),
-}
-
-impl Verdict {
-    /// True when it may.
-    pub fn is_allowed(&self) -> bool {
-        *self == Verdict::Allowed
-    }
-
-    /// Where it was denied.
-    pub fn denial(&self) -> Option<&Denial> {
-        match self {
-            Verdict::Allowed => None,
-            Verdict::Denied(denial) => Some(denial),
-        }
-    }
-}
-
 /// The first component at which the kernel says no.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Denial {
@@ -165,15 +140,6 @@ impl Denial {
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text(&Numbers))
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Verdict::Allowed => f.write_str("allowed"),
-            Verdict::Denied(denial) => denial.fmt(f),
-        }
     }
 }
 

@@ -31,22 +31,16 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Busy {
     holder: String,
-    /// It restarts services, and so waits for what their units run.
-    restarts: bool,
-    /// It is the service that watches.
-    fixes: bool,
+    /// [`RESTARTS`], so that it waits for what the units of services run; [`FIXES`]; or nothing of the kind.
+    does: String,
 }
 
 impl Busy {
     fn by(text: &str) -> Busy {
         let mut words = text.split_whitespace();
         let pid = words.next().and_then(|word| word.parse::<u32>().ok());
-        let does = words.next();
-        Busy {
-            holder: pid.map_or(String::new(), |pid| format!(" (pid {pid})")),
-            restarts: does == Some(RESTARTS),
-            fixes: does == Some(FIXES),
-        }
+        let holder = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+        Busy { holder, does: words.next().unwrap_or_default().to_string() }
     }
 
     fn is_silent(&self) -> bool {
@@ -94,7 +88,7 @@ impl Lock {
     /// The same in a unit of the node: none, and no waiting, where the holder restarts services, does it all by itself, and
     /// would wait for this very unit; none after the limit.
     pub fn wait_in_unit(root: &Root, limit: Duration) -> Result<Option<Lock>> {
-        match Lock::ask_again(root, limit, |busy| !busy.restarts) {
+        match Lock::ask_again(root, limit, |busy| busy.does != RESTARTS) {
             Err(error) if error.is::<Busy>() => {
                 tracing::warn!("{error:#}; what it does is not done here as well");
                 Ok(None)
@@ -170,7 +164,7 @@ impl Lock {
 
     /// Takes the lock or says who has it. Waits only for the service that watches: nobody called that, and it is soon done.
     pub fn take(root: &Root) -> Result<Lock> {
-        Lock::ask_again(root, FIX_LIMIT, |busy| busy.fixes)
+        Lock::ask_again(root, FIX_LIMIT, |busy| busy.does == FIXES)
     }
 
     /// The same for the service that watches. Never waits.

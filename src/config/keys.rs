@@ -21,6 +21,10 @@ pub struct Key {
     pub meaning: &'static str,
 }
 
+const fn key(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
+    Key { name, default, meaning }
+}
+
 /// All sections, in the order `vhost-accord config` prints them.
 pub const SECTIONS: [Section; 3] = [
     Section { name: "accord", keys: ACCORD },
@@ -35,41 +39,37 @@ pub const REQUIRED: &str = "required";
 pub const DATAPLANE: Section = Section {
     name: "dataplane NAME",
     keys: &[
-        Key {
-            name: "driver",
-            default: REQUIRED,
-            meaning: "what need not be said below: declared (nothing: unit and sockets are required), ovs, spdk, virtiofs, or vpp",
-        },
-        Key {
-            name: "unit",
-            default: REQUIRED,
-            meaning: "the service that runs the dataplane; vpp: vpp.service if not set",
-        },
-        Key {
-            name: "user",
-            default: "look",
-            meaning: "user the dataplane runs as: look (the unit's), or a name or number where the program changes it itself",
-        },
-        Key {
-            name: "group",
-            default: "look",
-            meaning: "group the dataplane runs with: look (the unit's, or the user's), or a name or number",
-        },
-        Key {
-            name: "sockets",
-            default: REQUIRED,
-            meaning: "its vhost-user sockets: a directory for them alone, which apply creates; or DIRECTORY/PATTERN with *, in a directory that is left as it is. spdk, virtiofs, vpp: found if not set",
-        },
-        Key {
-            name: "made-by",
-            default: "dataplane",
-            meaning: "who creates the sockets: dataplane (mode='client' in the VM's XML), or qemu (mode='server')",
-        },
-        Key {
-            name: "control",
-            default: "none",
-            meaning: "none, or paths of control sockets and files that QEMU must not reach; ovs: the socket of its database first, found if not set",
-        },
+        key(
+            "driver",
+            REQUIRED,
+            "what need not be said below: declared (nothing: unit and sockets are required), ovs, spdk, virtiofs, or vpp",
+        ),
+        key("unit", REQUIRED, "the service that runs the dataplane; vpp: vpp.service if not set"),
+        key(
+            "user",
+            "look",
+            "user the dataplane runs as: look (the unit's), or a name or number where the program changes it itself",
+        ),
+        key(
+            "group",
+            "look",
+            "group the dataplane runs with: look (the unit's, or the user's), or a name or number",
+        ),
+        key(
+            "sockets",
+            REQUIRED,
+            "its vhost-user sockets: a directory for them alone, which apply creates; or DIRECTORY/PATTERN with *, in a directory that is left as it is. spdk, virtiofs, vpp: found if not set",
+        ),
+        key(
+            "made-by",
+            "dataplane",
+            "who creates the sockets: dataplane (mode='client' in the VM's XML), or qemu (mode='server')",
+        ),
+        key(
+            "control",
+            "none",
+            "none, or paths of control sockets and files that QEMU must not reach; ovs: the socket of its database first, found if not set",
+        ),
     ],
 };
 
@@ -78,106 +78,90 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
     SECTIONS.into_iter().flat_map(|section| section.keys)
 }
 
-const CONVERT: &[Key] = &[Key {
-    name: "incoming",
-    default: "keep",
-    meaning: "the port type that VMs migrated to this node or restored on it are converted to, one of modes; or keep: convert none",
-}];
+const CONVERT: &[Key] = &[key(
+    "incoming",
+    "keep",
+    "the port type that VMs migrated to this node or restored on it are converted to, one of modes; or keep: convert none",
+)];
 
 const WATCH: &[Key] = &[
-    Key {
-        name: "enabled",
-        default: "auto",
-        meaning: "run the service vhost-accord-watch: auto (if dpdkvhostuser sockets are granted, or drift = fix), yes or no",
-    },
-    Key {
-        name: "drift",
-        default: "report",
-        meaning: "what the service does when something else changes a setting of apply: report it, or fix it",
-    },
+    key(
+        "enabled",
+        "auto",
+        "run the service vhost-accord-watch: auto (if dpdkvhostuser sockets are granted, or drift = fix), yes or no",
+    ),
+    key(
+        "drift",
+        "report",
+        "what the service does when something else changes a setting of apply: report it, or fix it",
+    ),
 ];
 
 const ACCORD: &[Key] = &[
-    Key {
-        name: "modes",
-        default: "look",
-        meaning: "port types that must work: dpdkvhostuserclient, dpdkvhostuser, both, or look (dpdkvhostuserclient, and dpdkvhostuser if OVS has such a port or a VM connects to one)",
-    },
-    Key {
-        name: "group",
-        default: "hugetlbfs",
-        meaning: "name of the group that the dataplane and QEMU share",
-    },
-    Key {
-        name: "gid",
-        default: "42477",
-        meaning: "number of the shared group; containers know the group by this number only",
-    },
-    Key {
-        name: "gid-mismatch",
-        default: "report",
-        meaning: "if the group exists with another number: keep it, report (keep it and report it), or renumber the group and its files",
-    },
-    Key {
-        name: "socket-directory",
-        default: "/var/lib/vhost_sockets",
-        meaning: "where QEMU creates the sockets of dpdkvhostuserclient ports",
-    },
-    Key {
-        name: "server-access",
-        default: "grant",
-        meaning: "how QEMU gets access to dpdkvhostuser sockets: grant (each socket to QEMU's group), or umask (the old recipe; QEMU can then control OVS)",
-    },
-    Key {
-        name: "dataplane-user",
-        default: "keep",
-        meaning: "user of the dataplane: keep (the distribution's), root, or USER[:GROUP]",
-    },
-    Key {
-        name: "qemu-group",
-        default: "shared",
-        meaning: "group in qemu.conf: shared, keep (do not change qemu.conf), or the name of a group",
-    },
-    Key {
-        name: "qemu-ids",
-        default: "look",
-        meaning: "user and group of QEMU: look (ask libvirt on this node), or UID:GID if libvirt runs in a container",
-    },
-    Key {
-        name: "manage",
-        default: "all",
-        meaning: "what apply may change: all, or a list of accounts sockets hugepages dataplane qemu-conf hook legacy",
-    },
-    Key {
-        name: "on-problem",
-        default: "refuse",
-        meaning: "what the hook does with a VM that would fail: refuse or warn; also for one family: refuse memory=warn (paths, ports, sockets, memory)",
-    },
-    Key {
-        name: "on-error",
-        default: "warn",
-        meaning: "what the hook does if the check itself fails or takes too long: warn (the VM starts) or refuse; after apply, refuse also holds for the start of the dataplane",
-    },
-    Key {
-        name: "hook-deadline",
-        default: "2",
-        meaning: "seconds that the check at a VM's start may take, 0.1 to 30",
-    },
-    Key {
-        name: "service-deadline",
-        default: "10",
-        meaning: "seconds that each vhost-accord command in the dataplane's units may take, 0.1 to 30",
-    },
-    Key {
-        name: "restart-deadline",
-        default: "30",
-        meaning: "seconds that a restarted switch may take to run, and VMs then to reconnect, before --restart puts back what was there; 5 to 600",
-    },
-    Key {
-        name: "auto-apply",
-        default: "yes",
-        meaning: "run apply when this package, Open vSwitch or libvirt is installed or upgraded: yes, or no; restarts nothing",
-    },
+    key(
+        "modes",
+        "look",
+        "port types that must work: dpdkvhostuserclient, dpdkvhostuser, both, or look (dpdkvhostuserclient, and dpdkvhostuser if OVS has such a port or a VM connects to one)",
+    ),
+    key("group", "hugetlbfs", "name of the group that the dataplane and QEMU share"),
+    key("gid", "42477", "number of the shared group; containers know the group by this number only"),
+    key(
+        "gid-mismatch",
+        "report",
+        "if the group exists with another number: keep it, report (keep it and report it), or renumber the group and its files",
+    ),
+    key(
+        "socket-directory",
+        "/var/lib/vhost_sockets",
+        "where QEMU creates the sockets of dpdkvhostuserclient ports",
+    ),
+    key(
+        "server-access",
+        "grant",
+        "how QEMU gets access to dpdkvhostuser sockets: grant (each socket to QEMU's group), or umask (the old recipe; QEMU can then control OVS)",
+    ),
+    key("dataplane-user", "keep", "user of the dataplane: keep (the distribution's), root, or USER[:GROUP]"),
+    key(
+        "qemu-group",
+        "shared",
+        "group in qemu.conf: shared, keep (do not change qemu.conf), or the name of a group",
+    ),
+    key(
+        "qemu-ids",
+        "look",
+        "user and group of QEMU: look (ask libvirt on this node), or UID:GID if libvirt runs in a container",
+    ),
+    key(
+        "manage",
+        "all",
+        "what apply may change: all, or a list of accounts sockets hugepages dataplane qemu-conf hook legacy",
+    ),
+    key(
+        "on-problem",
+        "refuse",
+        "what the hook does with a VM that would fail: refuse or warn; also for one family: refuse memory=warn (paths, ports, sockets, memory)",
+    ),
+    key(
+        "on-error",
+        "warn",
+        "what the hook does if the check itself fails or takes too long: warn (the VM starts) or refuse; after apply, refuse also holds for the start of the dataplane",
+    ),
+    key("hook-deadline", "2", "seconds that the check at a VM's start may take, 0.1 to 30"),
+    key(
+        "service-deadline",
+        "10",
+        "seconds that each vhost-accord command in the dataplane's units may take, 0.1 to 30",
+    ),
+    key(
+        "restart-deadline",
+        "30",
+        "seconds that a restarted switch may take to run, and VMs then to reconnect, before --restart puts back what was there; 5 to 600",
+    ),
+    key(
+        "auto-apply",
+        "yes",
+        "run apply when this package, Open vSwitch or libvirt is installed or upgraded: yes, or no; restarts nothing",
+    ),
 ];
 
 /// The file that packages put to `/etc`: every key with its meaning, commented out, so that the defaults count and change

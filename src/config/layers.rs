@@ -206,12 +206,8 @@ fn layer_files<'a>(root: &Root, proposed: Option<&'a Proposed>) -> Result<Vec<La
         let main = Path::new(place).join(paths::CONFIG_NAME);
         let directory = main.with_extension("conf.d");
         files.push((main, None));
-        for name in root.list(&directory)? {
-            if Path::new(&name).extension().is_some_and(|extension| extension == "conf") {
-                let path = directory.join(&name);
-                drop_ins.insert(name, (path, None));
-            }
-        }
+        let found = root.in_force([&directory], "conf")?;
+        drop_ins.extend(found.into_iter().map(|(name, path)| (name, (path, None))));
         if let Some(proposed) = proposed {
             drop_ins.insert(proposed.name.clone(), (directory.join(&proposed.name), Some(proposed)));
         }

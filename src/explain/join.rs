@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Actor, Class, Event};
-use crate::access::{Identity, Verdict, Wish, may};
+use crate::access::{Denial, Identity, Wish, may};
 use crate::base::paths::plain;
 use crate::base::root::Root;
 use crate::facts::paths::{PathFact, read_chain};
@@ -40,11 +40,11 @@ pub(crate) fn now(root: &Root, survey: &Survey, findings: &[Finding], event: &Ev
         return Now::StillSo { what, fix: Some(finding.fix.clone()) };
     }
     match refused(root, survey, event) {
-        Some(Verdict::Denied(denial)) => {
+        Some(Err(denial)) => {
             return Now::StillSo { what: denial.text(&survey.accounts), fix: None };
         }
-        Some(Verdict::Allowed) if event.also_security_module => {}
-        Some(Verdict::Allowed) => return Now::Agrees("owner and mode let it now".to_string()),
+        Some(Ok(())) if event.also_security_module => {}
+        Some(Ok(())) => return Now::Agrees("owner and mode let it now".to_string()),
         None => {}
     }
     if event.class == Class::SecurityModule || event.also_security_module {
@@ -76,7 +76,7 @@ fn concerns(event: &Event, finding: &Finding) -> bool {
 }
 
 /// What the kernel would say now; `None` where there is nothing to ask about.
-fn refused(root: &Root, survey: &Survey, event: &Event) -> Option<Verdict> {
+fn refused(root: &Root, survey: &Survey, event: &Event) -> Option<Result<(), Denial>> {
     let (actor, wish) = event.asks?;
     let identity = match actor {
         Actor::Qemu => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Users and groups: of the running node through NSS, of an image from its files.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use users::os::unix::GroupExt;
 
 use crate::access::Names;
 use crate::base::program;
-use crate::base::root::{Report, Root, told};
+use crate::base::root::{Root, told};
 
 /// nss-altfiles: image-based systems keep packaged accounts in files of their own.
 const ALTFILES: &str = "altfiles";
@@ -71,39 +72,22 @@ impl Accounts {
     /// Reads the account files beneath `root`.
     pub fn read(root: &Root) -> Result<Accounts> {
         let text = |path: &str| Ok::<_, anyhow::Error>(root.read_text(Path::new(path))?.unwrap_or_default());
-        if let Some(report) = root.report() {
-            return Accounts::told(report, text);
-        }
-        let nsswitch = text("/etc/nsswitch.conf")?;
-        let (user_services, services) = (services(&nsswitch, "passwd:"), services(&nsswitch, "group:"));
-        Ok(Accounts {
-            live: root.is_live(),
-            users: parse_users(&text("/etc/passwd")?),
-            groups: parse_groups(&text("/etc/group")?),
-            extra_users: parse_users(&altfiles(&user_services, "passwd", &text)?),
-            extra_groups: parse_groups(&altfiles(&services, "group", &text)?),
-            user_services,
-            services,
-            announced: Vec::new(),
-        })
-    }
-
-    /// What a report has: every source's answer together, else the files.
-    fn told(report: &Report, text: impl Fn(&str) -> Result<String>) -> Result<Accounts> {
         let nsswitch = told(text("/etc/nsswitch.conf"))?;
         // Of unknown sources there may be others than the files.
         let services = |database: &str| {
             nsswitch.as_deref().map_or(vec!["?".to_string()], |text| services(text, database))
         };
         let (user_services, services) = (services("passwd:"), services("group:"));
-        let read = |name: &str, services: &[String]| match report.outputs(&format!("getent {name}")).pop() {
+        // A report may have every source's answer together.
+        let said = |name: &str| root.report()?.outputs(&format!("getent {name}")).pop();
+        let read = |name: &str, services: &[String]| match said(name) {
             Some(said) => Ok::<_, anyhow::Error>((said, String::new())),
             None => Ok((text(&format!("/etc/{name}"))?, altfiles(services, name, &text)?)),
         };
         let (users, extra_users) = read("passwd", &user_services)?;
         let (groups, extra_groups) = read("group", &services)?;
         Ok(Accounts {
-            live: false,
+            live: root.is_live(),
             users: parse_users(&users),
             groups: parse_groups(&groups),
             extra_users: parse_users(&extra_users),
@@ -170,13 +154,8 @@ impl Accounts {
             let known = users::get_user_groups(&user.name, user.gid).unwrap_or_default();
             gids.extend(known.iter().map(users::Group::gid));
         }
-        let mut seen = Vec::new();
-        gids.retain(|gid| {
-            !seen.contains(gid) && {
-                seen.push(*gid);
-                true
-            }
-        });
+        let mut seen = HashSet::new();
+        gids.retain(|gid| seen.insert(*gid));
         gids
     }
 

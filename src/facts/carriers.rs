@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::mounts::mounts_of;
 use super::processes::{parse_status, pids};
 use crate::base::root::{CAPABILITIES, Handle, Kind, Root};
 
@@ -113,18 +114,8 @@ fn mounts(root: &Root) -> Result<Vec<PathBuf>> {
     if !root.is_live() {
         return Ok(vec![PathBuf::from("/")]);
     }
-    let text = root.read_text(Path::new("/proc/self/mountinfo"))?.unwrap_or_default();
-    Ok(text.lines().filter_map(own_mount).collect())
-}
-
-/// proc_pid_mountinfo(5): the fifth field is the mount point, the type follows a lone "-".
-fn own_mount(line: &str) -> Option<PathBuf> {
-    let (before, after) = line.split_once(" - ")?;
-    let kind = after.split(' ').next()?;
-    let path = before.split(' ').nth(4)?;
-    let unescaped =
-        path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\");
-    OWN_FILESYSTEMS.contains(&kind).then(|| PathBuf::from(unescaped))
+    let text = root.read(Path::new("/proc/self/mountinfo"))?.unwrap_or_default();
+    Ok(mounts_of(&text, &OWN_FILESYSTEMS))
 }
 
 fn is_others(path: &Path) -> bool {
@@ -190,13 +181,5 @@ mod tests {
         let found = processes(&root, nix::unistd::getegid().as_raw()).unwrap();
         assert!(found.iter().any(|carrier| carrier.pid == std::process::id()), "{found:?}");
         assert_eq!(processes(&root, 4_000_000_000).unwrap(), []);
-    }
-
-    #[test]
-    fn only_own_filesystems_are_searched() {
-        let line = "25 30 0:23 / /dev/huge\\040pages rw,relatime shared:4 - hugetlbfs none rw,pagesize=2M";
-        assert_eq!(own_mount(line), Some(PathBuf::from("/dev/huge pages")));
-        assert_eq!(own_mount("25 30 0:23 / /proc rw - proc proc rw"), None);
-        assert_eq!(own_mount("25 30 0:23 / /mnt rw - nfs4 server:/x rw"), None);
     }
 }

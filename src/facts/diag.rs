@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -33,50 +33,18 @@ const SHOW: u32 = 7;
 const NAME: u16 = 0;
 const VFS: u16 = 1;
 const PEER: u16 = 2;
-/// `TCP_LISTEN`, which Unix sockets use as well.
+/// `TCP_ESTABLISHED` and `TCP_LISTEN`, which Unix sockets use as well.
+const CONNECTED: u8 = 1;
 const LISTENING: u8 = 10;
 /// A dump comes in pieces of at most 32 KiB.
 const PIECE: usize = 64 << 10;
 /// The kernel answers at once; this is for what should not happen, in seconds.
 const PATIENCE: i64 = 2;
 
-/// A stream socket of our network namespace.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Diag {
-    /// Its inode in sockfs, as in `/proc/PID/fd`.
-    pub inode: u64,
-    /// It listens.
-    pub listening: bool,
-    /// The inode of the socket at the other end.
-    pub peer: Option<u64>,
-    /// The path it was bound to, as its owner spelled it. A connection has its listener's.
-    pub path: Option<PathBuf>,
-    /// Device and inode of the socket file, the inode cut to 32 bits.
-    pub file: Option<(u64, u32)>,
-}
-
-impl Diag {
-    /// Is it bound to the socket file of this device and inode, whose path is given? An overlay may report another device
-    /// for its files than its sockets have.
-    pub fn is_at(&self, (device, inode): (u64, u64), path: &Path) -> bool {
-        let same_name = self.path.as_deref().and_then(Path::file_name) == path.file_name();
-        self.file.is_some_and(|(of, cut)| {
-            u64::from(cut) == inode & u64::from(u32::MAX) && (same_name || of == device)
-        })
-    }
-}
-
 /// All stream sockets of our network namespace.
-pub fn sockets(root: &Root) -> Result<Vec<Diag>> {
+pub fn sockets(root: &Root) -> Result<Vec<Stream>> {
     if let Some(report) = root.report() {
-        let diag = |stream: &Stream| Diag {
-            inode: stream.inode,
-            listening: stream.listening,
-            peer: stream.peer,
-            path: stream.path.clone(),
-            file: stream.file,
-        };
-        return Ok(report.streams()?.iter().map(diag).collect());
+        return Ok(report.streams()?.to_vec());
     }
     let flags = SockFlag::SOCK_CLOEXEC;
     let netlink = socket(AddressFamily::Netlink, SockType::Raw, flags, Some(SockProtocol::NetlinkSockDiag))
@@ -108,7 +76,7 @@ fn libc_unix() -> u8 {
 }
 
 /// True when the answer is complete.
-fn receive(netlink: &OwnedFd, found: &mut Vec<Diag>) -> Result<bool> {
+fn receive(netlink: &OwnedFd, found: &mut Vec<Stream>) -> Result<bool> {
     let mut piece = vec![0; PIECE];
     let length = loop {
         match recv(netlink.as_raw_fd(), &mut piece, MsgFlags::empty()) {
@@ -121,7 +89,7 @@ fn receive(netlink: &OwnedFd, found: &mut Vec<Diag>) -> Result<bool> {
 }
 
 /// Reads one piece of the answer. True when it says that it was the last.
-pub fn parse(mut piece: &[u8], found: &mut Vec<Diag>) -> Result<bool> {
+pub fn parse(mut piece: &[u8], found: &mut Vec<Stream>) -> Result<bool> {
     while piece.len() >= HEADER {
         let length = u32_at(piece, 0)? as usize;
         let kind = u16_at(piece, 4)?;
@@ -142,17 +110,19 @@ pub fn parse(mut piece: &[u8], found: &mut Vec<Diag>) -> Result<bool> {
 }
 
 /// `None` for what is no stream socket.
-fn one(body: &[u8]) -> Result<Option<Diag>> {
+fn one(body: &[u8]) -> Result<Option<Stream>> {
     let (Some(kind), Some(state)) = (body.get(1), body.get(2)) else { bail!("a message without content") };
     if i32::from(*kind) != nix::libc::SOCK_STREAM {
         return Ok(None);
     }
-    let mut socket = Diag {
+    let mut socket = Stream {
         inode: u64::from(u32_at(body, 4)?),
         listening: *state == LISTENING,
+        connected: *state == CONNECTED,
         peer: None,
         path: None,
         file: None,
+        owner: None,
     };
     let mut rest = body.get(MESSAGE..).unwrap_or_default();
     while rest.len() >= 4 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How many huge pages of a size are free (Documentation/admin-guide/mm/hugetlbpage.rst of Linux).
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -51,6 +52,21 @@ pub fn nodes(root: &Root) -> Result<Vec<u32>> {
         names.iter().filter_map(|name| name.to_str()?.strip_prefix("node")?.parse().ok()).collect();
     nodes.sort_unstable();
     Ok(nodes)
+}
+
+/// Bytes of huge pages that exist or may be made on demand, by the size of a page; none where one of them is not known.
+pub fn pools(root: &Root) -> Result<BTreeMap<u64, u64>> {
+    let mut found = BTreeMap::new();
+    for size in sizes(root)? {
+        let count = |file: &str| {
+            let text = root.read_text(&Path::new(POOLS).join(name(size)).join(file))?;
+            anyhow::Ok(text.and_then(|text| text.trim().parse::<u64>().ok()))
+        };
+        let both = count("nr_hugepages")?.zip(count("nr_overcommit_hugepages")?);
+        let Some((exist, on_demand)) = both else { return Ok(BTreeMap::new()) };
+        found.insert(size, exist.saturating_add(on_demand).saturating_mul(size));
+    }
+    Ok(found)
 }
 
 /// How many pages of this size there are, free or not.

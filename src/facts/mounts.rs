@@ -167,6 +167,12 @@ fn describe(mount: &Mount, default_page_size: Option<u64>) -> Result<HugetlbMoun
     Ok(HugetlbMount { path, page_size, options, read_only, hides, masked_by })
 }
 
+/// Where filesystems of these types are mounted.
+pub fn mounts_of(text: &[u8], kinds: &[&str]) -> Vec<PathBuf> {
+    let mounts = text.split(|byte| *byte == b'\n').filter_map(|line| parse_line(line).ok());
+    mounts.filter(|mount| kinds.contains(&mount.kind)).map(|mount| mount.path).collect()
+}
+
 /// Do huge pages count in limits of memory, by the text of a mountinfo?
 pub fn counts_hugepages(text: &[u8]) -> bool {
     let mounts = text.split(|byte| *byte == b'\n').filter_map(|line| parse_line(line).ok());

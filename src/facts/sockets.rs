@@ -59,16 +59,9 @@ pub fn liveness_of(handle: &Handle) -> Liveness {
 
 /// By what `ss` said of all sockets: only the file's inode tells its own from one that was there before.
 fn liveness_told(report: &Report, handle: &Handle) -> Result<Liveness> {
-    let streams = report.streams()?;
-    let inode = handle.inode()?;
-    let name = handle.path().file_name();
-    let is_behind = |stream: &&Stream| {
-        let same_name = stream.path.as_deref().and_then(Path::file_name) == name;
-        !stream.connected
-            && same_name
-            && stream.file.is_some_and(|(_, cut)| u64::from(cut) == inode & u64::from(u32::MAX))
-    };
-    Ok(if streams.iter().any(|stream| is_behind(&stream)) { Liveness::Listening } else { Liveness::Stale })
+    let id = (handle.id().0, handle.inode()?);
+    let is_behind = |stream: &Stream| !stream.connected && stream.is_at(id, handle.path());
+    Ok(if report.streams()?.iter().any(is_behind) { Liveness::Listening } else { Liveness::Stale })
 }
 
 fn knock(handle: &Handle) -> Result<(), Errno> {

@@ -20,6 +20,7 @@ pub use overrides::LaterDropIn;
 pub use tmpfiles::{TmpfilesLine, parse_tmpfiles};
 pub use udev::UdevRule;
 
+use super::hugepages;
 use super::mounts::HugetlbMount;
 use crate::access::Acl;
 use crate::base::paths;
@@ -36,7 +37,6 @@ const KEYS: [&str; 6] = [
     "namespaces",
     "hugetlbfs_mount",
 ];
-const POOLS: &str = "/sys/kernel/mm/hugepages";
 
 /// What else has a say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -57,13 +57,12 @@ pub struct Surroundings {
     pub later: Vec<LaterDropIn>,
     /// The hugetlbfs mounts now.
     pub hugetlb: Vec<HugetlbMount>,
-    /// Huge pages of all sizes, free or not, and those that may be made on demand; `None` in an image.
-    pub hugepages: Option<u64>,
     /// Rules of udev in force that give device nodes to the shared group, where systemd minds its number.
     pub udev_rules: Vec<UdevRule>,
     /// Limits of memory above all VMs; `None` where huge pages do not count in them, or nothing runs.
     pub memory_limits: Option<Vec<MemoryLimit>>,
-    /// Bytes of huge pages that may exist, by the size of a page; empty in an image.
+    /// Bytes of huge pages that exist or may be made on demand, by the size of a page; empty where that is not known, as in
+    /// an image.
     pub pools: BTreeMap<u64, u64>,
     /// Files of defaults in which `DPDK_OPTS=` is set, which Open vSwitch does not read since 2.6.
     pub dpdk_opts: Vec<PathBuf>,
@@ -124,9 +123,8 @@ impl Surroundings {
             units,
             later,
             hugetlb,
-            hugepages: if runs { told(hugepages(root))?.flatten() } else { None },
             udev_rules: told(udev::read(root, concern.group))?.unwrap_or_default(),
-            pools: if runs { told(pools(root))?.unwrap_or_default() } else { BTreeMap::new() },
+            pools: if runs { told(hugepages::pools(root))?.unwrap_or_default() } else { BTreeMap::new() },
             dpdk_opts: told(dpdk_opts(root, concern.environments))?.unwrap_or_default(),
             memory_limits: running
                 .map(|running| told(limits::read(root, running.guest)))
@@ -137,39 +135,10 @@ impl Surroundings {
     }
 }
 
-/// The files of these directories with this extension; one in an earlier directory hides its namesakes in later ones.
-fn in_force(root: &Root, directories: &[&str], extension: &str) -> Result<Vec<PathBuf>> {
-    let mut files: BTreeMap<_, PathBuf> = BTreeMap::new();
-    for directory in directories.iter().map(Path::new) {
-        for name in root.list(directory)? {
-            if Path::new(&name).extension().is_some_and(|found| found == extension) {
-                files.entry(name.clone()).or_insert_with(|| directory.join(&name));
-            }
-        }
-    }
-    Ok(files.into_values().collect())
-}
-
 fn qemu_conf(root: &Root) -> Result<BTreeMap<String, Value>> {
     let text = root.read_text(Path::new(paths::QEMU_CONF))?.unwrap_or_default();
     let Ok(conf) = VirConf::parse(&text) else { return Ok(BTreeMap::new()) };
     Ok(KEYS.iter().filter_map(|key| Some((key.to_string(), conf.get(key)?))).collect())
-}
-
-/// Bytes by page size, as `hugepages-2048kB` names it.
-fn pools(root: &Root) -> Result<BTreeMap<u64, u64>> {
-    let mut found = BTreeMap::new();
-    for pool in root.list(Path::new(POOLS))? {
-        let size = pool.to_str().and_then(|name| name.strip_prefix("hugepages-")?.strip_suffix("kB"));
-        let Some(size) = size.and_then(|kib| kib.parse::<u64>().ok()?.checked_mul(1024)) else { continue };
-        let mut pages: u64 = 0;
-        for file in ["nr_hugepages", "nr_overcommit_hugepages"] {
-            let text = root.read_text(&Path::new(POOLS).join(&pool).join(file))?.unwrap_or_default();
-            pages = pages.saturating_add(text.trim().parse().unwrap_or(0));
-        }
-        found.insert(size, pages.saturating_mul(size));
-    }
-    Ok(found)
 }
 
 fn dpdk_opts(root: &Root, environments: &[&str]) -> Result<Vec<PathBuf>> {
@@ -185,17 +154,4 @@ fn dpdk_opts(root: &Root, environments: &[&str]) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
-}
-
-fn hugepages(root: &Root) -> Result<Option<u64>> {
-    let pools = root.list(Path::new(POOLS))?;
-    let mut sum = 0;
-    for pool in &pools {
-        for file in ["nr_hugepages", "nr_overcommit_hugepages"] {
-            let text = root.read_text(&Path::new(POOLS).join(pool).join(file))?.unwrap_or_default();
-            let Ok(number) = text.trim().parse::<u64>() else { return Ok(None) };
-            sum += number;
-        }
-    }
-    Ok((!pools.is_empty()).then_some(sum))
 }

@@ -13,19 +13,13 @@ use crate::base::root::Root;
 /// Where libvirt keeps them. Only root reads it.
 const CACHE: &str = "/var/cache/libvirt/qemu/capabilities";
 
-/// What one file of the cache says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cached {
-    /// The emulator.
-    pub emulator: PathBuf,
-    /// Its change time, in seconds since 1970.
-    pub emulator_changed: i64,
-    /// QEMU's version, `7.2.22`.
-    pub qemu: String,
-    /// The change time of the daemon that wrote it, in seconds since 1970.
-    pub daemon_changed: i64,
-    /// libvirt's version, `9.0.0`.
-    pub libvirt: String,
+/// What one file of the cache says; change times are in seconds since 1970.
+struct Cached {
+    emulator: PathBuf,
+    emulator_changed: i64,
+    qemu: String,
+    daemon_changed: i64,
+    libvirt: String,
 }
 
 /// What is installed now; `None` where nothing that still holds says so, or two emulators differ.
@@ -56,6 +50,20 @@ pub fn read(root: &Root, daemon_unit: Option<&str>) -> Result<Installed> {
     Ok(Installed { libvirt: unanimous(libvirt), qemu: unanimous(qemu) })
 }
 
+/// The highest number that `version` finds in the names of libraries, in `below` of the first directory of libraries that
+/// has one. What cannot be listed has none.
+pub fn of_library(root: &Root, below: &str, version: impl Fn(&str) -> Option<u32>) -> Result<Option<u32>> {
+    let library = Path::new("/usr/lib");
+    let mut places = vec![PathBuf::from("/usr/lib64"), library.to_path_buf()];
+    let multiarch = root.list(library)?.into_iter().filter(|name| name.to_string_lossy().contains("-linux-"));
+    places.extend(multiarch.map(|name| library.join(name)));
+    let versions = |place: PathBuf| {
+        let names = root.list(&place.join(below)).unwrap_or_default();
+        names.iter().filter_map(|name| version(name.to_str()?)).max()
+    };
+    Ok(places.into_iter().find_map(versions))
+}
+
 fn changed(root: &Root, path: &Path) -> Result<Option<i64>> {
     Ok(root.find(path)?.map(|found| found.changed()))
 }
@@ -66,7 +74,7 @@ fn unanimous(mut versions: Vec<String>) -> Option<String> {
 }
 
 /// One file of the cache.
-pub fn parse(text: &str) -> Result<Cached> {
+fn parse(text: &str) -> Result<Cached> {
     let document = Document::parse(text).context("parsing libvirt's cache")?;
     let top = document.root_element();
     let word = |name: &'static str| {

@@ -116,7 +116,7 @@ impl<'a> Stage<'a> {
         match read_chain(&party.root().ok()?, wanted).ok()? {
             PathFact::Missing { first, .. } => Some(format!("{} is missing", first.display())),
             PathFact::Present { chain, .. } => {
-                may(&party.who.identity(), &chain, wish).denial().map(|denial| denial.text(self.names))
+                may(&party.who.identity(), &chain, wish).err().map(|denial| denial.text(self.names))
             }
         }
     }

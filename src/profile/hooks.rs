@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where libvirt takes its hooks from.
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::base::paths;
 use crate::base::root::{Kind, Root};
+use crate::facts::versions::of_library;
 
 /// The first libvirt that reads `qemu.d` (docs/hooks.rst: since 6.5.0), as its library counts.
 const FIRST_WITH_DIRECTORY: u32 = 6005;
@@ -57,22 +57,7 @@ fn library_version(root: &Root) -> Result<Option<u32>> {
             .filter_map(|ask| report.output(ask).ok());
         return Ok(said.into_iter().find_map(|text| told_version(&text)));
     }
-    let mut places = vec![PathBuf::from("/usr/lib64"), PathBuf::from("/usr/lib")];
-    let multiarch = |name: &OsStr| name.to_string_lossy().contains("-linux-");
-    places.extend(
-        root.list(Path::new("/usr/lib"))?
-            .iter()
-            .filter(|name| multiarch(name))
-            .map(|name| Path::new("/usr/lib").join(name)),
-    );
-    for place in places {
-        let version =
-            |name: &OsStr| name.to_str()?.strip_prefix("libvirt.so.0.")?.split('.').next()?.parse().ok();
-        if let Some(version) = root.list(&place)?.iter().filter_map(|name| version(name)).max() {
-            return Ok(Some(version));
-        }
-    }
-    Ok(None)
+    of_library(root, "", |name| name.strip_prefix("libvirt.so.0.")?.split('.').next()?.parse().ok())
 }
 
 /// `libvirtd (libvirt) 9.0.0`

@@ -56,15 +56,12 @@ pub(super) fn look(root: &Root, units: &dyn Units, accounts: &Accounts) -> Resul
 pub fn configured(root: &Root, accounts: &Accounts, daemon_unit: String) -> Result<Option<Hypervisor>> {
     let text = root.read_text(Path::new(paths::QEMU_CONF))?;
     let parsed = text.as_deref().map(VirConf::parse);
-    let (conf, state) = match parsed {
-        None => (None, QemuConf::Missing),
-        Some(Err(error)) => (None, QemuConf::Invalid(format!("{}: {error}", paths::QEMU_CONF))),
-        Some(Ok(conf)) => {
-            let state = judge(&conf, accounts);
-            (Some(conf), state)
-        }
+    let state = match &parsed {
+        None => QemuConf::Missing,
+        Some(Err(error)) => QemuConf::Invalid(format!("{}: {error}", paths::QEMU_CONF)),
+        Some(Ok(conf)) => judge(conf, accounts),
     };
-    let named = |key: &str| setting(conf.as_ref()?, key);
+    let named = |key: &str| setting(parsed.as_ref()?.as_ref().ok()?, key);
     let Some(user) = named("user").and_then(|name| find_user(accounts, &name)).or_else(|| built_in(accounts))
     else {
         return Ok(None);
@@ -107,10 +104,14 @@ fn daemon(units: &dyn Units) -> Result<Option<String>> {
 
 /// The value of an account setting, else the default that the distribution's build shows as a commented-out line.
 fn setting(conf: &VirConf, key: &str) -> Option<String> {
-    match conf.get(key) {
-        Some(Value::Text(name)) => Some(name),
-        Some(Value::Integer(number)) => Some(number.to_string()),
-        Some(Value::List(_)) | None => conf.commented_default(key),
+    active(conf, key).or_else(|| conf.commented_default(key))
+}
+
+fn active(conf: &VirConf, key: &str) -> Option<String> {
+    match conf.get(key)? {
+        Value::Text(name) => Some(name),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::List(_) => None,
     }
 }
 
@@ -122,14 +123,12 @@ fn find_user(accounts: &Accounts, name: &str) -> Option<User> {
 
 fn find_group(accounts: &Accounts, name: &str) -> Option<Group> {
     let number: Option<u32> = name.strip_prefix('+').unwrap_or(name).parse().ok();
-    let unnamed = |gid| Group { name: gid_text(gid), gid, members: Vec::new() };
-    accounts
-        .group(name)
-        .or_else(|| number.map(|gid| accounts.group_by_id(gid).unwrap_or_else(|| unnamed(gid))))
+    accounts.group(name).or_else(|| number.map(|gid| group_by_id(accounts, gid)))
 }
 
-fn gid_text(gid: u32) -> String {
-    format!("+{gid}")
+fn group_by_id(accounts: &Accounts, gid: u32) -> Group {
+    let unnamed = || Group { name: format!("+{gid}"), gid, members: Vec::new() };
+    accounts.group_by_id(gid).unwrap_or_else(unnamed)
 }
 
 fn built_in(accounts: &Accounts) -> Option<User> {
@@ -140,33 +139,24 @@ fn built_in(accounts: &Accounts) -> Option<User> {
 /// own name is the closer one where the user is in it.
 fn own_group(accounts: &Accounts, user: &User) -> Group {
     let named = accounts.group(&user.name).filter(|group| accounts.groups_of(user).contains(&group.gid));
-    named.or_else(|| accounts.group_by_id(user.gid)).unwrap_or_else(|| Group {
-        name: gid_text(user.gid),
-        gid: user.gid,
-        members: Vec::new(),
-    })
+    named.unwrap_or_else(|| group_by_id(accounts, user.gid))
 }
 
 /// libvirt does not start with an account that does not exist (lab: "Failed to parse group 'nosuchgroup'").
 fn judge(conf: &VirConf, accounts: &Accounts) -> QemuConf {
-    let active = |key: &str| match conf.get(key) {
-        Some(Value::Text(name)) => Some(name),
-        Some(Value::Integer(number)) => Some(number.to_string()),
-        Some(Value::List(_)) | None => None,
-    };
     let is_number = |name: &str| name.strip_prefix('+').unwrap_or(name).parse::<u32>().is_ok();
-    if let Some(user) = active("user")
+    if let Some(user) = active(conf, "user")
         && find_user(accounts, &user).is_none()
         && !is_number(&user)
     {
         return QemuConf::Invalid(format!("{}: user = \"{user}\": there is no such user", paths::QEMU_CONF));
     }
-    let group = active("group");
-    match group.as_deref().map(|name| (name, find_group(accounts, name))) {
-        Some((name, None)) => {
+    let group = active(conf, "group");
+    match group.as_deref().filter(|name| find_group(accounts, name).is_none()) {
+        Some(name) => {
             QemuConf::Invalid(format!("{}: group = \"{name}\": there is no such group", paths::QEMU_CONF))
         }
-        Some((_, Some(_))) | None => QemuConf::Valid(group),
+        None => QemuConf::Valid(group),
     }
 }
 

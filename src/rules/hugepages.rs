@@ -100,7 +100,8 @@ fn has_dataplane(case: &Case<'_>) -> bool {
 }
 
 fn none(case: &Case<'_>) -> Option<Evidence> {
-    if case.surroundings.hugepages != Some(0) || !has_dataplane(case) {
+    let pools = &case.surroundings.pools;
+    if pools.is_empty() || pools.values().any(|bytes| *bytes > 0) || !has_dataplane(case) {
         return None;
     }
     let seen = "none are reserved, and the kernel may not allocate any on demand";
@@ -109,8 +110,8 @@ fn none(case: &Case<'_>) -> Option<Evidence> {
 }
 
 fn no_mount(case: &Case<'_>) -> Option<Evidence> {
-    let known = case.surroundings.hugepages.is_some_and(|pages| pages > 0);
-    if !known || !case.surroundings.hugetlb.is_empty() || !has_dataplane(case) {
+    let none = case.surroundings.pools.values().all(|bytes| *bytes == 0);
+    if none || !case.surroundings.hugetlb.is_empty() || !has_dataplane(case) {
         return None;
     }
     // libvirt's daemon looks for mounts when it starts.

@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 use super::owners;
 use super::start::others;
 use super::{Ask, Evidence, Level, Rule, StartCase};
-use crate::access::{Denial, Identity, Node, Verdict, Wish, may};
+use crate::access::{Denial, Identity, Node, Wish, may};
 use crate::base::root::Kind;
 use crate::config::Family;
 use crate::dataplane::ovs;
@@ -180,8 +180,8 @@ fn refused<'a>(
 ) -> Vec<Evidence> {
     let mut found: Vec<Evidence> = Vec::new();
     for socket in sockets {
-        let verdict = case.directory(socket).map(|chain| may(identity, chain, wish));
-        let Some(Verdict::Denied(denial)) = verdict else { continue };
+        let asked = case.directory(socket).map(|chain| may(identity, chain, wish));
+        let Some(Err(denial)) = asked else { continue };
         let path = socket.path.parent().unwrap_or(Path::new("/")).display().to_string();
         if found.iter().all(|evidence| evidence.subject != path) {
             let seen = case.no_access(name, identity, &denial);

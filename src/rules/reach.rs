@@ -52,7 +52,7 @@ fn reached(case: &Case<'_>, kind: Kind, wish: Wish) -> Vec<Evidence> {
     };
     for guarded in live.guarded.iter().filter(|guarded| guarded.kind == kind && !is_named(guarded)) {
         let PathFact::Present { chain, .. } = &guarded.fact else { continue };
-        let Some(node) = chain.last().filter(|_| may(&qemu, chain, wish).is_allowed()) else { continue };
+        let Some(node) = chain.last().filter(|_| may(&qemu, chain, wish).is_ok()) else { continue };
         let seen = owner_text(case.names, node.uid, node.gid, node.mode);
         let fix = match case.accord.server_access {
             Some(ServerAccess::Umask) => {

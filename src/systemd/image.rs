@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The units of an unbooted image, from their files (systemd.unit(5), "Unit File Load Path").
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -85,19 +84,11 @@ impl<'a> Image<'a> {
     /// The drop-ins of a unit in the order they apply: by file name, whatever directory they are in. Of two with the same
     /// name the one in the more special directory counts, of two alike the one of higher precedence.
     fn drop_ins(&self, names: &[&str]) -> Result<Vec<PathBuf>> {
-        let mut chosen: BTreeMap<OsString, PathBuf> = BTreeMap::new();
-        for dir in names.iter().flat_map(|name| drop_in_directories(name)) {
-            for base in UNIT_PATH {
-                let dir = Path::new(base).join(&dir);
-                for name in self.root.list(&dir)? {
-                    if Path::new(&name).extension() == Some(OsStr::new("conf")) {
-                        chosen.entry(name.clone()).or_insert_with(|| dir.join(&name));
-                    }
-                }
-            }
-        }
+        let directories = names.iter().flat_map(|name| drop_in_directories(name));
+        let directories =
+            directories.flat_map(|directory| UNIT_PATH.map(|base| Path::new(base).join(&directory)));
         let mut paths = Vec::new();
-        for path in chosen.into_values() {
+        for path in self.root.in_force(directories, "conf")?.into_values() {
             if !self.is_masked(&path)? {
                 paths.push(path);
             }

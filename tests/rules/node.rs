@@ -118,7 +118,7 @@ impl Node {
             live: Some(live),
             surroundings: Surroundings {
                 hugetlb: vec![hugetlb],
-                hugepages: Some(512),
+                pools: [(2 << 20, 1 << 30)].into(),
                 memory_limits: Some(vec![MemoryLimit {
                     unit: "machine.slice".to_string(),
                     key: "MemoryMax",

@@ -14,6 +14,7 @@ pub mod ss;
 pub use handle::{Handle, Kind};
 pub use report::{NotInReport, Report, told};
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
@@ -146,6 +147,24 @@ impl Root {
         }
     }
 
+    /// The files of these directories with this extension, by name; one in an earlier directory hides its namesakes in
+    /// later ones.
+    pub fn in_force(
+        &self,
+        directories: impl IntoIterator<Item = impl AsRef<Path>>,
+        extension: &str,
+    ) -> Result<BTreeMap<OsString, PathBuf>> {
+        let mut files = BTreeMap::new();
+        for directory in directories {
+            for name in self.list(directory.as_ref())? {
+                if Path::new(&name).extension().is_some_and(|found| found == extension) {
+                    files.entry(name).or_insert_with_key(|name| directory.as_ref().join(name));
+                }
+            }
+        }
+        Ok(files)
+    }
+
     /// What is at the end of a path on which there is no symlink before its last component, or that there is nothing;
     /// `None` where it has to be walked: a symlink, or a kernel or a container's filter without `openat2`.
     fn straight(&self, path: &Path) -> Result<Option<Option<Handle>>> {
@@ -176,7 +195,8 @@ impl Root {
     }
 
     fn walk(&self, path: &Path, follow_last: bool) -> Result<Reached> {
-        let mut todo = components(path)?;
+        check(path)?;
+        let mut todo = components(path);
         let mut chain = vec![self.top()?];
         let mut left = Vec::new();
         let mut links = 0;
@@ -205,7 +225,7 @@ impl Root {
             if target.is_absolute() {
                 left.extend(chain.drain(1..));
             }
-            todo.extend(link_components(&target));
+            todo.extend(components(&target));
         }
         Ok(Reached { passed: with_left(chain, left), missing: None })
     }
@@ -257,12 +277,6 @@ fn trusted_link(parent: &Handle, link: &Handle) -> Result<()> {
     Err(UnsafePath { path: link.path().to_path_buf(), why: why.to_string() }.into())
 }
 
-/// The components of an absolute, clean path, last first.
-fn components(path: &Path) -> Result<Vec<OsString>> {
-    check(path)?;
-    Ok(link_components(path))
-}
-
 /// Absolute and clean?
 fn check(path: &Path) -> Result<()> {
     if !path.is_absolute() {
@@ -287,7 +301,8 @@ fn is_plain(path: &Path) -> bool {
     names(path).skip(1).all(|name| !name.is_empty() && name != b".")
 }
 
-fn link_components(path: &Path) -> Vec<OsString> {
+/// Last first.
+fn components(path: &Path) -> Vec<OsString> {
     path.components()
         .rev()
         .filter_map(|component| match component {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Unix sockets as `ss -xapne` prints them (iproute2, misc/ss.c): who holds them, their peers and the files they are bound to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// One stream socket.
+/// One stream socket, as `ss` or the kernel tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
-    /// Its inode in sockfs.
+    /// Its inode in sockfs, as in `/proc/PID/fd`.
     pub inode: u64,
     /// It listens.
     pub listening: bool,
@@ -14,12 +14,23 @@ pub struct Stream {
     pub connected: bool,
     /// The inode of the other end.
     pub peer: Option<u64>,
-    /// The path it was bound to.
+    /// The path it was bound to, as its owner spelled it. A connection has its listener's.
     pub path: Option<PathBuf>,
-    /// Device and inode of the socket file.
+    /// Device and inode of the socket file, the inode cut to 32 bits.
     pub file: Option<(u64, u32)>,
-    /// A process that holds it: pid and name.
+    /// A process that holds it: pid and name. The kernel does not tell.
     pub owner: Option<(u32, String)>,
+}
+
+impl Stream {
+    /// Is it bound to the socket file of this device and inode, whose path is given? An overlay may report another device
+    /// for its files than its sockets have, and a report none.
+    pub fn is_at(&self, (device, inode): (u64, u64), path: &Path) -> bool {
+        let same_name = self.path.as_deref().and_then(Path::file_name) == path.file_name();
+        self.file.is_some_and(|(of, cut)| {
+            u64::from(cut) == inode & u64::from(u32::MAX) && (same_name || of == device)
+        })
+    }
 }
 
 /// Reads the whole output. Lines that are none of a stream socket are left out.

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::ovsdb::Ovsdb;
 use super::paths;
 use super::vswitchd::Vswitchd;
+use crate::base::root::ss::Stream;
 use crate::base::root::{Handle, Root};
 use crate::facts::processes;
 use crate::facts::{diag, owners};
@@ -45,7 +46,7 @@ pub fn connect(root: &Root, limit: Duration) -> Result<Ovsdb> {
 
 /// Is it an ovsdb-server that listens there, whatever its pid file is?
 fn is_served(root: &Root, file: &Handle, path: &Path) -> Result<bool> {
-    let listens = |found: &diag::Diag| found.listening && found.is_at(file.id(), path);
+    let listens = |found: &Stream| found.listening && found.is_at(file.id(), path);
     let listeners: HashSet<u64> =
         diag::sockets(root)?.into_iter().filter(listens).map(|found| found.inode).collect();
     let servers = processes::by_name(root, &["ovsdb-server"])?;

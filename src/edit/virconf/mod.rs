@@ -8,29 +8,11 @@
 mod parse;
 mod set;
 
-pub use set::{EditError, Previous, previous, restore, set_text};
+pub use set::{Previous, previous, restore, set_text};
 
-use std::fmt;
 use std::ops::Range;
 
-/// What libvirt would refuse to start with. Its `Display` is one line and does not quote the file: passwords live there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyntaxError {
-    /// Line, counted from 1 by line feeds as libvirt counts.
-    pub line: usize,
-    /// Column in characters, from 1.
-    pub column: usize,
-    /// What was expected.
-    pub message: String,
-}
-
-impl fmt::Display for SyntaxError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {} (column {})", self.line, self.message, self.column)
-    }
-}
-
-impl std::error::Error for SyntaxError {}
+use anyhow::Result;
 
 /// A value as libvirt holds it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -67,8 +49,8 @@ impl VirConf {
     /// Reads `text` as libvirt would.
     ///
     /// # Errors
-    /// What libvirt rejects, and lists nested deeper than any real file (libvirt has no limit but its stack).
-    pub fn parse(text: &str) -> Result<VirConf, SyntaxError> {
+    /// Where libvirt would refuse to start, in one line that does not quote the file: passwords live there; and lists nested deeper than any real file (libvirt has no limit but its stack).
+    pub fn parse(text: &str) -> Result<VirConf> {
         parse::parse(text)
     }
 

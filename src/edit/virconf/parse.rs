@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use super::{Assignment, SyntaxError, Value, VirConf};
+use anyhow::{Result, bail};
+
+use super::{Assignment, Value, VirConf};
 
 /// Lists within lists beyond this are nobody's configuration, and the stack has an end.
 const MAX_DEPTH: usize = 32;
@@ -14,7 +16,7 @@ struct Scanner<'a> {
 }
 
 /// Reads a whole text.
-pub(super) fn parse(text: &str) -> Result<VirConf, SyntaxError> {
+pub(super) fn parse(text: &str) -> Result<VirConf> {
     let mut scanner = Scanner { text, pos: 0 };
     let mut conf = VirConf { text: text.to_owned(), assignments: Vec::new(), comments: Vec::new() };
     let mut lines = LineCounter::new(text);
@@ -87,14 +89,12 @@ impl Scanner<'_> {
         }
     }
 
-    fn error<T>(&self, pos: usize, message: impl Into<String>) -> Result<T, SyntaxError> {
+    fn error<T>(&self, pos: usize, message: impl Into<String>) -> Result<T> {
         let pos = pos.min(self.text.len());
         let start = self.text[..pos].rfind('\n').map_or(0, |at| at + 1);
-        Err(SyntaxError {
-            line: 1 + count_lines(&self.text.as_bytes()[..pos]),
-            column: 1 + self.text[start..pos].chars().count(),
-            message: message.into(),
-        })
+        let line = 1 + count_lines(&self.text.as_bytes()[..pos]);
+        let column = 1 + self.text[start..pos].chars().count();
+        bail!("line {line}: {} (column {column})", message.into())
     }
 
     fn comment(&mut self) -> Range<usize> {
@@ -103,7 +103,7 @@ impl Scanner<'_> {
         start..self.pos
     }
 
-    fn assignment(&mut self) -> Result<Assignment, SyntaxError> {
+    fn assignment(&mut self) -> Result<Assignment> {
         let start = self.pos;
         let key = self.name()?;
         self.skip(is_blank);
@@ -122,7 +122,7 @@ impl Scanner<'_> {
         Ok(Assignment { key, value, statement: start..literal.end, literal, line: 0 })
     }
 
-    fn name(&mut self) -> Result<String, SyntaxError> {
+    fn name(&mut self) -> Result<String> {
         let start = self.pos;
         match self.peek() {
             Some(first) if first.is_ascii_alphabetic() => {}
@@ -136,7 +136,7 @@ impl Scanner<'_> {
         Ok(self.text[start..self.pos].to_owned())
     }
 
-    fn separator(&mut self) -> Result<(), SyntaxError> {
+    fn separator(&mut self) -> Result<()> {
         self.skip(is_blank);
         match self.peek() {
             None => {}
@@ -150,7 +150,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn value(&mut self, depth: usize, place: &str) -> Result<Value, SyntaxError> {
+    fn value(&mut self, depth: usize, place: &str) -> Result<Value> {
         self.skip(is_blank);
         match self.peek() {
             Some(b'"' | b'\'') => self.string().map(Value::Text),
@@ -162,7 +162,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn string(&mut self) -> Result<String, SyntaxError> {
+    fn string(&mut self) -> Result<String> {
         // virconf.c wants a byte more than six there: `""""""` at the very end of a file is not a string to it.
         if self.rest().starts_with("\"\"\"") && self.rest().len() > 6 {
             return self.long_string();
@@ -177,7 +177,7 @@ impl Scanner<'_> {
         Ok(as_c_string(&self.text[opening + 1..self.pos - 1]))
     }
 
-    fn long_string(&mut self) -> Result<String, SyntaxError> {
+    fn long_string(&mut self) -> Result<String> {
         let start = self.pos + 3;
         let Some(length) = self.text[start..].find("\"\"\"") else {
             return self.error(self.pos, "the string is not closed with \"\"\"");
@@ -186,7 +186,7 @@ impl Scanner<'_> {
         Ok(as_c_string(&self.text[start..start + length]))
     }
 
-    fn integer(&mut self) -> Result<i64, SyntaxError> {
+    fn integer(&mut self) -> Result<i64> {
         let negative = self.peek() == Some(b'-');
         if matches!(self.peek(), Some(b'-' | b'+')) {
             self.pos += 1;
@@ -202,7 +202,7 @@ impl Scanner<'_> {
         Ok(if negative { number.wrapping_neg() } else { number })
     }
 
-    fn list(&mut self, depth: usize) -> Result<Vec<Value>, SyntaxError> {
+    fn list(&mut self, depth: usize) -> Result<Vec<Value>> {
         let opening = self.pos;
         let mut items = Vec::new();
         self.pos += 1;

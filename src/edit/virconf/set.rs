@@ -1,44 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Edits of one key, and their inverse.
 
-use std::fmt;
+use anyhow::{Error, Result, anyhow};
 
-use super::{Assignment, SyntaxError, Value, VirConf};
+use super::{Assignment, Value, VirConf};
 
-/// Why an edit was not made. The text is unchanged then.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EditError {
-    /// libvirt would not read the text: nothing in it can be trusted to be where it seems.
-    Syntax(SyntaxError),
-    /// virConf has no way to write this key or value.
-    Unwritable(String),
-    /// Someone else changed the key since: its line (from 1; 0 if the key is gone) and what differs.
-    Foreign {
-        /// Line of the difference, or 0.
-        line: usize,
-        /// What was found.
-        what: String,
-    },
+/// virConf has no way to write it.
+fn unwritable(what: String) -> Error {
+    anyhow!("{what} cannot be written in this file's syntax")
 }
 
-impl fmt::Display for EditError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EditError::Syntax(error) => error.fmt(f),
-            EditError::Unwritable(what) => write!(f, "{what} cannot be written in this file's syntax"),
-            EditError::Foreign { line: 0, what } => write!(f, "changed since: {what}"),
-            EditError::Foreign { line, what } => {
-                write!(f, "line {line}: changed since: {what}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for EditError {}
-
-impl From<SyntaxError> for EditError {
-    fn from(error: SyntaxError) -> EditError {
-        EditError::Syntax(error)
+/// Someone else changed the key since: its line (from 1; 0 if the key is gone) and what differs.
+fn foreign(line: usize, what: String) -> Error {
+    match line {
+        0 => anyhow!("changed since: {what}"),
+        _ => anyhow!("line {line}: changed since: {what}"),
     }
 }
 
@@ -60,8 +36,8 @@ pub enum Previous {
 /// What `key` is in `text`, to be kept for [`restore`].
 ///
 /// # Errors
-/// [`SyntaxError`] where libvirt would not read the text.
-pub fn previous(text: &str, key: &str) -> Result<Previous, SyntaxError> {
+/// Where libvirt would not read the text.
+pub fn previous(text: &str, key: &str) -> Result<Previous> {
     Ok(state(&VirConf::parse(text)?, key))
 }
 
@@ -81,10 +57,10 @@ fn state(conf: &VirConf, key: &str) -> Previous {
 /// template, else at the end, with the line end the file uses. Doing it twice is doing it once.
 ///
 /// # Errors
-/// [`EditError::Syntax`] and [`EditError::Unwritable`].
-pub fn set_text(text: &str, key: &str, value: &str) -> Result<String, EditError> {
+/// Where libvirt would not read the text, and where virConf has no way to write the key or the value.
+pub fn set_text(text: &str, key: &str, value: &str) -> Result<String> {
     let conf = VirConf::parse(text)?;
-    let literal = literal(value).ok_or_else(|| EditError::Unwritable(format!("the value of {key}")))?;
+    let literal = literal(value).ok_or_else(|| unwritable(format!("the value of {key}")))?;
     let wanted = Value::Text(value.to_owned());
     let edited = if conf.of(key).next().is_some() {
         splice(&conf, key, |a| (a.value != wanted).then_some(literal.as_str()))
@@ -94,7 +70,7 @@ pub fn set_text(text: &str, key: &str, value: &str) -> Result<String, EditError>
     // The proof that nothing slipped: the result is read back before anyone gets it.
     match VirConf::parse(&edited) {
         Ok(after) if after.of(key).next().is_some() && after.of(key).all(|a| a.value == wanted) => Ok(edited),
-        _ => Err(EditError::Unwritable(format!("the key {key:?} with its value"))),
+        _ => Err(unwritable(format!("the key {key:?} with its value"))),
     }
 }
 
@@ -103,8 +79,8 @@ pub fn set_text(text: &str, key: &str, value: &str) -> Result<String, EditError>
 /// Where `previous` is already the state, the text is returned as it is.
 ///
 /// # Errors
-/// [`EditError::Foreign`] where the key no longer has our value, or another number of lines assign it.
-pub fn restore(text: &str, key: &str, ours: &str, previous: &Previous) -> Result<String, EditError> {
+/// Where the key no longer has our value, or another number of lines assign it.
+pub fn restore(text: &str, key: &str, ours: &str, previous: &Previous) -> Result<String> {
     let conf = VirConf::parse(text)?;
     match (previous, state(&conf, key)) {
         (Previous::Absent { .. }, Previous::Absent { .. }) => Ok(text.to_owned()),
@@ -114,15 +90,15 @@ pub fn restore(text: &str, key: &str, ours: &str, previous: &Previous) -> Result
     }
 }
 
-fn put_back(conf: &VirConf, key: &str, ours: &str, literals: &[String]) -> Result<String, EditError> {
+fn put_back(conf: &VirConf, key: &str, ours: &str, literals: &[String]) -> Result<String> {
     let found: Vec<&Assignment> = conf.of(key).collect();
     if found.len() != literals.len() {
         let what = format!("{} lines assign {key}, not {}", found.len(), literals.len());
-        return Err(EditError::Foreign { line: found.first().map_or(0, |a| a.line), what });
+        return Err(foreign(found.first().map_or(0, |a| a.line), what));
     }
     let ours = Value::Text(ours.to_owned());
     if let Some(other) = found.iter().find(|a| a.value != ours) {
-        return Err(EditError::Foreign { line: other.line, what: format!("{key} has another value") });
+        return Err(foreign(other.line, format!("{key} has another value")));
     }
     let mut old = literals.iter();
     let edited = splice(conf, key, |_| old.next().map(String::as_str));
@@ -130,11 +106,11 @@ fn put_back(conf: &VirConf, key: &str, ours: &str, literals: &[String]) -> Resul
     Ok(edited)
 }
 
-fn remove_line(conf: &VirConf, key: &str, ours: &str, unterminated: bool) -> Result<String, EditError> {
+fn remove_line(conf: &VirConf, key: &str, ours: &str, unterminated: bool) -> Result<String> {
     let mut found = conf.of(key);
     let (Some(line), None) = (found.next(), found.next()) else {
         let line = conf.line_of(key).unwrap_or(0);
-        return Err(EditError::Foreign { line, what: format!("several lines assign {key}") });
+        return Err(foreign(line, format!("several lines assign {key}")));
     };
     let (before, rest) = conf.text.split_at(line.statement.start);
     let (statement, after) = rest.split_at(line.statement.len());
@@ -142,7 +118,7 @@ fn remove_line(conf: &VirConf, key: &str, ours: &str, unterminated: bool) -> Res
     let written = literal(ours).map(|literal| format!("{key} = {literal}"));
     if !whole || written.as_deref() != Some(statement) {
         let what = format!("the line with {key} is not as it was written");
-        return Err(EditError::Foreign { line: line.line, what });
+        return Err(foreign(line.line, what));
     }
     let after = &after[eol(after)..];
     let before = if unterminated && after.is_empty() { without_last_eol(before) } else { before };

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::in_force;
 use crate::base::paths;
 use crate::base::root::Root;
 
@@ -35,7 +34,7 @@ pub(super) fn read(root: &Root, directories: &[&Path]) -> Result<Vec<TmpfilesLin
     let ours = paths::TMPFILES.trim_end_matches(".conf").as_bytes();
     let is_ours = |file: &PathBuf| file.as_os_str().as_encoded_bytes().starts_with(ours);
     let mut found = Vec::new();
-    for file in in_force(root, &DIRECTORIES, "conf")?.into_iter().filter(|file| !is_ours(file)) {
+    for file in root.in_force(DIRECTORIES, "conf")?.into_values().filter(|file| !is_ours(file)) {
         // What is no text, or a link that is not to be followed, is systemd's matter.
         let Ok(Some(text)) = root.read_text(&file) else { continue };
         let lines = parse_tmpfiles(&file, &text);

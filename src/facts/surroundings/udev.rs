@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::in_force;
 use crate::base::root::Root;
+use crate::facts::versions::of_library;
 
 /// A file in an earlier one of these hides its namesake in a later one.
 const DIRECTORIES: [&str; 4] =
     ["/etc/udev/rules.d", "/run/udev/rules.d", "/usr/local/lib/udev/rules.d", "/usr/lib/udev/rules.d"];
-/// Where systemd has its library, with its version in the name; Debian's is one deeper.
-const LIBRARIES: [&str; 3] = ["/usr/lib/systemd", "/usr/lib64/systemd", "/usr/lib"];
 /// systemd's own limit where nothing else is said (meson_options.txt, `system-gid-max`).
 const SYSTEM_GIDS_END: u32 = 999;
 
@@ -39,7 +37,7 @@ pub(super) fn read(root: &Root, (group, gid): (&str, u32)) -> Result<Vec<UdevRul
     }
     let names = [group.to_string(), gid.to_string()];
     let mut found: Vec<UdevRule> = Vec::new();
-    for file in in_force(root, &DIRECTORIES, "rules")? {
+    for file in root.in_force(DIRECTORIES, "rules")?.into_values() {
         let Ok(Some(text)) = root.read_text(&file) else { continue };
         for group in names.iter().filter(|name| gives_to(&text, name)) {
             found.push(UdevRule { file: file.clone(), group: group.clone(), systemd });
@@ -48,31 +46,15 @@ pub(super) fn read(root: &Root, (group, gid): (&str, u32)) -> Result<Vec<UdevRul
     Ok(found)
 }
 
-/// The version of systemd that is installed.
+/// The version of systemd that is installed: its library has it in its name.
 fn systemd_version(root: &Root) -> Result<Option<u32>> {
     if let Some(report) = root.report() {
         let said = report.outputs("systemctl --version");
         return Ok(said.iter().find_map(|text| text.split_whitespace().nth(1)?.parse().ok()));
     }
-    for directory in LIBRARIES.map(Path::new) {
-        let deeper = |name| directory.join(name).join("systemd");
-        let below = match directory.ends_with("systemd") {
-            true => vec![directory.to_path_buf()],
-            false => root.list(directory)?.into_iter().map(deeper).collect(),
-        };
-        for directory in below {
-            // What is no directory has no such library in it.
-            for name in root.list(&directory).unwrap_or_default() {
-                let version = |name: &str| {
-                    name.strip_prefix("libsystemd-shared-")?.split(['.', '-', '~']).next()?.parse().ok()
-                };
-                if let Some(version) = name.to_str().and_then(version) {
-                    return Ok(Some(version));
-                }
-            }
-        }
-    }
-    Ok(None)
+    let version =
+        |name: &str| name.strip_prefix("libsystemd-shared-")?.split(['.', '-', '~']).next()?.parse().ok();
+    of_library(root, "systemd", version)
 }
 
 /// login.defs(5): an administrator may have moved the end, and a systemd that is built to looks there.

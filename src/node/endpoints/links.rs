@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::start::Socket;
 use super::{FreePort, Machine};
 use crate::base::root::Root;
+use crate::base::root::ss::Stream;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
-use crate::facts::diag::Diag;
 use crate::facts::domains::SocketMode;
 use crate::facts::owners::{self, Expected, Owner};
 
@@ -34,14 +34,14 @@ pub struct Link {
 
 /// All sockets that are bound to files, and who holds them.
 pub struct Links {
-    sockets: HashMap<u32, Vec<Diag>>,
+    sockets: HashMap<u32, Vec<Stream>>,
     owners: HashMap<u64, Owner>,
 }
 
 impl Links {
     pub fn new(
         root: &Root,
-        found: Vec<Diag>,
+        found: Vec<Stream>,
         machines: &[Machine],
         free: &[FreePort],
         vswitchd: &Vswitchd,
@@ -49,7 +49,7 @@ impl Links {
         let ours = machines.iter().flat_map(|machine| &machine.start.sockets);
         let ours = ours.chain(free.iter().map(|port| &port.socket));
         let files: HashSet<u32> = ours.filter_map(|socket| Some(cut(socket.id?.1))).collect();
-        let mut sockets: HashMap<u32, Vec<Diag>> = HashMap::new();
+        let mut sockets: HashMap<u32, Vec<Stream>> = HashMap::new();
         for socket in found {
             if let Some((_, inode)) = socket.file.filter(|(_, inode)| files.contains(inode)) {
                 sockets.entry(inode).or_default().push(socket);
@@ -84,7 +84,7 @@ impl Links {
 
 /// QEMU has its VM's ends, the switch all others.
 fn expected<'a>(
-    sockets: &HashMap<u32, Vec<Diag>>,
+    sockets: &HashMap<u32, Vec<Stream>>,
     wanted: &HashSet<u64>,
     machines: &'a [Machine],
     vswitchd: &'a Vswitchd,
@@ -105,9 +105,9 @@ fn expected<'a>(
     expected
 }
 
-fn of_qemu(sockets: &HashMap<u32, Vec<Diag>>, socket: &Socket) -> Vec<u64> {
+fn of_qemu(sockets: &HashMap<u32, Vec<Stream>>, socket: &Socket) -> Vec<u64> {
     let found = socket.id.and_then(|(_, inode)| sockets.get(&cut(inode))).map(Vec::as_slice);
-    let own = |found: &Diag| match socket.endpoint.mode {
+    let own = |found: &Stream| match socket.endpoint.mode {
         SocketMode::Server => Some(found.inode),
         SocketMode::Client => found.peer,
     };

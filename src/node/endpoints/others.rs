@@ -8,6 +8,7 @@ use std::path::Path;
 use super::start::Socket;
 use super::{Machine, Owner};
 use crate::base::root::Root;
+use crate::base::root::ss::Stream;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::domains::SocketMode;
 use crate::facts::{diag, owners};
@@ -17,7 +18,7 @@ pub fn name(root: &Root, sockets: &mut [Socket], vswitchd: &Vswitchd) {
     let kernels = diag::sockets(root).unwrap_or_default();
     let listener = |socket: &Socket| {
         let id = socket.id?;
-        let listens = |found: &&diag::Diag| found.listening && found.is_at(id, &socket.path);
+        let listens = |found: &&Stream| found.listening && found.is_at(id, &socket.path);
         kernels.iter().find(listens).map(|found| found.inode)
     };
     let listeners: Vec<Option<u64>> = sockets.iter().map(listener).collect();

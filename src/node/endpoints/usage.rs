@@ -7,16 +7,17 @@ use anyhow::{Result, bail};
 
 use crate::base::paths::same_path;
 use crate::base::root::Root;
+use crate::base::root::ss::Stream;
 use crate::config::PortType;
 use crate::dataplane::ovs::ovsdb::VhostPort;
-use crate::facts::diag::{self, Diag};
+use crate::facts::diag;
 use crate::facts::domains::{self, Domain};
 
 /// VMs that run, and sockets of the kernel.
 #[derive(Debug)]
 pub struct Usage {
     machines: Vec<Domain>,
-    sockets: Vec<Diag>,
+    sockets: Vec<Stream>,
 }
 
 impl Usage {
@@ -56,7 +57,7 @@ impl Usage {
         }
         let Some(file) = root.find_nofollow(path)? else { return Ok(None) };
         // At a `dpdkvhostuser` port the switch itself listens.
-        let taken = |socket: &&Diag| {
+        let taken = |socket: &&Stream| {
             socket.peer.is_some() || (socket.listening && port.kind == PortType::Dpdkvhostuserclient)
         };
         let process = self.sockets.iter().filter(|socket| socket.is_at(file.id(), path)).find(taken);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Index, Machine, all_paths};
 use crate::base::paths::plain;
 use crate::base::root::Root;
-use crate::facts::diag::Diag;
+use crate::base::root::ss::Stream;
 use crate::facts::domains::RUNNING;
 use crate::facts::owners;
 use crate::node::live::{Guest, Live};
@@ -29,7 +29,7 @@ pub(super) fn find(
     root: &Root,
     live: &Live,
     (index, machines): (&Index<'_>, &[Machine]),
-    sockets: &[Diag],
+    sockets: &[Stream],
     directory: &Path,
 ) -> Vec<Waiting> {
     let Some(switch) = index.switch.filter(|_| live.unread.is_empty() && live.defined.broken.is_empty())
@@ -44,13 +44,13 @@ pub(super) fn find(
         machines.iter().flat_map(all_paths).map(plain).chain(ports.clone()).collect();
     let connected: HashSet<_> =
         sockets.iter().filter(|socket| socket.peer.is_some()).filter_map(|socket| socket.file).collect();
-    let candidate = |socket: &&Diag| {
+    let candidate = |socket: &&Stream| {
         let path = socket.path.as_deref().map(plain).unwrap_or_default();
         let alone = socket.file.is_some_and(|file| !connected.contains(&file));
         let of_vhost_user = path.parent().is_some_and(|parent| directories.contains(parent));
         socket.listening && alone && of_vhost_user && !known.contains(&path)
     };
-    let candidates: Vec<&Diag> = sockets.iter().filter(candidate).collect();
+    let candidates: Vec<&Stream> = sockets.iter().filter(candidate).collect();
     let inodes: HashSet<u64> = candidates.iter().map(|socket| socket.inode).collect();
     if inodes.is_empty() {
         return Vec::new();

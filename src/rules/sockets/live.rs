@@ -2,7 +2,7 @@
 //! As they are: of every port that OVSDB has, whoever uses it.
 
 use super::{Case, Evidence};
-use crate::access::{Denial, Identity, Verdict, Wish, may};
+use crate::access::{Denial, Identity, Wish, may};
 use crate::base::shell;
 use crate::config::{PortType, ServerAccess};
 use crate::dataplane::PortSocket;
@@ -32,7 +32,7 @@ fn refused<'a>(
 ) -> Vec<Evidence> {
     let evidence = |socket: &PortSocket| {
         let PathFact::Present { chain, .. } = &socket.fact else { return None };
-        let Verdict::Denied(denial) = may(identity, chain, Wish::Connect) else { return None };
+        let denial = may(identity, chain, Wish::Connect).err()?;
         let (path, text) = (socket.path.display().to_string(), denial.text(case.names));
         let seen = text.strip_prefix(&format!("{path} is ")).map(str::to_string).unwrap_or(text);
         Some(Evidence::fixed_by(path, seen, fix(case, socket, &denial, identity)))

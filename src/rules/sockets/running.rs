@@ -3,7 +3,7 @@
 //! has to start anew for it.
 
 use super::{Evidence, Meeting};
-use crate::access::{Verdict, Wish, may};
+use crate::access::{Wish, may};
 use crate::base::shell;
 use crate::config::PortType;
 use crate::facts::domains::SocketMode;
@@ -29,7 +29,7 @@ fn refused(meeting: &Meeting<'_>, process: &Process, kind: PortType, name: &str)
         return None;
     }
     let identity = process.identity();
-    let Verdict::Denied(denial) = may(&identity, &meeting.case.chain(socket)?, Wish::Connect) else {
+    let Err(denial) = may(&identity, &meeting.case.chain(socket)?, Wish::Connect) else {
         return None;
     };
     let fix = match start.let_in(kind) {

@@ -2,7 +2,7 @@
 //! As a VM's start would meet them.
 
 use super::{Evidence, StartCase};
-use crate::access::{Verdict, Wish, may};
+use crate::access::{Wish, may};
 use crate::base::root::Kind;
 use crate::base::shell;
 use crate::dataplane::ovs;
@@ -73,7 +73,7 @@ pub fn not_a_socket(case: &StartCase<'_>) -> Vec<Evidence> {
 pub fn refuses_qemu(case: &StartCase<'_>) -> Vec<Evidence> {
     let listening = |socket: &&Socket| socket.liveness == Liveness::Listening;
     let evidence = |socket: &Socket| {
-        let Verdict::Denied(denial) = case.qemu_connects(socket)? else { return None };
+        let denial = case.qemu_connects(socket)?.err()?;
         let qemu = case.start.qemu.as_ref()?;
         let seen = case.no_access("QEMU", qemu, &denial);
         // Of a back end that is not the switch `apply` knows nothing, unless it has a section: who serves it has to let QEMU in.
@@ -107,7 +107,7 @@ pub fn in_use(case: &StartCase<'_>) -> Vec<Evidence> {
 pub fn in_the_way(case: &StartCase<'_>) -> Vec<Evidence> {
     let Some(qemu) = &case.start.qemu else { return Vec::new() };
     let evidence = |socket: &Socket| {
-        let Verdict::Denied(denial) = may(qemu, &case.chain(socket)?, Wish::Remove) else { return None };
+        let denial = may(qemu, &case.chain(socket)?, Wish::Remove).err()?;
         let seen = format!("QEMU ({}) may not remove it: {}", case.who(qemu), denial.text(&case.start.names));
         let fix = fixes::remove(&socket.path);
         Some(Evidence::of(socket, seen, fix).sure_if(case.start.groups_are_known))
@@ -125,7 +125,7 @@ pub fn refuses_dataplane(case: &StartCase<'_>) -> Vec<Evidence> {
         let mut made = predict::socket(chain.last()?, default_acl, qemu);
         made.path.clone_from(&socket.path);
         let denial = may(&dataplane, &[chain, &[made]].concat(), Wish::Connect);
-        let denial = denial.denial().filter(|denial| denial.path == socket.path)?.clone();
+        let denial = denial.err().filter(|denial| denial.path == socket.path)?;
         let path = socket.path.display().to_string();
         let why = denial.text(&case.start.names).replacen(" is ", " will be ", 1).replacen(&path, "", 1);
         let (who, why) = (case.who(&dataplane), why.trim_start());

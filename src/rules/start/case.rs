@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::Start;
-use crate::access::{Denial, Identity, Node, Verdict, Wish, may};
+use crate::access::{Denial, Identity, Node, Wish, may};
 use crate::base::paths::{plain, same_path};
 use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
@@ -109,7 +109,7 @@ impl<'a> StartCase<'a> {
     }
 
     /// May QEMU connect to a socket that is there? `None` before `start`, and where it cannot be known.
-    pub fn qemu_connects(&self, socket: &Socket) -> Option<Verdict> {
+    pub fn qemu_connects(&self, socket: &Socket) -> Option<Result<(), Denial>> {
         Some(may(self.start.qemu.as_ref()?, &self.chain(socket)?, Wish::Connect))
     }
 
