@@ -77,7 +77,7 @@ fn dbus_and_systemctl_say_the_same() {
 #[ignore = "needs a node with systemd, OVS and libvirt: make test"]
 fn the_files_say_what_systemd_says() {
     let root = Root::open(Path::new("/")).unwrap();
-    let (bus, image) = (Bus::system().unwrap(), Image::new(&root));
+    let (bus, image) = (Bus::system().unwrap(), Image(&root));
     for name in ["ovsdb-server.service", "ovs-vswitchd.service", "libvirtd.service", "dev-hugepages.mount"] {
         let (mut live, mut written) = (bus.unit(name).unwrap().unwrap(), image.unit(name).unwrap().unwrap());
         // What only a running systemd knows, and two names of one directory.

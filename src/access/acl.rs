@@ -3,11 +3,12 @@
 
 use std::fmt;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::verdict::{Names, Numbers, Why, lacking};
 use super::{Identity, Perm};
+use crate::base::root::Handle;
 
 /// `POSIX_ACL_XATTR_VERSION` (linux/posix_acl_xattr.h).
 const VERSION: u32 = 2;
@@ -149,6 +150,18 @@ impl Acl {
             bail!("an ACL with {named} named entries and {masks} masks");
         }
         Ok(Acl(entries))
+    }
+
+    /// That of what is held, by the name of its attribute; `None` where it has none.
+    pub fn of(handle: &Handle, attribute: &str) -> Result<Option<Acl>> {
+        let of_entries = |entries: &[String]| {
+            Acl::new(entries.iter().filter_map(|entry| AclEntry::from_text(entry)).collect())
+        };
+        let acl = match handle.told_acl(attribute == Acl::DEFAULT) {
+            Some(told) => told?.map(of_entries),
+            None => handle.xattr(attribute)?.map(|bytes| Acl::parse(&bytes)),
+        };
+        acl.transpose().with_context(|| format!("reading the ACL of {}", handle.path().display()))
     }
 
     /// Reads the value of [`Acl::ACCESS`] or [`Acl::DEFAULT`]: a version, then entries, little endian.

@@ -43,7 +43,7 @@ pub fn run() -> Result<Outcome> {
     }
     let went_back = put_back(&root)?;
     // systemd's bus is not there this early: units are read from their files.
-    let mut survey = Survey::take(&root, &Image::new(&root), Options::default())?;
+    let mut survey = Survey::take(&root, &Image(&root), Options::default())?;
     let mut plan = Plan::of(&survey)?;
     let directories = Agreed::read(&root)?.map(|agreed| agreed.directories).unwrap_or_default();
     let of_image = root.find_nofollow(Path::new(paths::IMAGE_SYSUSERS))?.is_some();

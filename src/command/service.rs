@@ -109,7 +109,7 @@ fn before_dataplane(root: &Root, limit: Duration) -> Result<()> {
     if boot::is_stock(root)? {
         return Ok(());
     }
-    let mut survey = Survey::take(root, &Image::new(root), Options::default())?;
+    let mut survey = Survey::take(root, &Image(root), Options::default())?;
     let mut plan = Plan::of(&survey)?;
     plan.changes.retain(is_state);
     plan.outdated.retain(|entry| is_state(&entry.change));
@@ -171,7 +171,7 @@ fn after_vswitchd(root: &Root, limit: Duration) -> Result<()> {
     let giving = match agreed(root) {
         Some(agreed) => Giving::agreed(&agreed),
         // systemd is busy with this very job: units are read from their files.
-        None => Giving::of(&Survey::take(root, &Image::new(root), Options::default())?.accord),
+        None => Giving::of(&Survey::take(root, &Image(root), Options::default())?.accord),
     };
     let switch = ask(root, limit / 2, "sockets are not changed")?;
     give(root, &grant::plan(&giving, &looked_at(root, &switch)))

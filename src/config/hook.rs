@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::value::{one_of, seconds, words};
 use super::{PortType, Raw};
+use crate::base::named::named;
 
 /// Let the VM start, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,33 +22,23 @@ pub enum Action {
     Warn,
 }
 
-/// What a check at a VM's start is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Family {
-    /// Where the sockets are.
-    Paths,
-    /// The other end, in OVSDB.
-    Ports,
-    /// Who may reach them.
-    Sockets,
-    /// Shared, on huge pages that are there.
-    Memory,
-}
-
-impl Family {
-    const ALL: [(&'static str, Family); 4] = [
-        ("paths", Family::Paths),
-        ("ports", Family::Ports),
-        ("sockets", Family::Sockets),
-        ("memory", Family::Memory),
-    ];
-
-    /// As it is written in `on-problem`.
-    pub fn name(self) -> &'static str {
-        Family::ALL.into_iter().find(|(_, family)| *family == self).map_or("", |(name, _)| name)
+named! {
+    /// What a check at a VM's start is about.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Family {
+        /// Where the sockets are.
+        Paths = "paths",
+        /// The other end, in OVSDB.
+        Ports = "ports",
+        /// Who may reach them.
+        Sockets = "sockets",
+        /// Shared, on huge pages that are there.
+        Memory = "memory",
     }
 }
+
+const FAMILIES: [Family; 4] = [Family::Paths, Family::Ports, Family::Sockets, Family::Memory];
 
 /// The keys `on-problem`, `on-error`, `hook-deadline` and `service-deadline`, and `incoming` of `[convert]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +96,7 @@ fn problems(text: &str) -> Result<(Action, BTreeMap<Family, Action>), String> {
             general = action(word)?;
             continue;
         };
-        let family = Family::ALL.into_iter().find(|(name, _)| *name == family).ok_or_else(expected)?.1;
+        let family = FAMILIES.into_iter().find(|known| known.name() == family).ok_or_else(expected)?;
         families.insert(family, action(what)?);
     }
     Ok((general, families))

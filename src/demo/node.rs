@@ -89,7 +89,7 @@ impl Node {
     /// What systemd does: the hugepages as the unit says.
     pub(super) fn boot(&mut self) -> Result<()> {
         self.shut_down();
-        let unit = Image::new(&self.root).unit("dev-hugepages.mount")?;
+        let unit = Image(&self.root).unit("dev-hugepages.mount")?;
         let options = unit.and_then(|unit| unit.mount_options).unwrap_or_default();
         // What is a flag of the mount is none of the filesystem's.
         let options: Vec<&str> =
@@ -123,7 +123,7 @@ impl Node {
 
     /// Configuration, accounts and accord by its files.
     pub(super) fn survey(&self) -> Result<Survey> {
-        Survey::take(&self.root, &Image::new(&self.root), Options::default())
+        Survey::take(&self.root, &Image(&self.root), Options::default())
     }
 
     fn huge(&self) -> Result<Option<Huge>> {

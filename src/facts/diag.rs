@@ -63,16 +63,12 @@ fn request() -> Vec<u8> {
     bytes.extend(BY_FAMILY.to_ne_bytes());
     bytes.extend(DUMP.to_ne_bytes());
     bytes.extend([0; 8]);
-    bytes.extend([libc_unix(), 0, 0, 0]);
+    bytes.extend([nix::libc::AF_UNIX as u8, 0, 0, 0]);
     bytes.extend(u32::MAX.to_ne_bytes());
     bytes.extend([0; 4]);
     bytes.extend(SHOW.to_ne_bytes());
     bytes.extend([0xff; 8]);
     bytes
-}
-
-fn libc_unix() -> u8 {
-    nix::libc::AF_UNIX as u8
 }
 
 /// True when the answer is complete.

@@ -100,8 +100,7 @@ fn follow(root: &Root, path: &Path) -> Result<Option<(Handle, Vec<Node>)>> {
 pub fn read_node(handle: &Handle) -> Result<Node> {
     handle.known()?;
     let path = handle.path().to_path_buf();
-    let acl = handle.xattr(Acl::ACCESS)?.map(|bytes| Acl::parse(&bytes));
-    let acl = acl.transpose().with_context(|| format!("reading the ACL of {}", path.display()))?;
+    let acl = Acl::of(handle, Acl::ACCESS)?;
     let (kind, uid, gid, mode) = (handle.kind(), handle.uid(), handle.gid(), handle.mode());
     // Nothing of a socket is stored on its mount, and a node has thousands.
     let read_only = kind != Kind::Socket && is_read_only(handle)?;

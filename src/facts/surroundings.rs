@@ -107,32 +107,31 @@ impl Surroundings {
             running.map_or(units.as_slice(), |running| running.units),
         )?;
         let directory = told(root.find_nofollow(concern.socket_directory))?.flatten();
-        let acl =
-            directory.as_ref().map(|found| told(found.xattr(Acl::DEFAULT))).transpose()?.flatten().flatten();
         let runs = root.runs();
         Ok(Surroundings {
             qemu_conf: qemu_conf(root)?,
-            socket_directory_default_acl: acl.and_then(|bytes| Acl::parse(&bytes).ok()),
-            selinux: if runs { told(mac::selinux(root, directory.as_ref()))?.flatten() } else { None },
-            apparmor_disabled: if runs {
-                told(mac::apparmor_disabled(root))?.unwrap_or_default()
-            } else {
-                Vec::new()
-            },
-            tmpfiles: told(tmpfiles::read(root, &concern.directories))?.unwrap_or_default(),
+            socket_directory_default_acl: directory
+                .as_ref()
+                .and_then(|found| Acl::of(found, Acl::DEFAULT).ok()?),
+            selinux: known(runs, || mac::selinux(root, directory.as_ref()))?,
+            apparmor_disabled: known(runs, || mac::apparmor_disabled(root))?,
+            tmpfiles: known(true, || tmpfiles::read(root, &concern.directories))?,
             units,
             later,
             hugetlb,
-            udev_rules: told(udev::read(root, concern.group))?.unwrap_or_default(),
-            pools: if runs { told(hugepages::pools(root))?.unwrap_or_default() } else { BTreeMap::new() },
-            dpdk_opts: told(dpdk_opts(root, concern.environments))?.unwrap_or_default(),
-            memory_limits: running
-                .map(|running| told(limits::read(root, running.guest)))
-                .transpose()?
-                .flatten()
-                .flatten(),
+            udev_rules: known(true, || udev::read(root, concern.group))?,
+            pools: known(runs, || hugepages::pools(root))?,
+            dpdk_opts: known(true, || dpdk_opts(root, concern.environments))?,
+            memory_limits: known(running.is_some(), || {
+                limits::read(root, running.and_then(|running| running.guest))
+            })?,
         })
     }
+}
+
+/// Nothing where it is not asked, or the report does not tell.
+fn known<T: Default>(asked: bool, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    Ok(if asked { told(read())?.unwrap_or_default() } else { T::default() })
 }
 
 fn qemu_conf(root: &Root) -> Result<BTreeMap<String, Value>> {

@@ -21,11 +21,9 @@ const UNIT_PATH: [&str; 4] = [
 ];
 const MAX_ALIASES: usize = 8;
 
-/// An unbooted image.
+/// The unbooted image at a root.
 #[derive(Debug)]
-pub struct Image<'a> {
-    root: &'a Root,
-}
+pub struct Image<'a>(pub &'a Root);
 
 /// Where a unit's name led.
 enum Fragment {
@@ -35,12 +33,7 @@ enum Fragment {
     Masked { name: String, path: PathBuf },
 }
 
-impl<'a> Image<'a> {
-    /// The image at `root`.
-    pub fn new(root: &'a Root) -> Image<'a> {
-        Image { root }
-    }
-
+impl Image<'_> {
     /// The unit file of that name, through aliases.
     fn fragment(&self, name: &str) -> Result<Option<Fragment>> {
         let mut name = name.to_string();
@@ -64,7 +57,7 @@ impl<'a> Image<'a> {
             let alias =
                 target.file_name().and_then(OsStr::to_str).context("an alias without a name")?.to_string();
             if alias == name || self.entry(&alias)?.is_none() {
-                let file = self.root.find(&path)?;
+                let file = self.0.find(&path)?;
                 return Ok(file.map(|file| Fragment::File { name: alias, file }));
             }
             name = alias;
@@ -74,7 +67,7 @@ impl<'a> Image<'a> {
 
     fn entry(&self, name: &str) -> Result<Option<(&'static str, Handle)>> {
         for dir in UNIT_PATH {
-            if let Some(entry) = self.root.find_nofollow(&Path::new(dir).join(name))? {
+            if let Some(entry) = self.0.find_nofollow(&Path::new(dir).join(name))? {
                 return Ok(Some((dir, entry)));
             }
         }
@@ -88,7 +81,7 @@ impl<'a> Image<'a> {
         let directories =
             directories.flat_map(|directory| UNIT_PATH.map(|base| Path::new(base).join(&directory)));
         let mut paths = Vec::new();
-        for path in self.root.in_force(directories, "conf")?.into_values() {
+        for path in self.0.in_force(directories, "conf")?.into_values() {
             if !self.is_masked(&path)? {
                 paths.push(path);
             }
@@ -97,7 +90,7 @@ impl<'a> Image<'a> {
     }
 
     fn is_masked(&self, path: &Path) -> Result<bool> {
-        match self.root.find_nofollow(path)? {
+        match self.0.find_nofollow(path)? {
             Some(entry) if entry.kind() == Kind::Symlink => Ok(entry.target()? == Path::new("/dev/null")),
             Some(_) | None => Ok(false),
         }
@@ -106,12 +99,12 @@ impl<'a> Image<'a> {
     /// As `systemctl is-enabled` has it: a link in some `*.wants` or `*.requires` of the administrator's directory.
     fn is_enabled(&self, name: &str) -> Result<bool> {
         let base = Path::new(UNIT_PATH[0]);
-        for dir in self.root.list(base)? {
+        for dir in self.0.list(base)? {
             let dir = Path::new(&dir);
             if !matches!(dir.extension().and_then(OsStr::to_str), Some("wants" | "requires")) {
                 continue;
             }
-            if self.root.find_nofollow(&base.join(dir).join(name))?.is_some() {
+            if self.0.find_nofollow(&base.join(dir).join(name))?.is_some() {
                 return Ok(true);
             }
         }
@@ -139,14 +132,19 @@ impl Units for Image<'_> {
         let fragment = self.fragment(name).with_context(context)?;
         match fragment {
             None => Ok(None),
-            Some(Fragment::Masked { name, path }) => Ok(Some(masked(name, path))),
+            Some(Fragment::Masked { name, path }) => Ok(Some(UnitFact {
+                load_state: "masked".to_string(),
+                unit_file_state: "masked".to_string(),
+                fragment: Some(path),
+                ..described(&name, &UnitText::default())
+            })),
             Some(Fragment::File { name: real, file }) => {
                 let names = if real == name { vec![name] } else { vec![real.as_str(), name] };
                 let drop_ins = self.drop_ins(&names).with_context(context)?;
                 let text = String::from_utf8_lossy(&file.read().with_context(context)?).into_owned();
                 let mut parts = vec![UnitText::parse(&text)];
                 for path in &drop_ins {
-                    let text = self.root.read(path).with_context(context)?.unwrap_or_default();
+                    let text = self.0.read(path).with_context(context)?.unwrap_or_default();
                     parts.push(UnitText::parse(&String::from_utf8_lossy(&text)));
                 }
                 let unit = UnitText::merge(parts);
@@ -178,12 +176,6 @@ fn drop_in_directories(name: &str) -> Vec<String> {
     directories.extend(prefixes);
     directories.push(format!("{kind}.d"));
     directories
-}
-
-fn masked(name: String, path: PathBuf) -> UnitFact {
-    let state = "masked".to_string();
-    let nothing = described(&name, &UnitText::parse(""));
-    UnitFact { load_state: state.clone(), unit_file_state: state, fragment: Some(path), ..nothing }
 }
 
 /// What the merged text says; what it takes files to know is left empty.

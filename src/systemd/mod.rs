@@ -16,7 +16,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::base::root::Root;
 pub use declared::declared;
@@ -26,18 +26,6 @@ pub use fact::UnitFact;
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// Restarting or reloading a service, or reading all units again, takes no longer.
 const JOB_LIMIT: Duration = Duration::from_secs(330);
-
-/// This node does not run systemd.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoSystemd;
-
-impl fmt::Display for NoSystemd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this node was not booted with systemd (/run/systemd/system is missing)")
-    }
-}
-
-impl std::error::Error for NoSystemd {}
 
 /// Who knows the units.
 pub trait Units: fmt::Debug {
@@ -72,17 +60,17 @@ pub trait ServiceManager: Units {
 }
 
 /// The best way to systemd: for an image the unit files; on the live node D-Bus, or `systemctl` where D-Bus does not
-/// answer. A [`NoSystemd`] error on a live node that does not run it.
+/// answer. An error on a live node that does not run it.
 pub fn connect(root: &Root) -> Result<Box<dyn ServiceManager + '_>> {
     if root.report().is_some() {
-        return Ok(Box::new(report::Told::new(root)));
+        return Ok(Box::new(report::Told(root)));
     }
     if !root.is_live() {
-        return Ok(Box::new(image::Image::new(root)));
+        return Ok(Box::new(image::Image(root)));
     }
     // What sd_booted(3) looks at.
     if root.find(Path::new("/run/systemd/system"))?.is_none() {
-        return Err(NoSystemd.into());
+        bail!("this node was not booted with systemd (/run/systemd/system is missing)");
     }
     #[cfg(feature = "dbus")]
     match dbus::Bus::system() {

@@ -7,21 +7,14 @@ use super::systemctl::read_shown;
 use super::{Act, ServiceManager, UnitFact, Units};
 use crate::base::root::Root;
 
-/// A report.
+/// The report at a root.
 #[derive(Debug)]
-pub struct Told<'a> {
-    root: &'a Root,
-}
+pub struct Told<'a>(pub &'a Root);
 
-impl<'a> Told<'a> {
-    /// Of the report at `root`.
-    pub fn new(root: &'a Root) -> Told<'a> {
-        Told { root }
-    }
-
+impl Told<'_> {
     /// What was shown of a unit, by its name or another of its names; the one with exact times first.
     fn shown(&self, name: &str) -> Option<String> {
-        let report = self.root.report()?;
+        let report = self.0.report()?;
         let exact = report.outputs("systemctl show --timestamp=us");
         let mut outputs = exact.into_iter().chain(report.outputs("systemctl show"));
         let is_meant = |block: &&str| {
@@ -35,7 +28,7 @@ impl<'a> Told<'a> {
 
     /// Whether there is a file of that name; `None` where the report has no list of them.
     fn has_file(&self, name: &str) -> Option<bool> {
-        let report = self.root.report()?;
+        let report = self.0.report()?;
         let list = report.outputs("systemctl list-unit-files").into_iter().next()?;
         Some(list.lines().any(|line| line.split_whitespace().next() == Some(name)))
     }
@@ -44,12 +37,12 @@ impl<'a> Told<'a> {
 impl Units for Told<'_> {
     fn unit(&self, name: &str) -> Result<Option<UnitFact>> {
         let Some(block) = self.shown(name) else {
-            return match (self.has_file(name), self.root.report()) {
+            return match (self.has_file(name), self.0.report()) {
                 (Some(false), _) | (_, None) => Ok(None),
                 (_, Some(report)) => Err(report.lacks(&format!("'systemctl show {name}'"))),
             };
         };
-        read_shown(self.root, &block).with_context(|| format!("reading the unit {name}"))
+        read_shown(self.0, &block).with_context(|| format!("reading the unit {name}"))
     }
 }
 

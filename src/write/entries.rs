@@ -67,7 +67,8 @@ fn own(parent: &Handle, temporary: &OsStr, like: (u32, u32, u32)) -> Result<Hand
 /// Device and inode of what has the name now; `None` where the name was taken meanwhile.
 fn put_in_place(parent: &Handle, name: &OsStr, made: &Handle) -> Result<Option<(u64, u64)>> {
     let temporary = temporary_name(name);
-    let renamed = match rename_new(parent, &temporary, name) {
+    let flags = RenameFlags::RENAME_NOREPLACE;
+    let renamed = match renameat2(parent.fd(), temporary.as_os_str(), parent.fd(), name, flags) {
         // A filesystem without this flag (NFS): a rename takes the place of nothing but an empty directory.
         Err(Errno::EINVAL) => renameat(parent.fd(), temporary.as_os_str(), parent.fd(), name),
         other => other,
@@ -79,10 +80,6 @@ fn put_in_place(parent: &Handle, name: &OsStr, made: &Handle) -> Result<Option<(
             format!("putting the directory {} in place (renameat2)", parent.path().join(name).display())
         }),
     }
-}
-
-fn rename_new(parent: &Handle, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
-    renameat2(parent.fd(), from, parent.fd(), to, RenameFlags::RENAME_NOREPLACE)
 }
 
 /// Makes `name` a symlink to `target`: whoever looks sees the old link or the new one. False when it is that already;

@@ -66,12 +66,12 @@ impl Handle {
 
     /// Whether owner and mode are known.
     pub(super) fn has_owner(&self) -> bool {
-        self.told.as_deref().is_none_or(Told::is_known)
+        self.told.as_deref().is_none_or(|told| told.is_known)
     }
 
     /// The report that it is in: nothing may be asked of this machine's kernel about it.
     pub fn report(&self) -> Option<&Report> {
-        self.told.as_deref().map(Told::report)
+        self.told.as_deref().map(|told| &*told.report)
     }
 
     /// The same object with its state read again: owner, mode and links may have changed since it was found.
@@ -164,7 +164,7 @@ impl Handle {
         }
         let path = self.path.join(name);
         if let Some(told) = &self.told {
-            return told.entry(&path);
+            return told.report.lookup(&path);
         }
         let fd = open_entry(&self.fd, name).with_context(|| format!("opening {}", path.display()))?;
         fd.map(|fd| Handle::new(fd, path)).transpose()
@@ -235,6 +235,11 @@ impl Handle {
         Ok(names)
     }
 
+    /// The entries of an ACL, where it is in a report: there are none of its attributes.
+    pub fn told_acl(&self, is_default: bool) -> Option<Result<Option<&[String]>>> {
+        self.told.as_ref().map(|told| told.acl(&self.path, is_default))
+    }
+
     /// One extended attribute, `None` where it has none of that name or the filesystem has none at all.
     pub fn xattr(&self, name: &str) -> Result<Option<Vec<u8>>> {
         if self.kind() == Kind::Symlink {
@@ -242,8 +247,6 @@ impl Handle {
         }
         if let Some(told) = &self.told {
             return match name {
-                "system.posix_acl_access" => told.acl(&self.path, false),
-                "system.posix_acl_default" => told.acl(&self.path, true),
                 "security.selinux" => told.label(&self.path),
                 _ => bail!("{name} of {}: no report has it", self.path.display()),
             };

@@ -9,10 +9,6 @@ use std::path::{Path, PathBuf};
 use super::Kind;
 use crate::base::time::since_1970;
 
-/// Version of the extended attribute of an ACL (include/uapi/linux/posix_acl_xattr.h).
-const ACL_VERSION: u32 = 2;
-const NO_ID: u32 = u32::MAX;
-
 /// One line of `ls -l`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -45,8 +41,8 @@ pub struct Listings {
     pub whole: HashMap<PathBuf, BTreeSet<OsString>>,
     /// Paths at which there is nothing.
     pub absent: HashSet<PathBuf>,
-    /// Access and default ACLs, as the kernel has them.
-    pub acls: HashMap<PathBuf, [Option<Vec<u8>>; 2]>,
+    /// Entries of access and default ACLs, `user:1000:rw-`.
+    pub acls: HashMap<PathBuf, [Option<Vec<String>>; 2]>,
 }
 
 impl Listings {
@@ -120,31 +116,13 @@ impl Listings {
             } else if let Some(acls) = path.as_ref().and_then(|path| self.acls.get_mut(path)) {
                 let (which, entry) = line.strip_prefix("default:").map_or((0, line), |entry| (1, entry));
                 // What it grants in effect is behind the entry.
-                let entry = entry.split_whitespace().next().and_then(acl_entry);
+                let entry = entry.split_whitespace().next().filter(|entry| entry.matches(':').count() == 2);
                 if let Some(entry) = entry {
-                    acls[which].get_or_insert_with(|| ACL_VERSION.to_le_bytes().to_vec()).extend(entry);
+                    acls[which].get_or_insert_default().push(entry.to_string());
                 }
             }
         }
     }
-}
-
-/// `user:1000:rw-`, in the kernel's form (include/uapi/linux/posix_acl.h).
-fn acl_entry(text: &str) -> Option<Vec<u8>> {
-    let [tag, id, permissions] = text.split(':').collect::<Vec<_>>()[..] else { return None };
-    let number: u16 = match (tag, id) {
-        ("user", "") => 0x01,
-        ("user", _) => 0x02,
-        ("group", "") => 0x04,
-        ("group", _) => 0x08,
-        ("mask", "") => 0x10,
-        ("other", "") => 0x20,
-        _ => return None,
-    };
-    let id = if id.is_empty() { NO_ID } else { id.parse().ok()? };
-    let bits = permissions.bytes().zip([(b'r', 4), (b'w', 2), (b'x', 1)]);
-    let bits: u16 = bits.filter(|(byte, (letter, _))| byte == letter).map(|(_, (_, bit))| bit).sum();
-    Some([&number.to_le_bytes()[..], &bits.to_le_bytes(), &id.to_le_bytes()].concat())
 }
 
 /// Which columns there are.
@@ -347,16 +325,15 @@ mod tests {
     }
 
     #[test]
-    fn acls_have_the_kernels_form() {
+    fn acls_are_taken_entry_by_entry() {
         let found = taken(
             "getfacl -nps -R /d",
             "# file: /d/a\\040b\n# owner: 0\n# group: 0\nuser::rwx\nuser:2:rw-\t\t#effective:r--\ngroup::r-x\nmask::r--\n\
              other::---\ndefault:other::r-x\n\n",
         );
         let [access, default] = &found.acls[Path::new("/d/a b")];
-        let access = access.as_ref().unwrap();
-        assert_eq!(access.len(), 4 + 5 * 8);
-        assert_eq!(access[12..20], [2, 0, 6, 0, 2, 0, 0, 0], "user 2 may read and write");
+        let access = access.as_deref().unwrap();
+        assert_eq!(access, ["user::rwx", "user:2:rw-", "group::r-x", "mask::r--", "other::---"]);
         assert!(default.is_some());
     }
 }

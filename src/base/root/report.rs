@@ -74,9 +74,10 @@ pub struct Report {
 /// What a report tells of something that was found in it.
 #[derive(Debug)]
 pub struct Told {
-    report: Arc<Report>,
+    pub(super) report: Arc<Report>,
     listed: Option<Listed>,
-    is_known: bool,
+    /// Owner and mode are in a listing.
+    pub(super) is_known: bool,
     has_copy: bool,
 }
 
@@ -247,14 +248,6 @@ impl Report {
 }
 
 impl Told {
-    pub(super) fn report(&self) -> &Report {
-        &self.report
-    }
-
-    pub(super) fn is_known(&self) -> bool {
-        self.is_known
-    }
-
     /// What is known, or an error that names what the report lacks of the path.
     fn need<T>(&self, found: Option<T>, what: &str, path: &Path) -> Result<T> {
         found.ok_or_else(|| self.report.lacks(&format!("{what} {}", path.display())))
@@ -279,10 +272,6 @@ impl Told {
         self.need(self.has_copy.then_some(()), "the content of", path)
     }
 
-    pub(super) fn entry(&self, path: &Path) -> Result<Option<Handle>> {
-        self.report.lookup(path)
-    }
-
     pub(super) fn target(&self) -> Option<PathBuf> {
         self.listed.as_ref().and_then(|listed| listed.target.clone())
     }
@@ -302,12 +291,12 @@ impl Told {
         Ok((label != "?").then(|| label.as_bytes().to_vec()))
     }
 
-    /// An ACL.
-    pub(super) fn acl(&self, path: &Path, is_default: bool) -> Result<Option<Vec<u8>>> {
+    /// The entries of an ACL.
+    pub(super) fn acl(&self, path: &Path, is_default: bool) -> Result<Option<&[String]>> {
         match (&self.listed, self.report.listings.acls.get(path)) {
             (Some(listed), _) if !listed.has_acl => Ok(None),
             (_, acls) => {
-                self.need(acls.map(|acls| acls[usize::from(is_default)].clone()), "the ACL of", path)
+                self.need(acls.map(|acls| acls[usize::from(is_default)].as_deref()), "the ACL of", path)
             }
         }
     }

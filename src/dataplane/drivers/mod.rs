@@ -98,8 +98,8 @@ pub(super) mod tests {
         raw.overlay(Path::new("/etc/a.conf"), &text).unwrap();
         let config = Config::from_raw(&raw).map_err(|error| error.to_string())?;
         let accounts = Accounts::read_files(&root).unwrap();
-        let (mut found, mut problems) = declared::look(&root, &Image::new(&root), &accounts, &config)
-            .map_err(|error| format!("{error:#}"))?;
+        let (mut found, mut problems) =
+            declared::look(&root, &Image(&root), &accounts, &config).map_err(|error| format!("{error:#}"))?;
         problems.pop().map_or_else(|| Ok(found.remove(0).declared), |problem| Err(problem.what))
     }
 

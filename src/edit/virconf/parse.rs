@@ -19,38 +19,21 @@ struct Scanner<'a> {
 pub(super) fn parse(text: &str) -> Result<VirConf> {
     let mut scanner = Scanner { text, pos: 0 };
     let mut conf = VirConf { text: text.to_owned(), assignments: Vec::new(), comments: Vec::new() };
-    let mut lines = LineCounter::new(text);
+    // Lines are counted once over the text.
+    let (mut line, mut seen) = (1, 0);
     while scanner.pos < text.len() {
         scanner.skip(is_blank_or_eol);
         if scanner.peek() == Some(b'#') {
             conf.comments.push(scanner.comment());
         } else {
             let mut assignment = scanner.assignment()?;
-            assignment.line = lines.at(assignment.statement.start);
+            line += count_lines(&text.as_bytes()[seen..assignment.statement.start]);
+            (assignment.line, seen) = (line, assignment.statement.start);
             conf.assignments.push(assignment);
         }
         scanner.separator()?;
     }
     Ok(conf)
-}
-
-/// Line numbers of growing positions, counted once over the text.
-struct LineCounter<'a> {
-    text: &'a str,
-    seen: usize,
-    line: usize,
-}
-
-impl<'a> LineCounter<'a> {
-    fn new(text: &'a str) -> LineCounter<'a> {
-        LineCounter { text, seen: 0, line: 1 }
-    }
-
-    fn at(&mut self, pos: usize) -> usize {
-        self.line += count_lines(&self.text.as_bytes()[self.seen..pos]);
-        self.seen = pos;
-        self.line
-    }
 }
 
 fn count_lines(bytes: &[u8]) -> usize {

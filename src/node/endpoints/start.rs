@@ -337,7 +337,7 @@ pub fn read_directory(root: &Root, path: PathBuf) -> Held {
     let fact = Known::from(fact);
     let found = reached.ok().and_then(Reached::end);
     let handle = found.filter(|handle| handle.kind() == Kind::Directory);
-    let default_acl = handle.as_ref().and_then(|handle| Acl::parse(&handle.xattr(Acl::DEFAULT).ok()??).ok());
+    let default_acl = handle.as_ref().and_then(|handle| Acl::of(handle, Acl::DEFAULT).ok()?);
     (Directory { path, fact, default_acl }, handle)
 }
 
