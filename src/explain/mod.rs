@@ -116,50 +116,39 @@ pub struct Event {
 }
 
 impl Event {
-    /// By itself, of no line yet.
+    /// What no signature knows.
     fn new(id: &'static str, class: Class) -> Event {
-        Event {
-            id,
-            class,
-            program: Program::Unknown,
-            thing: Thing::Unknown,
-            subject: None,
-            count: 1,
-            first: None,
-            last: None,
-            logs: Vec::new(),
-            line: String::new(),
-            causes: Vec::new(),
-            decide: "",
-            fix: "",
-            source: "",
-            notes: Vec::new(),
-            findings: &[],
-            asks: None,
-            also_security_module: false,
-            key: String::new(),
-            is_effect: false,
-            ends_connection: false,
-        }
+        Event::of(&signature::known(id, class, &[], &[]), None)
     }
 
+    /// By itself, of no line yet.
     fn of(signature: &Signature, subject: Option<&str>) -> Event {
         // A message that begins with a name has its program's before it.
         let name =
             |text: &str| text.rsplit_once(": /").map_or(text.to_string(), |(_, path)| format!("/{path}"));
         let subject = subject.map(name);
         Event {
+            id: signature.id,
+            class: signature.class,
+            program: Program::Unknown,
+            thing: Thing::Unknown,
             key: subject.clone().unwrap_or_default(),
             subject,
+            count: 1,
+            first: None,
+            last: None,
+            logs: Vec::new(),
+            line: String::new(),
             causes: signature.causes.iter().map(|cause| cause.to_string()).collect(),
             decide: signature.decide,
             fix: signature.fix,
             source: signature.source,
+            notes: Vec::new(),
             findings: signature.findings,
             asks: signature.asks,
+            also_security_module: false,
             is_effect: signature.is_effect,
             ends_connection: signature.ends_connection,
-            ..Event::new(signature.id, signature.class)
         }
     }
 }

@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -16,7 +15,7 @@ use super::order::{Answer, Order, Said};
 use crate::vhost_user::backend::{Event, Port};
 use crate::vhost_user::frontend::{Card, Running};
 use crate::vhost_user::memory::Shared;
-use crate::vhost_user::{Failure, Outcome};
+use crate::vhost_user::{Doing, Failure, Outcome};
 
 /// Longer than the parent waits for anything.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -65,22 +64,14 @@ impl Child {
     fn carry_out(&mut self, order: Order) -> Answer {
         match order {
             Order::Become(_) => return Err(missing("way to become someone else")),
-            Order::Reach(path) => reach(&path)?,
-            Order::OpenDirectory(path) => {
-                File::open(path).map_err(|error| Failure::io("opening the directory", &error))?;
-            }
-            Order::Bind(path) => {
-                let bound = UnixListener::bind(path);
-                self.listener = Some(bound.map_err(|error| Failure::io("binding", &error))?);
-            }
-            Order::Connect(path) => {
-                let connected = UnixStream::connect(path);
-                self.stream = Some(connected.map_err(|error| Failure::io("connecting", &error))?);
-            }
+            Order::Reach(path) => faccessat(AT_FDCWD, &path, AccessFlags::W_OK, AtFlags::AT_EACCESS)
+                .doing("reaching the socket")?,
+            Order::OpenDirectory(path) => drop(File::open(path).doing("opening the directory")?),
+            Order::Bind(path) => self.listener = Some(UnixListener::bind(path).doing("binding")?),
+            Order::Connect(path) => self.stream = Some(UnixStream::connect(path).doing("connecting")?),
             Order::Accept => {
                 let listener = self.listener.take().ok_or_else(|| missing("socket"))?;
-                let (stream, _) = listener.accept().map_err(|error| Failure::io("accepting", &error))?;
-                self.stream = Some(stream);
+                self.stream = Some(listener.accept().doing("accepting")?.0);
             }
             Order::Serve(back) => return serve_port(self.take_stream()?, &back),
             Order::Negotiate => self.card = Some(Card::negotiate(self.take_stream()?)?),
@@ -108,11 +99,6 @@ impl Child {
     fn running(&self) -> Outcome<&Running> {
         self.running.as_ref().ok_or_else(|| missing("running network card"))
     }
-}
-
-fn reach(path: &Path) -> Outcome<()> {
-    faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS)
-        .map_err(|errno| Failure::io("reaching the socket", &errno.into()))
 }
 
 /// Says what happens while it does; the last answer is that the guest has hung up.

@@ -11,10 +11,8 @@ use crate::rules::endpoints::{ProcessRow, Row};
 
 /// No line is longer.
 pub const WIDTH: usize = 100;
-const VM: usize = 22;
-const PORT: usize = 15;
-const SIDE: usize = 7;
-const PEER: usize = 9;
+/// Of the first line, before the verdict.
+const CELLS: [usize; 5] = [22, 15, 7, 7, 9];
 /// Of a socket's line.
 const OWNER: usize = 29;
 const LISTENER: usize = 22;
@@ -22,9 +20,9 @@ const PATH: usize = WIDTH - 2 - OWNER - LISTENER - 4;
 
 /// The table.
 pub fn text(rows: &[Row]) -> String {
-    let mut text = line(&["VM", "PORT", "OVS", "QEMU", "CONNECTED"].map(str::to_string), "VERDICT");
+    let mut text = line(["VM", "PORT", "OVS", "QEMU", "CONNECTED"], "VERDICT");
     for row in rows {
-        text.push_str(&line(&cells(row), &colour(style(&row.verdict), &row.verdict)));
+        text.push_str(&line(cells(row), &colour(style(&row.verdict), &row.verdict)));
         text.push_str(&colour(Style::Dim, &socket(row)));
         text.push('\n');
     }
@@ -33,13 +31,10 @@ pub fn text(rows: &[Row]) -> String {
     text
 }
 
-fn line(cells: &[String; 5], verdict: &str) -> String {
-    let widths = [VM, PORT, SIDE, SIDE, PEER];
-    let mut line = String::new();
-    for (cell, width) in cells.iter().zip(widths) {
-        line.push_str(&format!("{:<width$}  ", shorten(cell, width)));
-    }
-    format!("{line}{verdict}\n")
+fn line(cells: [&str; 5], verdict: &str) -> String {
+    let cells =
+        cells.into_iter().zip(CELLS).map(|(cell, width)| format!("{:<width$}  ", shorten(cell, width)));
+    format!("{}{verdict}\n", cells.collect::<String>())
 }
 
 fn style(verdict: &str) -> Style {
@@ -52,28 +47,22 @@ fn style(verdict: &str) -> Style {
     }
 }
 
-fn cells(row: &Row) -> [String; 5] {
-    let dash = || "-".to_string();
-    let kind = |kind: &str| match kind {
-        "dpdkvhostuserclient" => "client".to_string(),
-        "dpdkvhostuser" => "server".to_string(),
-        "" => "system".to_string(),
-        other => other.to_string(),
-    };
-    let mode = row.mode.map(SocketMode::as_str);
+fn cells(row: &Row) -> [&str; 5] {
+    let port = row.port.as_ref();
+    let kind = port.map_or("-", |port| match port.kind.as_str() {
+        "dpdkvhostuserclient" => "client",
+        "dpdkvhostuser" => "server",
+        "" => "system",
+        other => other,
+    });
     let connected = match (row.state, row.connected) {
         (Some("off"), Some(false)) => "off",
         (_, Some(true)) => "yes",
         (_, Some(false)) => "no",
         (_, None) => "unknown",
     };
-    [
-        row.vm.clone().unwrap_or_else(dash),
-        row.port.as_ref().map_or_else(dash, |port| port.name.clone()),
-        row.port.as_ref().map_or_else(dash, |port| kind(&port.kind)),
-        mode.map_or_else(dash, str::to_string),
-        connected.to_string(),
-    ]
+    let (vm, name) = (row.vm.as_deref().unwrap_or("-"), port.map_or("-", |port| &port.name));
+    [vm, name, kind, row.mode.map_or("-", SocketMode::as_str), connected]
 }
 
 /// Path, owner and mode, and who listens; where another back end is at the other end, that one, by its unit.
@@ -144,10 +133,7 @@ fn processes(rows: &[Row]) -> String {
 }
 
 fn identity(process: &ProcessRow) -> String {
-    let groups = match process.group_names.is_empty() {
-        true => "-".to_string(),
-        false => process.group_names.join(","),
-    };
+    let groups = if process.group_names.is_empty() { "-".to_string() } else { process.group_names.join(",") };
     let umask = process.umask.as_deref().unwrap_or("unknown");
     format!("{}:{}  {umask}  {groups}", process.user, process.group)
 }

@@ -14,7 +14,7 @@ use vhost::vhost_user::{BackendReqHandler, Error};
 use virtio_queue::QueueT;
 use vm_memory::Bytes;
 
-use super::{BUFFER, FROM_GUEST, Failure, NET_HEADER, Outcome, TO_GUEST};
+use super::{BUFFER, Doing, FROM_GUEST, Failure, NET_HEADER, Outcome, TO_GUEST};
 
 mod device;
 
@@ -41,7 +41,7 @@ impl Port {
     /// On a connection, whoever made it.
     pub fn new(stream: UnixStream) -> Outcome<Port> {
         let device = Arc::new(Mutex::new(Device::default()));
-        let socket = stream.try_clone().map_err(|error| Failure::io("duplicating a descriptor", &error))?;
+        let socket = stream.try_clone().doing("duplicating a descriptor")?;
         Ok(Port { wire: BackendReqHandler::from_stream(stream, device.clone()), device, socket })
     }
 
@@ -92,13 +92,13 @@ impl Port {
     /// Is there a message, or a kick?
     fn wait(&self, end: Instant) -> Outcome<(bool, bool)> {
         const DOING: &str = "waiting for the guest";
-        let kick = self.device().kick().map_err(|error| Failure::io(DOING, &error))?;
+        let kick = self.device().kick().doing(DOING)?;
         let mut waited = vec![PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         waited.extend(kick.as_ref().map(|kick| PollFd::new(kick.as_fd(), PollFlags::POLLIN)));
         let left = end.saturating_duration_since(Instant::now());
         match poll(&mut waited, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Failure::io(DOING, &errno.into())),
+            failed => drop(failed.doing(DOING)?),
         }
         let is_ready = |index: usize| waited.get(index).is_some_and(|one| one.any() == Some(true));
         Ok((is_ready(0), is_ready(1)))
@@ -159,11 +159,11 @@ impl Queue {
     fn acknowledge(&mut self) -> Outcome<()> {
         let mut count = [0; 8];
         let read = self.kick.as_mut().map(|kick| kick.read(&mut count)).transpose();
-        read.map(drop).map_err(|error| Failure::io("reading a kick", &error))
+        read.map(drop).doing("reading a kick")
     }
 
     fn signal(&mut self) -> Outcome<()> {
         let written = self.call.as_mut().map(|call| call.write(&1_u64.to_ne_bytes())).transpose();
-        written.map(drop).map_err(|error| Failure::io("signalling the guest", &error))
+        written.map(drop).doing("signalling the guest")
     }
 }

@@ -11,7 +11,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::memory::Shared;
 use super::ring::{ENTRIES, Ring};
-use super::{FROM_GUEST, Failure, NET_HEADER, Outcome, QUEUES, TO_GUEST, features, protocol_features};
+use super::{Doing, FROM_GUEST, Failure, NET_HEADER, Outcome, QUEUES, TO_GUEST, features, protocol_features};
 
 /// Between two looks at a ring.
 const PAUSE: Duration = Duration::from_micros(200);
@@ -53,6 +53,7 @@ impl Card {
         let told = self.wire.set_mem_table(&[shared.region()]);
         told.map_err(|error| Failure::frontend("passing the memory", &error))?;
         let wire = &self.wire;
+        let event = || EventFd::new(0).doing("making an eventfd");
         let (mut kicks, mut calls) = (Vec::new(), Vec::new());
         for queue in 0..QUEUES {
             let (kick, call) = (event()?, event()?);
@@ -72,10 +73,6 @@ impl Card {
     }
 }
 
-fn event() -> Outcome<EventFd> {
-    EventFd::new(0).map_err(|error| Failure::io("making an eventfd", &error))
-}
-
 impl Running {
     /// Sends a frame, once there is room for an answer.
     pub fn send(&self, frame: &[u8]) -> Outcome<()> {
@@ -84,7 +81,7 @@ impl Running {
         Ring::new(FROM_GUEST).offer(&self.shared.memory, &framed)?;
         let kick = |queue: usize| {
             let kick = self.kicks.get(queue).ok_or_else(|| Failure::other("kicking", "no such queue"))?;
-            kick.write(1).map_err(|error| Failure::io("kicking", &error))
+            kick.write(1).doing("kicking")
         };
         kick(TO_GUEST)?;
         kick(FROM_GUEST)

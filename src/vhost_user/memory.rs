@@ -13,7 +13,7 @@ use vhost::VhostUserMemoryRegionInfo;
 use vm_memory::mmap::{MmapRegion, MmapRegionError};
 use vm_memory::{FileOffset, GuestAddress, GuestRegionMmap};
 
-use super::{Failure, Memory, Outcome};
+use super::{Doing, Failure, Memory, Outcome};
 
 /// What ordinary pages are taken for where there is no huge one.
 const ORDINARY: u64 = 2 << 20;
@@ -33,28 +33,24 @@ impl Shared {
     /// not there when it is first touched is a signal (SIGBUS), not an error. The name goes again at once.
     pub fn huge(path: &Path, size: u64) -> Outcome<Shared> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(0o600);
-        let file = options
-            .custom_flags(OFlag::O_NOFOLLOW.bits())
-            .open(path)
-            .map_err(|error| Failure::io("making a file in hugetlbfs", &error))?;
+        options.read(true).write(true).create_new(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
+        let file = options.open(path).doing("making a file in hugetlbfs")?;
         let removed = std::fs::remove_file(path);
-        fallocate(&file, FallocateFlags::empty(), 0, size.cast_signed())
-            .map_err(|errno| Failure::io("taking a huge page", &errno.into()))?;
-        removed.map_err(|error| Failure::io("removing the file in hugetlbfs", &error))?;
+        fallocate(&file, FallocateFlags::empty(), 0, size.cast_signed()).doing("taking a huge page")?;
+        removed.doing("removing the file in hugetlbfs")?;
         Shared::of(file, size)
     }
 
     /// Ordinary pages of a file that has no name.
     pub fn ordinary() -> Outcome<Shared> {
         let made = memfd_create("vhost-accord", MFdFlags::MFD_CLOEXEC);
-        let file = File::from(made.map_err(|errno| Failure::io("making a memfd", &errno.into()))?);
-        file.set_len(ORDINARY).map_err(|error| Failure::io("sizing a memfd", &error))?;
+        let file = File::from(made.doing("making a memfd")?);
+        file.set_len(ORDINARY).doing("sizing a memfd")?;
         Shared::of(file, ORDINARY)
     }
 
     fn of(file: File, size: u64) -> Outcome<Shared> {
-        let copy = file.try_clone().map_err(|error| Failure::io("duplicating a descriptor", &error))?;
+        let copy = file.try_clone().doing("duplicating a descriptor")?;
         let (region, address) = map(copy, 0, size, 0)?;
         Ok(Shared { memory: join(vec![region])?, file, size, address })
     }

@@ -49,8 +49,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Of a call to the kernel.
-    pub fn io(doing: &'static str, error: &io::Error) -> Failure {
+    fn io(doing: &'static str, error: &io::Error) -> Failure {
         Failure { doing: doing.into(), errno: error.raw_os_error(), text: error.to_string() }
     }
 
@@ -86,6 +85,17 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Says of a call to the kernel what it was for.
+pub trait Doing<T> {
+    fn doing(self, what: &'static str) -> Outcome<T>;
+}
+
+impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
+    fn doing(self, what: &'static str) -> Outcome<T> {
+        self.map_err(|error| Failure::io(what, &error.into()))
+    }
+}
 
 /// What a step of a conversation ends with.
 pub type Outcome<T> = Result<T, Failure>;
