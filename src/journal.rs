@@ -82,12 +82,12 @@ impl Journal {
     /// Directories for QEMU's sockets that an `apply` made.
     pub fn socket_directories(&self) -> Vec<PathBuf> {
         let made = self.entries.iter().filter_map(|entry| match &entry.change {
-            Change::Owner(Held { item, before: None }) => Some(item),
+            Change::Owner(Held { item, before: None }) if item.subject == Subject::SocketDirectory => {
+                Some(item.path.clone())
+            }
             _ => None,
         });
-        made.filter(|owner| owner.subject == Subject::SocketDirectory)
-            .map(|owner| owner.path.clone())
-            .collect()
+        made.collect()
     }
 
     fn entry(&mut self, target: &Target) -> Option<&mut Entry> {

@@ -52,12 +52,10 @@ impl Plan {
         Ok(Plan { changes, outdated: survey.outdated(), grants })
     }
 
-    /// Nothing to do?
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.outdated.is_empty() && self.grants.is_empty()
     }
 
-    /// Every step for people.
     pub fn text(&self, survey: &Survey) -> String {
         let mut text = String::new();
         for step in self.steps(survey) {
@@ -66,7 +64,6 @@ impl Plan {
         text
     }
 
-    /// Every step for programs.
     pub fn steps(&self, survey: &Survey) -> Vec<Step> {
         let names = &survey.accounts;
         let change = |change: &Change| Step::new(change.target().0, change.show(names));
@@ -83,12 +80,9 @@ impl Plan {
     }
 }
 
-/// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What it is about.
     pub target: String,
-    /// Before and after.
     pub diff: String,
 }
 
@@ -97,7 +91,6 @@ impl Step {
         Step { target: target.into(), diff }
     }
 
-    /// Takes back what the journal has.
     pub fn undoing(entry: &Entry, why: &str) -> Step {
         let target = entry.change.target();
         let diff = format!("- {target}  ({why})\n");

@@ -19,19 +19,15 @@ use crate::report::one_line;
 use crate::survey::Survey;
 use crate::systemd::Units;
 
-/// One of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Proposal {
-    /// The service.
     pub unit: String,
     /// The sockets of VMs at which it listens.
     pub sockets: Vec<PathBuf>,
-    /// The section.
     pub section: String,
 }
 
 impl Proposal {
-    /// For people.
     pub fn text(&self) -> String {
         let Proposal { unit, sockets, section } = self;
         let listens = sockets.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");

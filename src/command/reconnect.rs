@@ -18,7 +18,6 @@ use crate::rules::endpoints::is_joined;
 
 /// QEMU and DPDK try each second.
 const POLL: Duration = Duration::from_millis(500);
-/// How many are named.
 const NAMED: usize = 5;
 
 /// An endpoint of a VM that was connected, and whose QEMU or OVS connects again by itself.

@@ -34,7 +34,6 @@ use crate::systemd::{Act, ServiceManager};
 /// What was there before is waited for longer: there is nothing else to go back to.
 const BACK_LIMIT: Duration = Duration::from_secs(120);
 
-/// How it ended.
 #[derive(Debug)]
 pub enum Ended<T> {
     /// The dataplane runs, and all VMs that were connected are again; what could not be noted of it.

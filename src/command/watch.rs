@@ -147,14 +147,13 @@ fn fix(root: &Root, leave: &[String]) -> Result<Vec<String>> {
     Ok(fixed)
 }
 
-fn tell(judged: &Judged, mut output: Output<'_>, json: bool) -> Result<Outcome> {
+fn tell(judged: &Judged, output: Output<'_>, json: bool) -> Result<Outcome> {
     let (verdict, outcome) = check::verdict(&judged.findings);
     if !json {
         let fixed: String = output.fixed.iter().map(|target| format!("fixed: {target}\n")).collect();
         report::out(&report::clean(&fixed));
         return check::tell(judged, None, &[], false);
     }
-    let output = Output { verdict, findings: &judged.findings, ..std::mem::take(&mut output) };
-    report::json(&output)?;
+    report::json(&Output { verdict, findings: &judged.findings, ..output })?;
     Ok(outcome)
 }

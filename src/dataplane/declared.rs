@@ -178,10 +178,8 @@ fn problem<T>(id: &'static str, what: String, fix: &str) -> Result<T, Looking> {
 /// The sockets that are there.
 pub fn sockets(root: &Root, sockets: &Sockets) -> Result<Vec<Handle>> {
     let mut found = Vec::new();
-    for name in root.list(&sockets.directory)? {
-        if !name.to_str().is_some_and(|name| sockets.has(name)) {
-            continue;
-        }
+    let names = root.list(&sockets.directory)?.into_iter();
+    for name in names.filter(|name| name.to_str().is_some_and(|name| sockets.has(name))) {
         let socket = root.find_nofollow(&sockets.directory.join(name))?;
         found.extend(socket.filter(|socket| socket.kind() == Kind::Socket));
     }

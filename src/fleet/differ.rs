@@ -32,12 +32,10 @@ pub struct Difference {
     pub nodes: usize,
 }
 
-/// Nodes by number.
 #[derive(Debug)]
 pub struct Grouped {
     /// The nodes of each group, the largest group first.
     pub groups: Vec<Vec<usize>>,
-    /// The group of each node.
     pub of: Vec<usize>,
 }
 

@@ -21,12 +21,9 @@ struct Tally<'a> {
     examples: HashMap<(usize, usize), (usize, usize)>,
 }
 
-/// What is known of the nodes.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
-    /// The nodes.
     pub members: &'a [Member],
-    /// What each is called.
     pub names: &'a [String],
     /// In what each differs from most.
     pub differs: &'a [Vec<Difference>],

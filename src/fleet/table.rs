@@ -29,14 +29,12 @@ pub const WORDS: usize = 256;
 /// A VM and the word for it on another node.
 pub type Exception = (usize, usize);
 
-/// All of it.
 #[derive(Debug)]
 pub struct Table<'a> {
     /// What [`meet`] said: the finding that keeps a VM out.
     pub words: Vec<&'static str>,
     /// The shape of each VM, node by node.
     pub shapes: Vec<Vec<usize>>,
-    /// The kind of each node.
     pub kinds: Vec<usize>,
     /// The number of a word, for each kind and shape.
     pub verdicts: Vec<Vec<u8>>,
@@ -48,7 +46,6 @@ pub struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Judges.
     pub fn new(members: &'a [Member]) -> Result<Table<'a>> {
         let (kinds, targets) = numbered(members.iter(), |member| kind(&member.fingerprint));
         let vms = members.iter().flat_map(|member| member.fingerprint.vms.iter().map(move |vm| (member, vm)));
@@ -134,7 +131,6 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Of its sockets.
 fn names(vm: &Domain) -> impl Iterator<Item = &str> {
     let paths = vm.endpoints.iter().filter_map(|endpoint| endpoint.path.as_deref());
     paths.map(|path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default())
@@ -179,7 +175,6 @@ fn texts(place: &Place) -> HashMap<&str, String> {
     texts
 }
 
-/// Whom QEMU runs as there.
 pub fn configured(here: &Fingerprint) -> Option<(u32, u32)> {
     here.qemu.as_ref().map(|qemu| (qemu.user.id, qemu.group.id))
 }

@@ -11,7 +11,6 @@ use anyhow::{Context, Result, bail};
 
 use crate::base::paths::WATCH_SOCKET;
 
-/// What is said at the end.
 const SETTLED: &[u8] = b"settled\n";
 /// No more wait at once.
 const MAX_WAITING: usize = 64;

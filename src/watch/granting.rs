@@ -42,7 +42,6 @@ pub struct Granting {
     /// The directories of these.
     parents: BTreeSet<PathBuf>,
     again: BTreeMap<PathBuf, (Instant, u32)>,
-    /// How many were given.
     pub given: u64,
 }
 
@@ -125,7 +124,6 @@ impl Granting {
         self.declared.iter().find(|given| given.sockets.is_at(path))
     }
 
-    /// Looks at one path.
     pub fn look(&mut self, root: &Root, path: &Path, tug: &mut Tug) {
         match self.expected.get(path).cloned() {
             Some(ports) => self.look_at_ports(root, &mut Neighbours::default(), path, &ports, tug),

@@ -15,7 +15,6 @@ const FIRST: Duration = Duration::from_secs(1);
 /// At most: that a server starts is seen by its files.
 const LAST: Duration = Duration::from_secs(60);
 
-/// The session.
 #[derive(Debug)]
 pub struct Intent {
     monitor: Option<Monitor>,
@@ -24,7 +23,6 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// No session yet.
     pub fn new(now: Instant) -> Intent {
         Intent { monitor: None, next: now, pause: FIRST }
     }
@@ -81,7 +79,6 @@ impl Intent {
         })
     }
 
-    /// Asks whether the server lives.
     pub fn ask_for_life(&mut self, now: Instant) {
         if let Some(Err(error)) = self.monitor.as_mut().map(|monitor| monitor.ask_for_life(now)) {
             self.ended(&error, now);

@@ -63,7 +63,6 @@ struct Watcher<'a> {
     accord: BTreeSet<PathBuf>,
     /// When the configuration was edited, and when an `apply` had run before that.
     edited: Option<(Instant, Option<i128>)>,
-    /// Settings that were fixed.
     fixed: u64,
     rescans: u64,
     /// What is counted already.

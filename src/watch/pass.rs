@@ -28,13 +28,10 @@ const MAX_SAID: usize = 64 << 20;
 #[derive(Debug)]
 pub struct Passes {
     due: Instant,
-    /// The end of the minute.
     anyway: Instant,
     begun: Instant,
-    /// How long the last one took.
     took: Duration,
     running: Option<Running>,
-    /// How many have been begun.
     pub count: u64,
 }
 
@@ -68,7 +65,6 @@ impl Passes {
         self.anyway.min(if self.running.is_some() { self.begun + LIMIT } else { self.due })
     }
 
-    /// What to wait for.
     pub fn output(&self) -> Option<BorrowedFd<'_>> {
         self.running.as_ref().map(|running| running.output.as_fd())
     }

@@ -12,16 +12,13 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 use crate::base::root::{Kind, Root};
 use crate::base::text::log_line;
 
-/// What somebody did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Something about this path.
     At(PathBuf),
     /// A watched directory went or came, or the kernel lost events (`IN_Q_OVERFLOW`): everything is to be looked at.
     All,
 }
 
-/// What is watched.
 #[derive(Debug)]
 pub struct Places {
     inotify: Inotify,
@@ -34,7 +31,6 @@ pub struct Places {
 }
 
 impl Places {
-    /// Nothing yet.
     pub fn new() -> Result<Places> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
         let inotify = inotify.context("watching files (inotify_init1)")?;

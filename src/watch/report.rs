@@ -6,7 +6,6 @@ use crate::base::counters;
 use crate::base::notify::notify;
 use crate::report;
 
-/// In words, to systemd.
 pub fn tell(watcher: &Watcher<'_>) {
     let database = if watcher.intent.session().is_some() { "connected" } else { "not connected" };
     notify(&format!(

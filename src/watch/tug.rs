@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 /// So many times within the time below are one too many.
 const TIMES: usize = 3;
-/// Within this time.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// What was fixed when, and what is left alone from now on.
@@ -29,12 +28,10 @@ impl Tug {
         times.len() > TIMES && self.left.insert(what.to_string())
     }
 
-    /// Is it left alone?
     pub fn is_left(&self, what: &str) -> bool {
         self.left.contains(what)
     }
 
-    /// All that is left alone.
     pub fn left(&self) -> &BTreeSet<String> {
         &self.left
     }

@@ -149,7 +149,6 @@ fn shared(ground: &Ground<'_>, domain: &Domain, port: &VhostPort) -> Result<(), 
     Ok(())
 }
 
-/// What is done, in order.
 fn steps(
     ground: &Ground<'_>,
     domain: &Domain,

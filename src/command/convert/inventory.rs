@@ -27,7 +27,6 @@ use crate::survey::Survey;
 /// Where libvirt keeps the memory of VMs that were saved (libvirt: src/qemu/qemu_conf.c, `saveDir`).
 pub const SAVED: &str = "/var/lib/libvirt/qemu/save";
 
-/// What it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -44,7 +43,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// As in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Verdict::Done => "done",
@@ -56,24 +54,17 @@ impl Verdict {
     }
 }
 
-/// One card.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// The VM.
     pub vm: String,
     /// `off`, `saved` or `running`.
     pub state: &'static str,
     /// The guest's address.
     pub mac: Option<String>,
-    /// What its definition has.
     pub definition: Option<Side>,
-    /// What it runs with.
     pub running: Option<Side>,
-    /// Its port.
     pub port: Option<PortRow>,
-    /// What it takes.
     pub verdict: Verdict,
-    /// What is in the way.
     pub blocked: Option<String>,
     /// What to do, or what will be done.
     pub steps: Vec<String>,
@@ -81,12 +72,9 @@ pub struct Row {
     pub turn: Option<(Card, Option<PortState>)>,
 }
 
-/// Its port.
 #[derive(Debug, Clone, Serialize)]
 pub struct PortRow {
-    /// Its name.
     pub name: String,
-    /// Its type.
     #[serde(rename = "type")]
     pub kind: PortType,
     /// `nova` (os-vif made it) or `hand`.
@@ -96,13 +84,10 @@ pub struct PortRow {
 /// A VM with vhost-user network cards.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// Its name.
     pub name: String,
-    /// Its UUID.
     pub uuid: Option<String>,
     /// Bytes of memory.
     pub memory: u64,
-    /// Its cards.
     pub rows: Vec<Row>,
 }
 

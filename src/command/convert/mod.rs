@@ -117,7 +117,6 @@ fn wanted(survey: &Survey, to: Option<&str>) -> Result<PortType> {
     }
 }
 
-/// The VMs that are meant.
 fn choose<'a>(machines: &'a [Machine], args: &ConvertArgs) -> Result<Vec<&'a Machine>> {
     if args.vms.is_empty() {
         return Ok(machines.iter().collect());

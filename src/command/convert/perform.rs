@@ -26,16 +26,11 @@ use crate::survey::Survey;
 const BASE: Duration = Duration::from_secs(60);
 const SLOW: u64 = 20 << 20;
 
-/// What turning goes by.
 #[derive(Debug)]
 pub struct Turning<'a> {
-    /// The node.
     pub root: &'a Root,
-    /// What was found of it.
     pub survey: &'a Survey,
-    /// Where it is noted.
     pub journal: Journal,
-    /// The type to turn to.
     pub to: PortType,
     /// VMs that run as well.
     pub pause: bool,
@@ -44,7 +39,6 @@ pub struct Turning<'a> {
 }
 
 impl Turning<'_> {
-    /// Turns a VM, and says what came of it.
     pub fn turn(&mut self, machine: &Machine) -> Done {
         let (name, to) = (&machine.name, self.to);
         let rest =

@@ -18,7 +18,6 @@ use crate::report::{self, Style};
 use crate::rules::{Finding, Level};
 use crate::survey::Survey;
 
-/// What came of one VM.
 #[derive(Debug, Clone, Serialize)]
 pub struct Done {
     vm: String,
@@ -80,7 +79,6 @@ impl Done {
     }
 }
 
-/// All that is said.
 #[derive(Debug, Default, Serialize)]
 pub struct Output {
     version: u32,
@@ -88,7 +86,6 @@ pub struct Output {
     cards: Vec<Row>,
     /// VMs that a run stopped which was killed then.
     interrupted: Vec<String>,
-    /// What came of each VM.
     pub done: Vec<Done>,
     /// What `check` has against the node afterwards, and had not before.
     findings: Vec<Finding>,

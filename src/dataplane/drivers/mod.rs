@@ -77,7 +77,12 @@ pub(super) mod tests {
     use crate::facts::accounts::Accounts;
     use crate::systemd::image::Image;
 
-    /// What a section of this driver comes to on a node with these files.
+    /// What a section of this driver comes to by the command of its unit.
+    pub fn of_unit(driver: &Driver, section: &str, command: &str) -> Result<Declared, String> {
+        looked(driver, section, &[("/etc/systemd/system/a.service", &format!("ExecStart={command}"))])
+    }
+
+    /// The same on a node with these files.
     pub fn looked(driver: &Driver, section: &str, files: &[(&str, &str)]) -> Result<Declared, String> {
         let tree = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {

@@ -76,30 +76,23 @@ fn ask(root: &Root, socket: &Path) -> Result<Vec<Port>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{looked, served};
+    use super::super::tests::{of_unit, served};
     use super::*;
-
-    const UNIT: &str = "/etc/systemd/system/a.service";
 
     #[test]
     fn directory_and_rpc_socket_are_those_of_its_unit() {
-        let unit = "ExecStart=/opt/spdk/bin/vhost -m 0x3 -S /run/spdk-vhost -r /run/spdk/rpc.sock";
-        let found = looked(&DRIVER, "", &[(UNIT, unit)]).unwrap();
+        let unit = "/opt/spdk/bin/vhost -m 0x3 -S /run/spdk-vhost -r /run/spdk/rpc.sock";
+        let found = of_unit(&DRIVER, "", unit).unwrap();
         assert_eq!(found.sockets.directory, Path::new("/run/spdk-vhost"));
-        assert_eq!(
-            (found.control, found.made_by),
-            (vec![PathBuf::from("/run/spdk/rpc.sock")], MadeBy::Dataplane)
-        );
-        let unit = "ExecStart=/opt/spdk/bin/vhost -S /run/spdk-vhost";
-        assert_eq!(looked(&DRIVER, "", &[(UNIT, unit)]).unwrap().control, [Path::new(RPC)]);
+        assert_eq!(found.control, [Path::new("/run/spdk/rpc.sock")]);
+        assert_eq!(found.made_by, MadeBy::Dataplane);
+        let found = of_unit(&DRIVER, "", "/opt/spdk/bin/vhost -S /run/spdk-vhost").unwrap();
+        assert_eq!(found.control, [Path::new(RPC)]);
         // As SPDK's own documents have it: everybody's directory, and the RPC socket in it.
-        let unit = "ExecStart=/opt/spdk/bin/vhost -S /var/tmp";
-        let error = looked(&DRIVER, "", &[(UNIT, unit)]).unwrap_err();
-        assert!(
-            error.starts_with("ExecStart of a.service: sockets = /var/tmp: expected a directory for"),
-            "{error}"
-        );
-        let error = looked(&DRIVER, "", &[(UNIT, "ExecStart=/opt/spdk/bin/vhost")]).unwrap_err();
+        let error = of_unit(&DRIVER, "", "/opt/spdk/bin/vhost -S /var/tmp").unwrap_err();
+        let expected = "ExecStart of a.service: sockets = /var/tmp: expected a directory for";
+        assert!(error.starts_with(expected), "{error}");
+        let error = of_unit(&DRIVER, "", "/opt/spdk/bin/vhost").unwrap_err();
         assert_eq!(error, "set sockets: ExecStart of a.service has no -S with a directory");
     }
 

@@ -29,31 +29,23 @@ fn look(_root: &Root, unit: &UnitFact, section: &mut Declaration) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::looked;
+    use super::super::tests::of_unit;
     use super::*;
 
     #[test]
     fn the_socket_is_that_of_its_unit() {
-        let unit =
-            "ExecStart=/usr/libexec/virtiofsd --shared-dir /srv --socket-path /run/vfs/s --socket-group kvm";
-        let found = looked(&DRIVER, "", &[("/etc/systemd/system/a.service", unit)]).unwrap();
-        assert_eq!(
-            (found.sockets.directory.to_str(), found.sockets.pattern.as_deref()),
-            (Some("/run/vfs"), Some("s*"))
-        );
+        let unit = "/usr/libexec/virtiofsd --shared-dir /srv --socket-path /run/vfs/s --socket-group kvm";
+        let sockets = of_unit(&DRIVER, "", unit).unwrap().sockets;
+        assert_eq!((sockets.directory.to_str(), sockets.pattern.as_deref()), (Some("/run/vfs"), Some("s*")));
         // A top directory is everybody's.
-        let unit = "ExecStart=/usr/libexec/virtiofsd --socket-path=/var/fs.sock";
-        let error = looked(&DRIVER, "", &[("/etc/systemd/system/a.service", unit)]).unwrap_err();
-        assert!(
-            error.starts_with("ExecStart of a.service: sockets = /var/fs.sock*: expected a directory"),
-            "{error}"
-        );
+        let error = of_unit(&DRIVER, "", "/usr/libexec/virtiofsd --socket-path=/var/fs.sock").unwrap_err();
+        let expected = "ExecStart of a.service: sockets = /var/fs.sock*: expected a directory";
+        assert!(error.starts_with(expected), "{error}");
         // A template's is not known whole.
-        let unit = "ExecStart=/usr/libexec/virtiofsd --socket-path=/run/%i.sock";
-        let error = looked(&DRIVER, "", &[("/etc/systemd/system/a.service", unit)]).unwrap_err();
+        let unit = "/usr/libexec/virtiofsd --socket-path=/run/%i.sock";
+        let error = of_unit(&DRIVER, "", unit).unwrap_err();
         assert_eq!(error, "set sockets: ExecStart of a.service has no --socket-path");
-        let found =
-            looked(&DRIVER, "sockets = /run/vfs\n", &[("/etc/systemd/system/a.service", unit)]).unwrap();
-        assert_eq!((found.sockets.directory.to_str(), found.sockets.pattern), (Some("/run/vfs"), None));
+        let sockets = of_unit(&DRIVER, "sockets = /run/vfs\n", unit).unwrap().sockets;
+        assert_eq!((sockets.directory.to_str(), sockets.pattern), (Some("/run/vfs"), None));
     }
 }

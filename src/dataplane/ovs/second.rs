@@ -165,42 +165,34 @@ fn ask(root: &Root, second: &Second) -> Result<Switch> {
 mod tests {
     use super::*;
     use crate::config::MadeBy;
-    use crate::dataplane::drivers::tests::looked;
-
-    const UNIT: &str = "/etc/systemd/system/a.service";
+    use crate::dataplane::drivers::tests::of_unit;
 
     #[test]
     fn database_and_user_are_those_of_its_unit() {
-        let unit =
-            "ExecStart=/usr/sbin/ovs-vswitchd --user 42:43 unix:/run/ovs2/db.sock --pidfile=/run/ovs2/a.pid";
-        let found = looked(&DRIVER, "sockets = /run/ovs2/vh*\n", &[(UNIT, unit)]).unwrap();
+        let unit = "/usr/sbin/ovs-vswitchd --user 42:43 unix:/run/ovs2/db.sock --pidfile=/run/ovs2/a.pid";
+        let found = of_unit(&DRIVER, "sockets = /run/ovs2/vh*\n", unit).unwrap();
         assert_eq!((found.user.as_deref(), found.group.as_deref()), (Some("42"), Some("43")));
         let second = Second::of(&found).unwrap();
-        assert_eq!(
-            (second.run(), second.database.to_str()),
-            (Path::new("/run/ovs2"), Some("/run/ovs2/db.sock"))
-        );
+        assert_eq!(second.run(), Path::new("/run/ovs2"));
+        assert_eq!(second.database, Path::new("/run/ovs2/db.sock"));
         let client = "made-by = qemu\nsockets = /run/ovs2-vms\n";
-        assert_eq!(looked(&DRIVER, client, &[(UNIT, unit)]).unwrap().made_by, MadeBy::Qemu);
+        assert_eq!(of_unit(&DRIVER, client, unit).unwrap().made_by, MadeBy::Qemu);
         // QEMU would reach the database.
-        let error = looked(&DRIVER, "sockets = /run/ovs2/*\n", &[(UNIT, unit)]).unwrap_err();
+        let error = of_unit(&DRIVER, "sockets = /run/ovs2/*\n", unit).unwrap_err();
         assert!(error.contains("control: expected paths that sockets does not have"), "{error}");
-        assert!(looked(&DRIVER, "", &[(UNIT, unit)]).unwrap_err().starts_with("set sockets: "));
+        assert!(of_unit(&DRIVER, "", unit).unwrap_err().starts_with("set sockets: "));
     }
 
     #[test]
     fn of_a_container_the_section_says_them() {
-        let unit = "ExecStart=/usr/bin/podman run ovs ovs-vswitchd unix:/run/openvswitch/db.sock";
-        let error = looked(&DRIVER, "sockets = /run/ovs2/vh*\n", &[(UNIT, unit)]).unwrap_err();
-        assert!(
-            error.starts_with("set control, its database's socket first: ExecStart of a.service"),
-            "{error}"
-        );
-        let section = "sockets = /run/ovs2/vh*\ncontrol = /run/ovs2/db.sock\n";
-        let error = looked(&DRIVER, &format!("{section}user = 42\n"), &[(UNIT, unit)]).unwrap_err();
+        let unit = "/usr/bin/podman run ovs ovs-vswitchd unix:/run/openvswitch/db.sock";
+        let error = of_unit(&DRIVER, "sockets = /run/ovs2/vh*\n", unit).unwrap_err();
+        let expected = "set control, its database's socket first: ExecStart of a.service";
+        assert!(error.starts_with(expected), "{error}");
+        let section = "sockets = /run/ovs2/vh*\ncontrol = /run/ovs2/db.sock\nuser = 42\n";
+        let error = of_unit(&DRIVER, section, unit).unwrap_err();
         assert_eq!(error, "set group: no account has the number 42");
-        let section = format!("{section}user = 42\ngroup = 43\n");
-        let found = looked(&DRIVER, &section, &[(UNIT, unit)]).unwrap();
+        let found = of_unit(&DRIVER, &format!("{section}group = 43\n"), unit).unwrap();
         assert_eq!(Second::of(&found).unwrap().database, Path::new("/run/ovs2/db.sock"));
     }
 }

@@ -263,9 +263,8 @@ fn overtakes(declarations: &[(String, UnitText)]) -> bool {
 
 fn with_runtime_directory(declarations: &[(String, UnitText)]) -> Vec<String> {
     let has = |text: &UnitText| {
-        text.list("Service", "RuntimeDirectory")
-            .iter()
-            .any(|value| value.split_whitespace().any(|directory| directory == "openvswitch"))
+        let values = text.list("Service", "RuntimeDirectory");
+        values.iter().flat_map(|value| value.split_whitespace()).any(|directory| directory == "openvswitch")
     };
     declarations.iter().filter(|(_, text)| has(text)).map(|(name, _)| name.clone()).collect()
 }
@@ -274,11 +273,12 @@ fn with_runtime_directory(declarations: &[(String, UnitText)]) -> Vec<String> {
 /// (systemd.exec(5)). Files below `/run` are made by the units themselves from the others.
 fn variables(root: &Root, declarations: &[(String, UnitText)]) -> Result<BTreeMap<String, String>> {
     let mut variables = BTreeMap::new();
+    let mut add = |text: &str| {
+        variables
+            .extend(EnvFile::parse(text).iter().map(|(name, value)| (name.to_string(), value.to_string())));
+    };
     for (_, text) in declarations {
-        for assignment in text.list("Service", "Environment") {
-            let words = EnvFile::parse(assignment.trim_matches('"'));
-            variables.extend(words.iter().map(|(name, value)| (name.to_string(), value.to_string())));
-        }
+        text.list("Service", "Environment").iter().for_each(|words| add(words.trim_matches('"')));
     }
     for (_, text) in declarations {
         for file in text.list("Service", "EnvironmentFile") {
@@ -287,10 +287,7 @@ fn variables(root: &Root, declarations: &[(String, UnitText)]) -> Result<BTreeMa
             if ours || !path.is_absolute() || path.starts_with("/run") {
                 continue;
             }
-            if let Some(text) = root.read_text(path)? {
-                let file = EnvFile::parse(&text);
-                variables.extend(file.iter().map(|(name, value)| (name.to_string(), value.to_string())));
-            }
+            root.read_text(path)?.iter().for_each(|text| add(text));
         }
     }
     Ok(variables)
