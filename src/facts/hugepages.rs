@@ -58,12 +58,9 @@ pub fn nodes(root: &Root) -> Result<Vec<u32>> {
 pub fn pools(root: &Root) -> Result<BTreeMap<u64, u64>> {
     let mut found = BTreeMap::new();
     for size in sizes(root)? {
-        let count = |file: &str| {
-            let text = root.read_text(&Path::new(POOLS).join(name(size)).join(file))?;
-            anyhow::Ok(text.and_then(|text| text.trim().parse::<u64>().ok()))
-        };
-        let both = count("nr_hugepages")?.zip(count("nr_overcommit_hugepages")?);
-        let Some((exist, on_demand)) = both else { return Ok(BTreeMap::new()) };
+        let count = |file: &str| number(root, &Path::new(POOLS).join(name(size)).join(file));
+        let (exist, on_demand) = (count("nr_hugepages"), count("nr_overcommit_hugepages"));
+        let (Ok(exist), Ok(on_demand)) = (exist, on_demand) else { return Ok(BTreeMap::new()) };
         found.insert(size, exist.saturating_add(on_demand).saturating_mul(size));
     }
     Ok(found)

@@ -50,7 +50,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Asks, within [`LIMIT`]. One that does not run is not asked, and a report has no answers.
+    /// Asks, within [`LIMIT`](super::driver::LIMIT). One that does not run is not asked, and a report has no answers.
     pub fn ask(root: &Root, declared: &Declared, runs: bool) -> Ports {
         let asks = find(&declared.driver).ok().and_then(|driver| driver.ports);
         let asks = asks.filter(|_| runs && root.report().is_none());
