@@ -293,27 +293,12 @@ fn pick_up_hook(root: &Root, manager: &dyn ServiceManager, survey: &Survey) -> R
     }
 }
 
-/// What is not in force before a restart.
-pub fn waiting_text(survey: &Survey, waiting: &[Finding]) -> String {
-    let mut text = String::new();
-    for finding in waiting {
-        let line = format!("pending restart: {}: {} ({})", finding.subject, finding.seen, finding.fix);
-        text.push_str(&report::colour(Style::Advice, &format!("{}\n", report::one_line(&line))));
-    }
-    let switch = survey.accord.dataplane.as_ref().map(|dataplane| &dataplane.switch_unit);
-    let cuts = waiting.iter().any(|finding| finding.restart.as_ref() == switch);
-    for line in survey.live.iter().filter(|_| cuts).flat_map(blast::lost_network) {
-        text.push_str(&format!("    with that restart, {}\n", report::one_line(&line)));
-    }
-    text
-}
-
 fn closing(survey: &Survey, output: &Output) -> String {
     let mut text = String::new();
     for note in &output.notes {
         text.push_str(&format!("{}\n", report::clean(note)));
     }
-    text.push_str(&waiting_text(survey, &output.waiting));
+    text.push_str(&blast::waiting_text(survey, &output.waiting));
     if !output.failed.is_empty() {
         let line =
             |line: &String| report::colour(Style::Bad, &format!("failed: {}\n", report::one_line(line)));

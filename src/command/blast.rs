@@ -3,7 +3,9 @@
 
 use crate::facts::domains::SocketMode;
 use crate::node::live::Live;
-use crate::report;
+use crate::report::{self, Style};
+use crate::rules::Finding;
+use crate::survey::Survey;
 
 /// Tells people which VMs the restart that comes now cuts off; the lines.
 pub fn announce(live: &Live, json: bool) -> Vec<String> {
@@ -32,4 +34,19 @@ pub fn lost_network(live: &Live) -> Vec<String> {
         }
     }
     lines
+}
+
+/// What is not in force before a restart.
+pub fn waiting_text(survey: &Survey, waiting: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in waiting {
+        let line = format!("pending restart: {}: {} ({})", finding.subject, finding.seen, finding.fix);
+        text.push_str(&report::colour(Style::Advice, &format!("{}\n", report::one_line(&line))));
+    }
+    let switch = survey.accord.dataplane.as_ref().map(|dataplane| &dataplane.switch_unit);
+    let cuts = waiting.iter().any(|finding| finding.restart.as_ref() == switch);
+    for line in survey.live.iter().filter(|_| cuts).flat_map(lost_network) {
+        text.push_str(&format!("    with that restart, {}\n", report::one_line(&line)));
+    }
+    text
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{Outcome, against};
+use super::Outcome;
 use crate::accord::Obstacle;
 use crate::base::counters;
 use crate::base::root::{NotInReport, Root, told};
@@ -35,9 +35,6 @@ struct Output<'a> {
 }
 
 pub fn run(args: &CheckArgs) -> Result<Outcome> {
-    if let Some(file) = &args.against {
-        return against::run(args, file);
-    }
     if args.monitor {
         return Ok(tell_monitor(args));
     }

@@ -54,7 +54,10 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
     match &cli.command {
         Command::Plan(args) => plan::run(args),
         Command::Apply(args) => apply::run(args),
-        Command::Check(args) => check::run(args),
+        Command::Check(args) => match &args.against {
+            Some(file) => against::run(args, file),
+            None => check::run(args),
+        },
         Command::Compare(args) => compare::run(args),
         Command::Revert(args) => revert::run(args),
         Command::Convert(args) => convert::run(args),

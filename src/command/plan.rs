@@ -169,7 +169,7 @@ pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
         let known =
             if unknown.is_empty() { "Nothing to change." } else { "Nothing to change in what is known." };
         report::out(&format!("{known}\n"));
-        report::out(&super::apply::waiting_text(&survey, &waiting));
+        report::out(&super::blast::waiting_text(&survey, &waiting));
     } else {
         report::out(&plan.text(&survey));
         let count = plan.steps(&survey).len();

@@ -11,7 +11,6 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 
 use super::blast;
-use super::convert::give_sockets;
 use super::reconnect::{self, Peer};
 use crate::accord::{DataplaneAccord, is_drop_in};
 use crate::base::paths;
@@ -26,6 +25,7 @@ use crate::journal::{Entry, Journal};
 use crate::node::live::Live;
 use crate::report;
 use crate::rules::Finding;
+use crate::sockets::grant::give_new;
 use crate::sockets::stale;
 use crate::survey::{Options, Survey};
 use crate::systemd::systemctl::Systemctl;
@@ -143,7 +143,7 @@ impl<'a> Outage<'a> {
         let limit = self.limit.max(BACK_LIMIT);
         match self.start(self.manager, limit).or_else(|_| self.start(&Systemctl, limit)) {
             Ok(()) => {
-                note(give_sockets(self.root, self.survey));
+                note(give_new(self.root, &self.survey.accord));
                 note(self.wait().context("after that, too"));
                 note(note_end(self.root));
             }
@@ -305,4 +305,35 @@ pub fn finish(root: &Root, manager: &dyn ServiceManager) -> Result<Vec<String>> 
         Some(_) => journal.restart_ended(root).map(|()| Vec::new()),
         None => Ok(Vec::new()),
     }
+}
+
+/// Services that were started with what goes away now.
+pub fn touched_services(survey: &Survey, journal: &Journal) -> Vec<String> {
+    let identity = ["EnvironmentFile=", "UMask=", "Group=", "RuntimeDirectory="];
+    let changes_identity = |change: &Change| match change {
+        Change::File(Held { item: file, .. }) => {
+            let environment = file.path == Path::new(paths::DATAPLANE_ENVIRONMENT);
+            let says = |key: &&str| file.content.lines().any(|line| line.starts_with(key));
+            let drop_in = file.unit.is_some() && identity.iter().any(says);
+            environment || drop_in
+        }
+        Change::Patch(_) | Change::Renumber(_) => true,
+        _ => false,
+    };
+    let changes = || journal.entries.iter().map(|entry| &entry.change);
+    let running = survey.live.as_ref();
+    let mut units = Vec::new();
+    if let Some(dataplane) = &survey.accord.dataplane
+        && (journal.restarting
+            || running.is_some_and(|live| live.vswitchd().is_some()) && changes().any(changes_identity))
+    {
+        units.push(dataplane.switch_unit.clone());
+    }
+    if let Some(qemu) = &survey.accord.qemu
+        && running.is_some_and(|live| live.libvirt.is_some())
+        && changes().any(|change| matches!(change, Change::Setting(_)))
+    {
+        units.extend(qemu.daemon_unit.clone());
+    }
+    units
 }

@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `revert`: put back exactly what was there. It goes by the journal alone: a changed configuration is no hindrance.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::restart::{self, Ended, Outage};
+use super::restart::{self, Ended, Outage, touched_services};
 use super::{Outcome, apply, convert, would_revert};
 use crate::base::lock::Lock;
-use crate::base::paths;
 use crate::base::root::Root;
 use crate::cli::RevertArgs;
 use crate::dataplane::ovs::remains;
 use crate::facts::processes;
-use crate::items::{Change, Held, NotAFile, Undone};
+use crate::items::{Change, NotAFile, Undone};
 use crate::journal::{Entry, Journal};
 use crate::report;
 use crate::sockets::{declared, grant};
@@ -263,37 +260,6 @@ fn withdraw_declared(root: &Root, manager: &dyn ServiceManager, survey: &Survey)
         grant::make_all(root, &declared::withdraw(root, given, &process)?)?;
     }
     Ok(())
-}
-
-/// Services that were started with what goes away now.
-pub fn touched_services(survey: &Survey, journal: &Journal) -> Vec<String> {
-    let identity = ["EnvironmentFile=", "UMask=", "Group=", "RuntimeDirectory="];
-    let changes_identity = |change: &Change| match change {
-        Change::File(Held { item: file, .. }) => {
-            let environment = file.path == Path::new(paths::DATAPLANE_ENVIRONMENT);
-            let says = |key: &&str| file.content.lines().any(|line| line.starts_with(key));
-            let drop_in = file.unit.is_some() && identity.iter().any(says);
-            environment || drop_in
-        }
-        Change::Patch(_) | Change::Renumber(_) => true,
-        _ => false,
-    };
-    let changes = || journal.entries.iter().map(|entry| &entry.change);
-    let running = survey.live.as_ref();
-    let mut units = Vec::new();
-    if let Some(dataplane) = &survey.accord.dataplane
-        && (journal.restarting
-            || running.is_some_and(|live| live.vswitchd().is_some()) && changes().any(changes_identity))
-    {
-        units.push(dataplane.switch_unit.clone());
-    }
-    if let Some(qemu) = &survey.accord.qemu
-        && running.is_some_and(|live| live.libvirt.is_some())
-        && changes().any(|change| matches!(change, Change::Setting(_)))
-    {
-        units.extend(qemu.daemon_unit.clone());
-    }
-    units
 }
 
 fn finish(manager: &dyn ServiceManager, args: &RevertArgs, units: Vec<String>, output: &mut Output) {

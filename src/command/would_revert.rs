@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::plan::{Step, coloured};
-use super::revert::touched_services;
+use super::restart::touched_services;
 use crate::base::root::Root;
 use crate::journal::Journal;
 use crate::report;

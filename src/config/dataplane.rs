@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
+use super::effective::{Effective, Origin, checked};
 use super::keys::{DATAPLANE, REQUIRED};
-use super::layers::{Effective, Origin, checked};
 use super::value;
 use crate::base::paths::plain;
 

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -11,43 +10,10 @@ use configparser::ini::{Ini, IniDefault};
 use serde::Serialize;
 
 use super::dataplane::Declaration;
+use super::effective::{Effective, Origin, checked};
 use super::keys::{DATAPLANE, Key, SECTIONS, Section, keys};
 use crate::base::paths;
 use crate::base::root::Root;
-
-/// Where a value was set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Origin {
-    /// Built in.
-    Default,
-    /// A file and the line in it, counted from 1.
-    File(PathBuf, usize),
-    /// A dataplane's driver read it there.
-    Looked(String),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::Default => f.write_str("default"),
-            Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
-            Origin::Looked(place) => f.write_str(place),
-        }
-    }
-}
-
-/// A value that counts, as text, and where it came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Effective {
-    /// The text of the value.
-    pub value: String,
-    /// Who set it.
-    pub origin: Origin,
-    /// What was found on the node where that decides.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub found: Option<String>,
-}
 
 /// A drop-in that the administrator may add: it counts as if it was in its place already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,16 +32,6 @@ pub struct Raw {
     /// The sections of dataplanes by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     dataplanes: BTreeMap<String, Declaration>,
-}
-
-/// Checks one value; the error says where it was set and what was expected.
-pub(super) fn checked<T>(
-    name: &str,
-    found: &Effective,
-    check: impl Fn(&str) -> Result<T, String>,
-) -> Result<T> {
-    check(&found.value)
-        .map_err(|expected| anyhow!("{}: {name} = {}: expected {expected}", found.origin, found.value))
 }
 
 impl Raw {

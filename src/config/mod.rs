@@ -5,6 +5,7 @@
 //! sorted by name, where one in `/etc` masks its namesake in `/usr/lib`. A later value wins.
 
 mod dataplane;
+mod effective;
 mod hook;
 mod keys;
 mod layers;
@@ -15,9 +16,10 @@ mod watch;
 mod tests;
 
 pub use dataplane::{DECLARED, Declaration, Declared, MadeBy, Sockets};
+pub use effective::{Effective, Origin};
 pub use hook::{Action, Family, HookConfig};
 pub use keys::{DATAPLANE, Key, SECTIONS, commented};
-pub use layers::{Effective, Origin, Proposed, Raw};
+pub use layers::{Proposed, Raw};
 pub use value::{DataplaneUser, GidMismatch, Managed, PortType, QemuGroup, ServerAccess};
 pub use watch::{Drift, WatchConfig};
 

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::access::Node;
@@ -13,7 +13,10 @@ use crate::base::root::{Kind, Root, UnsafePath};
 use crate::base::text::log_line;
 use crate::config::{PortType, ServerAccess};
 use crate::dataplane::PortSocket;
-use crate::dataplane::ovs::sockets::is_switch_place;
+use crate::dataplane::ovs::database::SILENT;
+use crate::dataplane::ovs::ovsdb::OVSDB_LIMIT;
+use crate::dataplane::ovs::sockets::{is_switch_place, port_sockets, read_switch};
+use crate::facts::Known;
 use crate::facts::sockets::Liveness;
 use crate::write::{self, Refused};
 
@@ -144,6 +147,19 @@ pub fn make_all<'a>(root: &Root, grants: &'a [Grant]) -> Result<Vec<&'a Grant>> 
         }
     }
     Ok(made)
+}
+
+/// Sockets that ovs-vswitchd has just made are given to QEMU, as after its own start.
+pub fn give_new(root: &Root, accord: &Accord) -> Result<()> {
+    if !accord.gives {
+        return Ok(());
+    }
+    let switch = match read_switch(root, OVSDB_LIMIT) {
+        Known::Known(switch) => switch,
+        Known::Unknown(why) => bail!("{SILENT}: {why}"),
+    };
+    let grants = plan(&Giving::of(accord), &port_sockets(root, &switch));
+    make_all(root, &grants).map(drop)
 }
 
 #[cfg(test)]

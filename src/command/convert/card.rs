@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use super::inventory::{Ground, PortRow, Row, SAVED, Verdict};
+use super::ground::Ground;
+use super::row::{PortRow, Row, SAVED, Verdict};
 use crate::base::shell;
 use crate::config::PortType;
 use crate::convert::{self, Decision, Step};

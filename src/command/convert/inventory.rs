@@ -2,84 +2,25 @@
 //! What there is to convert: each network card of each VM, what its definition has, what it runs with, its port, and what
 //! it takes or what is in the way.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::{Result, bail};
-use serde::Serialize;
 
 use super::card;
+use super::ground::Ground;
+use super::row::{Row, SAVED, Verdict};
 use crate::accord::Agreed;
-use crate::base::paths::plain;
 use crate::base::root::Root;
 use crate::config::PortType;
 use crate::convert::{self, Terms};
 use crate::dataplane::ovs::database::SILENT;
-use crate::dataplane::ovs::ovsdb::{Join, PortState, VhostPort};
-use crate::dataplane::ovs::sockets::Switch;
+use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::facts::Known;
 use crate::facts::domains::{Domain, Endpoint};
-use crate::items::{Card, Side};
 use crate::node::endpoints::usage::Usage;
 use crate::node::live::Live;
 use crate::survey::Survey;
-
-/// Where libvirt keeps the memory of VMs that were saved (libvirt: src/qemu/qemu_conf.c, `saveDir`).
-pub const SAVED: &str = "/var/lib/libvirt/qemu/save";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// It is so already.
-    Done,
-    /// Something is in the way.
-    Blocked,
-    /// It can be turned now and nobody notices: the VM is off.
-    Ready,
-    /// It runs so already: only the definition is to follow.
-    DefinitionOnly,
-    /// It runs on the port: it has to be saved and restored, or shut off first.
-    Pause,
-}
-
-impl Verdict {
-    pub fn word(self) -> &'static str {
-        match self {
-            Verdict::Done => "done",
-            Verdict::Blocked => "blocked",
-            Verdict::Ready => "ready",
-            Verdict::DefinitionOnly => "definition-only",
-            Verdict::Pause => "pause",
-        }
-    }
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct Row {
-    pub vm: String,
-    /// `off`, `saved` or `running`.
-    pub state: &'static str,
-    /// The guest's address.
-    pub mac: Option<String>,
-    pub definition: Option<Side>,
-    pub running: Option<Side>,
-    pub port: Option<PortRow>,
-    pub verdict: Verdict,
-    pub blocked: Option<String>,
-    /// What to do, or what will be done.
-    pub steps: Vec<String>,
-    #[serde(skip)]
-    pub turn: Option<(Card, Option<PortState>)>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct PortRow {
-    pub name: String,
-    #[serde(rename = "type")]
-    pub kind: PortType,
-    /// `nova` (os-vif made it) or `hand`.
-    pub made_by: &'static str,
-}
 
 /// A VM with vhost-user network cards.
 #[derive(Debug, Clone)]
@@ -101,21 +42,6 @@ impl Machine {
     pub fn blocked(&self) -> Option<&str> {
         self.rows.iter().find_map(|row| row.blocked.as_deref())
     }
-}
-
-/// Who has a port, whose socket is at the path, other than the VM that it is about.
-pub type InUse<'a> = dyn Fn(&VhostPort, &Path, &Domain) -> Known<Option<String>> + 'a;
-
-/// What cards are judged by.
-pub struct Ground<'a> {
-    pub terms: Terms<'a>,
-    switch: &'a Switch,
-    by_path: HashMap<PathBuf, &'a VhostPort>,
-    by_name: HashMap<&'a str, &'a VhostPort>,
-    /// The VMs that have a port, by its name.
-    pub users: BTreeMap<String, BTreeSet<String>>,
-    /// Whether someone has a port, whose socket is at the path, whatever VM it is about.
-    pub in_use: &'a InUse<'a>,
 }
 
 /// All of them. OVSDB has to answer: nothing is judged on half of what there is.
@@ -169,42 +95,6 @@ fn domains(live: &Live) -> Vec<Both<'_>> {
     let off = off.filter(|domain| !names.contains(domain.name.as_str()));
     let off: Vec<Both<'_>> = off.map(|domain| Both { definition: Some(domain), running: None }).collect();
     running.into_iter().chain(off).collect()
-}
-
-impl<'a> Ground<'a> {
-    /// Nobody has a port yet but who `in_use` says.
-    pub fn new(terms: Terms<'a>, switch: &'a Switch, in_use: &'a InUse<'a>) -> Ground<'a> {
-        let at = |port: &'a VhostPort| (plain(&switch.config.expected_socket(port)), port);
-        let named = |port: &'a VhostPort| (port.name.as_str(), port);
-        Ground {
-            terms,
-            switch,
-            by_path: switch.ports.iter().map(at).collect(),
-            by_name: switch.ports.iter().map(named).collect(),
-            users: BTreeMap::new(),
-            in_use,
-        }
-    }
-
-    fn add_user(&mut self, domain: &Domain) {
-        for (_, card) in convert::interfaces(domain) {
-            if let Some(port) = card.path.as_deref().and_then(|path| self.port(path)) {
-                self.users.entry(port.name.clone()).or_default().insert(domain.name.clone());
-            }
-        }
-    }
-
-    /// The port that a socket's path is about.
-    pub fn port(&self, path: &Path) -> Option<&'a VhostPort> {
-        let named = || self.by_name.get(path.file_name()?.to_str()?).copied();
-        self.by_path.get(&plain(path)).copied().or_else(named)
-    }
-
-    /// The part of OVSDB that one path is about.
-    pub fn join(&self, path: &Path) -> Join {
-        let ports = self.port(path).into_iter().cloned().collect();
-        Join { config: self.switch.config.clone(), ports, others: Vec::new() }
-    }
 }
 
 fn machine(ground: &Ground<'_>, both: Both<'_>, is_saved: &dyn Fn(&str) -> bool) -> Option<Machine> {

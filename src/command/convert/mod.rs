@@ -2,8 +2,11 @@
 //! `convert`: VMs and their ports from one port type to the other, at rest.
 
 mod card;
+mod done;
+mod ground;
 mod inventory;
 mod perform;
+mod row;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -18,11 +21,13 @@ use crate::config::PortType;
 use crate::journal::Journal;
 use crate::survey::{Options, Survey};
 use crate::systemd;
-use inventory::{Machine, Verdict};
+use done::Done;
+use inventory::Machine;
 use perform::{Turning, finish};
-use tell::{Done, Output};
+use row::Verdict;
+use tell::Output;
 
-pub use perform::{give_sockets, start_again};
+pub use perform::start_again;
 
 /// Lists, or turns what it was told to.
 pub fn run(args: &ConvertArgs) -> Result<Outcome> {

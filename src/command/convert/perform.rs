@@ -7,19 +7,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::statvfs::fstatvfs;
 
-use super::inventory::{Machine, SAVED, Verdict};
-use super::tell::Done;
+use super::done::Done;
+use super::inventory::Machine;
+use super::row::{SAVED, Verdict};
 use crate::base::progress::Progress;
 use crate::base::root::Root;
 use crate::config::PortType;
-use crate::dataplane::ovs::database::SILENT;
-use crate::dataplane::ovs::ovsdb::{OVSDB_LIMIT, PortState};
-use crate::dataplane::ovs::sockets::{port_sockets, read_switch};
-use crate::facts::Known;
+use crate::dataplane::ovs::ovsdb::PortState;
 use crate::facts::libvirt;
 use crate::items::{Card, Change, Conversion, Held, Undone, VmState, conversion, vm};
 use crate::journal::Journal;
-use crate::sockets::grant::{self, Giving};
+use crate::sockets::grant::give_new;
 use crate::survey::Survey;
 
 /// What saving or restoring takes at least, and how much memory a slow disk takes in a second.
@@ -113,7 +111,7 @@ impl Turning<'_> {
 
     fn make(&self, change: &Change) -> Result<()> {
         change.make(self.root)?;
-        give_sockets(self.root, self.survey)
+        give_new(self.root, &self.survey.accord)
     }
 
     /// Takes back what was begun. The journal is then as it was before, unless something is left to be done: it says so,
@@ -130,7 +128,7 @@ impl Turning<'_> {
             _ => Ok(()),
         });
         // Even if it is as it shall be and not as it was: it ran.
-        let started = give_sockets(self.root, self.survey).and_then(|()| start());
+        let started = give_new(self.root, &self.survey.accord).and_then(|()| start());
         let back = undone.and(started).and_then(|()| {
             self.journal = earlier;
             self.journal.save(self.root)
@@ -142,19 +140,6 @@ impl Turning<'_> {
             )),
         }
     }
-}
-
-/// Sockets that ovs-vswitchd has just made are given to QEMU, as after its own start.
-pub fn give_sockets(root: &Root, survey: &Survey) -> Result<()> {
-    if !survey.accord.gives {
-        return Ok(());
-    }
-    let switch = match read_switch(root, OVSDB_LIMIT) {
-        Known::Known(switch) => switch,
-        Known::Unknown(why) => bail!("{SILENT}: {why}"),
-    };
-    let grants = grant::plan(&Giving::of(&survey.accord), &port_sockets(root, &switch));
-    grant::make_all(root, &grants).map(drop)
 }
 
 /// What is to be changed, with what libvirt and OVSDB say now.
@@ -212,7 +197,7 @@ pub fn finish(root: &Root, look: impl Fn() -> Result<Survey>) -> Result<Vec<Done
 }
 
 fn finish_one(root: &Root, change: &Change, uuid: &str, survey: &Survey) -> Result<()> {
-    let start = || give_sockets(root, survey).and_then(|()| go_on(uuid, BASE));
+    let start = || give_new(root, &survey.accord).and_then(|()| go_on(uuid, BASE));
     let Err(error) = change.make(root).and_then(|()| start()) else { return Ok(()) };
     vm::stop_starting(uuid)?;
     change.undo(root).with_context(|| format!("{error:#}; undoing the conversion"))?;

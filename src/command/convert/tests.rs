@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::inventory::{Both, Ground, InUse, Machine, Row, Verdict};
+use super::ground::{Ground, InUse};
+use super::inventory::{Both, Machine};
+use super::row::{Row, Verdict};
 use super::{inventory, tell};
 use crate::config::PortType;
 use crate::convert::Terms;
