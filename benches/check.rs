@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "check/floor.rs"]
 mod floor;
 mod tree;
 use tree::{DISK, Daemon, NO_UNITS, TREE, VMS, bind, enter, lay_out, mount, ovsdb_server, run, run_in_trees};
