@@ -41,6 +41,9 @@ const LAYERS: [&str; 31] = [
     "main",
 ];
 
+/// Facts know no policy. The configuration lies below them only because an editor of foreign text names port types.
+const NO_POLICY: (&str, &str) = ("facts", "config");
+
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -80,7 +83,10 @@ fn imports_run_down() {
         let text = fs::read_to_string(file).unwrap();
         for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
             // An empty name is that of `crate::{a, b}`: one `use` for each folder can be read by this test.
-            let up = |name: &str| name != layer && height(name).is_none_or(|there| there > here);
+            let up = |name: &str| {
+                name != layer && height(name).is_none_or(|there| there > here)
+                    || (layer.as_str(), name) == NO_POLICY
+            };
             breaches.extend(
                 named(line).filter(|name| up(name)).map(|_| format!("{}: {}", file.display(), line.trim())),
             );

@@ -14,9 +14,29 @@ use serde::Serialize;
 
 use crate::base::root::{Kind, Root};
 use crate::config::{PortType, Sockets};
+use crate::facts::domains::SocketMode;
 use crate::facts::owners::Owner;
 use crate::facts::paths::{PathFact, read_chain};
 use crate::facts::sockets::Liveness;
+
+// Of a domain, facts say what is written: which port goes with it is not theirs to know.
+impl SocketMode {
+    /// QEMU's side of a port of this type.
+    pub fn of(kind: PortType) -> SocketMode {
+        match kind {
+            PortType::Dpdkvhostuserclient => SocketMode::Server,
+            PortType::Dpdkvhostuser => SocketMode::Client,
+        }
+    }
+
+    /// The type of port that goes with it.
+    pub fn port_type(self) -> PortType {
+        match self {
+            SocketMode::Server => PortType::Dpdkvhostuserclient,
+            SocketMode::Client => PortType::Dpdkvhostuser,
+        }
+    }
+}
 
 /// A vhost-user socket that the switch has, or expects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

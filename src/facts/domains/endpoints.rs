@@ -9,7 +9,6 @@ use roxmltree::Node;
 use serde::{Deserialize, Serialize};
 
 use super::{QEMU, child, children, children_in, is_libvirts, number, text};
-use crate::config::PortType;
 
 /// The device an endpoint belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,22 +39,6 @@ pub enum SocketMode {
 }
 
 impl SocketMode {
-    /// QEMU's side of a port of this type.
-    pub fn of(kind: PortType) -> SocketMode {
-        match kind {
-            PortType::Dpdkvhostuserclient => SocketMode::Server,
-            PortType::Dpdkvhostuser => SocketMode::Client,
-        }
-    }
-
-    /// The type of port that goes with it.
-    pub fn port_type(self) -> PortType {
-        match self {
-            SocketMode::Server => PortType::Dpdkvhostuserclient,
-            SocketMode::Client => PortType::Dpdkvhostuser,
-        }
-    }
-
     /// As in a domain's XML.
     pub fn as_str(self) -> &'static str {
         match self {
