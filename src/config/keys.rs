@@ -42,7 +42,7 @@ pub const DATAPLANE: Section = Section {
         key(
             "driver",
             REQUIRED,
-            "what need not be said below: declared (nothing: unit and sockets are required), ovs, spdk, virtiofs, or vpp",
+            "what finds the values that are not set: declared (nothing does: unit and sockets are required), ovs, spdk, virtiofs, or vpp",
         ),
         key("unit", REQUIRED, "the service that runs the dataplane; vpp: vpp.service if not set"),
         key(
@@ -58,7 +58,7 @@ pub const DATAPLANE: Section = Section {
         key(
             "sockets",
             REQUIRED,
-            "its vhost-user sockets: a directory for them alone, which apply creates; or DIRECTORY/PATTERN with *, in a directory that is left as it is. spdk, virtiofs, vpp: found if not set",
+            "its vhost-user sockets: a directory for them alone, which apply creates; or DIRECTORY/PATTERN with *, in a directory that apply does not change. spdk, virtiofs, vpp: found if not set",
         ),
         key(
             "made-by",
@@ -68,7 +68,7 @@ pub const DATAPLANE: Section = Section {
         key(
             "control",
             "none",
-            "none, or paths of control sockets and files that QEMU must not reach; ovs: the socket of its database first, found if not set",
+            "paths of control sockets and files that QEMU must not reach, or none; ovs, spdk, vpp: found if not set (ovs: the socket of its database comes first)",
         ),
     ],
 };
@@ -81,7 +81,7 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
 const CONVERT: &[Key] = &[key(
     "incoming",
     "keep",
-    "the port type that VMs migrated to this node or restored on it are converted to, one of modes; or keep: convert none",
+    "port type to which VMs are converted when they are migrated to this node or restored on it: one of modes; or keep (convert none)",
 )];
 
 const WATCH: &[Key] = &[
@@ -93,7 +93,7 @@ const WATCH: &[Key] = &[
     key(
         "drift",
         "report",
-        "what the service does when something else changes a setting of apply: report it, or fix it",
+        "what the service does when another program changes what apply set: report it, or fix it",
     ),
 ];
 
@@ -144,7 +144,7 @@ const ACCORD: &[Key] = &[
     key(
         "on-error",
         "warn",
-        "what the hook does if the check itself fails or takes too long: warn (the VM starts) or refuse; after apply, refuse also holds for the start of the dataplane",
+        "if a check itself fails or takes too long: warn (the VM or the dataplane starts) or refuse (it does not; for the dataplane, from the next apply on)",
     ),
     key("hook-deadline", "2", "seconds that the check at a VM's start may take, 0.1 to 30"),
     key(
@@ -155,7 +155,7 @@ const ACCORD: &[Key] = &[
     key(
         "restart-deadline",
         "30",
-        "seconds that a restarted switch may take to run, and VMs then to reconnect, before --restart puts back what was there; 5 to 600",
+        "seconds that a restarted switch may take to run, and VMs then to reconnect, before --restart restores the previous state; 5 to 600",
     ),
     key(
         "auto-apply",
