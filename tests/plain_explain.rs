@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use vhost_accord::explain::read::{file, input};
-use vhost_accord::explain::{Class, Event, Reading, SIGNATURES, audit_ids, known_by};
+use vhost_accord::explain::{Class, Event, Reading, audit_ids, known_by, signatures};
 use vhost_accord::rules::catalogue;
 
 fn path(name: &str) -> std::path::PathBuf {
@@ -167,13 +167,13 @@ fn every_wording_has_its_line() {
     let text: String = logs.iter().map(|name| std::fs::read_to_string(path(name)).unwrap()).collect();
     let known: Vec<_> = text.lines().filter_map(known_by).collect();
     let mut without = Vec::new();
-    for signature in SIGNATURES.into_iter().flatten() {
+    for signature in signatures() {
         for (number, wording) in signature.patterns.iter().enumerate() {
             if !known.contains(&(signature, number)) {
                 without.push(format!("{}: {wording}", signature.id));
             }
         }
-        for id in signature.findings {
+        for id in &signature.findings {
             assert!(catalogue::find(id).is_some(), "{}: there is no finding {id}", signature.id);
         }
         // A fix is a fixed text: nothing of a log is ever part of a command. And apply is a finding's, never a message's.

@@ -36,7 +36,7 @@ pub struct Node {
 }
 
 /// What somebody wants of the last component of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wish {
     /// Pass through a directory.

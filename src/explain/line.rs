@@ -2,7 +2,7 @@
 //! A line of a log: what it says, when, and who says it. Only a message whose speaker is known, or could be anybody, is
 //! compared with a program's signatures: the same words of another program mean something else.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::object::holds;
@@ -12,7 +12,7 @@ use crate::base::named::named;
 
 named! {
     /// Who says it.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum Program {
         /// A QEMU process, by whatever name.

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::{Class, Event, pattern};
+use super::{Class, Event, pattern, tables};
 
 /// More are not kept.
 const MOST: usize = 2000;
@@ -50,59 +50,6 @@ pub(super) struct Listing {
     other_inode: bool,
 }
 
-/// Lines that are a failure by themselves. In the patterns `^` is the line's beginning and `$` its end.
-#[rustfmt::skip]
-const FACTS: &[(&[&str], &str, Class, &str, &str)] = &[
-    (&["/fd{*}huge{*}(deleted)", "-> /{*}huge{*}(deleted)"], "hugepages-held", Class::Memory,
-        "a process still holds huge pages of a VM that is gone (a deleted file of guest memory): ls shows nothing, and the pages are not free",
-        "restart the process whose /proc/PID/fd this is (the back end); do not raise nr_hugepages for it"),
-    (&["DPDK_OPTS="], "dead-option", Class::Setting,
-        "DPDK_OPTS is not read since Open vSwitch 2.6: its options are in the database (other_config). --vhost-owner and --vhost-perm existed only in Ubuntu's patched DPDK of 16.04 to 18.04",
-        "take the line out; ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true (and dpdk-socket-mem, dpdk-lcore-mask); for QEMU's access use dpdkvhostuserclient ports"),
-    (&["--vhost-owner"], "dead-option", Class::Setting,
-        "--vhost-owner and --vhost-perm existed only in Ubuntu's patched DPDK of 16.04 to 18.04: any other DPDK does not know the option and does not come up",
-        "take both out of other_config:dpdk-extra (or the defaults file) and restart the switch; use dpdkvhostuserclient ports, whose socket QEMU creates"),
-    (&["^user{*}={*}\"root\""], "qemu-as-root", Class::Setting,
-        "QEMU runs as root: a guide's way around permissions. A guest that breaks out is root, images and sockets become root's, and it does nothing against SELinux or AppArmor",
-        "take user and group out of qemu.conf; a group that QEMU and the switch share, and dpdkvhostuserclient ports, do without"),
-    (&["^security_driver{*}\"none\""], "confinement-off", Class::Setting,
-        "no security module confines any VM: a way around a missing rule, for the whole node",
-        "take the line out, restart libvirt's daemon, and add the rule that was missing"),
-    (&["chmod{*} 777", "chmod{*} 0777"], "opened-to-all", Class::Setting,
-        "a mode for everybody: lost when the switch or libvirt creates the file anew, useless against SELinux and AppArmor, and any user may take a guest's network",
-        "a group that both ends share, and a setgid directory (2770) that is made for the sockets"),
-    (&["setenforce 0"], "confinement-off", Class::Setting,
-        "SELinux only logs now, for the whole node: it shows whether a policy was the reason, and is no fix",
-        "setenforce 1 and the policy module that was missing"),
-    (&["usermod{*} openvswitch"], "group-not-used", Class::Setting,
-        "Open vSwitch drops the groups that its user is merely listed in: only the group it is started with counts (OVS_USER_ID, --ovs-user)",
-        "the group part of OVS_USER_ID (or --ovs-user=USER:GROUP), then restart the switch"),
-    (&["hugetlb_shm_group"], "shm-group", Class::Harmless,
-        "vm.hugetlb_shm_group is about shared memory of System V only: it gives no right on a hugetlbfs mount",
-        "nothing; the mount's own gid= and mode= count"),
-    (&["docker run{*}openvswitch{*}:z"], "relabelled-mount", Class::Setting,
-        "':z' relabels the switch's directory on the host for containers: with SELinux the switch loses it",
-        "mount it without :z and :Z, and restorecon -RF /run/openvswitch"),
-    (&["docker run{*}openvswitch{*}:Z"], "relabelled-mount", Class::Setting,
-        "':Z' relabels the switch's directory on the host for one container: with SELinux the switch loses it",
-        "mount it without :z and :Z, and restorecon -RF /run/openvswitch"),
-    (&["\"/mnt/huge{*}\"/dev/vhost-net", "\"/dev/vhost-net{*}\"/mnt/huge"], "acl-with-directory", Class::Setting,
-        "cgroup_device_acl takes devices only: a directory of huge pages in it means nothing. The list replaces libvirt's own",
-        "take the directory out; huge pages need no entry there"),
-    (&["hugetlbfs_mount = \""], "one-hugetlbfs-mount", Class::Setting,
-        "hugetlbfs_mount with one path: libvirt uses only that mount, and pages of other sizes are not found",
-        "take the line out (libvirt finds every mount by itself), or write a list of all mounts; then restart its daemon"),
-    (&["type: dpdkvdpa"], "second-switch", Class::Harmless,
-        "the port is in another Open vSwitch (one in a container with a database of its own): the host's ovs-vsctl does not show it, and that the host's switch has no such port is no failure",
-        "nothing; ask that switch with ovs-vsctl --db=unix:ITS-DB.SOCK show"),
-    (&["/forwarder/var/run/openvswitch"], "second-switch", Class::Harmless,
-        "a second Open vSwitch runs in a container, with a database of its own: the host's ovs-vsctl does not show its ports, and that the host's switch has no such port is no failure",
-        "nothing; ask that switch with ovs-vsctl --db=unix:ITS-DB.SOCK show"),
-    (&["^VIRTIOFWD_SOCKET_OWNER=$", "^VIRTIOFWD_SOCKET_OWNER=\"\"$", "^VIRTIOFWD_SOCKET_OWNER=''$"], "forwarder-without-owner", Class::Permission,
-        "the forwarder is the client (VIRTIOFWD_VHOST_CLIENT=y), so QEMU creates the socket in its directory; without an owner that directory stays root:root 0755, and QEMU fails with 'Failed to bind socket: Permission denied'",
-        "VIRTIOFWD_SOCKET_OWNER and _GROUP to QEMU's user and group (libvirt-qemu:kvm, qemu:qemu), restart the forwarder; better a directory outside /tmp"),
-];
-
 impl Listing {
     /// Is it a line of a listing or of settings?
     pub(super) fn take(&mut self, text: &str) -> bool {
@@ -120,8 +67,9 @@ impl Listing {
         let mut known = self.port(text);
         let marked = format!("^{text}$");
         let is_it = |patterns: &[&str]| patterns.iter().any(|one| pattern::find(one, &marked).is_some());
-        if let Some((_, id, class, cause, fix)) = FACTS.iter().find(|fact| is_it(fact.0)) {
-            self.found.push((text.to_string(), event(id, *class, None, cause.to_string(), fix)));
+        if let Some(fact) = tables::listed().iter().find(|fact| is_it(&fact.patterns)) {
+            self.found
+                .push((text.to_string(), event(fact.id, fact.class, None, fact.causes.concat(), fact.fix)));
             known = true;
         }
         if let Some(mount) = mount(text) {

@@ -19,7 +19,7 @@ mod signature;
 mod tables;
 mod time;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::access::Wish;
 use crate::base::named::named;
@@ -30,11 +30,11 @@ pub use line::{Line, Program};
 pub use object::Thing;
 pub use reading::Reading;
 pub use signature::{Actor, Signature};
-pub use tables::SIGNATURES;
+pub use tables::signatures;
 
 named! {
     /// What kind of failure it is: what helps against one does nothing against another.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum Class {
         /// Owner, group, mode or ACL.
@@ -100,7 +100,7 @@ pub struct Event {
     pub notes: Vec<String>,
     /// The findings that say the same of the node.
     #[serde(skip)]
-    pub findings: &'static [&'static str],
+    pub findings: Vec<&'static str>,
     /// What was refused.
     #[serde(skip)]
     pub asks: Option<(Actor, Wish)>,
@@ -118,7 +118,7 @@ pub struct Event {
 impl Event {
     /// What no signature knows.
     fn new(id: &'static str, class: Class) -> Event {
-        Event::of(&signature::known(id, class, &[], &[]), None)
+        Event::of(&Signature::new(id, class), None)
     }
 
     /// By itself, of no line yet.
@@ -144,7 +144,7 @@ impl Event {
             fix: signature.fix,
             source: signature.source,
             notes: Vec::new(),
-            findings: signature.findings,
+            findings: signature.findings.clone(),
             asks: signature.asks,
             also_security_module: false,
             is_effect: signature.is_effect,
@@ -160,7 +160,7 @@ pub fn known_by(line: &str) -> Option<(&'static Signature, usize)> {
 }
 
 fn find(line: &Line, thing: Thing) -> Option<(&'static Signature, usize, Option<&str>)> {
-    SIGNATURES.into_iter().flatten().find_map(|known| {
+    signatures().iter().find_map(|known| {
         let (wording, subject) = known.find(&line.text, line.program, thing)?;
         Some((known, wording, subject))
     })

@@ -3,13 +3,13 @@
 //! the option or QMP command that the line quotes, then by the character device's name (libvirt, src/qemu/qemu_alias.c),
 //! then by the path.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::named::named;
 
 named! {
     /// What kind of thing.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum Thing {
         Network = "a vhost-user network port",

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::document::Documents;
 use super::listing::{Listing, Port};
 use super::object::{self, Thing};
-use super::{Class, Event, Line, Program, recognise, tables};
+use super::{Class, Event, Line, Program, recognise, signatures};
 use crate::base::text::cut;
 
 /// Longer lines are shown cut.
@@ -187,7 +187,7 @@ impl Reading {
             };
             event.id = id;
             event.class = Class::Setting;
-            event.findings = &["both-ends-server", "both-ends-client"];
+            event.findings = vec!["both-ends-server", "both-ends-client"];
             event.causes = vec![format!("{what} (port {})", port.name)];
             event.fix = "change one end: port type dpdkvhostuserclient with options:vhost-server-path and mode='server' in a directory that QEMU may write, or dpdkvhostuser and mode='client'";
         }
@@ -198,10 +198,11 @@ impl Reading {
         let without = self.state.iter().filter(|(_, state)| !state.memory);
         let said = without.filter_map(|(log, state)| Some((log.clone(), state.handshake.clone()?)));
         let said: BTreeMap<String, String> = said.collect();
+        let Some(known) = signatures().iter().find(|known| known.id == "no-memory-table") else { return };
         for (log, text) in said {
             let line = Line { text, time: None, program: Program::Dpdk };
             self.known += 1;
-            self.add(&log, &line, Thing::VhostUser, Event::of(&tables::NO_MEMORY_TABLE, None));
+            self.add(&log, &line, Thing::VhostUser, Event::of(known, None));
         }
     }
 

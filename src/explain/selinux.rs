@@ -236,7 +236,7 @@ pub(super) fn explain(denial: &Denial) -> Event {
         (_, false) => Class::SecurityModule,
     };
     let key = format!("{source} {target} {} {permissions} {comm} {}", denial.class, denial.permissive);
-    let findings: &[&str] = if fix == LABEL { &["selinux-label"] } else { &[] };
+    let findings = if fix == LABEL { vec!["selinux-label"] } else { Vec::new() };
     let (subject, causes) = (denial.object.clone(), vec![cause]);
     let (decide, source) = (DECIDE, SOURCE);
     Event { subject, key, causes, decide, fix, source, findings, ..denied(id, class) }

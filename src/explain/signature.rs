@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A failure known by its message: who says it, of what, and what that means.
 
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::Error;
+
 use super::line::Program;
 use super::object::Thing;
 use super::{Class, pattern};
 use crate::access::Wish;
 
 /// Who was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Actor {
     /// QEMU by the accord.
     Qemu,
@@ -16,24 +22,24 @@ pub enum Actor {
 }
 
 /// A failure known by its message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
     /// Its stable id.
     pub id: &'static str,
     /// What kind it is.
     pub class: Class,
     /// The message, in its wordings: `{}` stands for what it is about, `{*}` for anything.
-    pub patterns: &'static [&'static str],
+    pub patterns: Vec<&'static str>,
     /// Whose message it is; empty: of every program that has to do with a dataplane.
-    by: &'static [Program],
+    by: Vec<Program>,
     /// Of what; empty: of everything.
-    of: &'static [Thing],
+    of: Vec<Thing>,
     /// The findings that say the same of the node, the closest first.
-    pub findings: &'static [&'static str],
+    pub findings: Vec<&'static str>,
     /// What was refused, where it can be asked again.
     pub asks: Option<(Actor, Wish)>,
     /// Why it happened: one cause, or several in the order of likelihood.
-    pub causes: &'static [&'static str],
+    pub causes: Vec<&'static str>,
     /// The command that decides between the causes, or shows the one.
     pub decide: &'static str,
     /// How to fix it: never with a name from a log.
@@ -46,58 +52,53 @@ pub struct Signature {
     pub ends_connection: bool,
 }
 
-pub(super) const fn known(
-    id: &'static str,
-    class: Class,
-    patterns: &'static [&'static str],
-    causes: &'static [&'static str],
-) -> Signature {
-    Signature {
-        id,
-        class,
-        patterns,
-        by: &[],
-        of: &[],
-        findings: &[],
-        asks: None,
-        causes,
-        decide: "",
-        fix: "",
-        source: "",
-        is_effect: false,
-        ends_connection: false,
-    }
-}
-
-/// A function for each field, which sets it.
-macro_rules! setters {
-    ($($field:ident: $kind:ty,)+) => {
-        $(pub(super) const fn $field(self, $field: $kind) -> Signature {
-            Signature { $field, ..self }
-        })+
-    };
-}
-
 impl Signature {
-    setters! {
-        by: &'static [Program],
-        of: &'static [Thing],
-        findings: &'static [&'static str],
-        decide: &'static str,
-        fix: &'static str,
-        source: &'static str,
+    pub(super) fn new(id: &'static str, class: Class) -> Signature {
+        Signature {
+            id,
+            class,
+            patterns: Vec::new(),
+            by: Vec::new(),
+            of: Vec::new(),
+            findings: Vec::new(),
+            asks: None,
+            causes: Vec::new(),
+            decide: "",
+            fix: "",
+            source: "",
+            is_effect: false,
+            ends_connection: false,
+        }
     }
 
-    pub(super) const fn asks(self, actor: Actor, wish: Wish) -> Signature {
-        Signature { asks: Some((actor, wish)), ..self }
+    /// The first line of a table's entry: `ID] CLASS`.
+    pub(super) fn begin(head: &'static str) -> Result<Signature> {
+        let (id, class) = head.split_once("] ").context("not '[ID] CLASS'")?;
+        Ok(Signature::new(id, word(class)?))
     }
 
-    pub(super) const fn effect(self) -> Signature {
-        Signature { is_effect: true, ..self }
-    }
-
-    pub(super) const fn ends_connection(self) -> Signature {
-        Signature { ends_connection: true, ..self }
+    /// One more line of it.
+    pub(super) fn take(&mut self, line: &'static str) -> Result<()> {
+        let (key, value) = line.split_once(": ").context("not 'KEY: VALUE'")?;
+        ensure!(!value.is_empty() && value == value.trim(), "a value neither begins nor ends with a blank");
+        match key {
+            "says" => self.patterns.push(value),
+            "by" => self.by = words(value)?,
+            "of" => self.of = words(value)?,
+            "cause" => self.causes.push(value),
+            "asks" => {
+                let (actor, wish) = value.split_once(' ').context("not 'WHO WHAT'")?;
+                self.asks = Some((word(actor)?, word(wish)?));
+            }
+            "findings" => self.findings = value.split(", ").collect(),
+            "decide" => once(&mut self.decide, value)?,
+            "fix" => once(&mut self.fix, value)?,
+            "source" => once(&mut self.source, value)?,
+            "effect" => self.is_effect = value.parse()?,
+            "ends-connection" => self.ends_connection = value.parse()?,
+            _ => bail!("no such key"),
+        }
+        Ok(())
     }
 
     /// `None`: another message, or another's. Else which wording it is, and what it is about, where it says so.
@@ -107,7 +108,7 @@ impl Signature {
         program: Program,
         thing: Thing,
     ) -> Option<(usize, Option<&'a str>)> {
-        let speaks = match self.by {
+        let speaks = match self.by.as_slice() {
             [] => program != Program::Other,
             by => program == Program::Unknown || by.contains(&program),
         };
@@ -117,4 +118,20 @@ impl Signature {
         let found = |(number, wording): (usize, &&str)| Some((number, pattern::find(wording, text)?));
         self.patterns.iter().enumerate().find_map(found)
     }
+}
+
+fn words<T: Deserialize<'static>>(list: &'static str) -> Result<Vec<T>> {
+    list.split(", ").map(word).collect()
+}
+
+/// A value of an enumeration, by its name in JSON.
+fn word<T: Deserialize<'static>>(word: &'static str) -> Result<T> {
+    let read: Result<T, Error> = T::deserialize(word.into_deserializer());
+    Ok(read?)
+}
+
+fn once(field: &mut &'static str, value: &'static str) -> Result<()> {
+    ensure!(field.is_empty(), "a second one");
+    *field = value;
+    Ok(())
 }
