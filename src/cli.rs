@@ -15,7 +15,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show what apply would change, as a diff (exit 0: nothing, 2: changes are pending)
+    /// Show what apply would change, as a diff (exit 0: nothing to change, 2: changes are pending)
     Plan(PlanCommandArgs),
     /// Set up this node; restarts nothing without --restart, and can be run at any time
     Apply(ApplyArgs),
@@ -23,11 +23,11 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Compare any number of nodes: which VMs can migrate where, and which nodes differ (exit codes as check)
     Compare(CompareArgs),
-    /// Restore exactly what apply and convert changed
+    /// Restore the state before apply and convert; restarts nothing without --restart
     Revert(RevertArgs),
     /// List VMs with their port types, or convert VMs and their ports to the other type
     Convert(ConvertArgs),
-    /// Watch this node: grant QEMU access to new sockets, and report or fix what changes; vhost-accord-watch.service runs it
+    /// Watch this node: grant QEMU access to new sockets, and report or fix changes; run by vhost-accord-watch.service
     Watch(WatchArgs),
     /// Explain a finding, or the known failures in logs: the cause, and the command that fixes it
     Explain(ExplainArgs),
@@ -46,7 +46,7 @@ pub(crate) enum Command {
     #[cfg(feature = "probe")]
     #[command(hide = true)]
     ProbeChild,
-    /// Show plan, apply and revert in a temporary node; changes nothing on this machine
+    /// Run plan, apply and revert in a temporary node, with two VMs; changes nothing on this machine
     #[cfg(feature = "probe")]
     Demo,
     /// The part of demo inside its node
@@ -94,13 +94,13 @@ pub(crate) struct OutputArgs {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Print metrics for Prometheus, or write them to FILE for node_exporter's textfile collector (then exit 0 if the node could be checked, whatever was found)
+    /// Print metrics for Prometheus, or write them to FILE for node_exporter's textfile collector; with FILE, exit 0 if the node was checked, whatever was found
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, conflicts_with = "json")]
     pub prometheus: Option<Option<PathBuf>>,
     /// Print one line with performance data, as a plugin for Nagios, Icinga or checkmk; exit with 3 if nothing could be checked
     #[arg(long, conflicts_with_all = ["json", "prometheus", "against", "sos"])]
     pub monitor: bool,
-    /// Check which VMs of another node can migrate here; FILE has its check --json (- for standard input)
+    /// Check which VMs of another node can migrate here; FILE is the output of check --json there (- for standard input)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prometheus", "root"])]
     pub against: Option<PathBuf>,
     /// Read the unpacked sosreport in DIR instead of the running node; what it does not contain is unknown
@@ -125,7 +125,7 @@ pub(crate) struct CompareArgs {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Change the shared group to its configured number, and the group of all its files
+    /// Change the number of the shared group to the configured one (gid), and the group of its files
     #[arg(long)]
     pub renumber: bool,
 }
@@ -134,7 +134,7 @@ pub(crate) struct PlanArgs {
 pub(crate) struct PlanCommandArgs {
     #[command(flatten)]
     pub plan: PlanArgs,
-    /// Plan as if FILE was a drop-in of the configuration already (in /etc/vhost-accord/vhost-accord.conf.d, by its name)
+    /// Plan as if FILE were already in /etc/vhost-accord/vhost-accord.conf.d
     #[arg(long, value_name = "FILE", conflicts_with = "sos")]
     pub with: Option<PathBuf>,
     /// Read the unpacked sosreport in DIR instead of the running node; what it does not contain is unknown
@@ -158,7 +158,7 @@ pub(crate) struct RevertArgs {
     /// Restart the services again so that they run with their previous identity
     #[arg(long)]
     pub restart: bool,
-    /// Show what revert would restore, as a diff; change nothing
+    /// List what revert would restore; change nothing
     #[arg(long, conflicts_with = "restart")]
     pub dry_run: bool,
 }
@@ -174,7 +174,7 @@ pub(crate) struct ConvertArgs {
     /// The port type to convert to, one of those in modes (default: the first)
     #[arg(long, value_name = "TYPE", value_parser = ["dpdkvhostuserclient", "dpdkvhostuser"])]
     pub to: Option<String>,
-    /// Convert running VMs as well: save, convert and restore them; the guest pauses for seconds and does not reboot
+    /// Convert running VMs as well: save, convert and restore them; the guest pauses and does not reboot
     #[arg(long)]
     pub pause: bool,
     /// Show what would change, as a diff; change nothing
@@ -190,7 +190,7 @@ pub(crate) struct ConvertArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
-    /// Look once: grant QEMU access to sockets, fix what 'drift = fix' asks for, then report as check does, with its exit codes
+    /// Do once what the service does, and print findings as check does (exit codes as check)
     #[arg(long)]
     pub once: bool,
     /// Wait until the running service has nothing pending, at most 60 seconds
@@ -199,7 +199,7 @@ pub(crate) struct WatchArgs {
     /// Print JSON
     #[arg(long, requires = "once")]
     pub json: bool,
-    /// A change that is not fixed
+    /// A change that is not to be fixed
     #[arg(long, hide = true, requires = "once", value_name = "TARGET")]
     pub leave: Vec<String>,
 }

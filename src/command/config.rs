@@ -52,5 +52,8 @@ fn found(root: &Root, config: &Config) -> String {
         survey.modes.context("modes is listed")
     };
     let modes: Result<Modes> = look();
-    modes.map_or_else(|_| "run as root to see what look finds".to_string(), |modes| modes.text())
+    modes.map_or_else(
+        |_| "what look finds is shown to root, on a running node".to_string(),
+        |modes| modes.text(),
+    )
 }
