@@ -32,7 +32,7 @@ fn both_vms_fail_and_then_talk_and_nothing_is_left() {
     for expected in [
         "Failed to bind socket to /var/lib/vhost_sockets/vhus0: No such file or directory",
         "Failed to connect to '/run/openvswitch/vhuc0': Permission denied",
-        "changes; run 'vhost-accord apply' to make them.",
+        "changes; run 'vhost-accord apply --root /tmp/node' to make them.",
         "15 changes made.",
         "by type, mode, owner and content: no difference",
         "4 frames passed and compared",

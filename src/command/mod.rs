@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::base::root::Root;
+use crate::base::shell;
 use crate::cli::{Cli, Command};
 
 /// How a command ended, and its exit code.
@@ -113,6 +114,15 @@ fn open_root_or_report(sos: Option<&Path>, root: &Path, writes: bool) -> Result<
         Some(report) => Root::open_report(&std::path::absolute(report)?),
         None => open_root(root, writes),
     }
+}
+
+/// A command to run next, on this node or for this image.
+fn next(command: &str, root: &Root) -> String {
+    if root.runs() {
+        return format!("vhost-accord {command}");
+    }
+    let image = root.outside(Path::new("/"));
+    format!("vhost-accord {command} --root {}", shell::path(image.components().as_path()))
 }
 
 /// What a report does not have, for people.

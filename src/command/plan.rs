@@ -174,8 +174,9 @@ pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
         report::out(&plan.text(&survey));
         let count = plan.steps(&survey).len();
         report::out(&format!(
-            "\n{}; run 'vhost-accord apply' to make them.\n",
-            report::count(count, "change")
+            "\n{}; run '{}' to make them.\n",
+            report::count(count, "change"),
+            super::next("apply", &root)
         ));
     }
     for proposal in proposed {

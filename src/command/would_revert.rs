@@ -39,9 +39,11 @@ pub fn run(root: &Root, manager: &dyn ServiceManager, json: bool) -> Result<Outc
     }
     report::out(&match steps.len() {
         0 => "Nothing to revert.\n".to_string(),
-        count => {
-            format!("\n{}; run 'vhost-accord revert' to restore them.\n", report::count(count, "change"))
-        }
+        count => format!(
+            "\n{}; run '{}' to restore them.\n",
+            report::count(count, "change"),
+            super::next("revert", root)
+        ),
     });
     Ok(outcome)
 }

@@ -27,7 +27,7 @@ pub fn tell() -> Result<()> {
     node.boot()?;
     heading("1. Start two VMs on the node as it was installed");
     stage.start_vms(&node, false)?;
-    heading("2. Show what has to change (new directories, and what is in new files, are left out here)");
+    heading("2. Show what apply would change (here without new directories and the content of new files)");
     run("plan", 2, main_lines)?;
     heading("3. Change it");
     run("apply", 0, last_line)?;
@@ -40,8 +40,7 @@ pub fn tell() -> Result<()> {
     compare(&stock, &node.list()?)?;
     let seconds = begun.elapsed().as_secs_f32();
     say(&format!(
-        "\nBoth VMs failed before apply and worked after it: {} frames passed and compared. {seconds:.1} s. On a real\n\
-         node: vhost-accord plan, apply and check, and probe, which does there what step 4 did here.",
+        "\nBoth VMs failed before apply and worked after it: {} frames passed and compared. The demo took {seconds:.1} s.",
         stage.counted
     ));
     Ok(())
@@ -114,13 +113,12 @@ struct Stage {
 impl Stage {
     fn introduce(&self) {
         let qemu = match self.qemu {
-            Some(_) => "QEMU is real, a stand-in sends the frames",
-            None => "a stand-in runs as QEMU's user and group",
+            Some(_) => "QEMU is real, dataplane and guest are not",
+            None => "QEMU, dataplane and guest are stand-ins",
         };
         say(&format!(
-            "A vhost-user port is a socket that QEMU and the dataplane (the switch, such as OVS-DPDK) share. They run as\n\
-             different users. If one cannot open what the other created, the VM fails. This is a temporary node: namespaces\n\
-             and files of its own, laid out as on Debian, with a dataplane of its own; {qemu}."
+            "A vhost-user port is a socket that QEMU and the dataplane (such as OVS-DPDK) share. They run as different users.\n\
+             If one cannot open what the other created, the VM fails. In this demo, {qemu}."
         ));
     }
 
@@ -199,8 +197,8 @@ fn about(trial: &Trial, names: &Accounts, again: bool) -> String {
     let (who, kind, name) = (trial.qemu.text(names), trial.kind, guest::port(trial.kind));
     let roles = match kind {
         _ if again => format!("QEMU runs as {who}"),
-        PortType::Dpdkvhostuserclient => format!("QEMU, as {who}, creates the socket"),
-        PortType::Dpdkvhostuser => "the dataplane, as root, creates the socket; QEMU connects".to_string(),
+        PortType::Dpdkvhostuserclient => format!("QEMU ({who}) creates the socket"),
+        PortType::Dpdkvhostuser => "the dataplane (root) creates the socket, QEMU connects".to_string(),
     };
     format!("Port {name} ({kind}): {roles}")
 }
