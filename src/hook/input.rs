@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// libvirt's own limit for an XML document (VIR_DOMAIN_MAX... of its RPC is 64 MiB, src/rpc/virnetprotocol.x: 32 MiB).
+/// Twice the largest message of libvirt's RPC (VIR_NET_MESSAGE_MAX, 32 MiB; libvirt: src/rpc/virnetprotocol.x).
 const MAX_XML: usize = 64 << 20;
 /// A domain of usual size.
 const PIECE: usize = 8 << 10;
