@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was changed and what was there before. Written before each change, so that whatever is interrupted can be
-//! finished by the next `apply` or taken back by `revert`. Only root may read it: a definition of a VM in it can
-//! hold passwords.
+//! What was changed, and the previous state. Written before each change, so that the next `apply` can finish what was
+//! interrupted, or `revert` can undo it. Only root may read it: it may have definitions of VMs with passwords.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -19,41 +18,41 @@ use crate::write;
 const VERSION: u32 = 2;
 const NAME: &str = "journal.json";
 
-/// One change that stands.
+/// One change that is in effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// What was asked for last, and what was there before the first `apply` touched it.
     pub change: Change,
-    /// What was begun and not seen to its end, and shows nowhere else: a renumbering (killed, or processes still have the
-    /// old number), or a conversion whose VM is to be started again.
+    /// An unfinished change that nothing else shows: a renumbering (killed, or processes still have the old number), or a
+    /// conversion whose VM must be started again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Change>,
 }
 
-/// All changes that stand, in the order they were first made.
+/// All changes in effect, in the order in which they were first made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Journal {
     version: u32,
-    /// The shared group as `apply` settled it: the measure for what happens to it later.
+    /// The shared group as `apply` set it; later changes by others are found by it.
     pub group: Option<Group>,
     /// The changes.
     pub entries: Vec<Entry>,
     /// The dataplane was stopped by `--restart`, and was not yet seen to work again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restarting: bool,
-    /// What the running dataplane was started with, where something else waits for its restart; what is put back if the new
-    /// one does not work. `None`: nothing waits.
+    /// What the running dataplane was started with, while other settings wait for its restart. Restored if it does not work with
+    /// them. `None`: nothing waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Vec<Entry>>,
-    /// Sections of dataplanes that `apply` went by: one that does not count for a while is as it was.
+    /// Sections of dataplanes that `apply` used. A section that is ignored for a while is taken from here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sections: Vec<Found>,
 }
 
 impl Journal {
-    /// Reads the node's journal; an empty one where there is none. No report has it: it keeps what only root may see.
+    /// Reads the node's journal; empty if there is none. A report never has it, because it may hold passwords.
     pub fn read(root: &Root) -> Result<Journal> {
         let path = Path::new(paths::STATE).join(NAME);
         let text = if root.report().is_some() { None } else { root.read_text(&path)? };
@@ -69,7 +68,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Nothing stands that could be reverted.
+    /// True if there is nothing to revert.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && !self.restarting
     }
@@ -94,13 +93,13 @@ impl Journal {
         self.entries.iter_mut().find(|entry| entry.change.target() == *target)
     }
 
-    /// Notes a change that is about to be made. What was there before the first one on the same target stays.
+    /// Notes a change before it is made. The state before the first change of the same target is kept.
     pub fn begin(&mut self, root: &Root, change: &Change) -> Result<()> {
         let pending = matches!(change, Change::Renumber(_)).then(|| change.clone());
         match self.entry(&change.target()) {
             Some(entry) => {
                 entry.change.supersede(change);
-                // The pending one of a conversion is its VM's that is to be started again.
+                // Of a conversion, `pending` says that its VM must be started again.
                 if !matches!(change, Change::Conversion(_)) {
                     entry.pending = pending;
                 }
@@ -110,7 +109,7 @@ impl Journal {
         self.save(root)
     }
 
-    /// Notes that the VM of a conversion was running and is stopped for it: it is to be started again, whatever comes.
+    /// Notes that the running VM of a conversion is stopped, and must be started again whatever happens.
     pub fn stopped(&mut self, root: &Root, change: &Change) -> Result<()> {
         if let Some(entry) = self.entry(&change.target()) {
             entry.pending = Some(change.clone());
@@ -118,8 +117,8 @@ impl Journal {
         self.save(root)
     }
 
-    /// Notes how libvirt gives out the definition that it was given, and forgets a conversion after which all is as it
-    /// was before the first one.
+    /// Notes the definition as libvirt prints it after the conversion. Forgets the conversion if that is the state before the
+    /// first one.
     pub fn settle(&mut self, root: &Root, change: &Change) -> Result<()> {
         let target = change.target();
         let Some(entry) = self.entry(&target) else { return Ok(()) };
@@ -137,7 +136,7 @@ impl Journal {
         if begun.is_some() { self.save(root) } else { Ok(()) }
     }
 
-    /// Notes a renumbering that is about to be taken back: its files go back before the number does.
+    /// Notes a renumbering before it is undone: its files are restored before the number.
     pub fn take_back(&mut self, root: &Root, target: &Target) -> Result<()> {
         match self.entry(target) {
             Some(Entry { change: change @ Change::Renumber(_), pending: pending @ None }) => {
@@ -148,7 +147,7 @@ impl Journal {
         }
     }
 
-    /// Forgets a change that was taken back.
+    /// Forgets a change that was undone.
     pub fn forget(&mut self, root: &Root, target: &Target) -> Result<()> {
         self.entries.retain(|entry| entry.change.target() != *target);
         self.save(root)
@@ -164,8 +163,7 @@ impl Journal {
         self.save(root)
     }
 
-    /// Notes that the dataplane is about to be stopped, and what it was started with. Of one that was interrupted before, that
-    /// is known already.
+    /// Notes, before the dataplane is stopped, what it was started with. After an interrupted restart that is already known.
     pub fn restart_begins(&mut self, root: &Root, running: Vec<Entry>) -> Result<()> {
         if !self.restarting {
             (self.restarting, self.running) = (true, Some(running));
@@ -173,7 +171,7 @@ impl Journal {
         self.save(root)
     }
 
-    /// Notes that the dataplane runs with what stands now.
+    /// Notes that the dataplane runs with the current settings.
     pub fn restart_ended(&mut self, root: &Root) -> Result<()> {
         if !self.restarting && self.running.is_none() {
             return Ok(());
@@ -182,7 +180,7 @@ impl Journal {
         self.save(root)
     }
 
-    /// Removes what somebody who was killed left on the way to it.
+    /// Removes what a killed run left while it wrote the journal.
     pub fn clear(&self, root: &Root) -> Result<()> {
         let (parent, name) = parent(root)?;
         if self.is_empty() {
@@ -237,7 +235,7 @@ fn remove(parent: &Handle, name: &OsStr) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// As an earlier version wrote it: what stands on a node must stay revertible after an update.
+    /// As an earlier version wrote it: changes on a node must stay revertible after an update.
     const WRITTEN: &str = r#"{"version": 2, "group": {"name": "hugetlbfs", "gid": 42477}, "entries": [{"change": {
         "kind": "owner", "item": {"path": "/dev/hugepages", "subject": "hugepages", "uid": null, "gid": 42477,
                  "mode": 509, "absent": "fine"},

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! vhost-accord makes a vhost-user dataplane (OVS-DPDK) and QEMU agree on who owns sockets, directories and hugepages.
+//! vhost-accord gives sockets, directories and hugepages the owners and modes that a vhost-user dataplane (OVS-DPDK) and QEMU need.
 //! The library exists for the program's own tests and benchmarks; the program is the interface.
 
 pub mod access;

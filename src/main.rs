@@ -8,12 +8,12 @@ use vhost_accord::base::{abort, logging};
 use vhost_accord::cli::Cli;
 use vhost_accord::{command, hook, report};
 
-/// What a defect of ours ends with, as any program of Rust.
+/// The exit code after a defect of ours, as for any Rust program that panics.
 const PANICKED: i32 = 101;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    // libvirt waits for its hook: nothing is set up for it that it does not need.
+    // libvirt waits for its hook, so only what the hook needs is set up.
     if arguments.next().is_some_and(|program| hook::is_hook(&program)) {
         let arguments: Vec<_> = arguments.collect();
         std::process::exit(hook::run(&arguments));

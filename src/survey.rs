@@ -28,7 +28,7 @@ use crate::rules::{self, Case, Finding};
 use crate::sockets::{self, grant::Grant};
 use crate::systemd::ServiceManager;
 
-/// What a command goes by.
+/// What a command works with.
 #[derive(Debug)]
 pub struct Survey {
     /// The configuration.
@@ -60,8 +60,8 @@ pub struct Options {
     pub proposed: Option<Proposed>,
     /// `--renumber`: as `gid-mismatch = renumber`.
     pub renumber: bool,
-    /// What `apply` set up by `modes = look` is what is checked, though the node may need less of it by now: that is no
-    /// disagreement. The next `apply` takes it back.
+    /// With `modes = look`, check what `apply` set up, even if the node needs less by now: that is no finding. The next `apply`
+    /// undoes what is no longer needed.
     pub settled: bool,
 }
 
@@ -97,7 +97,7 @@ impl Survey {
         }
         let (mut accord, mut live) = read(&config)?;
         let modes = config.looks.then(|| modes(root, &config, &journal, live.as_ref())).transpose()?;
-        // Only until it is applied: afterwards the journal knows it before anything is asked.
+        // Read again, but only before the first apply: afterwards the journal has the modes.
         let differs = |modes: &&Modes| {
             modes.types != config.modes && !(options.settled && modes.types.len() < config.modes.len())
         };
@@ -119,13 +119,13 @@ impl Survey {
         Ok(Survey { config, modes, profile, accord, journal, observed, live, grants, surroundings, accounts })
     }
 
-    /// What does not hold and is ours to make now.
+    /// What does not hold and can be changed now.
     pub fn changes(&self) -> Vec<Change> {
         let due = |change: &&Change| !change.holds() && !self.waits_for_stop(change);
         self.observed.iter().filter(due).cloned().collect()
     }
 
-    /// Does it wait until the dataplane that runs now has stopped?
+    /// Must the change wait until the running dataplane has stopped?
     fn waits_for_stop(&self, change: &Change) -> bool {
         let Some(live) = self.live.as_ref().filter(|live| self.accord.waits_for_stop(live)) else {
             return false;
@@ -149,9 +149,9 @@ impl Survey {
         let wanted = |entry: &&Entry| {
             let change = &entry.change;
             let asked_for = self.accord.items.iter().any(|item| item.target() == change.target());
-            // What `convert` was told to do is no part of the accord: only `revert` takes it back.
+            // Conversions are not part of the accord: only `revert` undoes them.
             let by_convert = matches!(change, Change::Conversion(_));
-            // What an image has for the first boot of its nodes stays, too.
+            // An image's files for the first boot stay as well.
             let of_image =
                 matches!(change, Change::File(file) if self.live.is_some() && file.item.is_of_image());
             !asked_for && !by_convert && !of_image && !self.waits_for_stop(change)
@@ -159,17 +159,17 @@ impl Survey {
         self.journal.entries.iter().rev().filter(wanted).cloned().collect()
     }
 
-    /// Has systemd yet to read what is on disk of the units that we have to do with?
+    /// Does systemd need a reload for any of the units that concern us?
     pub fn reload_overdue(&self) -> bool {
         self.live.as_ref().is_some_and(|live| live.units.iter().any(|unit| unit.need_daemon_reload))
     }
 
-    /// What does not agree of the node itself: what `apply` answers for.
+    /// Findings about the node itself, without its endpoints: what `apply` is responsible for.
     pub fn findings(&self) -> Vec<Finding> {
         rules::run(&self.case())
     }
 
-    /// All that `check` has against it: endpoint by endpoint as well.
+    /// All findings of `check`, those about endpoints included.
     pub fn judged(&self, root: &Root) -> Result<Judged> {
         let mut findings = self.findings();
         let Some(live) = &self.live else { return Ok(Judged::of(findings)) };
@@ -179,7 +179,7 @@ impl Survey {
         let matter = Matter { endpoints: &endpoints, start: &mut start, configured, named: &findings };
         let mut judged = judge(&self.case(), matter);
         findings.retain(|finding| !follows(&judged.rows, finding));
-        // That the database is not in a report says nothing of the node.
+        // A database that is missing in a report says nothing about the node.
         judged.findings.retain(|finding| finding.id != "switch-unknown" || !NotInReport::says(&finding.seen));
         findings.append(&mut judged.findings);
         judged.findings = findings;
@@ -192,7 +192,7 @@ impl Survey {
         Ok(found.zip(self.live.as_ref()).map(|(found, live)| found.look_around(root, live, coming)))
     }
 
-    /// The same for who asks only how this node is set up: no directory and no port is looked at again.
+    /// The part that is about the setup of the node; reads no directory and no port again.
     pub fn properties(&self, root: &Root) -> Result<Option<Fingerprint>> {
         let agreed = (&self.accord, self.config.hook.incoming);
         let take = |live| Fingerprint::take(root, agreed, live, &self.surroundings.hugetlb, &self.accounts);
@@ -231,7 +231,7 @@ impl Survey {
     }
 }
 
-/// What `modes = look` finds. An image has definitions of VMs and a journal, and nobody to ask for ports.
+/// What `modes = look` finds. An image has definitions of VMs and a journal, but no OVSDB to ask for ports.
 pub fn modes(root: &Root, config: &Config, journal: &Journal, live: Option<&Live>) -> Result<Modes> {
     let (incoming, before) = (config.hook.incoming, journal.serves());
     if let Some(live) = live {
@@ -251,7 +251,7 @@ pub fn modes(root: &Root, config: &Config, journal: &Journal, live: Option<&Live
 
 /// The path units call the program by: itself on the live node, its packaged place in an image.
 fn program(root: &Root) -> String {
-    // A package that is being upgraded takes the running program away: the kernel then tells "... (deleted)".
+    // While the package is upgraded, the running program's file is gone: the kernel then says "... (deleted)".
     let own = std::env::current_exe().ok().filter(|path| path.exists());
     let own = own.and_then(|path| path.into_os_string().into_string().ok());
     own.filter(|_| root.is_live()).unwrap_or_else(|| paths::PROGRAM.to_string())

@@ -26,7 +26,7 @@ pub enum Tag {
     OwningGroup,
     /// A group by id.
     Group(u32),
-    /// The most that named users and all groups can get.
+    /// The mask: the most that named users and all groups can get.
     Mask,
     /// Everybody else.
     Other,
@@ -152,7 +152,7 @@ impl Acl {
         Ok(Acl(entries))
     }
 
-    /// That of what is held, by the name of its attribute; `None` where it has none.
+    /// The ACL of an open file, by the name of its attribute; `None` if it has none.
     pub fn of(handle: &Handle, attribute: &str) -> Result<Option<Acl>> {
         let of_entries = |entries: &[String]| {
             Acl::new(entries.iter().filter_map(|entry| AclEntry::from_text(entry)).collect())

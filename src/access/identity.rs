@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who asks.
+//! The identity that asks for access.
 
 use serde::Serialize;
 

@@ -51,8 +51,8 @@ pub enum Wish {
     Remove,
 }
 
-/// May `identity` do what it wishes with the last node of `chain`, which names every directory that is passed on the way,
-/// the root first? An error says where it may not.
+/// May `identity` do what it wants with the last component of `chain`? `chain` has every directory on the way, the root first.
+/// The error says which component denies it.
 pub fn may(identity: &Identity, chain: &[Node], wish: Wish) -> Result<(), Denial> {
     first_denial(identity, chain, wish).map_or(Ok(()), Err)
 }
@@ -88,8 +88,8 @@ fn sticky(identity: &Identity, directory: &Node, entry: &Node) -> Option<Why> {
     if free || owns || identity.has(CAP_FOWNER) { None } else { Some(Why::Sticky { owner: entry.uid }) }
 }
 
-/// What keeps `identity` from this with the node itself, however it got there: what is missing and why, `None` when nothing
-/// is. `inode_permission` (fs/namei.c).
+/// `inode_permission` (fs/namei.c) for one component, whatever the path to it allows: which permission is missing and why;
+/// `None` if none is.
 pub fn refusal(identity: &Identity, node: &Node, wanted: Perm) -> Option<(Perm, Why)> {
     // Sockets, FIFOs and devices live elsewhere: a read-only filesystem does not keep anyone from using them.
     let stored_here = matches!(node.kind, Kind::Directory | Kind::File | Kind::Symlink);

@@ -16,7 +16,7 @@ pub struct SharedGroup {
     pub name: String,
     /// The number it must have on this node.
     pub gid: u32,
-    /// The number the configuration asks for, the contract with containers, if that it has another is to be reported.
+    /// The number that the configuration asks for, which containers know, if another number is to be reported.
     pub contract: Option<u32>,
 }
 
@@ -24,7 +24,7 @@ impl SharedGroup {
     pub(super) fn decide(config: &Config, profile: &Profile) -> Result<SharedGroup, Obstacle> {
         let accounts = &profile.accounts;
         let existing = accounts.shared.as_ref().map(|group| group.gid);
-        // What an earlier apply settled on stays the measure: a renumbering behind our back is found against it.
+        // The number of an earlier apply stays the expected one, so that a renumbering by others is found.
         let gid = match (config.gid_mismatch, accounts.recorded_gid.or(existing)) {
             (GidMismatch::Renumber, _) | (_, None) => config.gid,
             (GidMismatch::Keep | GidMismatch::Report, Some(gid)) => gid,
@@ -49,14 +49,14 @@ impl SharedGroup {
 /// The sources that shadow's tools change.
 const LOCAL: [&str; 3] = ["files", "compat", "/etc/group"];
 
-/// A number that only some of the node would go by is not one to give to files, and only the local source can be changed.
+/// An obstacle: files must not get a number that only some programs see, and only the local source can be changed.
 fn sources_allow(config: &Config, profile: &Profile, gid: u32) -> Result<(), Obstacle> {
     let sources = &profile.accounts.sources;
     let now = profile.accounts.shared.as_ref().map(|group| group.gid);
     let renumbers = config.gid_mismatch == GidMismatch::Renumber && now.is_some_and(|now| now != gid);
     let against =
         |(_, source): &(usize, &Source)| source.gid != gid && !LOCAL.contains(&source.name.as_str());
-    // Programs hear the first one; whom the others mislead is a finding.
+    // Programs use the first source. A finding says which programs the others mislead.
     let counts = |(position, _): &(usize, &Source)| renumbers || *position == 0;
     let Some((_, source)) = sources.iter().enumerate().filter(against).find(counts) else { return Ok(()) };
     Err(Obstacle {
@@ -70,7 +70,7 @@ fn sources_allow(config: &Config, profile: &Profile, gid: u32) -> Result<(), Obs
 
 pub(super) fn items(accord: &Accord, _ground: &Ground<'_>) -> Vec<Item> {
     let group = &accord.group;
-    // Both at once: the first is for the group's being, the second for its number wherever that comes from.
+    // Both items: the first creates the group, the second sets its number, whichever source it comes from.
     let mut items = vec![
         Item::Group(Group { name: group.name.clone(), gid: group.gid }),
         Item::Renumber(Renumber { group: group.name.clone(), gid: group.gid }),

@@ -25,7 +25,7 @@ pub struct AgreedQemu {
     pub gid: u32,
     /// All its groups.
     pub groups: Vec<u32>,
-    /// The group `dpdkvhostuser` sockets are given to; none where they are not ours to give.
+    /// The group that `dpdkvhostuser` sockets are granted to; none if we do not grant them.
     pub grant_gid: Option<u32>,
 }
 
@@ -52,20 +52,20 @@ pub struct Agreed {
     pub gid: u32,
     /// Where QEMU makes its sockets.
     pub socket_directory: PathBuf,
-    /// That directory and what is above it, to be made where it is missing; empty where it is not ours.
+    /// That directory and its parents, to be created where missing; empty if they are not ours.
     pub directories: Vec<Owner>,
     /// QEMU.
     pub qemu: Option<AgreedQemu>,
     /// The dataplane.
     pub dataplane: Option<AgreedDataplane>,
-    /// The group of sockets that QEMU makes in the directory; none where they are not ours to give. Files of older
-    /// versions have neither this nor the next.
+    /// The group of sockets that QEMU creates in the directory; none if we do not set it. Files of older versions have
+    /// neither this nor the next field.
     #[serde(default)]
     pub shared_gid: Option<u32>,
     /// What the dataplane must own before it starts; none in a file of an older version, which did not keep it.
     #[serde(default)]
     pub state: Option<Vec<Owner>>,
-    /// Declared dataplanes whose sockets are ours to give.
+    /// Declared dataplanes whose sockets we grant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub declared: Vec<Given>,
     /// Second switches of the configuration.
@@ -125,11 +125,12 @@ impl Agreed {
 
     /// The file's content.
     pub(super) fn text(&self) -> String {
-        // A value of numbers, paths and texts always has a JSON form.
+        // Numbers, paths and texts can always be written as JSON.
         serde_json::to_string_pretty(self).map(|text| text + "\n").unwrap_or_default()
     }
 
-    /// Reads what `apply` agreed to; `None` where it did not run yet. Only what root alone could have written counts.
+    /// Reads the file that `apply` wrote; `None` if it did not run yet. A file that others than root could have written is an
+    /// error.
     pub fn read(root: &Root) -> Result<Option<Agreed>> {
         let path = Path::new(paths::AGREED);
         let Some(file) = root.find_nofollow(path)? else { return Ok(None) };

@@ -40,20 +40,20 @@ pub struct DataplaneAccord {
     pub ovsdb_unit: Option<String>,
     /// The unit of the database's socket, where systemd holds it.
     pub socket_unit: Option<String>,
-    /// The account to make, where it does not exist.
+    /// The account to create, if it does not exist.
     pub(super) to_be_made: Option<User>,
     /// The group must list the user.
     pub(super) needs_membership: bool,
     /// The group its units are told.
     unit_group: String,
-    /// Distribution or administrator would run it as someone else.
+    /// The distribution or the administrator would run it as another user.
     switched: bool,
-    /// It shall not start where our entries before its start fail.
+    /// It must not start if our entries before its start fail (`on-error = refuse`).
     insists: bool,
 }
 
 impl DataplaneAccord {
-    /// Would distribution or administrator run it as someone else?
+    /// Would the distribution or the administrator run it as another user?
     pub fn is_switched(&self) -> bool {
         self.switched
     }
@@ -65,7 +65,7 @@ impl DataplaneAccord {
         self.socket_unit.iter().chain([&self.switch_unit]).chain(others).map(String::as_str)
     }
 
-    /// Must everything that it reaches be opened to its ids?
+    /// Does it need permission by owner and mode, having no capability that overrides them?
     pub fn is_confined(&self) -> bool {
         !self.privileged
     }
@@ -133,7 +133,7 @@ fn account(profile: &Profile, user: &str) -> Result<(u32, Option<User>), Obstacl
     let made = User { name: user.to_string(), uid: OWN_ID, gid: OWN_ID };
     if let Some(existing) = profile.accounts.dataplane_user.as_ref().filter(|existing| existing.name == user)
     {
-        // One with our own numbers is the one that an earlier apply made, and stays asked for.
+        // An account with our numbers was created by an earlier apply, and remains an item.
         let ours = existing.uid == OWN_ID && existing.gid == OWN_ID;
         return Ok((existing.uid, ours.then_some(made)));
     }
@@ -196,10 +196,10 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     items
 }
 
-/// In ovs-vswitchd's unit wherever `dpdkvhostuser` ports must work, however QEMU is let in.
+/// In ovs-vswitchd's unit whenever `dpdkvhostuser` ports must work, whatever `server-access` is.
 const VSWITCHD_PRE: &str = "service vswitchd-pre";
 
-/// Was this made so that `dpdkvhostuser` ports work?
+/// Is this item there because `dpdkvhostuser` ports must work?
 pub fn is_for_server_ports(item: &Item) -> bool {
     let Item::File(file) = item else { return false };
     let of_unit = file.unit.is_some() && file.content.lines().any(|line| line.ends_with(VSWITCHD_PRE));
@@ -235,9 +235,9 @@ fn service_lines(
     let keeps_run_directory = found.runtime_directory_units.iter().any(|name| name == unit);
     line(wanted.is_confined() && keeps_run_directory, "RuntimeDirectory=".to_string());
     line(wanted.switched, format!("EnvironmentFile={}", paths::DATAPLANE_ENVIRONMENT));
-    // What the new identity must own changes hands between the old dataplane's stop and its start, whoever restarts it.
+    // What the new identity must own gets its owner between the stop and the start of the dataplane, whoever restarts it.
     let first = found.ovsdb_unit.as_deref().unwrap_or(&found.vswitchd_unit) == unit;
-    // "+": with full privileges whatever the unit runs as; "-": never in the way of the dataplane's start.
+    // "+": with full privileges whatever the unit runs as; "-": a failure does not stop the dataplane's start.
     let before = if wanted.insists { "ExecStartPre=+" } else { "ExecStartPre=-+" };
     line(wanted.switched && first, format!("{before}{program} service dataplane-pre"));
     // Where DPDK keeps its run-time files for a user that is not root; else it takes /tmp (lib/eal/unix/eal_filesystem.c).
@@ -250,7 +250,7 @@ fn service_lines(
         let classical = access == ServerAccess::Umask;
         line(classical && wanted.privileged, format!("Group={}", wanted.group));
         line(classical, "UMask=0002".to_string());
-        // A dataplane that runs is never taken down for what comes after its start.
+        // A failure after the start must not stop a running dataplane.
         line(!classical, format!("ExecStartPost=-+{program} service vswitchd-post"));
     }
     lines
@@ -262,14 +262,14 @@ fn state(accord: &Accord, wanted: &DataplaneAccord, found: &Dataplane) -> Vec<It
         Item::Owner(Owner { path, subject, uid: Some(wanted.uid), gid, mode, absent: Absent::Fine })
     };
     let data = |path: PathBuf, mode| owned(path, Subject::DataplaneState, None, mode);
-    // QEMU in the dataplane's group must not read the database: its directory is the dataplane's alone then.
+    // If QEMU is in the dataplane's group, it must not read the database: the group gets no access to its directory.
     let qemu_in_group = accord.qemu.as_ref().is_some_and(|qemu| qemu.is_in(wanted.gid));
     let private = qemu_in_group.then_some(0o700);
     let state = found.state().into_iter().enumerate();
     // The first is the database's directory.
     let mut items: Vec<Item> = state.map(|(at, path)| data(path, private.filter(|_| at == 0))).collect();
-    // Units that change the owner themselves do it while nobody runs: a root without capabilities could else not remove
-    // its own pid file from a directory that is no longer root's.
+    // Not if the units change the owner themselves, while nothing runs: a root without capabilities could not remove its
+    // pid file from a directory that no longer belongs to root.
     if !found.changes_run_directory && (wanted.switched || resets_run_directory(found)) {
         let run = PathBuf::from(ovs::paths::RUN);
         items.push(owned(run, Subject::RunDirectory, Some(wanted.gid), Some(0o755)));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Dataplanes that the configuration declares: the directory of their sockets, and what gives QEMU the sockets.
+//! Dataplanes that the configuration declares: the directory of their sockets, and the drop-ins that grant the sockets to QEMU.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::dataplane::declared::Found;
 use crate::dataplane::ovs::second::Second;
 use crate::items::Item;
 
-/// One, as far as it is ours to give its sockets.
+/// A declared dataplane whose sockets we grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     /// Its name.
@@ -22,20 +22,20 @@ pub struct Given {
     pub unit: String,
     /// The user it runs as: who creates the sockets.
     pub uid: u32,
-    /// The group that they get.
+    /// The group that its sockets get.
     pub gid: u32,
-    /// Where they are.
+    /// Where its sockets are.
     pub sockets: Sockets,
 }
 
 impl Given {
-    /// Does `apply` give QEMU a socket of this owner and mode?
+    /// Does `apply` grant QEMU a socket of this owner and mode?
     pub fn lacks(&self, uid: u32, gid: u32, mode: u32) -> bool {
         uid == self.uid && (gid != self.gid || mode & 0o060 != 0o060)
     }
 }
 
-/// setgid, so that a socket has the group of the directory; no room for anyone else.
+/// setgid, so that a socket gets the group of the directory; no access for others.
 const DIRECTORY_MODE: u32 = 0o2750;
 
 /// The directories that are theirs alone.
@@ -65,7 +65,7 @@ fn tmpfiles(name: &str) -> String {
     format!("{}-{name}.conf", paths::TMPFILES.trim_end_matches(".conf"))
 }
 
-/// Those whose sockets are given to QEMU.
+/// Those whose sockets are granted to QEMU.
 pub(super) fn given(accord: &Accord, found: &[Found]) -> Vec<Given> {
     let Some(qemu) = accord.qemu.as_ref().filter(|_| accord.gives) else { return Vec::new() };
     let makes = |found: &&Found| found.declared.made_by == MadeBy::Dataplane;
@@ -81,7 +81,7 @@ pub(super) fn seconds(found: &[Found]) -> Vec<Second> {
     found.iter().filter_map(|found| Second::of(&found.declared)).collect()
 }
 
-/// Drop-ins that give what the dataplane creates when it starts: a program's umask may leave its group no write.
+/// Drop-ins that grant what the dataplane creates when it starts: its umask may deny the group write permission.
 pub(super) fn drop_ins(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     let drop_in = |unit: &str| {
         let of_unit = accord.declared.iter().filter(|given| given.unit == unit);
@@ -96,12 +96,12 @@ pub(super) fn drop_ins(accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     units(accord).into_iter().map(drop_in).collect()
 }
 
-/// Theirs, each once: several sections may have one unit.
+/// Their drop-ins, each once: several sections may have one unit.
 pub(super) fn units(accord: &Accord) -> BTreeSet<&str> {
     accord.declared.iter().map(|given| given.unit.as_str()).collect()
 }
 
-/// What its driver has the unit's umask to be.
+/// The umask that its driver sets for the unit.
 fn umask(ground: &Ground<'_>, unit: &str) -> Option<u32> {
     let mut of_unit = ground.profile.declared.iter().filter(|found| found.declared.unit == unit);
     of_unit.find_map(|found| found.umask)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What an image says for the first boot of a node from it.
 //!
-//! With bootc and ostree, `/etc` of the image is merged into that of the node, whose own `/etc/group` and `/etc/passwd` win, and
-//! `/var` is the node's own. So accounts are in sysusers.d(5) as well, and directories in tmpfiles.d(5) by the names of
-//! their owners, whose numbers may be others on the node.
+//! With bootc and ostree, `/etc` of the image is merged into that of the node. The node keeps its own `/etc/group`, `/etc/passwd`
+//! and `/var`. So accounts are in sysusers.d(5) as well, and directories in tmpfiles.d(5), with the names of their owners,
+//! whose numbers may differ on the node.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::dataplane::file;
 use crate::base::paths;
 use crate::items::{Absent, Item, Owner};
 
-/// The two files, as far as there is something for them to say.
+/// The two files, without those that would be empty.
 pub(super) fn items(accord: &Accord, items: &[Item]) -> Vec<Item> {
     let text = |line: &dyn Fn(&Item) -> Option<String>| items.iter().filter_map(line).collect::<String>();
     let accounts = (paths::IMAGE_SYSUSERS, text(&sysusers_line));
@@ -21,7 +21,7 @@ pub(super) fn items(accord: &Accord, items: &[Item]) -> Vec<Item> {
     said.map(|(path, text)| file(path, text, None)).collect()
 }
 
-/// The file of an image that does at the first boot what the item asks for.
+/// The file of an image that does the item's work at the first boot.
 pub fn is_left_to(item: &Item) -> Option<&'static str> {
     match item {
         Item::Group(_) | Item::User(_) | Item::Member(_) => Some(paths::IMAGE_SYSUSERS),

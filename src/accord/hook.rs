@@ -8,15 +8,15 @@ use crate::base::paths;
 use crate::items::{File, Item, Link};
 use crate::profile::MainHook;
 
-/// A link, not a copy: it is never older than the program, a link that leads nowhere is passed over by libvirt, and
-/// AppArmor's profile of libvirtd lets what is in /usr/bin run unconfined (`PUx`), what is in its hooks only as itself.
+/// A link, not a copy: it is never older than the program, and libvirt ignores a link without a target. AppArmor's profile of
+/// libvirtd lets programs in /usr/bin run unconfined (`PUx`), but programs in its hooks only in its own profile.
 pub(super) fn items(_accord: &Accord, ground: &Ground<'_>) -> Vec<Item> {
     let Some(hypervisor) = &ground.profile.hypervisor else { return Vec::new() };
     let hooks = Path::new(paths::HOOKS);
     let path = match (hypervisor.hooks.reads_directory, &hypervisor.hooks.main) {
         (true, _) => hooks.join("qemu.d").join(paths::HOOK_NAME),
         (false, MainHook::Absent | MainHook::Ours) => hooks.join("qemu"),
-        // The only place that this libvirt looks at is someone else's.
+        // The only place that this libvirt reads belongs to another program.
         (false, MainHook::Foreign) => return Vec::new(),
     };
     vec![Item::Link(Link { path, target: PathBuf::from(ground.program) })]

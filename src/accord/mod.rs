@@ -45,24 +45,24 @@ pub struct Accord {
     pub dataplane: Option<DataplaneAccord>,
     /// QEMU's identity, if there is libvirt.
     pub qemu: Option<QemuAccord>,
-    /// How QEMU is let in to `dpdkvhostuser` sockets; none where no such port must work.
+    /// How QEMU gets access to `dpdkvhostuser` sockets; none if no such port must work.
     pub server_access: Option<ServerAccess>,
-    /// Sockets of the switch's ports are ours to give.
+    /// We grant sockets of the switch's ports.
     pub gives: bool,
-    /// Declared dataplanes whose sockets are ours to give.
+    /// Declared dataplanes whose sockets we grant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub declared: Vec<Given>,
     /// Second switches.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub seconds: Vec<Second>,
-    /// Everything that must hold, in the order it is made. `None` of it is about processes or sockets.
+    /// Everything that must hold, in the order in which it is made. None of it is about processes or sockets.
     pub items: Vec<Item>,
 }
 
 /// The items of one part that may be managed or not.
 type Part = fn(&Accord, &Ground<'_>) -> Vec<Item>;
 
-/// Why no accord can be made: what is in the way, and what the operator decides to go on.
+/// Why no accord can be made, and what the operator must decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Obstacle {
     /// A stable id, as findings have.
@@ -139,7 +139,7 @@ impl Accord {
         Ok(accord)
     }
 
-    /// The units that it has drop-ins for, and the service that watches.
+    /// The units that it has drop-ins for, and the watch service.
     pub fn units(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for item in &self.items {
@@ -156,7 +156,7 @@ impl Accord {
         names
     }
 
-    /// What else on the node may have a say in it.
+    /// What else on the node may affect it.
     pub fn concern(&self) -> Concern<'_> {
         let mut concern = Concern {
             socket_directory: &self.socket_directory,
@@ -179,8 +179,8 @@ impl Accord {
         concern
     }
 
-    /// True while the dataplane runs with other ids than the accord's and without root's capabilities: it could not go on
-    /// with a database, logs or a run directory that are already its successor's.
+    /// True while the dataplane runs with other ids than the accord's and without root's capabilities: it could not continue
+    /// if its database, logs or run directory already belonged to the new user.
     pub fn waits_for_stop(&self, live: &Live) -> bool {
         let Some(wanted) = &self.dataplane else { return false };
         live.dataplane.iter().any(|process| {

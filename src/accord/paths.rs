@@ -12,7 +12,7 @@ use crate::items::{Absent, Item, Owner, Subject};
 const SOCKET_DIRECTORY_MODE: u32 = 0o2775;
 const HUGEPAGES_MODE: u32 = 0o775;
 
-/// Mounts that a container engine makes for one container each: not the node's.
+/// Mounts that a container engine makes for single containers: not the node's.
 const CONTAINERS_OWN: [&str; 4] =
     ["/var/lib/kubelet", "/var/lib/containers", "/var/lib/docker", "/run/containerd"];
 
@@ -44,8 +44,8 @@ pub(super) fn parent(path: PathBuf) -> Item {
     Item::Owner(Owner { path, subject, uid: None, gid: None, mode: None, absent: Absent::Create })
 }
 
-/// Puts the directories above each file of ours before it: drop-in directories come and go with what is in them, and an
-/// image may have none of `/etc/systemd` yet.
+/// Adds the parent directories of each file of ours before it. Drop-in directories are created and removed with their files,
+/// and an image may not have `/etc/systemd` yet.
 pub(super) fn with_directories(items: Vec<Item>) -> Vec<Item> {
     let mut complete: Vec<Item> = Vec::new();
     for item in items {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! QEMU's identity and the files of others that say so; packaged files that were patched.
+//! QEMU's identity, and what is set in files of others: qemu.conf, and packaged files that were patched.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::dataplane::ovs::legacy;
 use crate::items::{Item, Patch, Setting};
 use crate::profile::{Profile, QemuConf};
 
-/// Whom QEMU runs as, unless a domain has a DAC label of its own.
+/// The identity that QEMU runs with, unless a domain has a DAC label of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QemuAccord {
     /// The user.
@@ -27,7 +27,7 @@ pub struct QemuAccord {
     pub gid: u32,
     /// All groups it will have: libvirt adds those of the account databases (src/util/virutil.c, virGetGroupList).
     pub groups: Vec<u32>,
-    /// The group that `dpdkvhostuser` sockets are given to.
+    /// The group that `dpdkvhostuser` sockets are granted to.
     pub grant_gid: u32,
     /// That group's name.
     pub grant_group: String,
@@ -58,7 +58,7 @@ pub(super) fn decide(
     let conf_group =
         conf_group.filter(|_| config.managed.has("qemu-conf") && hypervisor.conf != QemuConf::Missing);
     let named = conf_group.as_deref().map(|name| group_number(profile, shared, name)).transpose()?;
-    // Who is in the shared group stays in it when that gets another number.
+    // Members of the shared group stay in it when it gets another number.
     let before = profile.accounts.shared.as_ref().map(|group| group.gid);
     let settled = |gid: u32| if Some(gid) == before { shared.gid } else { gid };
     let (group, gid) =
@@ -76,7 +76,7 @@ pub(super) fn decide(
     }))
 }
 
-/// Only numbers count between this node and a container, and nothing of its libvirt is on this node to be changed.
+/// libvirt is in a container: only numbers matter, and none of its files are on this node.
 fn in_a_container((uid, gid): (u32, u32)) -> QemuAccord {
     QemuAccord {
         user: format!("+{uid}"),
@@ -91,7 +91,7 @@ fn in_a_container((uid, gid): (u32, u32)) -> QemuAccord {
     }
 }
 
-/// libvirtd does not start when qemu.conf names a group that does not exist: none is ever written.
+/// libvirtd does not start if qemu.conf names a group that does not exist, so such a name is never written.
 fn group_number(profile: &Profile, shared: &SharedGroup, name: &str) -> Result<(String, u32), Obstacle> {
     if name == shared.name {
         return Ok((shared.name.clone(), shared.gid));

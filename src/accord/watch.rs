@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The service that watches, enabled for the switch's unit, or for those of declared dataplanes where there is no switch: it
-//! runs where one of them runs.
+//! The watch service, enabled for the switch's unit, or for those of declared dataplanes if there is no switch: it runs while
+//! one of them runs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,8 +10,8 @@ use crate::base::paths::{self, PACKAGED_UNITS};
 use crate::config::{PortType, ServerAccess, WatchConfig};
 use crate::items::{Item, Link};
 
-/// As `systemctl enable` would, for the units that this node has: so the journal knows it, and `revert` disables it. Where
-/// the service is not installed, nothing is asked for.
+/// The links that `systemctl enable` would make, for the units that this node has. As items they are in the journal, and `revert`
+/// removes them. None if the service is not installed.
 pub(super) fn items(accord: &Accord, ground: &Ground<'_>, watch: &WatchConfig) -> Vec<Item> {
     let grants = accord.gives
         && accord.has(PortType::Dpdkvhostuser)
@@ -32,7 +32,7 @@ pub(super) fn items(accord: &Accord, ground: &Ground<'_>, watch: &WatchConfig) -
     units.into_iter().map(link).collect()
 }
 
-/// Is it the one above?
+/// Is it such a link?
 pub fn is_watch_link(link: &Link) -> bool {
     link.path.file_name() == Some(paths::WATCH_UNIT.as_ref())
 }
