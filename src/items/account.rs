@@ -17,21 +17,21 @@ pub trait Account: Clone + Into<Item> {
     /// Its number in the open database; the group's where it is a membership.
     fn number(&self, accounts: &Accounts) -> Option<u32>;
 
-    /// The change in a line.
+    /// The change, as one line.
     fn line(&self) -> String;
 
-    /// Is it in the open database, and does nobody use it? A group that has members is used.
+    /// Is it in the open database and not in use? A group that has members is in use.
     fn is_unused(&self, accounts: &Accounts) -> bool;
 
     /// The closed database, and the name of the entry in it.
     fn closed(&self) -> (&'static str, &str);
 
-    /// Does that entry, the text behind its name, have what was asked for?
+    /// Does the entry with this text, which follows its name, have what is wanted?
     fn is_in(&self, _entry: &str) -> bool {
         true
     }
 
-    /// What names it now, and so keeps it.
+    /// What still refers to it, so that it must stay.
     fn named(&self, _root: &Root) -> Result<Option<String>> {
         Ok(None)
     }
@@ -70,7 +70,7 @@ impl<A: Account> Kind for A {
         create(self, root)
     }
 
-    /// The databases go back through the tools.
+    /// Only the tools change the databases.
     fn undo(&self, root: &Root, before: &Option<u32>, now: &Option<u32>) -> Result<Undone> {
         if before.is_some() {
             return Ok(Undone::AlreadyBack);
@@ -84,7 +84,7 @@ impl<A: Account> Kind for A {
             }
         }
         if is_in_closed(self, root)? {
-            // The tools take out only what is in both, and take the other for absent where they cannot see it.
+            // The tools remove only an entry that is in both databases, so it is created in both first.
             create(self, root)?;
             self.remove(root)?;
             if is_in_closed(self, root)? {
@@ -98,14 +98,14 @@ impl<A: Account> Kind for A {
         shadow::clear(root)
     }
 
-    /// Takes out what a tool left in the open database alone when it was killed, so that it is created anew, whole.
+    /// Removes an entry that a killed tool left in the open database only, so that it is created again in both.
     fn resume(&self, root: &Root, before: &Option<u32>) -> Result<()> {
         self.clear(root)?;
         if before.is_none()
             && is_half(self, root)?
             && let Err(why) = self.remove(root)
         {
-            // In use by now: it works without that line.
+            // In use by now: it works without the closed database.
             tracing::warn!("{}: not changed: {why:#}", self.name());
         }
         Ok(())
@@ -120,7 +120,7 @@ fn create(account: &impl Account, root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// In the open database, and not in the other. Never one that is used.
+/// In the open database only, and not in use.
 fn is_half(account: &impl Account, root: &Root) -> Result<bool> {
     let (closed, _) = account.closed();
     Ok(account.is_unused(&Accounts::read_files(root)?)
@@ -128,7 +128,7 @@ fn is_half(account: &impl Account, root: &Root) -> Result<bool> {
         && !is_in_closed(account, root)?)
 }
 
-/// The tools write the open database first: killed between, they leave the other one's entry behind.
+/// Is it in the closed database? The tools write the open one first; killed before the second, they leave an old entry there.
 fn is_in_closed(account: &impl Account, root: &Root) -> Result<bool> {
     let (file, name) = account.closed();
     let text = root.read_text(Path::new(file))?.unwrap_or_default();

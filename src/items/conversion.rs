@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A VM's cards and their ports are turned together: the definition by libvirt's own tool, the ports in OVSDB.
+//! Converts a VM's network cards and their ports together: the definition with libvirt's own tool, the ports in OVSDB.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::facts::accounts::Accounts;
 use crate::facts::domains::{self, Domain, Endpoint, EndpointKind, parse_domain};
 use crate::facts::libvirt;
 
-/// ovs-vswitchd makes a port in well under a second, unless it is busy.
+/// ovs-vswitchd creates a port in well under a second, unless it is busy.
 const PORT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A VM's persistent definition and the ports of its cards.
@@ -33,26 +33,26 @@ pub struct Conversion {
     pub uuid: String,
     /// Its name.
     pub name: String,
-    /// Its definition, as libvirt gives it out. Only root may read it: it can hold passwords.
+    /// Its definition, as libvirt prints it. Only root may read it: it may have passwords.
     pub definition: String,
-    /// The cards that are turned.
+    /// The cards that are converted.
     pub cards: Vec<Card>,
     /// Their ports.
     pub ports: Vec<PortState>,
 }
 
-/// One card that is turned.
+/// One card that is converted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Card {
     /// The name of its port.
     pub port: String,
     /// What it was.
     pub from: Side,
-    /// What it shall be.
+    /// What it is converted to.
     pub to: Side,
 }
 
-/// QEMU's side of a card's socket, by the type of port it goes with.
+/// QEMU's side of a card's socket, named by the port type that fits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
     /// The type of port.
@@ -61,12 +61,12 @@ pub struct Side {
     pub path: PathBuf,
 }
 
-/// What is there of a VM and ports.
+/// A VM and its ports as they are now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmState {
-    /// The VM's definition as libvirt gives it out; none where there is no such VM.
+    /// The VM's definition as libvirt prints it; none if there is no such VM.
     pub definition: Option<String>,
-    /// Those of the ports that are there.
+    /// The ports that exist.
     pub ports: Vec<PortState>,
 }
 
@@ -85,7 +85,7 @@ impl Kind for Conversion {
         found.definition.as_ref().is_some_and(|text| self.has_cards(text)) && found.ports == self.ports
     }
 
-    /// No line more than the ones that change and one beside them: a definition can hold passwords.
+    /// Only the lines that change and one line around them, because a definition may have passwords.
     fn show(&self, before: &VmState, _accounts: &Accounts) -> String {
         let name = format!("definition of VM {}", self.name);
         let definition = before.definition.as_deref().unwrap_or_default();
@@ -109,8 +109,8 @@ impl Kind for Conversion {
         Ok(())
     }
 
-    /// Memory that is saved first: while the definition is as it was, a run that follows a killed one knows what was
-    /// before. The port last: libvirt may refuse the rest.
+    /// The saved memory is converted first: while the definition is unchanged, the run after a killed one knows the previous
+    /// state. The port is converted last, because libvirt may refuse the rest.
     fn make(&self, root: &Root, _before: &VmState) -> Result<()> {
         turn_saved(self, |card| (&card.from, &card.to))?;
         if libvirt::definition(&self.uuid)?.as_ref() != Some(&self.definition) {
@@ -129,7 +129,7 @@ impl Kind for Conversion {
         Ok(())
     }
 
-    /// Puts back what is still as it was left; what someone changed since stays.
+    /// Restores what nobody changed since.
     fn undo(&self, root: &Root, before: &VmState, now: &VmState) -> Result<Undone> {
         let is_back = |port: &PortState| now.ports.contains(port);
         let due: Vec<&PortState> = before.ports.iter().filter(|port| !is_back(port)).collect();
@@ -163,7 +163,7 @@ impl Kind for Conversion {
         Ok(if changed.is_empty() { Undone::Restored } else { Undone::RestoredOver(changed.join(", ")) })
     }
 
-    /// Nobody to ask. Nothing of a machine that does not run is asked of the one that this program runs on.
+    /// An image has no libvirt to ask, and that of this machine must not be asked about an image.
     fn obstacle(&self, root: &Root) -> Result<Option<Undone>> {
         if !root.is_live() {
             let why = "only libvirt can restore the definition: run revert on the node, while it is up";
@@ -175,7 +175,7 @@ impl Kind for Conversion {
         Ok(root.find(Path::new(libvirt::PROGRAM))?.is_none().then(gone))
     }
 
-    /// What was there before the first conversion of the VM stays, and what others changed in between stays as well.
+    /// Keeps the state before the first conversion of the VM, with the changes that others made in between.
     fn supersede(standing: &mut Held<Conversion>, further: &Held<Conversion>) {
         let Held { item: left, before: earlier } = standing;
         let Held { item: wanted, before: now } = further;
@@ -204,7 +204,7 @@ impl Kind for Conversion {
 }
 
 impl Conversion {
-    /// Does the definition have each card as it shall be?
+    /// Does the definition have each card as wanted?
     fn has_cards(&self, definition: &str) -> bool {
         let Ok(domain) = parse_domain(definition) else { return false };
         self.cards.iter().all(|card| domain.endpoints.iter().any(|endpoint| card.to.is(endpoint)))
@@ -212,7 +212,7 @@ impl Conversion {
 }
 
 impl Held<Conversion> {
-    /// Takes the definition as libvirt gives it out now for what was left. `true`: all is as it was before.
+    /// Notes the definition as libvirt prints it now. `true`: everything is as it was before the conversion.
     pub fn settle(&mut self, root: &Root) -> Result<bool> {
         let now = read(root, &self.item)?;
         if let Some(definition) = &now.definition {
@@ -228,14 +228,14 @@ impl Side {
         Some(Side { kind: endpoint.mode.port_type(), path: endpoint.path.clone()? })
     }
 
-    /// Is this network card so?
+    /// Does this network card have this side?
     pub fn is(&self, endpoint: &Endpoint) -> bool {
         let found = Side::of(endpoint).filter(|_| endpoint.device == EndpointKind::Interface);
         found.is_some_and(|found| found.kind == self.kind && same_path(&found.path, &self.path))
     }
 }
 
-/// What is there now of the VM and of the ports that `item` names.
+/// Reads the VM and the ports that `item` names.
 pub fn read(root: &Root, item: &Conversion) -> Result<VmState> {
     let mut ports = Vec::new();
     if !item.ports.is_empty() && has_switch(root)? {
@@ -247,8 +247,8 @@ pub fn read(root: &Root, item: &Conversion) -> Result<VmState> {
     Ok(VmState { definition: libvirt::definition(&item.uuid)?, ports })
 }
 
-/// A database of a switch, running or not: without one there are no ports either. Its name is enough, and where a link of
-/// that name leads does not matter: RHEL's packages have one beside the configuration, which the switch's user can change.
+/// Is there a database of a switch, running or not? Without one there are no ports. A link of that name is enough, wherever it
+/// leads: RHEL's packages have one in /etc/openvswitch, which the switch's user can change.
 fn has_switch(root: &Root) -> Result<bool> {
     let databases = ovs::paths::databases();
     for path in databases.iter().map(PathBuf::as_path).chain([Path::new(ovs::paths::OVSDB_SOCKET)]) {
@@ -259,7 +259,7 @@ fn has_switch(root: &Root) -> Result<bool> {
     Ok(false)
 }
 
-/// What stands in the way where the port is not as it was left.
+/// Restores a port; says why not if it was changed since.
 fn put_back(root: &Root, item: &Conversion, earlier: &PortState) -> Result<Option<String>> {
     let Some(left) = item.ports.iter().find(|port| port.name == earlier.name) else { return Ok(None) };
     let now = read(root, item)?.ports;
@@ -289,7 +289,7 @@ fn define_unless(wanted: &str, now: &str) -> Result<()> {
     if wanted == now { Ok(()) } else { vm::define(wanted) }
 }
 
-/// A VM whose memory is in a file starts from the XML in that file.
+/// Converts the XML in the file of a VM's saved memory: the VM starts from that XML.
 fn turn_saved(item: &Conversion, sides: impl Fn(&Card) -> (&Side, &Side)) -> Result<()> {
     if !libvirt::info(&item.uuid)?.saved {
         return Ok(());
@@ -302,7 +302,7 @@ fn turn_saved(item: &Conversion, sides: impl Fn(&Card) -> (&Side, &Side)) -> Res
     vm::define_saved(&item.uuid, &wanted)
 }
 
-/// The document with the cards that are as the first of a pair says as the second says.
+/// The document with each card that has the first side of a pair changed to the second side.
 pub fn turned<'a>(xml: &str, sides: impl Iterator<Item = (&'a Side, &'a Side)>) -> Result<String> {
     let domain = parse_domain(xml)?;
     let interfaces: Vec<_> = interfaces(&domain).collect();

@@ -24,7 +24,7 @@ pub struct File {
 }
 
 impl File {
-    /// Is it for the first boot of the nodes that an image is for?
+    /// Is it for the first boot of nodes from an image?
     pub fn is_of_image(&self) -> bool {
         [paths::IMAGE_SYSUSERS, paths::IMAGE_TMPFILES].iter().any(|path| self.path == Path::new(path))
     }
@@ -61,7 +61,7 @@ impl Kind for File {
         write::replace_file(&parent, name, self.content.as_bytes(), &write::FileMeta::plain(0, 0, 0o644))
     }
 
-    /// Nobody can remove it from a `/usr` that is read-only, as those of bootc and ostree are.
+    /// A file in `/usr` stays if `/usr` is read-only, as with bootc and ostree.
     fn obstacle(&self, root: &Root) -> Result<Option<Undone>> {
         let keeps = root.is_live() && self.is_of_image() && preflight::is_read_only(root, &self.path)?;
         Ok(keeps.then(|| Undone::Left("part of the image that this node was booted from".to_string())))

@@ -49,7 +49,7 @@ impl Kind for LogOwner {
         text::rewrite(root, &self.path, logrotate::set_owner(&text, &self.user).as_bytes(), &state)
     }
 
-    /// The owner goes back to the first that was there before; packages name one.
+    /// Restores the first owner that was there before; packages name only one.
     fn undo(&self, root: &Root, before: &Self::Found, now: &Self::Found) -> Result<Undone> {
         let (Some(before), Some(_)) = (before, now) else {
             return Ok(Undone::Left("the file no longer exists".to_string()));

@@ -30,7 +30,7 @@ use crate::facts::accounts::Accounts;
 
 /// A kind of change: the value says what is wanted.
 pub trait Kind: Clone + Into<Item> {
-    /// What can be at the target.
+    /// What can be at the target now.
     type Found: Clone + Debug;
 
     /// What it is about. Two items with the same target never stand in one accord.
@@ -51,7 +51,7 @@ pub trait Kind: Clone + Into<Item> {
     /// Does it, idempotently.
     fn make(&self, root: &Root, before: &Self::Found) -> Result<()>;
 
-    /// Takes it back. `now` is what is there.
+    /// Undoes it. `now` is what is there.
     fn undo(&self, root: &Root, before: &Self::Found, now: &Self::Found) -> Result<Undone>;
 
     /// Removes what a killed run left beside the target.
@@ -59,28 +59,28 @@ pub trait Kind: Clone + Into<Item> {
         self.writes().iter().try_for_each(|path| text::clear(root, path))
     }
 
-    /// The same before a new plan; what was made by half goes, too.
+    /// The same before a new plan; also removes what was made only in part.
     fn resume(&self, root: &Root, _before: &Self::Found) -> Result<()> {
         self.clear(root)
     }
 
-    /// Has it to be made again later?
+    /// Must it be made again later?
     fn lingers(&self, _root: &Root, _before: &Self::Found) -> Result<bool> {
         Ok(false)
     }
 
-    /// What keeps it from being taken back at all.
+    /// Why it cannot be undone at all, if so.
     fn obstacle(&self, _root: &Root) -> Result<Option<Undone>> {
         Ok(None)
     }
 
-    /// Asks for what `further` asks for. What was there before the first change stays known.
+    /// Replaces what is wanted by what `further` wants. The state before the first change is kept.
     fn supersede(standing: &mut Held<Self>, further: &Held<Self>) {
         standing.item = further.item.clone();
     }
 }
 
-/// What is wanted, and what is there instead, or already. Where it was changed: what goes back there at `revert`.
+/// What is wanted, and what was found. After a change, `before` is what `revert` restores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(
     serialize = "K: Serialize, K::Found: Serialize",
@@ -107,12 +107,12 @@ pub trait Step {
     fn writes(&self) -> Vec<PathBuf>;
     /// Does it, idempotently, and proves it by reading again.
     fn make(&self, root: &Root) -> Result<()>;
-    /// Removes what a killed run left beside its target, and an account that was created by half, so that the next plan
-    /// creates it anew.
+    /// Removes what a killed run left beside its target, and an account that was created only in part, so that the next plan
+    /// creates it again.
     fn resume(&self, root: &Root) -> Result<()>;
-    /// Whether it has to be made again later: a renumbering is not over while processes run with the old number.
+    /// Must it be made again later? A renumbering is not complete while processes run with the old number.
     fn lingers(&self, root: &Root) -> Result<bool>;
-    /// Takes it back.
+    /// Undoes it.
     fn undo(&self, root: &Root) -> Result<Undone>;
 }
 
@@ -163,7 +163,7 @@ impl<K: Kind> Step for Held<K> {
     }
 }
 
-/// The list of kinds: the enumerations of wanted things and of changes, and the way from one to the other.
+/// Makes the enumerations of items and of changes from the list of kinds, and the conversion from one to the other.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $vis:vis $file:ident::$name:ident,)+) => {
         $($vis mod $file;)+
@@ -196,7 +196,7 @@ macro_rules! kinds {
         })+
 
         impl Item {
-            /// What it is about. Two items with the same target never stand in one accord.
+            /// What it is about. No accord has two items with the same target.
             pub fn target(&self) -> Target {
                 match self {
                     $(Item::$name(item) => item.target()),+
@@ -224,7 +224,7 @@ macro_rules! kinds {
         }
 
         impl Change {
-            /// Asks for what `further` asks for at the same target. What was there before the first change stays known.
+            /// Replaces what is wanted by what `further` wants. The state before the first change is kept.
             pub fn supersede(&mut self, further: &Change) {
                 match (self, further) {
                     $((Change::$name(standing), Change::$name(further)) => Kind::supersede(standing, further),)+
@@ -249,35 +249,35 @@ kinds! {
     owner::Owner,
     /// A file of our own: a drop-in, an environment file, a tmpfiles.d line.
     file::File,
-    /// A key in a file of someone else's.
+    /// A key in a file of another program.
     setting::Setting,
     /// Who owns the logs that logrotate creates.
     log_owner::LogOwner,
-    /// A packaged file that was patched in place and shall be as packaged again.
+    /// A packaged file that was patched in place, without the patch.
     patch::Patch,
     /// A symlink of our own.
     link::Link,
-    /// A VM's network cards with their ports, turned to another port type. Asked for by `convert`, never by the accord.
+    /// A VM's network cards and their ports, converted to another port type. Made by `convert`, never part of the accord.
     pub conversion::Conversion,
 }
 
-/// How taking a change back ended.
+/// The result of undoing a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Undone {
     /// As it was before.
     Restored,
-    /// As it was before, though someone had changed it since: what was there instead is gone.
+    /// As it was before. Someone had changed it since; that change is lost.
     RestoredOver(String),
-    /// Someone put it back already.
+    /// Someone had restored it already.
     AlreadyBack,
     /// Left as it is for good, and why.
     Left(String),
-    /// Cannot go back as long as someone uses it; it stays in the journal.
+    /// Cannot be restored while it is in use; it stays in the journal.
     InUse(String),
 }
 
-/// The name of what an item is about; also how the journal finds it again.
+/// The name of what an item is about; the journal finds entries by it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target(pub String);
 

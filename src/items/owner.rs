@@ -86,19 +86,19 @@ impl OwnerState {
 const NEW_DIRECTORY_MODE: u32 = 0o755;
 
 impl Owner {
-    /// Is it what the dataplane keeps for itself, and takes over when it gets another identity?
+    /// Is it the dataplane's own state, whose owner changes with its identity?
     pub fn is_state(&self) -> bool {
         matches!(self.subject, Subject::DataplaneState | Subject::RunDirectory | Subject::DatabaseSocket)
     }
 
-    /// Are owner, group and mode, as far as they are asked for, those that were found?
+    /// Are the owner, group and mode that are wanted those that were found?
     fn is_of(&self, found: &OwnerState) -> bool {
         self.uid.is_none_or(|uid| uid == found.uid)
             && self.gid.is_none_or(|gid| gid == found.gid)
             && self.mode.is_none_or(|mode| mode == found.mode)
     }
 
-    /// A directory that we made goes when it is empty; what others put into it is not ours to remove.
+    /// Removes a directory that we created if it is empty; what others put into it stays.
     fn remove(&self, root: &Root, found: &Handle) -> Result<Undone> {
         if found.kind() != root::Kind::Directory {
             return Ok(Undone::Left("no longer the directory that apply created".to_string()));
@@ -122,9 +122,9 @@ impl Kind for Owner {
 
     fn observe(&self, root: &Root, _accounts: &Accounts) -> Result<Self::Found> {
         let found = match self.subject {
-            // On the way to something of ours a link that root made is as good as a directory.
+            // A parent directory may be a symlink that root made.
             Subject::Parent => root.find(&self.path)?,
-            // The mount root or directory itself: whoever may replace it by a link shall not direct us elsewhere.
+            // The mount root or directory itself must be none: someone could direct us elsewhere with a link.
             _ => root.find_nofollow(&self.path)?,
         };
         found.as_ref().map(OwnerState::read).transpose()
@@ -132,7 +132,7 @@ impl Kind for Owner {
 
     fn holds(&self, found: &Self::Found) -> bool {
         let Some(found) = found else { return self.absent == Absent::Fine };
-        // A symlink where a file was expected is left to those who made it: what it leads to is an item of its own.
+        // A symlink in place of a file is not changed: its target is an item of its own.
         if self.absent == Absent::Fine && found.kind == root::Kind::Symlink {
             return true;
         }
@@ -150,7 +150,7 @@ impl Kind for Owner {
             (self.uid.unwrap_or(base.0), self.gid.unwrap_or(base.1), self.mode.unwrap_or(base.2));
         let mut after = owner_text(accounts, uid, gid, mode);
         if now.as_ref() == Some(&after) {
-            // Two numbers with one name, as while a group gets a new one.
+            // Two numbers with one name, as during a renumbering.
             after = format!("{uid}:{gid} {mode:04o}");
         }
         match now {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A packaged file that someone patched in place: it shall be as packaged again.
+//! A packaged file that someone patched in place: the patch is removed.
 
 use std::path::PathBuf;
 
@@ -50,7 +50,7 @@ impl Kind for Patch {
         if new == text { Ok(()) } else { text::rewrite(root, &self.path, new.as_bytes(), &state) }
     }
 
-    /// `revert` puts back exactly what was there, a patch included; not where the package brought a new file since.
+    /// Restores exactly what was there, the patch included, unless the package installed a new file since.
     fn undo(&self, root: &Root, before: &Self::Found, now: &Self::Found) -> Result<Undone> {
         let (Some(before), Some(now)) = (before, now) else {
             return Ok(Undone::Left("the file no longer exists".to_string()));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What would stop a plan half-way is found before its first step.
+//! Finds, before the first step, what would stop a plan half-way.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ const FILES: u64 = 64;
 /// Fails when a filesystem that `changes` would write is read-only or full.
 pub fn check(root: &Root, changes: &[Change]) -> Result<()> {
     for change in changes {
-        // Of what changes hands nothing new is written, unless it is missing.
+        // A change of owner writes nothing, unless the directory is missing.
         let replaced = !matches!(change, Change::Owner(_));
         change.writes().iter().try_for_each(|target| writable(root, target, replaced))?;
     }
@@ -51,7 +51,7 @@ fn writable(root: &Root, target: &Path, replaced: bool) -> Result<()> {
         if holds_files && filesystem.blocks() > 0 && free < ROOM {
             bail!("{}: the filesystem is full ({free} bytes free); nothing was changed", target.display());
         }
-        // Filesystems that make inodes as they go report none at all.
+        // Filesystems that create inodes on demand report none at all.
         let inodes = filesystem.files_available();
         if holds_files && filesystem.files() > 0 && inodes < FILES {
             bail!("{}: the filesystem is full ({inodes} inodes free); nothing was changed", target.display());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A group's new number, and its files with it. Killed anywhere, the same call finishes the work, and so does the way back.
+//! A group's new number, and its files with it. After a kill at any point, the same call finishes the work; so does undoing.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use crate::write;
 pub struct Renumber {
     /// The group.
     pub group: String,
-    /// The number it shall have.
+    /// The number that it must have.
     pub gid: u32,
 }
 
@@ -30,9 +30,9 @@ pub struct Number {
     pub gid: Option<u32>,
     /// Files with that number, found only where it is not the one asked for.
     pub files: Vec<PathBuf>,
-    /// Those of them that lose more than their group by it: what is killed half-way is put right from here.
+    /// Those of them that lose special bits by it; after a kill, these are restored from here.
     pub special: Vec<Special>,
-    /// Files that have the number asked for already: another's, or of nobody. They keep it at `revert`.
+    /// Files that have the wanted number already, of another group or of none. They keep it at `revert`.
     pub others: Vec<PathBuf>,
     /// Processes with the group's number now, for people: the journal outlives them.
     #[serde(default, skip_serializing)]
@@ -40,13 +40,13 @@ pub struct Number {
 }
 
 impl Number {
-    /// The number that has to go.
+    /// The number that is replaced.
     fn old(&self, item: &Renumber) -> Option<u32> {
         self.gid.filter(|old| *old != item.gid)
     }
 }
 
-/// How often the node is searched for files that a running process made meanwhile.
+/// How often the node is searched for files that running processes created meanwhile.
 const ROUNDS: usize = 3;
 
 /// Files and processes listed by name in a renumbering; the count is always given.
@@ -111,7 +111,7 @@ impl Kind for Renumber {
         give_back(root, &before.special, self.gid).map(drop)
     }
 
-    /// Files first, the number last: until it is back, the next call sees that there is work left.
+    /// Files first, the number last: until the number is restored, the next call sees that work is left.
     fn undo(&self, root: &Root, before: &Number, now: &Number) -> Result<Undone> {
         let (Some(old), Some(now)) = (before.gid, now.gid) else { return Ok(Undone::AlreadyBack) };
         let numbers = if now == self.gid { vec![self.gid] } else { vec![self.gid, now] };
@@ -138,7 +138,7 @@ impl Kind for Renumber {
         shadow::clear(root)
     }
 
-    /// Processes still run with the old number: what they make has it, so the work is not done before they end.
+    /// While processes run with the old number, they create files with it, so the work is not complete.
     fn lingers(&self, root: &Root, before: &Number) -> Result<bool> {
         match before.old(self) {
             Some(old) if is_free(root, &self.group, old)? => Ok(!carriers::processes(root, old)?.is_empty()),
@@ -173,7 +173,7 @@ fn renumber(root: &Root, group: &str, from: u32, to: u32) -> Result<bool> {
     Ok(join(root, group, from, to)? | differs)
 }
 
-/// groupmod writes the group before the users that have it as their primary one: killed between, it leaves them behind.
+/// groupmod writes the group before the users whose primary group it is; killed in between, it leaves them with the old number.
 fn join(root: &Root, group: &str, from: u32, to: u32) -> Result<bool> {
     if from == to || !is_free(root, group, from)? {
         return Ok(false);
@@ -189,12 +189,12 @@ fn join(root: &Root, group: &str, from: u32, to: u32) -> Result<bool> {
     Ok(!left_behind.is_empty())
 }
 
-/// No group but this one has the number: its files are this one's.
+/// Does no other group have the number? Then files with it belong to this group.
 fn is_free(root: &Root, group: &str, gid: u32) -> Result<bool> {
     Ok(Accounts::read(root)?.group_by_id(gid).is_none_or(|holder| holder.name == group))
 }
 
-/// Looks for files until there are none: processes with the old number go on making them.
+/// Searches until no files are found, because processes with the old number may create more.
 fn sweep(root: &Root, group: &str, old: u32, new: u32, except: &[PathBuf]) -> Result<bool> {
     let mut changed = false;
     for _ in 0..ROUNDS {
@@ -214,7 +214,7 @@ fn sweep(root: &Root, group: &str, old: u32, new: u32, except: &[PathBuf]) -> Re
 fn regroup(root: &Root, files: &[PathBuf], old: u32, new: u32) -> Result<bool> {
     let mut changed = false;
     for path in files {
-        // The group is compared on the descriptor: a name that someone swapped meanwhile changes nothing else.
+        // The group is compared on the descriptor, so that a file that someone swapped in is not changed.
         if let Some(found) = root.find_nofollow(path)?.filter(|found| found.gid() == old) {
             write::regroup(&found, new)?;
             changed = true;
@@ -223,7 +223,7 @@ fn regroup(root: &Root, files: &[PathBuf], old: u32, new: u32) -> Result<bool> {
     Ok(changed)
 }
 
-/// What the kernel took from a file whose change of hands was killed in the middle.
+/// Restores what the kernel took from a file when its group changed.
 fn give_back(root: &Root, special: &[Special], gid: u32) -> Result<bool> {
     let mut changed = false;
     for Special { path, mode, capabilities } in special {

@@ -54,14 +54,14 @@ impl Kind for Setting {
         let (state, text) = text::read(root, &self.path)?;
         let new = virconf::set_text(&text, &self.key, &self.value)
             .with_context(|| self.path.display().to_string())?;
-        // Never a file that libvirt would refuse: it is read as libvirt reads it before it takes the old one's place.
+        // Never write a file that libvirt would refuse: the new text is parsed as libvirt does first.
         if let Err(error) = virconf::VirConf::parse(&new) {
             bail!("{}: the edit would break it ({error}); nothing was written", self.path.display());
         }
         if new == text { Ok(()) } else { text::rewrite(root, &self.path, new.as_bytes(), &state) }
     }
 
-    /// The key goes back to what it was, whatever else changed in the file.
+    /// Restores the key, whatever else changed in the file.
     fn undo(&self, root: &Root, before: &Self::Found, now: &Self::Found) -> Result<Undone> {
         let (Some(before), Some(now)) = (before, now) else {
             return Ok(Undone::Left("the file no longer exists".to_string()));

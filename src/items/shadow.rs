@@ -16,7 +16,7 @@ use crate::write;
 /// The account databases, in /etc.
 const DATABASES: [&str; 6] = ["group", "gshadow", "passwd", "shadow", "subuid", "subgid"];
 
-/// Removes them where the process that made them is gone. Those of a database that somebody changes just now stay.
+/// Removes them if the process that created them is gone. Those of a database that is being changed stay.
 pub fn clear(root: &Root) -> Result<()> {
     let Some(etc) = root.find(Path::new("/etc"))? else { return Ok(()) };
     let names = etc.names()?;
@@ -52,7 +52,7 @@ fn lock_end<'a>(name: &'a OsStr, database: &str) -> Option<&'a str> {
     (end == "lock" || end.parse::<i32>().is_ok()).then_some(end)
 }
 
-/// The holder's number is in it, and in the name of one into which it was not written yet.
+/// Is the process that holds the lock gone? Its number is the lock's content, or, before that is written, the end of its name.
 fn is_stale(found: &Handle, end: &str) -> Result<bool> {
     if found.kind() != Kind::File {
         return Ok(false);

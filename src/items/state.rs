@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A file as it was found: enough to compare, and enough to put it back.
+//! A file as it was found: all that is needed to compare and to restore it.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -80,7 +80,7 @@ pub struct FileState {
 }
 
 impl FileState {
-    /// Reads the file at `path`, none if there is none. A symlink is an error: it is someone else's arrangement.
+    /// Reads the file at `path`; none if there is none. A symlink is an error: someone else made it.
     pub fn read(root: &Root, path: &Path) -> Result<Option<FileState>> {
         let Some(handle) = root.find_nofollow(path)? else { return Ok(None) };
         if handle.kind() != Kind::File {

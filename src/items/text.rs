@@ -26,7 +26,7 @@ pub fn rewrite(root: &Root, path: &Path, content: &[u8], like: &FileState) -> Re
     write::replace_file(&parent, name, content, &meta)
 }
 
-/// Ends an undo: the text that was read becomes the one that was there before, where the two differ.
+/// Ends an undo: writes the previous text if it differs from the one that was read.
 pub fn put_back(
     root: &Root,
     path: &Path,
@@ -49,7 +49,7 @@ pub fn clear(root: &Root, path: &Path) -> Result<()> {
     write::remove_temporary(&parent, name)
 }
 
-/// Makes the file what it was, absent included. Does nothing where it is that already.
+/// Restores the file, or removes it if there was none. Does nothing if it is as before.
 pub fn restore(root: &Root, path: &Path, before: Option<&FileState>) -> Result<()> {
     clear(root, path)?;
     let now = FileState::read(root, path)?;
@@ -64,7 +64,7 @@ pub fn restore(root: &Root, path: &Path, before: Option<&FileState>) -> Result<(
     }
 }
 
-/// A unified diff of the file as it was found and as it shall be.
+/// A unified diff of the file as found and as wanted.
 pub fn unified(path: &Path, old: Option<&FileState>, new: &str) -> String {
     let path = path.display().to_string();
     let before = if old.is_some() { path.as_str() } else { "/dev/null" };

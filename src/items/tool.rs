@@ -11,7 +11,7 @@ use super::shadow;
 use crate::base::paths;
 use crate::base::root::Root;
 
-/// Bytes of its complaints that are read.
+/// How many bytes of its error output are read.
 const SAID: u64 = 64 << 10;
 
 /// Runs `program` on the node's databases, or an image's.
@@ -25,14 +25,14 @@ pub fn accounts(root: &Root, program: &str, arguments: &[&str]) -> Result<()> {
     let context = || format!("running {program}");
     let mut child = command.spawn().with_context(context)?;
     let mut said = Vec::new();
-    // How it ended is what counts. (`Command::output` panics where it cannot read.)
+    // Only the exit code decides. (`Command::output` panics if it cannot read.)
     let _ = child.stderr.take().map(|stderr| stderr.take(SAID).read_to_end(&mut said));
     let status = child.wait().with_context(context)?;
-    // Whatever became of it, its locks are nobody's now.
+    // The tool has ended, so its locks can go.
     let cleared = shadow::clear(root);
     if !status.success() {
         let said = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
-        // Killed, or not able to say anything.
+        // Killed, or without any message.
         let why = if said.is_empty() { status.to_string() } else { said };
         bail!("{program} {}: {why}", arguments.join(" "));
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What libvirt is told about a VM, by its own tool.
+//! Changes VMs through libvirt's own tool, virsh.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail};
 use crate::base::program;
 use crate::facts::libvirt::{self, VIRSH};
 
-/// libvirt defines in milliseconds.
+/// libvirt needs milliseconds to define a VM.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// How long a saving that was begun by others is waited for.
+/// How long to wait for a save that others began.
 const SAVING: Duration = Duration::from_secs(120);
 
 /// Gives libvirt the VM's definition.
@@ -26,11 +26,11 @@ pub fn define_saved(uuid: &str, xml: &str) -> Result<()> {
         .context("libvirt does not accept the definition for the saved memory")
 }
 
-/// Stops the VM with its memory in a file. On an error it runs, or is off with its memory saved, and nothing is under way.
+/// Stops the VM and saves its memory to a file. After an error, the VM runs, or is off with its memory saved; no job is running.
 pub fn save(uuid: &str, limit: Duration) -> Result<()> {
     let saved = virsh(&["managedsave", uuid], "", limit);
     if saved.is_err() {
-        // Too slow: libvirt would go on, and stop the VM when nobody expects it any more.
+        // Too slow: libvirt would continue and stop the VM later, when nobody expects it.
         let _ = virsh(&["domjobabort", uuid], "", LIMIT);
         wait_until_saved(uuid)?;
     }
@@ -52,7 +52,7 @@ pub fn stop_starting(uuid: &str) -> Result<()> {
     virsh(&["destroy", uuid], "", LIMIT)
 }
 
-/// libvirt goes on saving when whoever asked for it is gone.
+/// libvirt continues a save when its client is gone.
 pub fn wait_until_saved(uuid: &str) -> Result<()> {
     let end = Instant::now() + SAVING;
     while libvirt::is_busy(uuid)? {

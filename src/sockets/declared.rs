@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sockets of dataplanes that the configuration declares: given to QEMU, and taken back.
+//! Sockets of declared dataplanes: granting them to QEMU, and undoing that.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::dataplane::declared;
 use crate::facts::processes::Process;
 use crate::facts::sockets::{Liveness, liveness_of};
 
-/// What those that are there need: each that the dataplane's user made and someone listens on.
+/// The grants that existing sockets need: each that the dataplane's user created and that has a listener.
 pub fn plan(root: &Root, given: &Given) -> Result<Vec<Grant>> {
     let sockets = own(root, given)?;
     let needed = sockets.iter().filter_map(|socket| needed(given, socket));
@@ -20,7 +20,7 @@ pub fn plan(root: &Root, given: &Given) -> Result<Vec<Grant>> {
     Ok(needed.filter(listens).map(|(grant, _)| grant).collect())
 }
 
-/// The same of one path, with who is behind it; none where nothing is needed.
+/// The same for one path, with its listener; none if nothing is needed.
 pub fn plan_one(root: &Root, given: &Given, path: &Path) -> Result<Option<(Grant, Liveness)>> {
     let socket = root.find_nofollow(path)?.filter(|socket| is_own(given, socket));
     Ok(socket.and_then(|socket| needed(given, &socket)))
@@ -31,7 +31,7 @@ fn needed(given: &Given, socket: &Handle) -> Option<(Grant, Liveness)> {
     grant.is_due().then(|| (grant, liveness_of(socket)))
 }
 
-/// Back to how the dataplane, whose process this is, makes them.
+/// The grants that restore the sockets as this process, the dataplane, creates them.
 pub fn withdraw(root: &Root, given: &Given, process: &Process) -> Result<Vec<Grant>> {
     let Some(umask) = process.status.umask else { return Ok(Vec::new()) };
     let sockets = own(root, given)?;
@@ -39,7 +39,7 @@ pub fn withdraw(root: &Root, given: &Given, process: &Process) -> Result<Vec<Gra
     Ok(ours.map(|socket| grant(given, socket, process.status.gid.effective, 0o777 & !umask)).collect())
 }
 
-/// Does someone listen on one of them?
+/// Does one of them have a listener?
 pub fn is_served(root: &Root, given: &Given) -> Result<bool> {
     Ok(own(root, given)?.iter().any(|socket| liveness_of(socket) == Liveness::Listening))
 }
@@ -49,7 +49,7 @@ fn own(root: &Root, given: &Given) -> Result<Vec<Handle>> {
     Ok(sockets.into_iter().filter(|socket| is_own(given, socket)).collect())
 }
 
-/// Only what its user created.
+/// Only sockets that its user created.
 fn is_own(given: &Given, socket: &Handle) -> bool {
     socket.kind() == Kind::Socket && socket.uid() == given.uid
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sockets of the switch's ports: the socket is given to the other side, not the process. A socket lives as long as
-//! the process that made it, so this is done again for each new one and never stands in the journal.
+//! Sockets of the switch's ports: we grant the other side access to the socket, and do not change the process. A socket lives as
+//! long as the process that created it, so each new socket needs a new grant, and none is in the journal.
 
 use std::path::PathBuf;
 
@@ -23,14 +23,14 @@ use crate::write::{self, Refused};
 /// What connecting needs: write for the group (unix(7)).
 pub const GROUP_READ_WRITE: u32 = 0o060;
 
-/// A socket that shall have another group or mode.
+/// A socket that needs another group or mode.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Grant {
     /// The port.
     pub port: String,
     /// The socket.
     pub path: PathBuf,
-    /// The owner it must have for us to touch it: who made it.
+    /// The owner that it must have, or it is not changed: the user that created it.
     pub uid: u32,
     /// Its group now.
     pub gid_before: u32,
@@ -43,12 +43,12 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// The socket is not so yet.
+    /// Does it change anything?
     pub(super) fn is_due(&self) -> bool {
         (self.gid, self.mode) != (self.gid_before, self.mode_before)
     }
 
-    /// Of a port's socket that is there.
+    /// The grant for an existing socket of a port.
     fn of(socket: &PortSocket, node: &Node, gid: u32, mode: u32) -> Grant {
         Grant {
             port: socket.port.clone(),
@@ -62,10 +62,10 @@ impl Grant {
     }
 }
 
-/// Which sockets are given, and to whom.
+/// Which sockets are granted, and to which groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Giving {
-    /// The group that `dpdkvhostuser` sockets get; none where they are not given.
+    /// The group that `dpdkvhostuser` sockets get; none if they are not granted.
     pub server: Option<u32>,
     /// The group that sockets of `dpdkvhostuserclient` ports get.
     pub client: Option<u32>,
@@ -84,7 +84,7 @@ impl Giving {
         }
     }
 
-    /// As `apply` settled it.
+    /// As the last `apply` set it up.
     pub fn agreed(agreed: &Agreed) -> Giving {
         Giving {
             server: agreed.qemu.as_ref().and_then(|qemu| qemu.grant_gid),
@@ -94,7 +94,7 @@ impl Giving {
     }
 }
 
-/// What the sockets that are there need.
+/// The grants that existing sockets need.
 pub fn plan(giving: &Giving, sockets: &[PortSocket]) -> Vec<Grant> {
     sockets.iter().filter_map(|socket| needed(giving, socket)).collect()
 }
@@ -112,7 +112,7 @@ fn needed(giving: &Giving, socket: &PortSocket) -> Option<Grant> {
     Some(Grant::of(socket, node, gid, node.mode | GROUP_READ_WRITE)).filter(Grant::is_due)
 }
 
-/// The sockets that OVS made and we gave away, back to how OVS makes them: `gid` and `umask` are ovs-vswitchd's.
+/// The grants that restore granted sockets as OVS creates them: `gid` and `umask` are ovs-vswitchd's.
 pub fn withdraw(accord: &Accord, sockets: &[PortSocket], gid: u32, umask: u32) -> Vec<Grant> {
     let Some(granted) = accord.qemu.as_ref().map(|qemu| qemu.grant_gid) else { return Vec::new() };
     let back = |socket: &PortSocket| {
@@ -123,7 +123,7 @@ pub fn withdraw(accord: &Accord, sockets: &[PortSocket], gid: u32, umask: u32) -
     sockets.iter().filter(ours).filter_map(back).collect()
 }
 
-/// Does it. A socket that was replaced since it was looked at is left: whoever made it starts the round again.
+/// Makes a grant. A socket that was replaced meanwhile is not changed: its creation causes a grant of its own.
 pub fn make(root: &Root, grant: &Grant) -> Result<bool> {
     let Some(found) = root.find_nofollow(&grant.path)? else { return Ok(false) };
     if found.kind() != Kind::Socket || found.uid() != grant.uid {
@@ -132,8 +132,8 @@ pub fn make(root: &Root, grant: &Grant) -> Result<bool> {
     write::set_owner_mode(&found, None, Some(grant.gid), Some(grant.mode))
 }
 
-/// Does them all, and gives those that changed something. What someone planted at a socket's path (a second name of a file,
-/// a symlink) is said and left: it keeps no other socket from its owner, and nobody from going back.
+/// Makes all grants, and returns those that changed something. If someone put a hard link or a symlink at a socket's path, that is
+/// logged and not changed; the other grants are still made.
 pub fn make_all<'a>(root: &Root, grants: &'a [Grant]) -> Result<Vec<&'a Grant>> {
     let mut made = Vec::new();
     for grant in grants {
@@ -149,7 +149,7 @@ pub fn make_all<'a>(root: &Root, grants: &'a [Grant]) -> Result<Vec<&'a Grant>> 
     Ok(made)
 }
 
-/// Sockets that ovs-vswitchd has just made are given to QEMU, as after its own start.
+/// Grants sockets that ovs-vswitchd just created to QEMU, as after its start.
 pub fn give_new(root: &Root, accord: &Accord) -> Result<()> {
     if !accord.gives {
         return Ok(());

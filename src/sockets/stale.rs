@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sockets that nobody listens on any more.
+//! Stale sockets: no process listens on them any more.
 
 use std::path::Path;
 
@@ -13,8 +13,8 @@ use crate::facts::paths::PathFact;
 use crate::facts::sockets::{self, Liveness};
 use crate::write;
 
-/// Removes a `dpdkvhostuser` socket that is proven stale. It is asked again right before, and only the very inode that
-/// was found stale goes.
+/// Removes a `dpdkvhostuser` socket that is proven stale. It is checked again right before, and only the inode that was found
+/// stale is removed.
 pub fn remove(root: &Root, socket: &PortSocket) -> Result<bool> {
     let PathFact::Present { id, .. } = &socket.fact else { return Ok(false) };
     let stale = socket.kind == PortType::Dpdkvhostuser && socket.liveness == Liveness::Stale;
