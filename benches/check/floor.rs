@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, OpenOptions};
-use std::io::{BufReader, Write};
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,6 @@ use std::thread::scope;
 
 use nix::libc::O_PATH;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Looks, at VMs that have `ports` sockets each.
@@ -47,8 +46,17 @@ fn ask() -> Vec<Value> {
     let question = json!({"id": 0, "method": "transact", "params": ["Open_vSwitch", types[0], types[1]]});
     let mut stream = UnixStream::connect("/run/openvswitch/db.sock").unwrap();
     stream.write_all(question.to_string().as_bytes()).unwrap();
-    let mut answer = serde_json::Deserializer::from_reader(BufReader::new(stream));
-    let answer = Value::deserialize(&mut answer).unwrap();
+    let (mut answer, mut piece) = (Vec::new(), [0; 16 << 10]);
+    let answer: Value = loop {
+        let length = stream.read(&mut piece).unwrap();
+        answer.extend_from_slice(&piece[..length]);
+        if piece[..length].ends_with(b"}")
+            && let Ok(answer) = serde_json::from_slice(&answer)
+        {
+            break answer;
+        }
+        assert!(length > 0, "no answer");
+    };
     let rows = |result: &Value| result["rows"].as_array().unwrap().clone();
     answer["result"].as_array().unwrap().iter().flat_map(rows).collect()
 }

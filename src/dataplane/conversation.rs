@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use serde::de::DeserializeOwned;
+use serde_json::Deserializer;
 
 use crate::base::root::{Kind, Root};
 
 /// How long to wait before another attempt while the server's queue of connections is full.
 const RETRY: Duration = Duration::from_millis(5);
+/// How much of a message is received at once: what a hook asks for is answered in less.
+const PIECE: usize = 16 << 10;
 
 /// A stream that fails when its time or its bytes are used up.
 #[derive(Debug)]
@@ -23,6 +27,9 @@ pub struct Bounded {
     deadline: Instant,
     allowance: usize,
     most: usize,
+    /// Of messages, what was received, and how much of it was taken.
+    received: Vec<u8>,
+    taken: usize,
 }
 
 impl Bounded {
@@ -42,12 +49,45 @@ impl Bounded {
     /// Over a stream that is connected already.
     pub fn over(stream: UnixStream, deadline: Instant, most: usize) -> Result<Bounded> {
         stream.set_nonblocking(false)?;
-        Ok(Bounded { stream, deadline, allowance: most, most })
+        Ok(Bounded { stream, deadline, allowance: most, most, received: Vec::new(), taken: 0 })
     }
 
-    /// The stream, without its bounds.
-    pub fn into_stream(self) -> UnixStream {
-        self.stream
+    /// The stream without its bounds, and what came behind the last whole message.
+    pub fn into_parts(self) -> (UnixStream, Vec<u8>) {
+        (self.stream, self.received[self.taken..].to_vec())
+    }
+
+    /// The next JSON-RPC message, an object, however the stream cuts it up. serde_json bounds the depth.
+    pub fn message<T: DeserializeOwned>(&mut self) -> Result<T> {
+        loop {
+            let mut messages = Deserializer::from_slice(&self.received[self.taken..]).into_iter();
+            match messages.next() {
+                Some(Ok(message)) => {
+                    self.taken += messages.byte_offset();
+                    return Ok(message);
+                }
+                Some(Err(error)) if !error.is_eof() => return Err(error.into()),
+                _ => self.receive()?,
+            }
+        }
+    }
+
+    /// Receives until a message may be whole: a long one is not read anew with each piece of it.
+    fn receive(&mut self) -> Result<()> {
+        self.received.drain(..std::mem::take(&mut self.taken));
+        let is_first = self.received.is_empty();
+        let mut buffer = [0; PIECE];
+        loop {
+            let length = self.read(&mut buffer)?;
+            let piece = &buffer[..length];
+            if piece.is_empty() {
+                bail!("the connection was closed");
+            }
+            self.received.extend_from_slice(piece);
+            if is_first || piece.trim_ascii_end().ends_with(b"}") {
+                return Ok(());
+            }
+        }
     }
 
     fn time_left(&self) -> io::Result<Duration> {

@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use roxmltree::{Document, ExpandedName, Node, ParsingOptions};
 
 use crate::config::PortType;
@@ -42,7 +42,8 @@ type Splice = (Range<usize>, String);
 /// The document is no domain, an interface is not there or lacks `mode` or `path`, or the path is none for an XML.
 pub fn turn(xml: &str, turns: &[Turn]) -> Result<String> {
     let options = ParsingOptions { allow_dtd: false, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(xml, options).context("parsing the domain XML")?;
+    let document = Document::parse_with_options(xml, options).map_err(Error::msg);
+    let document = document.context("parsing the domain XML")?;
     let interfaces = interfaces(document.root_element());
     let mut splices = Vec::new();
     for turn in turns {

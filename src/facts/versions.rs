@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use roxmltree::Document;
 
 use crate::base::root::Root;
@@ -75,7 +75,7 @@ fn unanimous(mut versions: Vec<String>) -> Option<String> {
 
 /// One file of the cache.
 fn parse(text: &str) -> Result<Cached> {
-    let document = Document::parse(text).context("parsing libvirt's cache")?;
+    let document = Document::parse(text).map_err(Error::msg).context("parsing libvirt's cache")?;
     let top = document.root_element();
     let word = |name: &'static str| {
         let element = top.children().find(|child| child.has_tag_name(name));

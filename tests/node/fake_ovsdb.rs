@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use vhost_accord::dataplane::conversation::Bounded;
 
 use super::texts::{TEXTS, places};
 
@@ -51,10 +52,12 @@ pub fn serve(lie: &str) {
 
 fn converse(stream: UnixStream, lie: &str) -> io::Result<()> {
     let mut out = stream.try_clone()?;
-    let requests = serde_json::Deserializer::from_reader(io::BufReader::new(stream)).into_iter::<Value>();
+    let (long, much) = (std::time::Duration::from_secs(1 << 20), usize::MAX);
+    let mut stream = Bounded::over(stream, std::time::Instant::now() + long, much).unwrap();
+    let requests = std::iter::from_fn(|| stream.message().ok());
     let is_question =
         |request: &Value| matches!(request["method"].as_str(), Some("transact" | "monitor_cond" | "monitor"));
-    for request in requests.map_while(Result::ok).filter(is_question) {
+    for request in requests.filter(is_question) {
         match endless(lie) {
             Some((begin, again)) => {
                 out.write_all(begin.as_bytes())?;
@@ -105,7 +108,7 @@ fn answer(out: &mut UnixStream, lie: &str, request: &Value) -> io::Result<()> {
         "error" => json!({"id": id, "result": null, "error": {"error": TEXTS[0], "details": TEXTS.concat()}}),
         _ => json!({"id": id, "result": results, "error": null}),
     };
-    let mut bytes = serde_json::to_vec(&reply)?;
+    let mut bytes = reply.to_string().into_bytes();
     match lie {
         "closes" => {
             bytes.truncate(bytes.len() / 2);
@@ -121,7 +124,7 @@ fn answer(out: &mut UnixStream, lie: &str, request: &Value) -> io::Result<()> {
     for how in ["modify", "insert"].into_iter().filter(|_| monitors) {
         let tables = told(lie, &operations[1], how);
         let update = json!({"id": null, "method": "update2", "params": ["ports", tables]});
-        out.write_all(&serde_json::to_vec(&update)?)?;
+        out.write_all(update.to_string().as_bytes())?;
     }
     Ok(())
 }

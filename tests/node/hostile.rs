@@ -119,8 +119,8 @@ fn told(node: &Node, when: &str, commands: &[String]) -> Vec<Output> {
 
 /// Gives the node a file with this in it.
 fn push_json(node: &Node, value: &impl serde::Serialize, to: &str) {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    serde_json::to_writer(&mut file, value).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), serde_json::to_vec(value).unwrap()).unwrap();
     node.push(file.path(), to);
 }
 

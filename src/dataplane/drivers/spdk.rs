@@ -4,7 +4,7 @@
 //! RPC socket is `-r`, by default /var/tmp/spdk.sock (include/spdk/init.h), and whoever may write to it controls all. It has
 //! the umask's mode as well, so the unit's umask is left alone, and each socket is given by itself.
 
-use std::io::{BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -60,8 +60,8 @@ fn ports(root: &Root, declared: &Declared) -> Result<Vec<Port>> {
 fn ask(root: &Root, socket: &Path) -> Result<Vec<Port>> {
     let mut stream = Bounded::connect(root, socket, LIMIT, MOST)?;
     stream.write_all(br#"{"jsonrpc":"2.0","method":"vhost_get_controllers","id":1}"#)?;
-    let mut answer = serde_json::Deserializer::from_reader(BufReader::new(stream));
-    let Answer { result, error } = Answer::deserialize(&mut answer)
+    let Answer { result, error } = stream
+        .message()
         .with_context(|| format!("the answer to vhost_get_controllers at {}", socket.display()))?;
     let Some(controllers) = result else { bail!("vhost_get_controllers: {}", error.unwrap_or_default()) };
     let port = |found: Controller| Port {

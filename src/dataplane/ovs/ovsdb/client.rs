@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The conversation: connect, send, and read replies until the one with our id comes.
 
-use std::io::{self, BufReader, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -36,7 +36,7 @@ struct Message<T> {
 /// A conversation with an ovsdb-server.
 #[derive(Debug)]
 pub struct Ovsdb {
-    stream: BufReader<Bounded>,
+    stream: Bounded,
     next_id: u64,
 }
 
@@ -49,7 +49,7 @@ impl Ovsdb {
 
     /// Speaks over a stream that is connected already.
     pub(super) fn over(stream: Bounded) -> Ovsdb {
-        Ovsdb { stream: BufReader::new(stream), next_id: 0 }
+        Ovsdb { stream, next_id: 0 }
     }
 
     /// Runs operations (RFC 7047, section 5.2) as one transaction and gives the result of each. Readers select only;
@@ -104,9 +104,8 @@ impl Ovsdb {
     }
 
     /// The stream, and what was received beyond the last answer.
-    pub(super) fn into_stream(self) -> (UnixStream, Vec<u8>) {
-        let received = self.stream.buffer().to_vec();
-        (self.stream.into_inner().into_stream(), received)
+    pub(super) fn into_parts(self) -> (UnixStream, Vec<u8>) {
+        self.stream.into_parts()
     }
 
     fn request(&mut self, method: &str, params: Value) -> Result<()> {
@@ -119,7 +118,7 @@ impl Ovsdb {
     fn response<T: DeserializeOwned>(&mut self) -> Result<T> {
         let id = json!(self.next_id.saturating_sub(1));
         loop {
-            let message: Message<T> = self.receive()?;
+            let message: Message<T> = self.stream.message().context("reading the reply")?;
             match message.method.as_deref() {
                 Some("echo") => self.send(&echo(&message.id, &message.params))?,
                 // A notification that we did not ask for.
@@ -135,14 +134,7 @@ impl Ovsdb {
 
     fn send(&mut self, message: &Value) -> Result<()> {
         let bytes = serde_json::to_vec(message)?;
-        self.stream.get_mut().write_all(&bytes).context("sending the request")
-    }
-
-    /// The next whole message, however the stream cuts it up. serde_json bounds the depth.
-    fn receive<T: DeserializeOwned>(&mut self) -> Result<T> {
-        let mut deserializer = serde_json::Deserializer::from_reader(&mut self.stream);
-        // Where in the reply its time was up is of no use to anyone.
-        T::deserialize(&mut deserializer).map_err(io::Error::from).context("reading the reply")
+        self.stream.write_all(&bytes).context("sending the request")
     }
 }
 

@@ -120,7 +120,7 @@ impl Monitor {
                 ovsdb.exchange("monitor", params(Value::Null)).context("asking OVSDB for all changes")?
             }
         };
-        let (stream, received) = ovsdb.into_stream();
+        let (stream, received) = ovsdb.into_parts();
         stream.set_nonblocking(true)?;
         let mut monitor = Monitor { stream, received, ports: BTreeMap::new(), config: None, asked: None };
         monitor.update(initial, &mut Changed::default())?;
@@ -301,10 +301,10 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut server = theirs.try_clone().unwrap();
         let serving = thread::spawn(move || {
-            let mut requests =
-                serde_json::Deserializer::from_reader(server.try_clone().unwrap()).into_iter::<Value>();
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let mut requests = Bounded::over(server.try_clone().unwrap(), deadline, MAX_RECEIVED).unwrap();
             for answer in answers {
-                requests.next();
+                let _ = requests.message::<Value>();
                 server.write_all(answer.as_bytes()).unwrap();
             }
             server.write_all(rest.as_bytes()).unwrap();

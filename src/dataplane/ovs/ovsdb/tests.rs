@@ -53,6 +53,17 @@ fn a_reply_may_come_in_pieces_and_behind_others() {
 }
 
 #[test]
+fn a_long_reply_behind_many_others_is_found() {
+    let ports = talk(SECOND, |mut stream| {
+        let others = r#"{"id":null,"method":"update","params":["}"]}"#.repeat(2_000);
+        let long = EMPTY.replace("[]", &format!("[{}]", " ".repeat(100_000)));
+        stream.write_all((others + &long).as_bytes()).unwrap();
+        std::thread::sleep(2 * SECOND);
+    });
+    assert_eq!(ports, Ok(vec![]));
+}
+
+#[test]
 fn an_echo_is_answered() {
     let ports = talk(SECOND, |mut stream| {
         stream.write_all(br#"{"id":"echo","method":"echo","params":["x"]}"#).unwrap();
@@ -74,8 +85,8 @@ fn a_wrong_reply_is_an_error_of_one_line() {
         (r#"{"id":0,"result":[{},{"rows":[]}]}"#, "OVSDB's reply has no rows"),
         (r#"{"id":0,"result":7}"#, "OVSDB's reply is not a list of results"),
         (
-            r#"[1]"#,
-            "asking OVSDB: reading the reply: invalid length 1, expected struct Message with 5 elements at line 1 column 3",
+            r#"{"id":0,"method":7}"#,
+            "asking OVSDB: reading the reply: invalid type: integer `7`, expected a string at line 1 column 18",
         ),
         (
             r#"{"id":0,"error":"unknown \u001b[31mdatabase","result":null}"#,
