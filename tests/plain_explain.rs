@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use vhost_accord::explain::read::{file, input};
-use vhost_accord::explain::{Class, Event, Reading, audit_ids, known_by, signatures};
+use vhost_accord::explain::{Class, Event, Reading, SIGNATURES, denial_ids, known_by};
 use vhost_accord::rules::catalogue;
 
 fn path(name: &str) -> std::path::PathBuf {
@@ -156,7 +156,7 @@ fn every_denial_has_its_record() {
     let mut reading = read("audit.log");
     file(&path("denials.log"), &mut reading).unwrap();
     let met: BTreeSet<&str> = reading.events.iter().map(|event| event.id).collect();
-    let without: Vec<&str> = audit_ids().filter(|id| !met.contains(id)).collect();
+    let without: Vec<&str> = denial_ids().filter(|id| !met.contains(id)).collect();
     assert!(without.is_empty(), "{without:?}");
 }
 
@@ -167,7 +167,7 @@ fn every_wording_has_its_line() {
     let text: String = logs.iter().map(|name| std::fs::read_to_string(path(name)).unwrap()).collect();
     let known: Vec<_> = text.lines().filter_map(known_by).collect();
     let mut without = Vec::new();
-    for signature in signatures() {
+    for signature in SIGNATURES.iter() {
         for (number, wording) in signature.patterns.iter().enumerate() {
             if !known.contains(&(signature, number)) {
                 without.push(format!("{}: {wording}", signature.id));

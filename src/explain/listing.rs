@@ -67,7 +67,7 @@ impl Listing {
         let mut known = self.port(text);
         let marked = format!("^{text}$");
         let is_it = |patterns: &[&str]| patterns.iter().any(|one| pattern::find(one, &marked).is_some());
-        if let Some(fact) = tables::listed().iter().find(|fact| is_it(&fact.patterns)) {
+        if let Some(fact) = tables::LISTED.iter().find(|fact| is_it(&fact.patterns)) {
             self.found
                 .push((text.to_string(), event(fact.id, fact.class, None, fact.causes.concat(), fact.fix)));
             known = true;

@@ -6,6 +6,7 @@
 
 mod apparmor;
 mod audit;
+mod denial;
 mod document;
 mod join;
 mod line;
@@ -16,6 +17,7 @@ pub mod read;
 mod reading;
 mod selinux;
 mod signature;
+mod table;
 mod tables;
 mod time;
 
@@ -23,14 +25,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Wish;
 use crate::base::named::named;
+use table::Entry as _;
 
-pub use audit::audit_ids;
 pub(crate) use join::{Now, now};
 pub use line::{Line, Program};
 pub use object::Thing;
 pub use reading::Reading;
 pub use signature::{Actor, Signature};
-pub use tables::signatures;
+pub use tables::{SIGNATURES, denial_ids};
 
 named! {
     /// What kind of failure it is: what helps against one does nothing against another.
@@ -160,7 +162,7 @@ pub fn known_by(line: &str) -> Option<(&'static Signature, usize)> {
 }
 
 fn find(line: &Line, thing: Thing) -> Option<(&'static Signature, usize, Option<&str>)> {
-    signatures().iter().find_map(|known| {
+    SIGNATURES.iter().find_map(|known| {
         let (wording, subject) = known.find(&line.text, line.program, thing)?;
         Some((known, wording, subject))
     })
@@ -168,5 +170,5 @@ fn find(line: &Line, thing: Thing) -> Option<(&'static Signature, usize, Option<
 
 fn recognise(line: &Line, thing: Thing) -> Option<Event> {
     let known = || find(line, thing).map(|(known, _, subject)| Event::of(known, subject));
-    audit::recognise(&line.text).or_else(known)
+    selinux::recognise(&line.text).or_else(|| apparmor::recognise(&line.text)).or_else(known)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::document::Documents;
 use super::listing::{Listing, Port};
 use super::object::{self, Thing};
-use super::{Class, Event, Line, Program, recognise, signatures};
+use super::{Class, Event, Line, Program, SIGNATURES, recognise};
 use crate::base::text::cut;
 
 /// Longer lines are shown cut.
@@ -198,7 +198,7 @@ impl Reading {
         let without = self.state.iter().filter(|(_, state)| !state.memory);
         let said = without.filter_map(|(log, state)| Some((log.clone(), state.handshake.clone()?)));
         let said: BTreeMap<String, String> = said.collect();
-        let Some(known) = signatures().iter().find(|known| known.id == "no-memory-table") else { return };
+        let Some(known) = SIGNATURES.iter().find(|known| known.id == "no-memory-table") else { return };
         for (log, text) in said {
             let line = Line { text, time: None, program: Program::Dpdk };
             self.known += 1;

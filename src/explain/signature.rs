@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A failure known by its message: who says it, of what, and what that means.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
-use serde::de::IntoDeserializer as _;
-use serde::de::value::Error;
 
 use super::line::Program;
 use super::object::Thing;
+use super::table::{Entry, once, word, words};
 use super::{Class, pattern};
 use crate::access::Wish;
 
@@ -52,8 +51,8 @@ pub struct Signature {
     pub ends_connection: bool,
 }
 
-impl Signature {
-    pub(super) fn new(id: &'static str, class: Class) -> Signature {
+impl Entry for Signature {
+    fn new(id: &'static str, class: Class) -> Signature {
         Signature {
             id,
             class,
@@ -71,16 +70,7 @@ impl Signature {
         }
     }
 
-    /// The first line of a table's entry: `ID] CLASS`.
-    pub(super) fn begin(head: &'static str) -> Result<Signature> {
-        let (id, class) = head.split_once("] ").context("not '[ID] CLASS'")?;
-        Ok(Signature::new(id, word(class)?))
-    }
-
-    /// One more line of it.
-    pub(super) fn take(&mut self, line: &'static str) -> Result<()> {
-        let (key, value) = line.split_once(": ").context("not 'KEY: VALUE'")?;
-        ensure!(!value.is_empty() && value == value.trim(), "a value neither begins nor ends with a blank");
+    fn take(&mut self, key: &str, value: &'static str) -> Result<()> {
         match key {
             "says" => self.patterns.push(value),
             "by" => self.by = words(value)?,
@@ -100,7 +90,9 @@ impl Signature {
         }
         Ok(())
     }
+}
 
+impl Signature {
     /// `None`: another message, or another's. Else which wording it is, and what it is about, where it says so.
     pub fn find<'a>(
         &self,
@@ -118,20 +110,4 @@ impl Signature {
         let found = |(number, wording): (usize, &&str)| Some((number, pattern::find(wording, text)?));
         self.patterns.iter().enumerate().find_map(found)
     }
-}
-
-fn words<T: Deserialize<'static>>(list: &'static str) -> Result<Vec<T>> {
-    list.split(", ").map(word).collect()
-}
-
-/// A value of an enumeration, by its name in JSON.
-fn word<T: Deserialize<'static>>(word: &'static str) -> Result<T> {
-    let read: Result<T, Error> = T::deserialize(word.into_deserializer());
-    Ok(read?)
-}
-
-fn once(field: &mut &'static str, value: &'static str) -> Result<()> {
-    ensure!(field.is_empty(), "a second one");
-    *field = value;
-    Ok(())
 }

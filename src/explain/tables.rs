@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every message that is known: texts in `tables/`, by what they are about. In each the more special come before the more
-//! general. They are text, and read when `explain` runs, for each word of a table in Rust is one that the dynamic linker
-//! has to relocate at every start of the hook.
+//! Every message and denial that is known: texts in `tables/`, by what they are about. In each the more special come before
+//! the more general. They are text, and read when `explain` runs, for each word of a table in Rust is one that the dynamic
+//! linker has to relocate at every start of the hook.
 
 use std::sync::LazyLock;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::Signature;
+use super::denial::Rule;
+use super::table::{Entry, read};
 
 /// The tables by what they are about, in the order in which a line is compared with them.
 const TABLES: [&str; 17] = [
@@ -29,36 +31,27 @@ const TABLES: [&str; 17] = [
     include_str!("tables/libvirt.txt"),
     include_str!("tables/platforms.txt"),
 ];
-const LISTED: &str = include_str!("tables/listed.txt");
 
-/// Every message that is known. Audit records are read apart.
-pub fn signatures() -> &'static [Signature] {
-    static KNOWN: LazyLock<Vec<Signature>> = LazyLock::new(|| TABLES.into_iter().flat_map(sound).collect());
-    &KNOWN
-}
-
+/// Every message that is known. Denials are known apart.
+pub static SIGNATURES: LazyLock<Vec<Signature>> = LazyLock::new(|| sound(&TABLES));
 /// Lines of listings and settings that are a failure by themselves.
-pub(super) fn listed() -> &'static [Signature] {
-    static KNOWN: LazyLock<Vec<Signature>> = LazyLock::new(|| sound(LISTED));
-    &KNOWN
+pub(super) static LISTED: LazyLock<Vec<Signature>> =
+    LazyLock::new(|| sound(&[include_str!("tables/listed.txt")]));
+pub(super) static SELINUX: LazyLock<Vec<Rule>> =
+    LazyLock::new(|| sound(&[include_str!("tables/selinux.txt")]));
+pub(super) static APPARMOR: LazyLock<Vec<Rule>> =
+    LazyLock::new(|| sound(&[include_str!("tables/apparmor.txt")]));
+
+/// What is read here is part of the program: a mistake in it ends the tests, and no run.
+fn sound<T: Entry + Clone>(tables: &[&'static str]) -> Vec<T> {
+    let entries = tables.iter().map(|table| read(table)).collect::<Result<Vec<Vec<T>>>>();
+    debug_assert!(entries.is_ok(), "{:?}", entries.err());
+    entries.unwrap_or_default().concat()
 }
 
-/// The program has only tables that the test below has read.
-fn sound(table: &'static str) -> Vec<Signature> {
-    read(table).unwrap_or_default()
-}
-
-/// An entry begins with `[ID] CLASS`; a line `KEY: VALUE` belongs to the entry above it. What is neither is an error.
-fn read(table: &'static str) -> Result<Vec<Signature>> {
-    let mut known = Vec::<Signature>::new();
-    for line in table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        match line.strip_prefix('[') {
-            Some(head) => Signature::begin(head).map(|entry| known.push(entry)),
-            None => known.last_mut().context("of no entry").and_then(|entry| entry.take(line)),
-        }
-        .with_context(|| format!("'{line}'"))?;
-    }
-    Ok(known)
+/// The ids of all denials that are told apart.
+pub fn denial_ids() -> impl Iterator<Item = &'static str> {
+    SELINUX.iter().chain(APPARMOR.iter()).map(|rule| rule.known.id)
 }
 
 #[cfg(test)]
@@ -67,24 +60,31 @@ mod tests {
 
     #[test]
     fn every_table_is_read() {
-        for table in TABLES.into_iter().chain([LISTED]) {
-            assert!(!read(table).unwrap().is_empty());
-        }
-        for table in [
-            "fix: x",
-            "[a] setting\n fix: x",
-            "[a] no-class",
-            "[a]",
-            "[a] setting\nfixes: x",
-            "[a] setting\nfix: ",
-            "[a] setting\nfix: x ",
-            "[a] setting\nfix: x\nfix: y",
-            "[a] setting\nby: qemu, nobody",
-            "[a] setting\nof: nothing",
-            "[a] setting\nasks: qemu",
-            "[a] setting\neffect: perhaps",
+        assert!(!SIGNATURES.is_empty() && !LISTED.is_empty() && !SELINUX.is_empty() && !APPARMOR.is_empty());
+    }
+
+    #[test]
+    fn a_mistake_in_a_table_is_an_error() {
+        for line in [
+            "fix",
+            "fix: ",
+            "fix: x ",
+            "fix: $NO_NAME",
+            "fixes: x",
+            "decide: x\ndecide: y",
+            "by: qemu, nobody",
+            "of: nothing",
+            "asks: qemu",
+            "asks: qemu anything",
+            "effect: perhaps",
+            "who: nobody",
+            "[b]",
+            "[b] no-class",
+            "$A = x\n$A = x",
         ] {
-            assert!(read(table).is_err(), "{table}");
+            let table: &'static str = format!("[a] setting\nfix: x\n{line}").leak();
+            assert!(read::<Rule>(table).is_err(), "{table}");
         }
+        assert!(read::<Signature>("fix: x").is_err(), "of no entry");
     }
 }
