@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A defect of ours ends the process, as does an allocation that fails (`abort`). libvirt takes a hook that a signal ended
-//! for a refusal: so the process ends with a code that was chosen before.
+//! A defect of ours, or a failed allocation, ends the process with SIGABRT. libvirt takes a hook that a signal ended for a
+//! refusal, so the process exits with a code chosen before instead.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,14 +9,14 @@ use anyhow::{Context, Result};
 use nix::libc::SIGABRT;
 use signal_hook::flag::register_conditional_shutdown;
 
-/// What an abort ends with: success, until it is told otherwise.
+/// The exit code of an abort: success, until [`Abort::fail`] is called.
 #[derive(Debug)]
 pub struct Abort {
     fails: Arc<AtomicBool>,
 }
 
 impl Abort {
-    /// Takes the signal over.
+    /// Handles the signal.
     pub fn guard(failure: i32) -> Result<Abort> {
         let fails = Arc::new(AtomicBool::new(false));
         let always = Arc::new(AtomicBool::new(true));
@@ -32,7 +32,7 @@ impl Abort {
     }
 }
 
-/// From now on a panic, of any thread, ends the process with the code that `last` gives when it is told the defect.
+/// From now on a panic of any thread ends the process with the code that `last` returns for the panic's message.
 pub fn on_panic(last: impl Fn(&str) -> i32 + Send + Sync + 'static) {
     std::panic::set_hook(Box::new(move |panic| {
         let text = panic.payload().downcast_ref::<&str>().map(ToString::to_string);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the hook and the watcher have done since the boot, for metrics: a line for each event, appended to a file in `/run`.
-//! An append needs no lock and waits for nobody, so the hook can afford it; who wants sums reads the file.
+//! Counts what the hook and the watch service did since boot, for metrics: a line for each event, appended to a file in `/run`.
+//! An append needs no lock and does not wait, so the hook can afford it; `check --prometheus` adds the lines up.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Result, Write as _};
@@ -11,10 +11,10 @@ use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
 use crate::base::paths;
 
-/// A longer file begins anew, as a counter of Prometheus may: some 20,000 starts of VMs.
+/// A longer file begins anew, as a Prometheus counter may: some 20,000 starts of VMs.
 const LIMIT: u64 = 1 << 20;
 
-/// Adds a line, if that works: no VM and no grant fails for a counter.
+/// Adds a line if possible: no VM and no grant may fail because of a counter.
 pub fn add(line: &str) {
     let _ = add_to(Path::new(paths::COUNTERS), line);
 }

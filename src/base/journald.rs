@@ -15,21 +15,21 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 pub const REFUSAL: &str = "2fb24473dd124bb4b81b3717f525429a";
 /// `MESSAGE_ID` of a check that could not be carried out, at a VM's start or in the dataplane's units.
 pub const CHECK_FAILED: &str = "7a5f4acfcc43489294db93092d466ee4";
-/// `MESSAGE_ID` of a VM that has gone.
+/// `MESSAGE_ID` of a VM that ended.
 pub const RELEASED: &str = "747b695752f84cd2ab7d5ff957830150";
 
 /// `MESSAGE_ID` of an interface that was converted for a VM that came in.
 pub const CONVERTED: &str = "d7639bb0719048b2b9402f798f4cdc22";
 
-/// `MESSAGE_ID` of a socket that was given to QEMU or to the dataplane while both run.
+/// `MESSAGE_ID` of a socket that was granted to QEMU or to the dataplane while both run.
 pub const GRANTED: &str = "ce48062af7204703846c1cc641626f6d";
-/// `MESSAGE_ID` of a finding that has begun.
+/// `MESSAGE_ID` of a finding that began.
 pub const FINDING_BEGUN: &str = "aa97fd87968c4df0933932b4feed9ed2";
-/// `MESSAGE_ID` of a finding that has ended.
+/// `MESSAGE_ID` of a finding that ended.
 pub const FINDING_ENDED: &str = "40d575d6c581494db2a97bcada7edb00";
-/// `MESSAGE_ID` of a setting that something else changed, and that is as it was again.
+/// `MESSAGE_ID` of a setting that another program changed, and that was restored.
 pub const DRIFT_FIXED: &str = "cdffd922cc804f4581f7c39cbcd4a541";
-/// `MESSAGE_ID` of a setting that is not fixed any more, since something else always sets it back.
+/// `MESSAGE_ID` of a setting that is no longer fixed, because another program changes it again and again.
 pub const TUG_OF_WAR: &str = "2b0b0a955f424207afc9e5fbb0ec5791";
 
 /// syslog(3)'s levels.
@@ -37,26 +37,26 @@ pub const TUG_OF_WAR: &str = "2b0b0a955f424207afc9e5fbb0ec5791";
 pub enum Priority {
     /// A VM was refused.
     Error = 3,
-    /// A VM was started in spite of something.
+    /// A VM started although something is wrong.
     Warning = 4,
     /// Something was fixed.
     Notice = 5,
-    /// A VM has gone.
+    /// A VM ended.
     Info = 6,
 }
 
-/// To whoever starts the VM. A reader that went away is no error.
+/// Writes to the user who starts the VM. A closed standard error is no error.
 pub fn refuse(line: &str) {
     let _ = std::io::stderr().write_all(format!("{}\n", log_line(line)).as_bytes());
 }
 
-/// The domain to libvirt, which takes what comes on standard output instead of what it has.
+/// Writes the domain to standard output: libvirt uses it in place of its own.
 pub fn hand_over(xml: &str) -> std::io::Result<()> {
-    // Not through the standard library's buffer: what is written is written, and an error is seen.
+    // Without the standard library's buffer, so that an error is seen here.
     std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?).write_all(xml.as_bytes())
 }
 
-/// To the journal, if it takes it at once.
+/// Writes to the journal, if that does not block.
 pub fn log(priority: Priority, message: &str, fields: &[(&str, &str)]) {
     let mut entry = format!("MESSAGE={}\n", log_line(message));
     entry.push_str(&format!("PRIORITY={}\nSYSLOG_IDENTIFIER=vhost-accord\n", priority as u8));
@@ -68,6 +68,6 @@ pub fn log(priority: Priority, message: &str, fields: &[(&str, &str)]) {
         socket.set_nonblocking(true)?;
         socket.send_to(entry.as_bytes(), JOURNAL).map(drop)
     };
-    // There is nobody left to tell that the journal does not listen.
+    // An error could be reported to nobody.
     let _ = send();
 }

@@ -16,22 +16,22 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use crate::base::paths;
 use crate::base::root::{Handle, Root};
 
-/// What the holder writes behind its number when it restarts services.
+/// The holder writes this behind its pid when it restarts services.
 const RESTARTS: &str = "restarts";
-/// And when it is the service that watches, which fixes what others changed.
+/// And this if it is the watch service, which fixes what others changed.
 const FIXES: &str = "fixes";
-/// That takes so long at most.
+/// How long such a fix takes at most.
 const FIX_LIMIT: Duration = Duration::from_secs(20);
-/// So often who does not say who it is gets another look: it has just taken the lock, or is about to give it up.
+/// How often to look again at a holder that did not write its pid: it just took the lock, or is about to release it.
 const SILENT: u32 = 4;
-/// Between two looks at a lock that is held: the kernel wakes nobody at a time limit.
+/// Time between two attempts: flock(2) has no time limit.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Another run holds the lock.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Busy {
     holder: String,
-    /// [`RESTARTS`], so that it waits for what the units of services run; [`FIXES`]; or nothing of the kind.
+    /// [`RESTARTS`]: it waits for the commands in the units of services; [`FIXES`]; or empty.
     does: String,
 }
 
@@ -64,29 +64,29 @@ impl std::error::Error for Busy {}
 /// Held as long as it lives.
 #[derive(Debug)]
 pub struct Lock {
-    /// Closed is unlocked: an explicit unlock can fail, which nix answers with a panic.
+    /// Closing unlocks: an explicit unlock can fail, and nix then panics.
     held: File,
-    /// An image shall not be left with a lock file in it.
+    /// The directory in an image, from which the lock file must be removed.
     image: Option<Handle>,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // The next one is not taken for this one, before it has said who it is.
+        // So that the next holder, before it writes its pid, is not taken for this one.
         let _ = self.held.set_len(0);
-        // The error that brought us here is the one to tell; the next holder removes it.
+        // Ignored: an earlier error matters more, and the next holder removes the file.
         let _ = self.remove();
     }
 }
 
 impl Lock {
-    /// Takes the lock, or waits for it as long as `limit`: for those whom nobody tells to try again, as scripts of packages.
+    /// Takes the lock, or waits for it as long as `limit`: for callers that nobody runs again, such as scripts of packages.
     pub fn wait(root: &Root, limit: Duration) -> Result<Lock> {
         Lock::ask_again(root, limit, |_| true)
     }
 
-    /// The same in a unit of the node: none, and no waiting, where the holder restarts services, does it all by itself, and
-    /// would wait for this very unit; none after the limit.
+    /// The same in a unit of the node. Returns none at once if the holder restarts services: it does the work itself, and waits
+    /// for this unit. Returns none after the limit as well.
     pub fn wait_in_unit(root: &Root, limit: Duration) -> Result<Option<Lock>> {
         match Lock::ask_again(root, limit, |busy| busy.does != RESTARTS) {
             Err(error) if error.is::<Busy>() => {
@@ -110,18 +110,18 @@ impl Lock {
         }
     }
 
-    /// Says that from now on services are restarted, which call what waits for this lock.
+    /// Notes that services are restarted from now on. Their units run commands that wait for this lock.
     pub fn restarts(&mut self) {
         self.tell(&format!("{} {RESTARTS}", std::process::id()));
     }
 
-    /// Only a hint for others; the lock itself is what counts.
+    /// Writes a hint for others; only the lock itself decides.
     fn tell(&mut self, text: &str) {
         let file = &mut self.held;
         let _ = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(text.as_bytes()));
     }
 
-    /// Gives it up; an error where an image is left with its file.
+    /// Releases it. An error if the lock file of an image could not be removed.
     pub fn release(mut self) -> Result<()> {
         let removed = self.remove();
         self.image = None;
@@ -137,11 +137,11 @@ impl Lock {
         }
     }
 
-    /// When a run last took the lock, without taking it: nobody is kept from it meanwhile. Equal before and after a look, no
-    /// other run changed the node during it.
+    /// When a run last took the lock. Does not take it, so it blocks nobody. If the time is equal before and after a look, no other
+    /// run changed the node meanwhile.
     ///
     /// # Errors
-    /// [`Busy`]: one has it now.
+    /// [`Busy`] if another run has it now.
     pub fn last(root: &Root) -> Result<Option<i128>> {
         Lock::last_of(root, Path::new(paths::LOCK))
     }
@@ -162,12 +162,12 @@ impl Lock {
         }
     }
 
-    /// Takes the lock or says who has it. Waits only for the service that watches: nobody called that, and it is soon done.
+    /// Takes the lock, or says which run has it. Waits only for the watch service, which has it for a short time.
     pub fn take(root: &Root) -> Result<Lock> {
         Lock::ask_again(root, FIX_LIMIT, |busy| busy.does == FIXES)
     }
 
-    /// The same for the service that watches. Never waits.
+    /// The same for the watch service. Never waits.
     pub fn take_to_fix(root: &Root) -> Result<Lock> {
         Lock::obtain(root, &format!("{} {FIXES}", std::process::id()))
     }
@@ -190,7 +190,7 @@ impl Lock {
                 return Err(error).with_context(|| format!("locking {}", path.display()));
             }
         }
-        // The run that had it may have removed it between the two: the next one would lock another file.
+        // The previous holder may have removed the file after it was opened here; the next run would lock another file.
         let held = fstat(&file).with_context(|| format!("reading {}", path.display()))?;
         if parent.entry(name)?.is_none_or(|entry| entry.id() != (held.st_dev, held.st_ino)) {
             return Err(Busy::by("").into());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The ground floor: what every layer needs, and what knows nothing of this program's business.
+//! The lowest layer: what every layer needs. Nothing here knows what this program is for.
 
 pub mod abort;
 pub mod counters;

@@ -4,7 +4,7 @@
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Tells it, where somebody listens. Who runs the program by hand is not told.
+/// Tells systemd, if it started this process.
 pub fn notify(lines: &str) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let send = || -> std::io::Result<()> {
@@ -17,6 +17,6 @@ pub fn notify(lines: &str) {
         socket.set_nonblocking(true)?;
         socket.send_to_addr(lines.as_bytes(), &address).map(drop)
     };
-    // systemd that does not listen restarts us by its own clock.
+    // Ignored: without these messages systemd restarts us.
     let _ = send();
 }

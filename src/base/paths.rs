@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every fixed place on the node, once, but for those of a dataplane.
+//! Every fixed path on the node, except those of a dataplane.
 
 use std::path::{Path, PathBuf};
 
@@ -12,11 +12,11 @@ pub const CONFIG_NAME: &str = "vhost-accord.conf";
 
 /// Variables handed to the dataplane's units by a drop-in.
 pub const DATAPLANE_ENVIRONMENT: &str = "/etc/vhost-accord/dataplane.env";
-/// What `apply` did and what was there before; root only.
+/// The journal of `apply`; only root may read it.
 pub const STATE: &str = "/var/lib/vhost-accord";
 /// Held by whoever changes the node.
 pub const LOCK: &str = "/run/vhost-accord.lock";
-/// What the hook and the watcher have done since the boot, for metrics.
+/// Counters of the hook and the watch service since boot, for metrics.
 pub const COUNTERS: &str = "/run/vhost-accord.counters";
 /// What the hook must know of the accord.
 pub const AGREED: &str = "/etc/vhost-accord/agreed.json";
@@ -27,9 +27,9 @@ pub const HOOKS: &str = "/etc/libvirt/hooks";
 /// Where packages put the program: what units and images name.
 pub const PROGRAM: &str = "/usr/bin/vhost-accord";
 
-/// The service that watches.
+/// The watch service.
 pub const WATCH_UNIT: &str = "vhost-accord-watch.service";
-/// Where the service that watches says when nothing is pending.
+/// The watch service's socket for `watch --settle`.
 pub const WATCH_SOCKET: &str = "/run/vhost-accord-watch.sock";
 
 /// Units of the administrator, before those of packages.
@@ -54,7 +54,7 @@ pub const OSTREE: &str = "/ostree";
 
 /// libvirt's configuration of the QEMU driver.
 pub const QEMU_CONF: &str = "/etc/libvirt/qemu.conf";
-/// Where programs that are run are looked for, whatever our own environment says.
+/// Where other programs are searched for, whatever our own environment says.
 pub const SEARCH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// `/var/run` is a link to `/run` on every node there is.
@@ -64,7 +64,7 @@ pub fn same_path(one: &Path, other: &Path) -> bool {
 
 /// The path as the other spelling has it.
 pub fn plain(path: &Path) -> PathBuf {
-    // To take a path apart is slow, and most paths have no such part, however they are spelled.
+    // Splitting a path is slow, and most paths do not have this part.
     let may_be = path.as_os_str().as_encoded_bytes().windows(3).any(|part| part == b"run");
     let rest = if may_be { path.strip_prefix("/var/run").ok() } else { None };
     rest.map_or_else(|| path.to_path_buf(), |rest| Path::new("/run").join(rest))

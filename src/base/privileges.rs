@@ -1,36 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the program gives up where others run it: as libvirt's hook, which has all of libvirtd's rights, and in the
-//! dataplane's units, which start it with all of root's. What is read there comes from guests and from a switch.
+//! Drops privileges where others run the program with input from guests and from a switch: as libvirt's hook, with all of
+//! libvirtd's privileges, and in the dataplane's units, with all of root's.
 //!
-//! It only gives up, and asks for nothing: where a policy or a container leaves less than this, less stays. The bounding
-//! set is left as it is: with `no_new_privs` nothing that is executed gains what its caller has not (capabilities(7)), and
-//! to shrink it takes `CAP_SETPCAP` and a call for each capability, in front of every VM's start.
+//! It only drops and never adds: a policy or a container may leave less than this. The bounding set is not changed: with
+//! `no_new_privs` an executed program gains nothing (capabilities(7)), and shrinking the set needs `CAP_SETPCAP` and a call for
+//! each capability before every VM's start.
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs};
 
 /// What stays, and why.
 const KEPT: [CapabilitySet; 6] = [
-    // Sockets and directories change hands.
+    // To change the owner of sockets and directories.
     CapabilitySet::CHOWN,
-    // Their modes are set while they are QEMU's or the switch's already.
+    // To change their modes when they already belong to QEMU or the switch.
     CapabilitySet::FOWNER,
-    // The directory of the sockets stays setgid to a group that root is not in.
+    // To keep the setgid bit of the socket directory, whose group root is not in.
     CapabilitySet::FSETID,
-    // The database's socket and the directories of stale sockets are those of the switch's and QEMU's users.
+    // To reach the database's socket and stale sockets in directories of the switch's and QEMU's users.
     CapabilitySet::DAC_OVERRIDE,
-    // Their directories are looked at where a policy gives root no more than that.
+    // To read these directories if a policy gives root no more than that.
     CapabilitySet::DAC_READ_SEARCH,
-    // Of a process of another user, /proc shows executable and descriptors to nobody else.
+    // To read executable and descriptors of another user's process in /proc.
     CapabilitySet::SYS_PTRACE,
 ];
 
-/// Gives up everything but what is kept, for this thread and those it starts, and for whatever they execute. To be called
-/// before the first of them. A refusal is no error: then it runs as it did.
+/// Drops everything else, for this thread, the threads that it starts and the programs that they execute. Call it before the
+/// first thread. If the kernel refuses, the program runs with what it has.
 pub fn give_up() {
     let kept = KEPT.into_iter().fold(CapabilitySet::empty(), |all, one| all | one);
     let _ = set_no_new_privs(true);
     let Ok(now) = capabilities(None) else { return };
-    // The ambient set goes with the inheritable one.
+    // An empty inheritable set empties the ambient set too.
     let _ = set_capabilities(
         None,
         CapabilitySets {

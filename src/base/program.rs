@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Its output; what it complained of, in one line, as the error when it fails. In the C locale and UTC, whatever ours are.
+/// Returns its output; if it fails, its error output as one line is the error. Runs in the C locale and UTC.
 pub fn run(program: &Path, arguments: &[&str], limit: Duration) -> Result<String> {
     run_with(program, arguments, "", limit)
 }
@@ -36,7 +36,7 @@ pub fn run_with(program: &Path, arguments: &[&str], input: &str, limit: Duration
     let input = input.to_string();
     std::thread::spawn(move || sender.send(talk(child, &input)));
     let Ok(output) = receiver.recv_timeout(limit) else {
-        // It is ours and not waited for yet, so the number is still its own.
+        // The child was not waited for yet, so its pid cannot be another process.
         kill(pid, Signal::SIGKILL).ok();
         bail!("{what}: not done after {} s", limit.as_secs());
     };
@@ -49,7 +49,7 @@ pub fn run_with(program: &Path, arguments: &[&str], input: &str, limit: Duration
 
 fn talk(mut child: Child, input: &str) -> std::io::Result<std::process::Output> {
     if let Some(mut stdin) = child.stdin.take() {
-        // Who does not read it says why at its end.
+        // Ignored: a program that does not read its input says why in its own error.
         let _ = stdin.write_all(input.as_bytes());
     }
     child.wait_with_output()

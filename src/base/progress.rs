@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is being waited for, in one line that is written over itself, where standard error is a terminal.
+//! Shows what is being waited for, in one line that is overwritten, if standard error is a terminal.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::mpsc::{Sender, channel};
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::text::{cut, one_line};
 
-/// Between two looks at how far it is. What is done before the first shows nothing.
+/// Time between two updates. Work that ends before the first shows nothing.
 const EVERY: Duration = Duration::from_millis(500);
-/// So that it fits into a line of a terminal.
+/// The most characters, so that it fits into a line of a terminal.
 const WIDTH: usize = 76;
 
 /// Shown as long as it lives.
@@ -18,7 +18,7 @@ const WIDTH: usize = 76;
 pub struct Progress(Option<(Sender<()>, JoinHandle<()>)>);
 
 impl Progress {
-    /// Shows what `text` says, which is asked again and again.
+    /// Shows what `text` returns, which is called for each update.
     pub fn show(text: impl Fn() -> String + Send + 'static) -> Progress {
         if !std::io::stderr().is_terminal() {
             return Progress(None);
@@ -47,7 +47,7 @@ impl Drop for Progress {
     }
 }
 
-/// Writes over what is in the line.
+/// Overwrites the line.
 fn write(text: &str) {
     let _ = write!(std::io::stderr(), "\r{text}\x1b[K");
 }

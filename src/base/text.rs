@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Foreign text made safe to show: nothing in it that a terminal would act on.
+//! Makes foreign text safe to print: nothing in it that a terminal would act on.
 
-/// Names come from guests, files and other programs: control characters are shown, never obeyed.
+/// Names come from guests, files and other programs: control characters are printed escaped.
 pub fn clean(text: &str) -> String {
-    // Most are: thousands of names and paths are shown at once.
+    // Most text is safe already, and there may be thousands of names and paths.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return text.to_string();
     }
@@ -23,7 +23,7 @@ pub fn one_line(text: &str) -> String {
     clean(text).replace('\n', "\\n")
 }
 
-/// Longer lines of a log are cut, in characters: they come from foreign names.
+/// The most characters in a log line: foreign names can be very long.
 const LONGEST: usize = 2000;
 
 /// One line for the journal, or for libvirt's log.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ends the process when its time is up, whatever it hangs in: libvirt has no timeout for a hook, and while one hangs
-//! even `virsh list` does.
+//! Ends the process when its time is up, wherever it hangs: libvirt has no timeout for a hook, and while a hook hangs, even
+//! `virsh list` hangs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ impl Watchdog {
         Ok(Watchdog { done })
     }
 
-    /// What is left of a deadline for work that must come to its own end before the watchdog does.
+    /// Work that must end before the watchdog ends it gets this much less time.
     pub const GRACE: Duration = Duration::from_millis(150);
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A VM that comes in, by a migration or from a saved state, goes over to the type of port that this node has
-//! (`incoming`): first the port, then the domain. Both or neither: until the domain is printed, whatever ends the hook
-//! puts the ports back.
+//! Converts a VM that is migrated to this node, or restored on it, to the port type `incoming`: first the port, then the domain.
+//! Both or neither: until the domain is printed, whatever ends the hook restores the ports.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,17 +28,17 @@ pub fn may_convert(operation: Operation) -> bool {
     matches!(operation, Operation::Migrate | Operation::Restore)
 }
 
-/// What was done, and is not handed over yet.
+/// A conversion whose domain was not printed yet.
 #[derive(Debug)]
 pub struct Conversion {
     xml: String,
     lines: Vec<(String, String)>,
 }
 
-/// Turns what there is to turn; `None` where that is nothing. The start's domain is the converted one afterwards.
+/// Converts what must be converted; `None` if nothing must. The domain in `start` is the converted one afterwards.
 ///
 /// # Errors
-/// Ours only. What OVSDB or ovs-vswitchd cannot do is told to the journal, and nothing is converted.
+/// Our own only. If OVSDB or ovs-vswitchd fails, the journal says so, and nothing is converted.
 pub fn convert(
     root: &Root,
     start: &mut Start,
@@ -80,14 +79,14 @@ fn ask(root: &Root, start: &Start, limit: Duration) -> Result<Join> {
     database::connect(root, limit)?.ask(&paths)?.answer()
 }
 
-/// A doubt refuses nothing: the rules look at the VM as it is.
+/// Converts nothing: the rules judge the VM as it is.
 fn give_up(start: &Start, error: &anyhow::Error) -> Option<Conversion> {
     let why = format!("not converted: {error:#}");
     start.log(Priority::Warning, &why, &[("VA_FINDING", "conversion-failed")]);
     None
 }
 
-/// What is to be done. Who has a port is looked for once, and only where a port is to be changed.
+/// The steps of the conversion. Who uses ports is read once, and only if a port must change.
 fn decide(root: &Root, start: &mut Start, join: &Join, wanted: PortType) -> Vec<Step> {
     let mut usage = None;
     let (mut steps, mut held) = (Vec::new(), Vec::new());
@@ -116,7 +115,7 @@ fn decide(root: &Root, start: &mut Start, join: &Join, wanted: PortType) -> Vec<
     steps
 }
 
-/// The socket as it is from now on, and what was done.
+/// The new path of the socket, and what was done.
 fn line(start: &Start, step: &Step) -> (String, String) {
     let mut words = Vec::new();
     if let Some((before, after)) = &step.port {
@@ -133,14 +132,14 @@ fn line(start: &Start, step: &Step) -> (String, String) {
 }
 
 impl Conversion {
-    /// The last step: hands the domain to libvirt, or puts all back where the VM is refused.
+    /// The last step: prints the domain for libvirt, or restores the ports if the VM is refused.
     pub fn finish(self, start: &Start, ledger: &Ledger, decision: Decision) -> Decision {
         if decision != Decision::Start {
             ledger.put_back();
             return decision;
         }
         while !ledger.begin_to_print() {
-            // The watchdog was faster: it has put the ports back, and is about to end the process with a code of its own.
+            // The watchdog was faster: it restored the ports and is about to end the process.
             std::thread::park();
         }
         let handed = if self.xml.is_empty() { Ok(()) } else { journald::hand_over(&self.xml) };
@@ -155,7 +154,7 @@ impl Conversion {
     }
 }
 
-/// Part of a document may have reached libvirt: it must not be taken for the whole.
+/// Refuses the VM: libvirt may have got a part of the document, and must not use it.
 pub fn unfinished(name: &str, why: &str) -> String {
     format!(
         "vhost-accord: conversion-failed: {name}: libvirt did not accept the converted domain: {why}; nothing was converted; fix: try again, or set incoming = keep"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the hook puts right by itself, all of it by the changes' own primitives: the agreed directory, a socket that
-//! nobody has any more, the grant on a socket that OVS made. Only what `apply` agreed to is touched.
+//! What the hook fixes by itself, with the same code as `apply`: the socket directory, a stale socket, the grant on a socket that
+//! OVS created. It changes only what `apply` set up.
 
 use anyhow::Result;
 
@@ -16,7 +16,7 @@ use crate::rules::start::{Start, grant_for, may_remove};
 use crate::sockets::grant;
 use crate::write;
 
-/// True when something was changed. What cannot be fixed is left to the rules: they say why it matters.
+/// True if something was changed. What cannot be fixed becomes a finding.
 pub fn fix(root: &Root, start: &Start, facts: &Facts, count: &Count) -> bool {
     let Some(agreed) = &start.agreed else { return false };
     let mut changed = false;
@@ -35,7 +35,7 @@ pub fn fix(root: &Root, start: &Start, facts: &Facts, count: &Count) -> bool {
     changed
 }
 
-/// What was done, or what went wrong.
+/// Logs what was done or what failed. True if something was done.
 fn note(start: &Start, path: &str, result: Result<Option<String>>) -> bool {
     let (priority, what) = match result {
         Ok(None) => return false,
@@ -46,7 +46,7 @@ fn note(start: &Start, path: &str, result: Result<Option<String>>) -> bool {
     priority == Priority::Notice
 }
 
-/// Makes the agreed directory, or gives it its owner again, where QEMU is to make a socket in it.
+/// Creates the socket directory, or restores its owner and mode, if QEMU is to create a socket in it.
 fn directory(root: &Root, start: &Start, agreed: &Agreed, facts: &Facts) -> Result<Option<String>> {
     let in_it =
         |socket: &Socket| socket.endpoint.mode == SocketMode::Server && start.is_agreed_path(&socket.path);
@@ -75,7 +75,7 @@ fn stale(root: &Root, agreed: &Agreed, facts: &Facts, socket: &Socket) -> Result
     Ok(removed.then(|| format!("removed the stale socket {}", socket.path.display())))
 }
 
-/// Lets QEMU in to the one socket that is its own.
+/// Grants QEMU its own socket.
 fn granted(
     root: &Root,
     start: &Start,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The ports that the hook has turned. Whoever ends the hook, its own end, an error, a panic or the watchdog, puts them
-//! back, unless the converted domain is libvirt's already.
+//! The ports that the hook has converted. At the end of the hook, by itself or by an error, a panic or the watchdog, they are
+//! restored, unless libvirt has the converted domain already.
 //!
-//! A signal that kills the hook leaves a turned port, and libvirt refuses the VM then: nobody uses the port, and the next
-//! VM that comes follows it.
+//! If a signal kills the hook, a port stays converted, and libvirt refuses the VM: nobody uses the port, and the next VM on it
+//! is converted.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -15,7 +15,7 @@ use crate::base::journald::{Priority, log};
 use crate::base::root::Root;
 use crate::dataplane::ovs::port::{self, PortState};
 
-/// For putting back one port; the watchdog has as much to get hold of the ledger.
+/// Time to restore one port; the watchdog waits as long for the ledger.
 const PATIENCE: Duration = Duration::from_millis(400);
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -32,24 +32,24 @@ struct Turned {
 /// How far the conversion is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Ports may be turned.
+    /// Ports may be converted.
     #[default]
     Turning,
     /// libvirt may have part of the domain.
     Printing,
     /// libvirt has all of it.
     Done,
-    /// The ports are as they were, and stay so.
+    /// The ports were restored; no more are converted.
     PutBack,
 }
 
 impl Ledger {
     fn lock(&self) -> MutexGuard<'_, Turned> {
-        // What a panic left is whole: ports are entered when they are turned.
+        // The list is complete even after a panic: each port is added when it is converted.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Turns a port. Held while it is done, so that nobody puts back what is not there yet.
+    /// Converts a port. The ledger is locked meanwhile, so that nobody restores a port before it is in the list.
     pub fn turn(&self, root: &Root, before: &PortState, after: &PortState, deadline: Instant) -> Result<()> {
         let mut turned = self.lock();
         if turned.phase != Phase::Turning {
@@ -60,7 +60,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// `false`: the ports were put back.
+    /// `false`: the ports were restored already.
     pub fn begin_to_print(&self) -> bool {
         let mut turned = self.lock();
         let may = turned.phase == Phase::Turning;
@@ -73,7 +73,7 @@ impl Ledger {
     /// libvirt has the domain.
     ///
     /// # Errors
-    /// The watchdog put the ports back meanwhile.
+    /// The watchdog restored the ports meanwhile.
     pub fn finish(&self) -> Result<()> {
         let mut turned = self.lock();
         if turned.phase != Phase::Printing {
@@ -83,12 +83,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Puts back what is not done.
+    /// Restores the ports, unless libvirt has the domain.
     pub fn put_back(&self) {
         undo(&mut self.lock());
     }
 
-    /// The same for the watchdog, whatever hangs: gives how far it was.
+    /// The same for the watchdog, even if another thread hangs. Returns how far the conversion was.
     pub fn end(&self) -> Phase {
         let end = Instant::now() + PATIENCE;
         loop {

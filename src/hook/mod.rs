@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! libvirt's hook: runs in front of every VM, synchronously, without a timeout of libvirt's own.
+//! libvirt's hook: libvirt runs it before every start of a VM and waits for it, without a timeout.
 //!
-//! It may refuse at `prepare`, `start`, `migrate` and `restore` only. Everywhere else it ends at once with success: libvirt
-//! kills a running guest when the hook fails at `started` or `reconnect`. It starts no process, asks no bus and no name
-//! service, and prints nothing to standard output but a domain that it converted, as the last thing it does.
+//! It may refuse at `prepare`, `start`, `migrate` and `restore` only. Otherwise it exits at once with success: libvirt kills a
+//! running guest if the hook fails at `started` or `reconnect`. It starts no process, asks no bus and no name service, and
+//! prints nothing to standard output except, last, a domain that it converted.
 
 mod call;
 mod convert;
@@ -39,21 +39,21 @@ use ledger::{Ledger, Phase, PutBack};
 
 /// Before the configuration is read.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
-/// Between two looks at a dataplane that is just starting.
+/// Time between two looks at a dataplane that is starting.
 const PAUSE: Duration = Duration::from_millis(50);
-/// What a refusal ends with.
+/// The exit code of a refusal.
 const REFUSED: i32 = 1;
 
-/// What is to become of the start.
+/// Whether the VM starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// The VM starts.
     Start,
-    /// It does not: the line for whoever starts it.
+    /// It does not: the line for the user who starts it.
     Refuse(String),
 }
 
-/// Runs the hook with libvirt's arguments, and gives the code to exit with. Never panics.
+/// Runs the hook with libvirt's arguments, and returns the exit code. Never panics.
 pub fn run(arguments: &[OsString]) -> i32 {
     let begun = Instant::now();
     let operation = operation(arguments);
@@ -73,7 +73,7 @@ pub fn run(arguments: &[OsString]) -> i32 {
     code(checked.unwrap_or_else(|error| failed(&error, &count, &name, &configuration().0)), &count)
 }
 
-/// A panic of ours is an error like any other: nothing is known of the VM.
+/// A panic is handled like any other error: the VM is unchecked.
 fn guard_panics(count: &Arc<Count>, name: &str) {
     let (name, count) = (name.to_string(), Arc::clone(count));
     abort::on_panic(move |defect| {
@@ -82,7 +82,7 @@ fn guard_panics(count: &Arc<Count>, name: &str) {
     });
 }
 
-/// Tells a refusal to whoever starts the VM, and gives the code to exit with.
+/// Prints a refusal for the user who starts the VM, and returns the exit code.
 fn code(decision: Decision, count: &Count) -> i32 {
     let code = match decision {
         Decision::Start => 0,
@@ -95,7 +95,7 @@ fn code(decision: Decision, count: &Count) -> i32 {
     code
 }
 
-/// The check could not be carried out.
+/// The check failed.
 fn failed(error: &anyhow::Error, count: &Count, name: &str, config: &HookConfig) -> Decision {
     count.failed();
     let what = format!("check-failed: {name}: {error:#}");
@@ -119,7 +119,7 @@ fn failed(error: &anyhow::Error, count: &Count, name: &str, config: &HookConfig)
     }
 }
 
-/// A configuration that cannot be read is no reason to refuse a VM.
+/// Reads the configuration; one that cannot be read is no reason to refuse a VM.
 fn configuration() -> (HookConfig, Option<Config>) {
     let read = || Config::read(&Root::open(Path::new("/"))?);
     match read() {
@@ -138,8 +138,8 @@ fn read_text(deadline: Instant) -> Result<Option<String>> {
     Ok(input::may_speak_vhost_user(&xml).then_some(xml))
 }
 
-/// The domain, if anything in it does. Only with the watchdog on: the parser compares each attribute of an element with
-/// all others, and an element of a guest's `<metadata>` can have a hundred thousand.
+/// The domain, if anything in it speaks vhost-user. Call it only with the watchdog running: the parser compares each attribute of
+/// an element with all others, and an element in `<metadata>` can have a hundred thousand.
 fn parse(xml: &str) -> Result<Option<Domain>> {
     input::expect_memory(xml.len())?;
     let domain = parse_domain(xml)?;
@@ -184,7 +184,7 @@ fn check(count: &Arc<Count>, name: &str, begun: Instant) -> Result<Decision> {
     })
 }
 
-/// The last word of the watchdog and of a panic: the code to exit with.
+/// The exit code after the watchdog ended the hook, or after a panic.
 fn cut_off(why: &str, count: &Count, name: &str, config: &HookConfig, ledger: &Ledger) -> i32 {
     let decision = match ledger.end() {
         Phase::Done => Decision::Start,
@@ -194,19 +194,19 @@ fn cut_off(why: &str, count: &Count, name: &str, config: &HookConfig, ledger: &L
     code(decision, count)
 }
 
-/// Fixes what is ours, looks, and looks again while the dataplane is just starting.
+/// Looks, fixes what is ours, and looks again while the dataplane is starting.
 fn examine(root: &Root, start: &Start, deadline: Instant, count: &Count) -> Result<(Facts, Vec<Finding>)> {
     let (mut last, mut silent) = (None, false);
     let seconds = start.agreed.as_ref().map_or(&[][..], |agreed| &agreed.seconds);
-    // To look at every process takes its time on a full node: a quarter of what there is.
+    // A look at every process takes long on a full node: a quarter of the time is left for it.
     let waited = deadline - deadline.saturating_duration_since(Instant::now()) / 4;
     loop {
         let begun = Instant::now();
-        // A database that kept us waiting gets no second chance: that time is gone.
+        // A database that did not answer in time is not asked again.
         let known = silent.then(|| last.clone()).flatten();
         let mut facts = Facts::look(root, &start.domain, (known, seconds), deadline);
         silent |= facts.switch.known().is_none() && begun.elapsed() > PAUSE;
-        // The later the look, the less time it has to answer: what it said before is what is known.
+        // A later look leaves OVSDB less time; if it did not answer now, its earlier answer is used.
         if let (Known::Unknown(_), Some(before)) = (&facts.switch, &last) {
             facts.switch = Known::clone(before);
         }
@@ -224,7 +224,7 @@ fn examine(root: &Root, start: &Start, deadline: Instant, count: &Count) -> Resu
     }
 }
 
-/// What does not go well is looked at once more, with the other dataplanes of the node in view: the socket may be theirs.
+/// If there are findings, judges again with the other dataplanes of the node known: the socket may belong to one of them.
 fn named(root: &Root, start: &Start, mut facts: Facts, findings: Vec<Finding>) -> (Facts, Vec<Finding>) {
     if findings.is_empty() {
         return (facts, findings);
@@ -273,7 +273,7 @@ mod tests {
         }
     }
 
-    /// A panic ends the process that has it, so this one is another's: a run of this test alone.
+    /// A panic ends its process, so it happens in a child that runs this test alone.
     #[test]
     fn a_panic_lets_the_vm_start_and_refuses_one_of_half_a_definition() {
         const CHILD: &str = "VHOST_ACCORD_TEST_PANIC";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `release`: a VM has gone, or did not come. What a killed QEMU left in the agreed directory goes, and the journal has a
-//! line. libvirt asks nothing here, so nothing can fail.
+//! `release`: a VM ended, or did not start. Removes sockets that a killed QEMU left in the socket directory, and writes a line to
+//! the journal. libvirt ignores the exit code here.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub fn is_release(arguments: &[OsString]) -> bool {
     arguments.get(1).is_some_and(|operation| operation == "release")
 }
 
-/// Records it, and takes away sockets that are proven stale.
+/// Logs it, and removes sockets that are proven stale.
 pub fn release(begun: Instant) -> Result<()> {
     let deadline = begun + DEFAULT_DEADLINE;
     let Some(xml) = read_text(deadline)? else { return Ok(()) };
@@ -56,15 +56,14 @@ fn join(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
 }
 
-/// The sockets that this VM's QEMU makes in the agreed directory itself.
+/// The sockets that this VM's QEMU creates in the socket directory.
 fn left_behind(domain: &Domain, agreed: &Agreed) -> Vec<PathBuf> {
     let made = domain.endpoints.iter().filter(|endpoint| endpoint.mode == SocketMode::Server);
     let paths = made.filter_map(|endpoint| endpoint.path.clone());
     paths.filter(|path| path.parent() == Some(agreed.socket_directory.as_path())).collect()
 }
 
-/// A socket that another VM has at this path is bound by it, so it is not stale; and one that is made meanwhile is another
-/// inode.
+/// Removes a stale socket. One of another VM at this path has a listener, and a new one has another inode: both stay.
 fn clear(root: &Root, domain: &Domain, path: &Path) -> bool {
     let remove = || -> Result<bool> {
         let Some(found) = root.find_nofollow(path)? else { return Ok(false) };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A file, directory or socket that was found, held by descriptor. Reading only: what writes is in `change`.
+//! A file, directory or socket that was found, held by a descriptor. It only reads; `write` has what writes.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::open_entry;
 use super::report::{Report, Told};
 
-/// No file that this program reads is larger; a hostile or broken one shall not take the node's memory.
+/// No file that this program reads is larger. A hostile or broken file must not use up the node's memory.
 const MAX_FILE: u64 = 64 << 20;
 
 /// What a file of /proc gives at once.
@@ -46,7 +46,7 @@ pub struct Handle {
     pub(super) fd: OwnedFd,
     pub(super) path: PathBuf,
     pub(super) stat: FileStat,
-    /// What a report tells of it, where this is no file of this machine.
+    /// What a report says of it, if it is in a report and not on this machine.
     pub(super) told: Option<Box<Told>>,
 }
 
@@ -69,7 +69,7 @@ impl Handle {
         self.told.as_deref().is_none_or(|told| told.is_known)
     }
 
-    /// The report that it is in: nothing may be asked of this machine's kernel about it.
+    /// The report that it is in: this machine's kernel must not be asked about it.
     pub fn report(&self) -> Option<&Report> {
         self.told.as_deref().map(|told| &*told.report)
     }
