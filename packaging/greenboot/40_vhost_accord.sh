@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# For greenboot: says in the boot's log if this node is broken. In wanted.d, so that a node is never rolled back for it: in
-# /etc/greenboot/check/required.d a link to this file would do that.
+# For greenboot: logs at boot if this node is broken. A check in wanted.d never rolls a node back; a link to this file in
+# /etc/greenboot/check/required.d does.
 set -u
 code=0
 vhost-accord check || code=$?
 # With advice, VMs work.
 [ "$code" != 2 ] || exit 1
-# That there is no verdict is no reason either: a check that cannot be carried out says so itself.
+# A check that fails is no reason to roll back; it prints why.
 exit 0

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `check --against`: could the VMs of another node come here?
+//! `check --against`: can the VMs of another node migrate here?
 
 use std::path::Path;
 

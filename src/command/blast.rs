@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a restart costs: said before it is done.
+//! What a restart interrupts: printed before it happens.
 
 use crate::facts::domains::SocketMode;
 use crate::node::live::Live;
@@ -7,7 +7,7 @@ use crate::report::{self, Style};
 use crate::rules::Finding;
 use crate::survey::Survey;
 
-/// Tells people which VMs the restart that comes now cuts off; the lines.
+/// Prints which VMs the coming restart cuts off; returns the lines.
 pub fn announce(live: &Live, json: bool) -> Vec<String> {
     let lines = lost_network(live);
     if !json {
@@ -36,7 +36,7 @@ pub fn lost_network(live: &Live) -> Vec<String> {
     lines
 }
 
-/// What is not in force before a restart.
+/// The pending restarts.
 pub fn waiting_text(survey: &Survey, waiting: &[Finding]) -> String {
     let mut text = String::new();
     for finding in waiting {

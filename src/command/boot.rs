@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `service boot`: before dataplane and libvirt start, what an earlier `apply` agreed to holds again. Nothing new is
-//! agreed: that is for an `apply`.
+//! `service boot`: restores what an earlier `apply` set up, before dataplane and libvirt start. It sets up nothing new; that is
+//! `apply`'s work.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,10 +22,10 @@ use crate::systemd::ServiceManager;
 use crate::systemd::image::Image;
 use crate::systemd::systemctl::Systemctl;
 
-/// How long another run may take: what comes after this unit shall find what is agreed. Half of what the unit has.
+/// How long to wait for another run, because the next units need what is restored here. Half of the unit's own limit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Nothing was applied here, or it was taken back.
+/// Was nothing applied here, or was it reverted?
 pub fn is_stock(root: &Root) -> Result<bool> {
     Ok(Journal::read(root)?.is_empty() && Agreed::read(root)?.is_none())
 }
@@ -37,12 +37,12 @@ pub fn run() -> Result<Outcome> {
         return Ok(Outcome::Fine);
     }
     let Some(_lock) = Lock::wait_in_unit(&root, PATIENCE)? else { return Ok(Outcome::Fine) };
-    // A revert that was waited for.
+    // It may have waited for a revert.
     if is_stock(&root)? {
         return Ok(Outcome::Fine);
     }
     let went_back = put_back(&root)?;
-    // systemd's bus is not there this early: units are read from their files.
+    // systemd's bus is not available this early: units are read from their files.
     let mut survey = Survey::take(&root, &Image(&root), Options::default())?;
     let mut plan = Plan::of(&survey)?;
     let directories = Agreed::read(&root)?.map(|agreed| agreed.directories).unwrap_or_default();
@@ -60,7 +60,7 @@ pub fn run() -> Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-/// A restart of the dataplane that was killed is taken back: it starts with what it ran with before. Did that change anything?
+/// Undoes a killed restart of the dataplane, so that it starts with its previous settings. Did that change anything?
 fn put_back(root: &Root) -> Result<bool> {
     let mut journal = Journal::read(root)?;
     if !journal.restarting {
@@ -81,8 +81,7 @@ fn put_back(root: &Root) -> Result<bool> {
     Ok(true)
 }
 
-/// Word for word what an `apply` made, or a directory it found as it should be. Numbers of groups are not changed while
-/// the node boots.
+/// Was exactly this made by an `apply`, or a directory that it found right? Numbers of groups are not changed during boot.
 pub fn is_agreed(change: &Change, journal: &Journal, directories: &[Owner]) -> bool {
     match change {
         Change::Renumber(_) => false,
@@ -93,8 +92,8 @@ pub fn is_agreed(change: &Change, journal: &Journal, directories: &[Owner]) -> b
     }
 }
 
-/// On a node from an image, users may have other numbers than in the image: there it is enough that the same was agreed, with
-/// the numbers of the image. The journal may be missing: `/var` is the node's own.
+/// The same on a node from an image, where numbers of users may differ from those in the image. The journal may be missing,
+/// because `/var` is the node's own.
 fn is_renewed(change: &Change, journal: &Journal, directories: &[Owner]) -> bool {
     let is_in_journal = journal.entries.iter().any(|entry| entry.change.target() == change.target());
     match change {

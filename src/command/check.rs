@@ -27,7 +27,7 @@ struct Output<'a> {
     verdict: &'static str,
     endpoints: &'a [Row],
     findings: &'a [Finding],
-    /// What `--against` of another node takes.
+    /// The input for `--against` on another node.
     fingerprint: Option<Fingerprint>,
     /// What a report does not have; nothing is known of it.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -45,13 +45,13 @@ pub fn run(args: &CheckArgs) -> Result<Outcome> {
     let (judged, survey) = look(&root)?;
     let unknown = super::lacking(&root);
     let take = |survey: Survey| survey.fingerprint(&root, &[]);
-    // It takes a look at more than a verdict needs, and at programs that no report has.
+    // The fingerprint needs more than a verdict does, and programs that no report has.
     let fingerprint = survey.filter(|_| args.output.json && args.sos.is_none());
     let fingerprint = fingerprint.map(take).transpose()?.flatten();
     tell(&judged, fingerprint, &unknown, args.output.json)
 }
 
-/// Metrics. Whoever watches them is to see that there was no verdict, instead of the last one for ever.
+/// Prints metrics. If there is no verdict they say so, so that nobody sees the last one for ever.
 fn tell_prometheus(args: &CheckArgs, file: Option<&Path>) -> Result<Outcome> {
     let found = measured(args);
     // Nothing has run in an image.
@@ -69,12 +69,12 @@ fn tell_prometheus(args: &CheckArgs, file: Option<&Path>) -> Result<Outcome> {
 fn measured(args: &CheckArgs) -> Result<Measured> {
     let root = super::open_root(&args.output.root, false)?;
     let (judged, survey) = look(&root)?;
-    // The verdict counts without it.
+    // An error here does not change the verdict.
     let properties = survey.and_then(|survey| survey.properties(&root).ok().flatten());
     Ok(Measured { judged, accord: properties.as_ref().and_then(fleet::hash) })
 }
 
-/// node_exporter reads the old file or the new one, and no name that does not end with `.prom`.
+/// Replaces the file in one step: node_exporter reads the old one or the new one, and no temporary one (not `.prom`).
 fn replace(file: &Path, text: &str) -> Result<()> {
     let root = Root::open(Path::new("/"))?;
     let file = std::path::absolute(file)?;
@@ -85,7 +85,7 @@ fn replace(file: &Path, text: &str) -> Result<()> {
 /// What a plugin ends with if it cannot tell, whatever the reason (Monitoring Plugins Development Guidelines).
 const NOT_CHECKED: i32 = 3;
 
-/// The same for a monitoring system: what could not be checked is neither right nor wrong.
+/// The same for a monitoring system, where a failed check is neither right nor wrong.
 fn tell_monitor(args: &CheckArgs) -> Outcome {
     let judged = super::open_root(&args.output.root, false).and_then(|root| Ok(look(&root)?.0));
     report::out(&monitor::text(judged.as_ref()));
@@ -95,7 +95,7 @@ fn tell_monitor(args: &CheckArgs) -> Outcome {
     }
 }
 
-/// The verdict, and what it was found by; none where something is in the way of any.
+/// The verdict, and the survey that it comes from; none if an obstacle prevents a survey.
 pub fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
     let manager = systemd::connect(root)?;
     match Survey::take(root, manager.as_ref(), Options { settled: true, ..Options::default() }) {
@@ -109,7 +109,7 @@ pub fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
     }
 }
 
-/// An obstacle as a finding: for monitoring a broken node is one that is broken, not a program that failed.
+/// An obstacle as a finding: for monitoring, the node is broken; the program did not fail.
 fn in_the_way(error: anyhow::Error) -> Result<Finding> {
     let obstacle = error.downcast::<Obstacle>()?;
     let evidence = Evidence::fixed_by("configuration", &obstacle.what, &obstacle.fix);
@@ -125,7 +125,7 @@ pub fn verdict(findings: &[Finding]) -> (&'static str, Outcome) {
     }
 }
 
-/// A report that does not tell everything proves a disagreement, and never that there is none.
+/// An incomplete report can show that something is broken, but never that nothing is.
 fn verdict_of(findings: &[Finding], unknown: &[String]) -> (&'static str, Outcome) {
     match verdict(findings) {
         (_, Outcome::Fine | Outcome::Advice) if !unknown.is_empty() => ("unknown", Outcome::Advice),
@@ -173,7 +173,7 @@ pub fn finding_text(finding: &Finding) -> String {
         Level::Broken => Style::Bad,
     };
     let head = report::colour(style, finding.id);
-    // A name with a newline in it shall not look like another finding.
+    // A name with a newline in it must not look like another finding.
     let clean = report::one_line;
     format!(
         "{head}: {}: {}\n    {}\n    fix: {}\n",

@@ -40,7 +40,7 @@ pub fn run(args: &OutputArgs) -> Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-/// What `look` finds now. The configuration is there to be read by everyone; what it is found by is not.
+/// What `look` finds now. Every user may read the configuration, but only root what `look` needs.
 fn found(root: &Root, config: &Config) -> String {
     let look = || {
         let journal = Journal::read(root)?;

@@ -119,7 +119,7 @@ fn sources(args: &ExplainArgs, reading: &mut Reading) -> Result<Vec<Source>> {
     args.what.iter().map(|path| source(path, reading)).collect()
 }
 
-/// sos asks for the journal again and again: of one boot, of a unit. What tells most is read, so that nothing counts twice.
+/// sos collects the journal several times: of a boot, of a unit. Only the most complete one is read, so that nothing counts twice.
 fn journal(report: &Report) -> Option<(String, String)> {
     let all = report.said("journalctl").into_iter().filter(|(command, _)| !command.contains("--unit"));
     all.max_by_key(|(_, text)| text.len())
@@ -184,7 +184,7 @@ fn text(Output { sources, explained, reading, .. }: &Output) -> String {
     text + &last_line(reading)
 }
 
-/// How much of it was understood: silence is no all-clear.
+/// How many lines were known: no known failure does not mean that all is well.
 fn last_line(Reading { lines, known, unknown, foreign, .. }: &Reading) -> String {
     let rest = lines.saturating_sub(known + unknown);
     let foreign = match foreign {
@@ -220,7 +220,7 @@ fn event_text(Explained { event, dataplane, now }: &Explained) -> String {
     if event.also_security_module {
         say(&mut text, "note", "a security module denied the same, its record is here: that is the cause");
     }
-    // The finding's own command, where the node shows the same now: it is for this node. Else what helps in general.
+    // If the node has the finding now, its command is for this node; else the general fix.
     let fix = match now {
         Now::StillSo { fix: Some(fix), .. } => fix,
         _ => event.fix,

@@ -56,7 +56,7 @@ impl One {
     }
 }
 
-/// A file that is not what `apply` wrote tells nothing.
+/// A file that `apply` did not write is ignored.
 fn agreed(root: &Root) -> Option<Agreed> {
     told(Agreed::read(root)).ok().flatten().flatten()
 }
@@ -127,7 +127,7 @@ fn text(One { domain, dataplanes, .. }: &One) -> String {
     )
 }
 
-/// A name with a newline in it shall not look like a line of ours.
+/// A name with a newline in it must not look like a line of ours.
 fn cells(endpoint: (&Endpoint, &Option<String>)) -> [String; 6] {
     row(endpoint).map(|cell| one_line(&cell))
 }

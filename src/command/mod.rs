@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The commands: each puts facts, rules and changes together and tells what came of it.
+//! The commands: each combines facts, rules and changes, and prints the result.
 
 mod against;
 mod apply;
@@ -40,7 +40,7 @@ pub enum Outcome {
     Fine = 0,
     /// Works, with advice; or the command could not do its work.
     Advice = 1,
-    /// Something does not agree, or changes are waiting.
+    /// Something is broken, or changes are pending.
     Waiting = 2,
 }
 
@@ -88,15 +88,15 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
     }
 }
 
-/// Opens the root. Only root can read all that counts, let alone change it; reading an image is free to anyone.
+/// Opens the root. The running node needs root, even for reading; every user may read an image.
 fn open_root(path: &Path, writes: bool) -> Result<Root> {
-    // Helper programs get the path as well, and take an absolute one only.
+    // Helper programs get the path too, and need an absolute one.
     let path = std::path::absolute(path)?;
     let root = Root::open(&path)?;
     if !nix::unistd::geteuid().is_root() && (writes || root.is_live()) {
         bail!("must run as root (sudo vhost-accord ...): it reads and changes files of root");
     }
-    // What ostree has committed: a deployment of it gets its /etc from there.
+    // A tree that ostree has committed: deployments get their /etc from its /usr/etc.
     let exists = |path: &str| Ok::<_, anyhow::Error>(root.find_nofollow(Path::new(path))?.is_some());
     if !root.runs() && exists("/usr/etc")? && !exists("/etc")? {
         bail!(
@@ -108,7 +108,7 @@ fn open_root(path: &Path, writes: bool) -> Result<Root> {
     Ok(root)
 }
 
-/// The report where there is one, else the root. Reading a report is free to anyone.
+/// Opens the report if one is given, else the root. Every user may read a report.
 fn open_root_or_report(sos: Option<&Path>, root: &Path, writes: bool) -> Result<Root> {
     match sos {
         Some(report) => Root::open_report(&std::path::absolute(report)?),
@@ -125,18 +125,18 @@ fn next(command: &str, root: &Root) -> String {
     format!("vhost-accord {command} --root {}", shell::path(image.components().as_path()))
 }
 
-/// What a report does not have, for people.
+/// Lines for what a report lacks.
 fn lacking_text(lacking: &[String]) -> String {
     let line = |what: &String| format!("not in the report: {}\n", crate::report::one_line(what));
     lacking.iter().map(line).collect()
 }
 
-/// What was asked of a report and is not in it.
+/// What a command needed and the report does not contain.
 fn lacking(root: &Root) -> Vec<String> {
     root.report().map(crate::base::root::Report::lacking).unwrap_or_default()
 }
 
-/// A file that someone names, or `-` for standard input, as long as it has at most so many bytes.
+/// Reads a file, or standard input for `-`, of at most so many bytes.
 fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
     let context = || format!("reading {}", path.display());
     let file: Box<dyn std::io::Read> = match path == Path::new("-") {

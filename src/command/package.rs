@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the scripts of the packages call: after our own, the switch's or libvirt's installation, and before ours goes.
+//! What the scripts of the packages call: after the installation of this package, Open vSwitch or libvirt, and before the removal
+//! of this package.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,11 +17,10 @@ use crate::sockets::stale;
 use crate::survey::{Options, Survey};
 use crate::systemd;
 
-/// How long another run may take: nobody reads what a script of a package says, and tries again. Less than the script
-/// gives all of it.
+/// How long to wait for another run: nobody reads a script's message and tries again. Less than the script's own limit.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Something was installed that the accord is about. Never restarts anything.
+/// This package, Open vSwitch or libvirt was installed. Never restarts anything.
 pub fn installed() -> Result<Outcome> {
     let root = super::open_root("/".as_ref(), true)?;
     if !is_booted(&root)? {
@@ -43,7 +43,7 @@ pub fn installed() -> Result<Outcome> {
     apply::under(Lock::wait(&root, PATIENCE)?, &root, manager.as_ref(), &args)
 }
 
-/// The program is about to go, and nobody could put back what it changed.
+/// The package is about to be removed, so everything is reverted now.
 pub fn removing() -> Result<Outcome> {
     let root = super::open_root("/".as_ref(), true)?;
     if !is_booted(&root)? {
@@ -74,7 +74,7 @@ pub fn removing() -> Result<Outcome> {
     }
 }
 
-/// QEMU leaves its sockets behind. With the directory that we made for them, they go, too.
+/// Removes stale sockets of QEMU, so that the socket directory can be removed.
 fn sweep(root: &Root) -> Result<()> {
     let directories = Journal::read(root)?.socket_directories();
     directories.iter().try_for_each(|directory| stale::remove_below(root, directory))

@@ -32,12 +32,12 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What is no longer asked for.
     pub outdated: Vec<Entry>,
-    /// Sockets that are there.
+    /// Grants on existing sockets.
     pub grants: Vec<Grant>,
 }
 
 impl Plan {
-    /// Makes the plan of a survey. An [`Obstacle`] where going on would break the node.
+    /// Makes the plan of a survey. An [`Obstacle`] if a change could break the node.
     pub fn of(survey: &Survey) -> Result<Plan> {
         let changes = survey.changes();
         if let Some(QemuConf::Invalid(why)) = survey.profile.hypervisor.as_ref().map(|found| &found.conf)
@@ -119,13 +119,13 @@ struct Output<'a> {
     /// Sections that the configuration could have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     proposed: Vec<Proposal>,
-    /// Sections of dataplanes that do not count.
+    /// Sections of dataplanes that are ignored.
     #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
     sections: &'a [Problem],
     /// What the first boot of a node from this image has to do: target, and the file that says it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     first_boot: Vec<Left>,
-    /// What a report does not have; nothing is known of it.
+    /// What the report lacks, and is therefore unknown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unknown: Vec<String>,
 }
@@ -195,7 +195,7 @@ struct Left {
     by: &'static str,
 }
 
-/// Of an image whose `/etc` is merged into that of the node, and whose `/var` is not used where the node has one.
+/// What an ostree image leaves to the first boot, because the node keeps its own account files and `/var`.
 fn first_boot(root: &Root, survey: &Survey) -> Result<Vec<Left>> {
     if root.runs() || root.find_nofollow(Path::new(paths::OSTREE))?.is_none() {
         return Ok(Vec::new());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `probe`: tries it, instead of predicting it.
+//! `probe`: tests the node for real.
 
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ struct Output {
 
 pub fn run(json: bool) -> Result<Outcome> {
     let root = super::open_root(Path::new("/"), true)?;
-    // Before any thread is there that would not know of it.
+    // Before the first thread is started, so that all threads inherit it.
     let signals = Signals::hold()?;
     let manager = systemd::connect(&root)?;
     let survey = Survey::take(&root, manager.as_ref(), Options { settled: true, ..Options::default() })?;
@@ -70,7 +70,7 @@ fn try_one(trial: &Trial, survey: &Survey, signals: &Signals) -> Result<Tried> {
     Ok(Tried { port_type: trial.kind, name: VSWITCHD, dataplane, qemu, report })
 }
 
-/// What the hook goes by; a file that is not what `apply` wrote gives nothing away.
+/// What the hook reads. A file that `apply` did not write is ignored.
 fn agreed_group(root: &Root) -> Result<Option<u32>> {
     Ok(Agreed::read(root)?.and_then(|agreed| agreed.qemu?.grant_gid))
 }
@@ -82,7 +82,7 @@ fn huge(root: &Root, survey: &Survey) -> Result<Option<Huge>> {
     Ok(Some(Huge { mount: mount.path, page_size: mount.page_size, free }))
 }
 
-/// Every directory in which a trial makes something.
+/// Every directory in which a trial creates something.
 fn places(trials: &[Trial]) -> Vec<PathBuf> {
     let memory = |trial: &Trial| trial.huge.as_ref().map(|huge| huge.mount.join("libvirt/qemu"));
     trials.iter().flat_map(|trial| [Some(trial.directory.clone()), memory(trial)]).flatten().collect()
@@ -120,7 +120,7 @@ fn failure(failed: &Failed) -> String {
     )
 }
 
-/// What it comes to. What works now may not tomorrow, and what `check` says of that is said here, too.
+/// The verdict. What works now may fail later, so what `check` found is printed here as well.
 fn verdict(trials: &[Tried], check: &[Finding]) -> (&'static str, Style, Outcome) {
     if trials.iter().any(|tried| tried.report.failed.is_some()) {
         ("broken", Style::Bad, Outcome::Waiting)

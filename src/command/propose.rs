@@ -43,7 +43,7 @@ impl Proposal {
     }
 }
 
-/// Of units that no section names: packages that a driver knows, and processes that listen at a socket of a VM.
+/// Proposes sections for units that none names: of packages that a driver knows, and of processes that listen at a VM's socket.
 pub fn proposals(root: &Root, units: &dyn Units, survey: &Survey) -> Result<Vec<Proposal>> {
     let Some(live) = survey.live.as_ref().filter(|_| root.report().is_none()) else { return Ok(Vec::new()) };
     let sections = &survey.config.sections;
@@ -104,7 +104,7 @@ fn proposal(unit: String, driver: &str, mut sockets: Vec<PathBuf>) -> Option<Pro
     Some(Proposal { unit, sockets, section })
 }
 
-/// What their names begin with, in one directory, which is left as it is: what else is in it may not be for QEMU.
+/// A pattern for their names in one directory, which is not changed: other files in it may not be for QEMU.
 fn pattern(sockets: &[PathBuf]) -> Option<String> {
     let directory = sockets.first()?.parent()?;
     let names: Option<Vec<&str>> = sockets

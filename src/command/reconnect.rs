@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The connections between running VMs and the dataplane: what there was before a restart, and what came back.
+//! The connections between running VMs and the dataplane, before and after a restart.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,18 +24,19 @@ const NAMED: usize = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     vm: String,
-    /// QEMU: another one is another start of the VM.
+    /// QEMU's process: another one means that the VM was started again.
     pid: Option<u32>,
     path: PathBuf,
 }
 
-/// Those that are connected and can be again within `limit`. Beside what runs, the directory of QEMU's sockets is given. None where the kernel does not tell.
+/// Endpoints that are connected and can reconnect within `limit`. Empty if the kernel does not say. Takes what runs, and the
+/// directory of QEMU's sockets.
 pub fn connected(root: &Root, (live, directory): (&Live, &Path), limit: Duration) -> Result<Vec<Peer>> {
     let endpoints = Endpoints::read(root, live, directory)?;
     Ok(joined(&endpoints, |seconds| u64::from(seconds) < limit.as_secs()))
 }
 
-/// Connected endpoints; of those where QEMU connects, those that it tries again with such a pause.
+/// Connected endpoints. If QEMU connects, only those that it tries again within such a time.
 fn joined(endpoints: &Endpoints, tries: impl Fn(u32) -> bool) -> Vec<Peer> {
     let mut found = Vec::new();
     if endpoints.peers.known().is_none() {
@@ -60,7 +61,7 @@ fn peer(machine: &Machine) -> Peer {
     Peer { vm: machine.domain.name.clone(), pid, path: PathBuf::new() }
 }
 
-/// Those of `before` that are seen not to be connected now. A VM that ended or was started anew meanwhile is not counted.
+/// Those of `before` that are not connected now, without VMs that ended or were started again meanwhile.
 fn missing<'a>(root: &Root, (live, directory): (&Live, &Path), before: &'a [Peer]) -> Result<Vec<&'a Peer>> {
     let endpoints = Endpoints::read(root, &live.again(root)?, directory)?;
     if endpoints.peers.known().is_none() {
@@ -87,7 +88,7 @@ pub fn wait(root: &Root, at: (&Live, &Path), before: &[Peer], limit: Duration) -
         match &missing {
             Ok(missing) if missing.is_empty() => return Ok(()),
             Ok(missing) => back.store(count - missing.len(), Ordering::Relaxed),
-            // Files of VMs change all the time.
+            // Files of VMs change at any time; ask again.
             Err(_) => {}
         }
         if Instant::now() >= deadline {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The dataplane's restart as a transaction: it runs with what is new and VMs are connected again, or it runs with what
-//! was there before. Killed in between, the next `apply` or `revert`, or the next boot, puts back what was there.
+//! The dataplane's restart as a transaction: it runs with the new settings and VMs are connected again, or it runs with the
+//! previous ones. After a kill, the next `apply`, `revert` or boot restores the previous settings.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,18 +31,18 @@ use crate::survey::{Options, Survey};
 use crate::systemd::systemctl::Systemctl;
 use crate::systemd::{Act, ServiceManager};
 
-/// What was there before is waited for longer: there is nothing else to go back to.
+/// How long the previous settings may take to work: longer, because nothing else can be restored.
 const BACK_LIMIT: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
 pub enum Ended<T> {
-    /// The dataplane runs, and all VMs that were connected are again; what could not be noted of it.
+    /// The dataplane runs, and all VMs that were connected are again; an error if the journal could not be written.
     Well(T, Option<String>),
-    /// What was there before is back; why, and what could not be put back.
+    /// The previous settings were restored: why, and what could not be restored.
     PutBack(Vec<String>),
 }
 
-/// A dataplane that is going to be restarted. Once it was stopped, it is started again on every way out.
+/// A dataplane that is going to be restarted. Once stopped, it is started again whatever happens.
 #[derive(Debug)]
 pub struct Outage<'a> {
     root: &'a Root,
@@ -63,8 +63,8 @@ impl<'a> Outage<'a> {
         Some(Outage { root, manager, survey, dataplane, live, limit, peers: Vec::new(), stopped: false })
     }
 
-    /// Tries all that can be tried while the dataplane still runs: its units, its user, and whether `changes` could be
-    /// written and what stands now be put back.
+    /// Checks what can be checked while the dataplane still runs: its units, its user, and whether `changes` can be written and
+    /// restored.
     ///
     /// # Errors
     /// It must not be stopped.
@@ -81,7 +81,7 @@ impl<'a> Outage<'a> {
         Ok(Some(outage))
     }
 
-    /// Tells which VMs it cuts off; the unit that is restarted.
+    /// Prints which VMs it cuts off; returns the unit that is restarted.
     pub fn announce(&self, json: bool) -> String {
         blast::announce(self.live, json);
         self.dataplane.switch_unit.clone()
@@ -103,10 +103,10 @@ impl<'a> Outage<'a> {
     /// Stops the dataplane, does `work` while it is down, and starts it. `running` is what it was started with.
     ///
     /// # Errors
-    /// It could not be noted; it was not stopped.
+    /// The journal could not be written; the dataplane was not stopped.
     pub fn run<T>(mut self, running: Vec<Entry>, work: impl FnOnce() -> Result<T>) -> Result<Ended<T>> {
         Journal::read(self.root)?.restart_begins(self.root, running).context("the switch was not stopped")?;
-        // A terminal may go with the network.
+        // A terminal may be lost with the network.
         let told = Arc::new(AtomicBool::new(false));
         for signal in [SIGHUP, SIGINT, SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(&told))?;
@@ -128,7 +128,7 @@ impl<'a> Outage<'a> {
         })
     }
 
-    /// Makes the dataplane run with what it ran with before; why, and what could not be done of it.
+    /// Restores the previous settings and starts the dataplane. Returns why, and what failed.
     fn put_back(&mut self, why: &Error) -> Vec<String> {
         self.stopped = false;
         let mut lines = vec![format!("the switch was put back as it was: {why:#}")];
@@ -188,7 +188,7 @@ impl<'a> Outage<'a> {
         }
     }
 
-    /// Of a start that failed, the daemon that is to blame: the database is the last of the units, and needed by all.
+    /// The unit that caused a failed start. The database is the last of the units, and all others need it.
     fn named(&self, manager: &dyn ServiceManager, error: Error) -> Error {
         let runs =
             |name: &str| manager.unit(name).is_ok_and(|unit| unit.is_some_and(|unit| unit.is_active()));
@@ -202,7 +202,7 @@ impl<'a> Outage<'a> {
         reconnect::wait(self.root, (self.live, &self.survey.config.socket_directory), &self.peers, self.limit)
     }
 
-    /// One that was killed leaves its sockets and pid files in the way of the next.
+    /// Removes sockets and pid files of a killed dataplane, which stop the next start.
     fn clear(&self) {
         let sockets = self.live.switch.known().map(|switch| port_sockets(self.root, switch));
         let removed =
@@ -234,7 +234,7 @@ fn note_end(root: &Root) -> Result<()> {
     Journal::read(root)?.restart_ended(root)
 }
 
-/// Does the dataplane start with it? A change of anything else needs no restart of it.
+/// Does the dataplane read this when it starts? Other changes need no restart.
 pub fn is_started_with(change: &Change) -> bool {
     match change {
         Change::File(Held { item: file, .. }) => {
@@ -248,7 +248,7 @@ pub fn is_started_with(change: &Change) -> bool {
     }
 }
 
-/// What is put back with it: what its entries go by as well.
+/// What is restored with the dataplane's settings; that includes the file that its entries read.
 pub fn entries_of(journal: &Journal) -> Vec<Entry> {
     let is_agreed =
         |change: &Change| matches!(change, Change::File(file) if file.item.path == Path::new(paths::AGREED));
@@ -262,7 +262,7 @@ pub fn awaits(survey: &Survey, findings: &[Finding]) -> bool {
     switch.is_some() && findings.iter().any(|finding| finding.restart.as_ref() == switch)
 }
 
-/// Puts back what the dataplane was started with before; what could not be, and why.
+/// Restores what the dataplane was started with before; returns what failed, and why.
 pub fn go_back(root: &Root) -> Vec<Error> {
     let mut journal = match Journal::read(root) {
         Ok(journal) => journal,
@@ -285,13 +285,13 @@ pub fn go_back(root: &Root) -> Vec<Error> {
     failed
 }
 
-/// Unless it is so: a filesystem that became read-only has what was not touched.
+/// Restores one entry, unless it is as before already: on a filesystem that became read-only nothing was changed.
 fn make(root: &Root, change: &Change) -> Result<()> {
     let now = change.item().observe(root, &Accounts::read(root)?)?;
     if now.holds() { Ok(()) } else { change.make(root) }
 }
 
-/// Ends a restart that was killed: the dataplane is put back and started where it does not run.
+/// Ends a killed restart: restores the dataplane's settings, and starts it if it does not run.
 pub fn finish(root: &Root, manager: &dyn ServiceManager) -> Result<Vec<String>> {
     let mut journal = Journal::read(root)?;
     if !journal.restarting {
@@ -307,7 +307,7 @@ pub fn finish(root: &Root, manager: &dyn ServiceManager) -> Result<Vec<String>> 
     }
 }
 
-/// Services that were started with what goes away now.
+/// Services that were started with settings that are reverted now.
 pub fn touched_services(survey: &Survey, journal: &Journal) -> Vec<String> {
     let identity = ["EnvironmentFile=", "UMask=", "Group=", "RuntimeDirectory="];
     let changes_identity = |change: &Change| match change {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `service`: what the dataplane's units call before and after its start. It goes by what `apply` agreed to, as the hook
-//! does: no name service, no child. Only files that have yet to change hands take a whole look at the node. All of it has
-//! a deadline, for systemd waits as long as it takes; and unless `on-error = refuse` the units ignore how it ends.
+//! `service`: what the dataplane's units call before and after its start. It works with the file that `apply` wrote, as the hook
+//! does: no name service, no child. Only a pending change of owners needs a look at the whole node. It has a deadline, because
+//! systemd waits for it; unless `on-error = refuse`, the units ignore its exit code.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ use crate::sockets::{declared, stale};
 use crate::survey::{Options, Survey};
 use crate::systemd::image::Image;
 
-/// Half of the time that it gets is for the database, the rest for what it does then.
+/// Half of its time is for the database, the rest for the work after that.
 type Entry = fn(&Root, Duration, &str) -> Result<()>;
 
 /// `name` is that of a declared dataplane.
@@ -75,7 +75,7 @@ fn watch(name: &'static str, begun: Instant, limit: Duration) -> Result<Watchdog
     })
 }
 
-/// A name service that hangs shall not stay behind in the dataplane's unit.
+/// Ends a name service that hangs, so that it does not stay in the dataplane's unit.
 fn end_children() {
     let Ok(root) = Root::open(Path::new("/")) else { return };
     let tasks = Path::new("/proc").join(std::process::id().to_string()).join("task");
@@ -87,7 +87,7 @@ fn end_children() {
     }
 }
 
-/// What `apply` agreed to; none where it is not to be trusted or not there.
+/// The file that `apply` wrote; none if it is missing or others could have written it.
 pub fn agreed(root: &Root) -> Option<Agreed> {
     Agreed::read(root).unwrap_or_else(|error| {
         tracing::warn!("{}", log_line(&format!("{error:#}; fix: vhost-accord apply")));
@@ -95,8 +95,8 @@ pub fn agreed(root: &Root) -> Option<Agreed> {
     })
 }
 
-/// A dataplane with a new identity is about to start, and the old one has stopped: what waited for that is done. An `apply`
-/// that restarts it does the same by itself and holds the lock.
+/// A dataplane with a new identity is about to start, and the old one has stopped: makes the changes that waited for that. An
+/// `apply` that restarts it makes them itself, and has the lock.
 fn before_dataplane(root: &Root, limit: Duration) -> Result<()> {
     if let Some(agreed) = agreed(root)
         && is_handed_over(root, &agreed)?
@@ -105,7 +105,7 @@ fn before_dataplane(root: &Root, limit: Duration) -> Result<()> {
     }
     // The other half is for the look at the node.
     let Some(_lock) = Lock::wait_in_unit(root, limit / 2)? else { return Ok(()) };
-    // A revert that was waited for.
+    // It may have waited for a revert.
     if boot::is_stock(root)? {
         return Ok(());
     }
@@ -120,7 +120,7 @@ fn is_state(change: &Change) -> bool {
     matches!(change, Change::Owner(owner) if owner.item.is_state())
 }
 
-/// All is the dataplane's own as agreed, and nothing goes back to an earlier one: so it is at each start but the first.
+/// Does everything belong to the dataplane already? So it is at each start except the first.
 fn is_handed_over(root: &Root, agreed: &Agreed) -> Result<bool> {
     let Some(wanted) = &agreed.state else { return Ok(false) };
     let names = Accounts::read_files(root)?;
@@ -135,7 +135,7 @@ fn is_handed_over(root: &Root, agreed: &Agreed) -> Result<bool> {
 }
 
 /// A `dpdkvhostuser` socket that a killed ovs-vswitchd left keeps the next one from binding: DPDK never removes one
-/// (lib/vhost/socket.c). Only what OVSDB names and nobody listens on goes.
+/// (lib/vhost/socket.c). Removes only sockets that OVSDB names and that have no listener.
 fn before_vswitchd(root: &Root, limit: Duration) -> Result<()> {
     let switch = ask(root, limit / 2, "stale sockets are not removed")?;
     for socket in looked_at(root, &switch) {
@@ -147,7 +147,7 @@ fn before_vswitchd(root: &Root, limit: Duration) -> Result<()> {
     Ok(())
 }
 
-/// The switch by OVSDB; an error says what is not done without it.
+/// Asks OVSDB for the switch; the error says what is not done without it.
 fn ask(root: &Root, limit: Duration, without: &str) -> Result<Switch> {
     match read_switch(root, limit) {
         Known::Known(switch) => Ok(switch),
@@ -155,7 +155,7 @@ fn ask(root: &Root, limit: Duration, without: &str) -> Result<Switch> {
     }
 }
 
-/// What is at the sockets' paths; what could not be looked at is said, and left.
+/// What is at the sockets' paths. A path that cannot be read is logged and left out.
 pub fn looked_at(root: &Root, switch: &Switch) -> Vec<PortSocket> {
     let sockets = port_sockets(root, switch);
     for socket in &sockets {
@@ -166,11 +166,11 @@ pub fn looked_at(root: &Root, switch: &Switch) -> Vec<PortSocket> {
     sockets
 }
 
-/// Sockets are new after each start of ovs-vswitchd.
+/// Grants sockets: they are new after each start of ovs-vswitchd.
 fn after_vswitchd(root: &Root, limit: Duration) -> Result<()> {
     let giving = match agreed(root) {
         Some(agreed) => Giving::agreed(&agreed),
-        // systemd is busy with this very job: units are read from their files.
+        // systemd is busy with this job, so units are read from their files.
         None => Giving::of(&Survey::take(root, &Image(root), Options::default())?.accord),
     };
     let switch = ask(root, limit / 2, "sockets are not changed")?;
@@ -185,13 +185,13 @@ fn give(root: &Root, grants: &[Grant]) -> Result<()> {
     Ok(())
 }
 
-/// How long a program is waited for that has its sockets only after systemd takes it for started.
+/// How long to wait for a program that creates its sockets only after systemd considers it started.
 const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Some set a group or mode of their own after they listen, as virtiofsd does for `--socket-group` (1.13.2, src/main.rs).
 const AFTERWARDS: Duration = Duration::from_millis(200);
 
-/// The sockets of a declared dataplane that was started.
+/// Grants the sockets of a declared dataplane that was started.
 fn after_declared(root: &Root, limit: Duration, name: &str) -> Result<()> {
     let agreed = agreed(root).map(|agreed| agreed.declared).unwrap_or_default();
     let Some(given) = agreed.iter().find(|given| given.name == name) else { return Ok(()) };

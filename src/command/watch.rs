@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `watch`: the service, and one look of it.
+//! `watch`: the service, and `--once`, which does its work once.
 
 use std::time::Duration;
 
@@ -32,9 +32,9 @@ struct Output<'a> {
     version: u32,
     verdict: &'static str,
     findings: &'a [Finding],
-    /// Targets of the accord that something else had changed, and that are as they were again.
+    /// Targets of the accord that another program changed, and that were restored.
     fixed: Vec<String>,
-    /// Another vhost-accord changed the node meanwhile: what was seen may be half of that, and nothing is said of it.
+    /// Another vhost-accord changed the node meanwhile: what was seen may be incomplete, so no finding is reported.
     busy: bool,
 }
 
@@ -89,20 +89,20 @@ fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
     Ok(looked)
 }
 
-/// Sockets that are not yet QEMU's or the dataplane's.
+/// Sockets that are not granted yet.
 fn give(root: &Root, live: Option<&Live>) -> Result<()> {
     let (Some(agreed), Some(live)) = (service::agreed(root), live) else { return Ok(()) };
     grant::make_all(root, &grant::plan(&Giving::agreed(&agreed), &live.sockets)).map(drop)
 }
 
-/// What an `apply` made, and is not so any more.
+/// What an `apply` made and something else changed.
 fn due<'a>(
     root: &Root,
     survey: &'a Survey,
     leave: &'a [String],
 ) -> Result<impl Iterator<Item = Change> + 'a> {
     let directories = service::agreed(root).map(|agreed| agreed.directories).unwrap_or_default();
-    // An apply that waits for a restart, or was killed in it, is not over.
+    // An apply whose restart is pending or was killed is not complete.
     let goes_on = survey.journal.restarting;
     let ours = move |change: &Change| {
         !goes_on
@@ -112,11 +112,11 @@ fn due<'a>(
     Ok(survey.changes().into_iter().filter(ours))
 }
 
-/// Makes it hold again, by the journal as `apply` does, so that `revert` restores what was there before the first one. The
+/// Restores it with the journal, as `apply` does, so that `revert` still restores the state before the first `apply`. Returns the
 /// targets.
 fn fix(root: &Root, leave: &[String]) -> Result<Vec<String>> {
     let _lock = Lock::take_to_fix(root)?;
-    // What was seen before may be another run's doing.
+    // Look again: another run may have made what was seen before.
     if boot::is_stock(root)? {
         return Ok(Vec::new());
     }

@@ -21,7 +21,7 @@ struct Output {
     waiting: Vec<String>,
 }
 
-/// The last change first, as `revert` goes; exit 2 where there is any, as `plan` has it.
+/// Lists the last change first, in the order of `revert`. Exit code 2 if there is any, as with `plan`.
 pub fn run(root: &Root, manager: &dyn ServiceManager, json: bool) -> Result<Outcome> {
     let journal = Journal::read(root)?;
     let entries = journal.entries.iter().rev();

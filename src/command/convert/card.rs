@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One card: what it takes to turn it, or what is in the way.
+//! One network card: how it can be converted, or what blocks that.
 
 use std::path::Path;
 
@@ -55,7 +55,7 @@ pub fn row(
 
 type Turning = (Verdict, Card, Option<(PortState, PortState)>);
 
-/// What it takes; what is in the way and what to do about it.
+/// How it is converted; or what blocks it, and the fix.
 fn judge(
     ground: &Ground<'_>,
     domain: &Domain,
@@ -93,7 +93,7 @@ fn judge(
     Ok(Some((verdict, card, step.port)))
 }
 
-/// The port that may be changed: one that is there, and that is not nova's.
+/// The port that may be changed: it must exist and not be nova's.
 fn own_port<'a>(
     port: Option<&'a VhostPort>,
     path: &Path,
@@ -118,7 +118,7 @@ fn own_port<'a>(
     Err((why, Some(fix)))
 }
 
-/// A card that is in no definition: of a VM that has none, or plugged in while it runs.
+/// A card that is in no definition: the VM has none, or the card was hot-plugged.
 fn undefined(
     domain: &Domain,
     live: Option<&Endpoint>,
@@ -134,7 +134,7 @@ fn undefined(
     Err((why.to_string(), Some(fix)))
 }
 
-/// A port can be of one type only: who else has it would be cut off.
+/// A port has one type: anyone else who uses it would be cut off.
 fn shared(ground: &Ground<'_>, domain: &Domain, port: &VhostPort) -> Result<(), (String, Option<String>)> {
     let users = ground.users.get(&port.name).into_iter().flatten();
     let others: Vec<&str> = users.map(String::as_str).filter(|name| *name != domain.name).collect();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What came of one VM.
+//! The result for one VM.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct Done {
     vm: String,
     pub outcome: &'static str,
     what: String,
-    /// How long it stood still.
+    /// How long it was paused.
     pause_seconds: Option<f64>,
 }
 
@@ -47,7 +47,7 @@ impl Done {
         }
     }
 
-    /// What else is to be said; of a VM that was turned in part it is left in part.
+    /// Adds what was left and why; a VM of which something was left is `left`, not `converted`.
     pub fn with(self, rest: String) -> Done {
         match self.outcome {
             "converted" if !rest.is_empty() => Done { outcome: "left", what: self.what + &rest, ..self },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What there is to convert: each network card of each VM, what its definition has, what it runs with, its port, and what
-//! it takes or what is in the way.
+//! What can be converted: each network card of each VM, with its type in the definition and in the running VM, its port, and how
+//! it can be converted or what blocks that.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// What turning all its cards takes: what the neediest takes; blocked only if none can be turned.
+    /// How all its cards can be converted: the state that needs most; blocked only if no card can be converted.
     pub fn verdict(&self) -> Verdict {
         self.rows.iter().map(|row| row.verdict).max().unwrap_or(Verdict::Done)
     }
@@ -44,7 +44,7 @@ impl Machine {
     }
 }
 
-/// All of them. OVSDB has to answer: nothing is judged on half of what there is.
+/// All VMs. An error if OVSDB does not answer: nothing is judged without it.
 pub fn take(root: &Root, survey: &Survey, to: PortType) -> Result<Vec<Machine>> {
     let Some(live) = &survey.live else { bail!("this is no running node") };
     let switch = match &live.switch {

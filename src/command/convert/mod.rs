@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `convert`: VMs and their ports from one port type to the other, at rest.
+//! `convert`: VMs and their ports from one port type to the other, outside of migrations.
 
 mod card;
 mod done;
@@ -29,7 +29,7 @@ use tell::Output;
 
 pub use perform::start_again;
 
-/// Lists, or turns what it was told to.
+/// Lists VMs, or converts those that were named.
 pub fn run(args: &ConvertArgs) -> Result<Outcome> {
     let root = super::open_root_or_report(args.sos.as_deref(), "/".as_ref(), true)?;
     let acts = (args.all || !args.vms.is_empty()) && !args.dry_run;
@@ -59,7 +59,7 @@ pub fn run(args: &ConvertArgs) -> Result<Outcome> {
     tell::done(args, &output)
 }
 
-/// One after the other. After a failure no further VM that runs is stopped.
+/// One after the other. After a failure, no other running VM is stopped.
 fn turn_all(turning: &mut Turning<'_>, chosen: &[&Machine], mut tell: impl FnMut(Done)) {
     let mut failed: Option<&str> = None;
     for (number, machine) in chosen.iter().enumerate() {
@@ -77,7 +77,7 @@ fn turn_all(turning: &mut Turning<'_>, chosen: &[&Machine], mut tell: impl FnMut
     }
 }
 
-/// What has to be settled before anything is turned.
+/// What must be true before anything is converted.
 fn may_begin(survey: &Survey, to: PortType, pause: bool) -> Result<()> {
     if let Some(incoming) = survey.config.hook.incoming.filter(|incoming| pause && *incoming != to) {
         bail!(
@@ -104,7 +104,7 @@ fn look(root: &Root) -> Result<Survey> {
     Ok(survey)
 }
 
-/// The type to turn to: only one that the node is made for.
+/// The type to convert to: one of those in `modes`.
 fn wanted(survey: &Survey, to: Option<&str>) -> Result<PortType> {
     let modes = &survey.config.modes;
     let Some(to) = to else {

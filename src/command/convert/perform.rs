@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Turns one VM: journaled before it is done, and put back where it cannot be finished.
+//! Converts one VM: written to the journal before, and undone if it cannot be completed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::journal::Journal;
 use crate::sockets::grant::give_new;
 use crate::survey::Survey;
 
-/// What saving or restoring takes at least, and how much memory a slow disk takes in a second.
+/// The least time for a save or restore, and how much memory a slow disk writes in a second.
 const BASE: Duration = Duration::from_secs(60);
 const SLOW: u64 = 20 << 20;
 
@@ -30,7 +30,7 @@ pub struct Turning<'a> {
     pub survey: &'a Survey,
     pub journal: Journal,
     pub to: PortType,
-    /// VMs that run as well.
+    /// Convert running VMs as well.
     pub pause: bool,
     /// Which of how many VMs it is about.
     pub turn: (usize, usize),
@@ -56,7 +56,7 @@ impl Turning<'_> {
         done.with(rest)
     }
 
-    /// A VM that is off, or that runs so already.
+    /// A VM that is off, or that runs with the type already.
     fn at_rest(&mut self, machine: &Machine) -> Result<()> {
         let change = change(self.root, machine)?;
         if machine.verdict() == Verdict::Ready && !libvirt::info(&change.item.uuid)?.is_off() {
@@ -71,7 +71,7 @@ impl Turning<'_> {
         self.journal.settle(self.root, &change)
     }
 
-    /// A VM that runs on its port: how long it stood still.
+    /// A VM that runs on its port. Returns how long it was paused.
     fn paused(&mut self, machine: &Machine) -> Result<Duration> {
         let change = change(self.root, machine)?;
         let uuid = &change.item.uuid.clone();
@@ -114,8 +114,8 @@ impl Turning<'_> {
         give_new(self.root, &self.survey.accord)
     }
 
-    /// Takes back what was begun. The journal is then as it was before, unless something is left to be done: it says so,
-    /// and the next `convert` or `revert` does it.
+    /// Undoes what was begun. The journal is then as before, unless something is left to do: then the next `convert` or `revert` does
+    /// it.
     fn put_back(
         &mut self,
         earlier: Journal,
@@ -127,7 +127,7 @@ impl Turning<'_> {
             Undone::InUse(why) | Undone::Left(why) => bail!(why),
             _ => Ok(()),
         });
-        // Even if it is as it shall be and not as it was: it ran.
+        // It ran before, so it is started, whatever type it has now.
         let started = give_new(self.root, &self.survey.accord).and_then(|()| start());
         let back = undone.and(started).and_then(|()| {
             self.journal = earlier;
@@ -156,7 +156,7 @@ pub fn change(root: &Root, machine: &Machine) -> Result<Held<Conversion>> {
     Ok(Held { item, before: VmState { definition: Some(definition), ports } })
 }
 
-/// Saving needs room for all of the memory: found out before the VM stands still for it.
+/// Checks, before the VM is paused, that the disk has room for all of its memory.
 fn has_room(root: &Root, memory: u64) -> Result<()> {
     let Some(directory) = root.find(Path::new(SAVED))? else { return Ok(()) };
     let filesystem = fstatvfs(directory.fd())?;
@@ -177,7 +177,7 @@ fn go_on(uuid: &str, limit: Duration) -> Result<()> {
     if info.is_off() && info.saved { vm::start(uuid, limit) } else { Ok(()) }
 }
 
-/// VMs that a killed run stopped are turned to the end, or back, and started.
+/// Converts VMs that a killed run stopped, or undoes that, and starts them.
 pub fn finish(root: &Root, look: impl Fn() -> Result<Survey>) -> Result<Vec<Done>> {
     let mut journal = Journal::read(root)?;
     let mut done = Vec::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is said of one card.
+//! What is printed for one card.
 
 use serde::Serialize;
 
@@ -13,15 +13,15 @@ pub const SAVED: &str = "/var/lib/libvirt/qemu/save";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It is so already.
+    /// It has the type already.
     Done,
-    /// Something is in the way.
+    /// It cannot be converted.
     Blocked,
-    /// It can be turned now and nobody notices: the VM is off.
+    /// It can be converted without a pause: the VM is off.
     Ready,
-    /// It runs so already: only the definition is to follow.
+    /// It runs with the type already: only the definition must change.
     DefinitionOnly,
-    /// It runs on the port: it has to be saved and restored, or shut off first.
+    /// It runs on the port: it must be saved and restored, or shut off first.
     Pause,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What `convert` says: the list, what was done, and what was left and why.
+//! What `convert` prints: the list, what was done, and what was not and why.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -23,10 +23,10 @@ pub struct Output {
     version: u32,
     to: Option<PortType>,
     cards: Vec<Row>,
-    /// VMs that a run stopped which was killed then.
+    /// VMs that a killed run had stopped.
     interrupted: Vec<String>,
     pub done: Vec<Done>,
-    /// What `check` has against the node afterwards, and had not before.
+    /// Findings of `check` that did not exist before.
     findings: Vec<Finding>,
 }
 
