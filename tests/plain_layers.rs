@@ -118,7 +118,7 @@ const OVS_WORDS: [&str; 14] = [
 const ABOUT_OVS: [&str; 4] = ["src/dataplane/ovs/", "src/explain/", "src/rules/catalogue", "src/demo/"];
 
 /// Everywhere else, how many texts below a place do so. It may only become less: what is to be added belongs into the driver.
-const STILL_OVS: [(&str, usize); 2] = [("src/facts/surroundings/mac.rs", 1), ("src/rules/", 34)];
+const STILL_OVS: [(&str, usize); 2] = [("src/facts/surroundings/mac.rs", 1), ("src/rules/", 9)];
 
 /// The texts of a program: what stands between its quotes, comments, tests and the pages of rules left out.
 fn texts(program: &str) -> Vec<String> {

@@ -31,7 +31,7 @@ use vhost_accord::facts::domains::parse_domain;
 use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::facts::surroundings::{SeLinux, UdevRule, parse_tmpfiles};
 use vhost_accord::profile::{MainHook, QemuConf};
-use vhost_accord::rules;
+use vhost_accord::rules::{self, Ask};
 
 type Breakage = (&'static str, fn(&mut Node));
 
@@ -385,7 +385,7 @@ fn what_looks_like_a_breakage_is_none() {
 fn every_rule_has_its_breakage() {
     let tested: BTreeSet<&str> = BREAKAGES.iter().map(|(id, _)| *id).collect();
     let is_asked = |rule: &&rules::Rule| {
-        rule.asks.iter().any(|ask| matches!(ask, rules::Ask::Node(_) | rules::Ask::Once(_)))
+        rule.asks.iter().any(|ask| matches!(ask, Ask::Node(_) | Ask::Once(_) | Ask::Change(_)))
     };
     let rules: BTreeSet<&str> = rules::all().filter(is_asked).map(|rule| rule.id).collect();
     assert_eq!(rules, tested);

@@ -14,6 +14,7 @@ use super::effective::{Effective, Origin, checked};
 use super::keys::{DATAPLANE, Key, SECTIONS, Section, keys};
 use crate::base::paths;
 use crate::base::root::Root;
+use crate::base::text::distance;
 
 /// A drop-in that the administrator may add: it counts as if it was in its place already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,19 +220,4 @@ fn all_sections() -> String {
 
 fn nearest(keys: &[Key], name: &str) -> &'static str {
     keys.iter().map(|key| key.name).min_by_key(|key| distance(name, key)).unwrap_or("modes")
-}
-
-/// Levenshtein's distance in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let cost = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

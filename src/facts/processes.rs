@@ -160,6 +160,11 @@ impl Process {
         let (uid, gid, groups) = (status.uid.fs, status.gid.fs, status.groups.clone());
         Identity { uid, gid, groups, capabilities: status.cap_eff }
     }
+
+    /// In words.
+    pub fn text(&self) -> String {
+        format!("{} (pid {})", self.status.name, self.pid)
+    }
 }
 
 fn cut(name: &[u8]) -> &[u8] {

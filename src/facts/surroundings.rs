@@ -15,7 +15,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 pub use limits::MemoryLimit;
-pub use mac::{SeLinux, parse_label_type};
+pub use mac::{DAC_BOOLEAN, SeLinux, parse_label_type};
 pub use overrides::LaterDropIn;
 pub use tmpfiles::{TmpfilesLine, parse_tmpfiles};
 pub use udev::UdevRule;

@@ -1,70 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Groups and their numbers.
 
-use super::{Ask, Case, Evidence, Level, Rule};
+use super::{Case, Evidence};
 use crate::items::{Change, Held, Renumber};
 
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "account-missing",
-        level: Level::Broken,
+rules! {
+    Broken "account-missing" [Change(missing)]
         cause: "QEMU and OVS have no group in common, so neither can open what the other creates",
-        asks: &[Ask::Node(missing)],
         effect: "a VM does not start, hangs or has no network: 'Permission denied'",
         see: "getent group hugetlbfs; id openvswitch",
         fix: "vhost-accord apply",
         source: "OVS lib/daemon-unix.c: the daemon must be in its group",
-    },
-    Rule {
-        id: "group-renumbered",
-        level: Level::Broken,
+    Broken "group-renumbered" [Change(renumbered)]
         cause: "files and running processes still have the old number, so QEMU and OVS have no group in common",
-        asks: &[Ask::Once(renumbered)],
         effect: "after the next restart VMs fail with 'Permission denied'",
         see: "getent group hugetlbfs; find / -xdev -nogroup",
         fix: "vhost-accord apply restores the number of the group and of its files",
         source: "TripleO, launchpad 1712732; tripleo-ansible workarounds.yml",
-    },
-    Rule {
-        id: "group-not-the-contract",
-        level: Level::Advice,
+    Advice "group-not-the-contract" [Once(not_the_contract)]
         cause: "containers know the group by its number only (42477 in the images of TripleO, kolla and EDPM)",
-        asks: &[Ask::Once(not_the_contract)],
         effect: "VMs on this node work; QEMU or OVS in a container gets 'Permission denied'",
         see: "getent group hugetlbfs; the same inside the container",
         fix: "vhost-accord apply --renumber --restart, or gid-mismatch = keep",
         source: "kolla kolla/common/users.py, TripleO and EDPM: gid 42477",
-    },
-    Rule {
-        id: "group-sources-disagree",
-        level: Level::Broken,
+    Broken "group-sources-disagree" [Once(sources_disagree)]
         cause: "programs get different numbers, depending on the source that they ask",
-        asks: &[Ask::Once(sources_disagree)],
         effect: "new files get different groups, depending on the program that creates them",
         see: "getent -s files group hugetlbfs; getent -s altfiles group hugetlbfs",
         fix: "give the group the same number in every source of 'group:' in nsswitch.conf",
         source: "okd 2360 (passwd and altfiles disagree after an image update)",
-    },
-];
-
-fn missing(case: &Case<'_>) -> Vec<Evidence> {
-    let is_account =
-        |change: &Change| matches!(change, Change::Group(_) | Change::User(_) | Change::Member(_));
-    case.observed
-        .iter()
-        .filter(|change| is_account(change) && !change.holds())
-        .map(|change| Evidence::applies(change.target().0, "missing"))
-        .collect()
 }
 
-fn renumbered(case: &Case<'_>) -> Option<Evidence> {
-    case.observed.iter().find_map(|change| match change {
-        Change::Renumber(Held { item: Renumber { group, gid }, before }) if !change.holds() => {
-            let seen = format!("gid {}, expected {gid}", before.gid?);
-            Some(Evidence::applies(format!("group {group}"), seen))
-        }
-        _ => None,
-    })
+fn missing(_: &Case<'_>, change: &Change) -> Option<Evidence> {
+    let is_account = matches!(change, Change::Group(_) | Change::User(_) | Change::Member(_));
+    is_account.then(|| Evidence::applies(change.target().0, "missing"))
+}
+
+fn renumbered(_: &Case<'_>, change: &Change) -> Option<Evidence> {
+    let Change::Renumber(Held { item: Renumber { group, gid }, before }) = change else { return None };
+    let seen = format!("gid {}, expected {gid}", before.gid?);
+    Some(Evidence::applies(format!("group {group}"), seen))
 }
 
 fn not_the_contract(case: &Case<'_>) -> Option<Evidence> {

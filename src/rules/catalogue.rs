@@ -4,6 +4,20 @@
 use serde::Serialize;
 
 use super::{Ask, FAMILIES, Rule, all};
+use crate::base::text::distance;
+
+/// What a rule says in general: its findings have the exact words.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Page {
+    /// What happens to the VM, or to the node.
+    pub effect: &'static str,
+    /// A command that shows it by hand.
+    pub see: &'static str,
+    /// What fixes it.
+    pub fix: &'static str,
+    /// Where the fact is from.
+    pub source: &'static str,
+}
 
 /// One finding.
 #[derive(Debug, Clone, Serialize)]
@@ -11,6 +25,9 @@ pub struct Entry {
     /// What it says of itself.
     #[serde(flatten)]
     pub rule: &'static Rule,
+    /// Its page.
+    #[serde(flatten)]
+    pub page: Page,
     /// The family of rules it belongs to.
     pub family: &'static str,
     /// By `check` (and `apply`, once it is done).
@@ -32,8 +49,8 @@ impl Entry {
 
     /// What a page says, in the order in which an operator asks.
     pub fn lines(&self) -> [(&'static str, &'static str); 5] {
-        let Rule { effect, cause, see, fix, source, .. } = self.rule;
-        [("you see", effect), ("why", cause), ("confirm", see), ("fix", fix), ("source", source)]
+        let Page { effect, see, fix, source } = self.page;
+        [("you see", effect), ("why", self.rule.cause), ("confirm", see), ("fix", fix), ("source", source)]
     }
 }
 
@@ -48,11 +65,13 @@ impl std::fmt::Display for Entry {
 
 fn entry(family: &'static str, rule: &'static Rule) -> Entry {
     let hook = rule.asks.iter().find_map(|ask| match ask {
-        Ask::Start(family, ..) | Ask::Incoming(family, ..) => Some(family.name()),
+        Ask::Start(family, _) | Ask::Each(family, _) | Ask::Incoming(family, _) => Some(family.name()),
         _ => None,
     });
     let checked = rule.asks.iter().all(|ask| !matches!(ask, Ask::Incoming(..)));
-    Entry { rule, family, checked, hook }
+    let mut lines = rule.page.lines();
+    let [effect, see, fix, source] = std::array::from_fn(|_| lines.next().unwrap_or_default());
+    Entry { rule, page: Page { effect, see, fix, source }, family, checked, hook }
 }
 
 /// All of them, in the order of the families.
@@ -74,19 +93,4 @@ pub fn nearest(word: &str) -> Option<&'static str> {
     let (far, id) = ids().map(|id| (distance(word, id), id)).min()?;
     let part = || ids().find(|id| id.contains(word) && word.len() > 3);
     if far <= 1 + id.len() / 3 { Some(id) } else { part() }
-}
-
-/// Letters to put in, take out or change (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
-        for (column, wanted) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *wanted);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

@@ -2,84 +2,56 @@
 //! Huge pages: that there are any, and mounts that can be written.
 
 use super::security;
-use super::{Ask, Case, Evidence, Level, Rule};
+use super::{Case, Evidence};
 use crate::base::shell;
 use crate::edit::virconf::Value;
 use crate::facts::mounts::HugetlbMount;
 use crate::fixes;
 
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "hugepages-read-only",
-        level: Level::Broken,
+rules! {
+    Broken "hugepages-read-only" [Node(read_only)]
         cause: "QEMU cannot create the VM's memory: 'can't open backing store ... Read-only file system'",
-        asks: &[Ask::Node(read_only)],
         effect: "no VM with hugepages starts: 'Read-only file system'",
         see: "findmnt -t hugetlbfs -o TARGET,OPTIONS",
         fix: "remount it rw, and remove 'ro' from its unit or fstab",
         source: "mount(8)",
-    },
-    Rule {
-        id: "hugepages-none",
-        level: Level::Broken,
+    Broken "hugepages-none" [Once(none)]
         cause: "DPDK and VMs need hugepages for shared memory: 'EAL: Cannot get hugepage information'",
-        asks: &[Ask::Once(none)],
         effect: "DPDK does not start, and no VM with hugepages starts",
         see: "grep -i huge /proc/meminfo",
         fix: "reserve pages at boot; later, memory is often too fragmented",
         source: "f-stack 274; spdk 702",
-    },
-    Rule {
-        id: "hugepages-no-mount",
-        level: Level::Broken,
+    Broken "hugepages-no-mount" [Once(no_mount)]
         cause: "libvirt needs a mount of hugetlbfs: 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
-        asks: &[Ask::Once(no_mount)],
         effect: "no VM with hugepages starts; DPDK logs 'no mounted hugetlbfs found for that size'",
         see: "findmnt -t hugetlbfs",
         fix: "systemctl start dev-hugepages.mount, then restart libvirt's daemon",
         source: "tp-libvirt 6290; sonic-platform-vpp 182",
-    },
-    Rule {
-        id: "hugepages-masked",
-        level: Level::Broken,
+    Broken "hugepages-masked" [Node(masked)]
         cause: "guest memory there is in files of another filesystem: slow, on disk, and the huge pages stay free; no error says so",
-        asks: &[Ask::Node(masked)],
         effect: "the VM runs, slowly: its memory is in files on disk, and no line says so",
         see: "findmnt -R /dev/hugepages; stat -f -c %T /dev/hugepages/libvirt/qemu",
         fix: "umount what covers libvirt's directory and find what mounts it, then restart libvirt's daemon and the VM",
         source: "libvirt src/qemu/qemu_process.c; mount(8)",
-    },
-    Rule {
-        id: "hugepages-mount-stacked",
-        level: Level::Advice,
+    Advice "hugepages-mount-stacked" [Node(stacked)]
         cause: "two hugetlbfs are mounted on one directory: files of the lower one are hidden, and daemons started before see another filesystem",
-        asks: &[Ask::Node(stacked)],
         effect: "files of running VMs vanish from sight, and a new VM may find fewer huge pages",
         see: "findmnt -t hugetlbfs",
         fix: "leave one of the entries that mount it (fstab, a unit, a script)",
         source: "mount(8); guides that use fstab beside dev-hugepages.mount",
-    },
-    Rule {
-        id: "hugepages-mount-capped",
-        level: Level::Advice,
+    Advice "hugepages-mount-capped" [Node(capped)]
         cause: "VMs get no more huge pages through this mount than its size=, however many are free",
-        asks: &[Ask::Node(capped)],
         effect: "'unable to map backing store for guest RAM: Cannot allocate memory' although pages are free",
         see: "findmnt -t hugetlbfs -o TARGET,OPTIONS; grep -i huge /proc/meminfo",
         fix: "take size= out of the unit or fstab, then mount it again; a remount cannot change it",
         source: "kernel fs/hugetlbfs/inode.c",
-    },
-    Rule {
-        id: "hugepages-disabled-in-qemu-conf",
-        level: Level::Broken,
+    Broken "hugepages-disabled-in-qemu-conf" [Once(disabled)]
         cause: "libvirt needs a mount of hugetlbfs: 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
-        asks: &[Ask::Once(disabled)],
         effect: "no VM with hugepages starts",
         see: "grep hugetlbfs_mount /etc/libvirt/qemu.conf",
         fix: "remove the line, then restart libvirt's daemon",
         source: "libvirt src/qemu/qemu.conf.in",
-    },
-];
+}
 
 fn read_only(case: &Case<'_>) -> Vec<Evidence> {
     let mounts = case.surroundings.hugetlb.iter().filter(|mount| mount.read_only);
@@ -124,7 +96,7 @@ fn masked(case: &Case<'_>) -> Vec<Evidence> {
     for (path, kind) in case.surroundings.hugetlb.iter().flat_map(|mount| &mount.masked_by) {
         let fix = format!("umount {} && systemctl try-restart libvirtd virtqemud", shell::path(path));
         let seen = format!("{kind} is mounted on it");
-        evidence.push(Evidence::fixed_by(path.display().to_string(), seen, fix));
+        evidence.push(Evidence::at(path, seen, fix));
     }
     evidence
 }
@@ -137,7 +109,7 @@ fn stacked(case: &Case<'_>) -> Vec<Evidence> {
             shell::path(&mount.path)
         );
         let seen = format!("mounted {} times", mount.hides + 1);
-        Evidence::fixed_by(mount.path.display().to_string(), seen, fix)
+        Evidence::at(&mount.path, seen, fix)
     };
     stacked.map(evidence).collect()
 }
@@ -150,7 +122,7 @@ fn capped(case: &Case<'_>) -> Vec<Evidence> {
             let seen = format!("size={} MiB, of {} MiB of huge pages", cap >> 20, pool >> 20);
             let fix =
                 "take size= out of its unit or fstab, then mount it again while no VM and no switch uses it";
-            evidence.push(Evidence::fixed_by(mount.path.display().to_string(), seen, fix));
+            evidence.push(Evidence::at(&mount.path, seen, fix));
         }
     }
     evidence

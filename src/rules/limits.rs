@@ -1,44 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What newer systemds do to groups and huge pages that older ones left alone.
 
-use super::{Ask, Case, Evidence, Level, Rule};
+use super::{Case, Evidence};
 use crate::base::shell;
 use crate::facts::domains::Domain;
 use crate::facts::surroundings::UdevRule;
 use crate::fixes;
 
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "udev-group-ignored",
-        level: Level::Broken,
+rules! {
+    Broken "udev-group-ignored" [Node(|case| udev(case, |version| version == 258))]
         cause: "systemd 258 ignores the group in a udev rule unless it is a system group: OVS cannot open VFIO devices unless it is root",
-        asks: &[Ask::Node(|case| udev(case, |version| version == 258))],
         effect: "ports on physical devices fail after an upgrade to systemd 258: DPDK cannot open /dev/vfio/N",
         see: "ls -l /dev/vfio; journalctl -b -u systemd-udevd | grep 'not a system group'",
         fix: "run the command of the finding: udev then runs chgrp, which accepts any group",
         source: "systemd NEWS 258; OVS 91-vfio.rules; gid 42477 is above SYS_GID_MAX",
-    },
-    Rule {
-        id: "udev-group-deprecated",
-        level: Level::Advice,
+    Advice "udev-group-deprecated" [Node(|case| udev(case, |version| version > 258))]
         cause: "systemd 259 can ignore the group in a udev rule unless it is a system group; later versions warn and will ignore it",
-        asks: &[Ask::Node(|case| udev(case, |version| version > 258))],
         effect: "nothing with systemd 260 to 262; ports on physical devices fail with some versions 259, or after an upgrade",
         see: "journalctl -b -u systemd-udevd | grep 'not a system group'; udevadm test --action=add /sys/class/vfio/vfio",
         fix: "run the command of the finding: udev then runs chgrp, which accepts any group",
         source: "systemd NEWS 258 and 260; the warning seen with systemd 262",
-    },
-    Rule {
-        id: "memory-limit-below-hugepages",
-        level: Level::Broken,
+    Broken "memory-limit-below-hugepages" [Node(memory_limits)]
         cause: "with systemd 259 and later, memory limits include huge pages: the VM is killed when it uses its memory",
-        asks: &[Ask::Node(memory_limits)],
         effect: "a VM that worked before an upgrade to systemd 259 is killed when it starts, or becomes so slow that it hangs",
         see: "grep memory_hugetlb_accounting /proc/self/mountinfo; systemctl show machine.slice -p MemoryMax; virsh memtune VM",
         fix: "raise the limit by the size of the VMs' huge pages",
         source: "systemd NEWS 259; Linux Documentation/admin-guide/cgroup-v2.rst, memory_hugetlb_accounting",
-    },
-];
+}
 
 fn udev(case: &Case<'_>, concerns: fn(u32) -> bool) -> Vec<Evidence> {
     let evidence = |rule: &UdevRule| {
@@ -59,7 +47,7 @@ fn udev(case: &Case<'_>, concerns: fn(u32) -> bool) -> Vec<Evidence> {
             "GROUP=\"{group}\", but the number of {} is {}, not that of a system group (systemd {})",
             case.accord.group.name, case.accord.group.gid, rule.systemd
         );
-        Evidence::fixed_by(rule.file.display().to_string(), seen, fix)
+        Evidence::at(&rule.file, seen, fix)
     };
     let confined = case.accord.dataplane.as_ref().is_some_and(|dataplane| dataplane.is_confined());
     let rules = case.surroundings.udev_rules.iter().filter(|rule| confined && concerns(rule.systemd));

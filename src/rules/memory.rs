@@ -1,67 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The VM's memory, which the dataplane has to map.
 
-use super::{Ask, Evidence, Level, Rule, StartCase};
-use crate::config::Family;
+use super::{Evidence, StartCase};
 use crate::facts::domains::EndpointKind;
 use crate::facts::hugepages::text;
 use crate::fixes;
 use crate::node::endpoints::needs::Need;
 
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "memory-not-shared",
-        level: Level::Broken,
+rules! {
+    Broken "memory-not-shared" [Start<Memory>(not_shared)]
         cause: "the dataplane cannot map private memory: the VM would run without network, and usually nothing is logged",
-        asks: &[Ask::Start(Family::Memory, None, not_shared)],
         effect: "the VM starts without network; usually nothing is logged",
         see: "virsh dumpxml VM | grep -A4 memoryBacking",
         fix: "set <memoryBacking><access mode='shared'/></memoryBacking>, with hugepages or memfd",
         source: "kata 2187; QEMU hw/virtio/vhost-user.c",
-    },
-    Rule {
-        id: "hugepages-not-mounted",
-        level: Level::Broken,
+    Broken "hugepages-not-mounted" [Start<Memory>(not_mounted)]
         cause: "libvirt needs a mount of hugetlbfs: 'hugetlbfs filesystem is not mounted or disabled by administrator config'",
-        asks: &[Ask::Start(Family::Memory, None, not_mounted)],
         effect: "the VM does not start: 'hugetlbfs filesystem is not mounted ...'",
         see: "findmnt -t hugetlbfs",
         fix: "mount that size, then restart libvirt's daemon",
         source: "tp-libvirt 6290",
-    },
-    Rule {
-        id: "hugepages-not-enough",
-        level: Level::Advice,
+    Advice "hugepages-not-enough" [Start<Memory>(not_enough)]
         cause: "too few huge pages are free for this VM: 'unable to map backing store for guest RAM: Cannot allocate memory'",
-        asks: &[Ask::Start(
-            Family::Memory,
-            Some(
-                "too few huge pages are free: 'unable to map backing store for guest RAM: Cannot allocate memory'",
-            ),
-            not_enough,
-        )],
+        ahead: "too few huge pages are free: 'unable to map backing store for guest RAM: Cannot allocate memory'",
         effect: "the VM does not start: 'unable to map backing store for guest RAM: Cannot allocate memory'",
         see: "grep -i huge /proc/meminfo",
         fix: "stop another VM, or reserve more pages, best at boot",
         source: "QEMU util/mmap-alloc.c; virt-manager 662",
-    },
-    Rule {
-        id: "hugepages-not-on-node",
-        level: Level::Advice,
+    Advice "hugepages-not-on-node" [Start<Memory>(not_on_node)]
         cause: "too few huge pages are free on its NUMA node: 'Insufficient free host memory pages available to allocate guest RAM'",
-        asks: &[Ask::Start(
-            Family::Memory,
-            Some(
-                "too few huge pages are free on this NUMA node: 'Insufficient free host memory pages available to allocate guest RAM'",
-            ),
-            not_on_node,
-        )],
+        ahead: "too few huge pages are free on this NUMA node: 'Insufficient free host memory pages available to allocate guest RAM'",
         effect: "the VM does not start: 'Insufficient free host memory pages available to allocate guest RAM'",
         see: "cat /sys/devices/system/node/node*/hugepages/*/free_hugepages",
         fix: "reserve pages on that node, or widen <numatune>",
         source: "kubevirt 6981",
-    },
-];
+}
 
 fn not_shared(case: &StartCase<'_>) -> Vec<Evidence> {
     let domain = &case.start.domain;

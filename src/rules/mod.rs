@@ -5,6 +5,8 @@
 pub mod catalogue;
 pub mod start;
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::accord::Accord;
@@ -44,17 +46,44 @@ pub struct Rule {
     pub level: Level,
     /// Why it matters, in a line.
     pub cause: &'static str,
+    /// The same of a VM before its start, where that is said in other words as long as nothing has happened.
+    #[serde(skip)]
+    pub ahead: Option<&'static str>,
     /// When it can be asked. Empty: it is a step of a longer judgement, which tells of it by its id ([`finding`]).
     #[serde(skip)]
     pub asks: &'static [Ask],
-    /// What happens to the VM, or to the node.
-    pub effect: &'static str,
-    /// A command that shows it by hand.
-    pub see: &'static str,
-    /// What fixes it, in general: the finding itself has the exact command.
-    pub fix: &'static str,
-    /// Where the fact is from: program, version, file.
-    pub source: &'static str,
+    /// What happens to the VM or the node, a command that shows it by hand, what fixes it in general, and where the fact is
+    /// from: program, version, file. A line each: whoever starts the hook pays for each text of a table.
+    #[serde(skip)]
+    pub page: &'static str,
+}
+
+/// The one text, if there is one.
+const fn first(texts: &[&'static str]) -> Option<&'static str> {
+    if let [text] = texts { Some(text) } else { None }
+}
+
+/// The rules of a family: how much each matters, its id, when it is asked, and its page.
+macro_rules! rules {
+    ($(
+        $level:ident $id:literal [$($when:ident $(<$family:ident>)? ($check:expr)),*]
+        cause: $cause:literal,
+        $(ahead: $ahead:literal,)?
+        effect: $effect:literal,
+        see: $see:literal,
+        fix: $fix:literal,
+        source: $source:literal,
+    )+) => {
+        /// The rules.
+        pub const RULES: &[$crate::rules::Rule] = &[$($crate::rules::Rule {
+            id: $id,
+            level: $crate::rules::Level::$level,
+            cause: $cause,
+            ahead: $crate::rules::first(&[$($ahead)?]),
+            asks: &[$($crate::rules::Ask::$when($($crate::config::Family::$family,)? $check)),*],
+            page: concat!($effect, "\n", $see, "\n", $fix, "\n", $source),
+        }),+];
+    };
 }
 
 /// When a rule can be asked, and what finds what breaks it then.
@@ -64,11 +93,14 @@ pub enum Ask {
     Node(fn(&Case<'_>) -> Vec<Evidence>),
     /// The same where there is one thing to be found.
     Once(fn(&Case<'_>) -> Option<Evidence>),
-    /// Of a VM before its start, by the hook and by `check`; with the hook's family, and with why it matters where that is
-    /// said in other words as long as nothing has happened.
-    Start(Family, Option<&'static str>, fn(&StartCase<'_>) -> Vec<Evidence>),
-    /// The same of a VM that comes from another node or a saved state: not by `check`.
-    Incoming(Family, Option<&'static str>, fn(&StartCase<'_>) -> Vec<Evidence>),
+    /// Of a change that the accord wants, and that is not there.
+    Change(fn(&Case<'_>, &Change) -> Option<Evidence>),
+    /// Of a VM before its start, by the hook and by `check`; with the hook's family.
+    Start(Family, fn(&StartCase<'_>) -> Vec<Evidence>),
+    /// The same of each of its sockets.
+    Each(Family, fn(&StartCase<'_>, &Socket) -> Option<Evidence>),
+    /// Of a VM that comes from another node or a saved state: not by `check`.
+    Incoming(Family, fn(&StartCase<'_>) -> Vec<Evidence>),
     /// Of a node that runs, by what both sides of its sockets have in common.
     Sides(fn(&Case<'_>, &Endpoints) -> Vec<Evidence>),
     /// Of a socket of the switch, its VM running or off, and of a port that no VM has. The first that says something is
@@ -103,7 +135,12 @@ pub struct Case<'a> {
     pub names: &'a Accounts,
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    /// What the accord wants and is not there.
+    fn missing(&self) -> impl Iterator<Item = &'a Change> + use<'a> {
+        self.observed.iter().filter(|change| !change.holds())
+    }
+
     /// Nobody knows whom QEMU runs as: no libvirt on this node, and no numbers of one in a container.
     fn lacks_libvirt(&self) -> bool {
         self.profile.hypervisor.is_none() && self.accord.qemu.is_none()
@@ -147,9 +184,9 @@ impl Evidence {
         Evidence { restart: Some(unit.to_string()), ..Evidence::fixed_by(subject, seen, fix) }
     }
 
-    /// About a socket.
-    fn of(socket: &Socket, seen: impl Into<String>, fix: impl Into<String>) -> Evidence {
-        Evidence::fixed_by(socket.path.display().to_string(), seen, fix)
+    /// About a path, such as a socket's.
+    fn at(path: impl AsRef<Path>, seen: impl Into<String>, fix: impl Into<String>) -> Evidence {
+        Evidence::fixed_by(path.as_ref().display().to_string(), seen, fix)
     }
 
     fn passing(self) -> Evidence {
@@ -264,6 +301,7 @@ pub fn run(case: &Case<'_>) -> Vec<Finding> {
     ask(|ask| match ask {
         Ask::Node(check) => check(case),
         Ask::Once(check) => check(case).into_iter().collect(),
+        Ask::Change(check) => case.missing().filter_map(|change| check(case, change)).collect(),
         _ => Vec::new(),
     })
 }

@@ -6,11 +6,10 @@ use std::path::{Component, Path};
 
 use super::owners;
 use super::start::others;
-use super::{Ask, Evidence, Level, Rule, StartCase};
+use super::{Evidence, StartCase};
 use crate::access::{Denial, Identity, Node, Wish, may};
 use crate::base::root::Kind;
-use crate::config::Family;
-use crate::dataplane::ovs;
+use crate::dataplane::ovs::{self, vswitchd::VSWITCHD};
 use crate::facts::Known;
 use crate::facts::domains::{LabelKind, SocketMode, oddity};
 use crate::facts::paths::PathFact;
@@ -22,85 +21,52 @@ const ENDS_WITH_SLASH: &str = "a path that ends with '/'";
 /// `sun_path` of unix(7) less its NUL. QEMU would take 108 bytes; DPDK cuts at 107 and looks for another name.
 const LONGEST: usize = 107;
 
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "socket-path-too-long",
-        level: Level::Broken,
+rules! {
+    Broken "socket-path-too-long" [Each<Paths>(too_long)]
         cause: "the path of a Unix socket can have 107 bytes at most; DPDK silently shortens it",
-        asks: &[Ask::Start(Family::Paths, None, too_long)],
         effect: "QEMU refuses it ('is too long'), or DPDK shortens it and uses another name: the VM hangs",
         see: "printf %s PATH | wc -c (107 at most)",
         fix: "use a directory with a shorter path",
         source: "unix(7); DPDK lib/vhost/socket.c (strlcpy); intel/userspace-cni 40",
-    },
-    Rule {
-        id: "socket-path-not-clean",
-        level: Level::Broken,
+    Broken "socket-path-not-clean" [Each<Paths>(not_clean)]
         cause: "the dataplane and QEMU interpret such a path differently",
-        asks: &[Ask::Start(Family::Paths, None, not_clean)],
         effect: "the VM does not start, or hangs",
         see: "virsh dumpxml VM",
         fix: "use an absolute path without '..' and without '/' at its end",
         source: "OVS lib/netdev-dpdk.c refuses '..'",
-    },
-    Rule {
-        id: "socket-directory-missing",
-        level: Level::Broken,
+    Broken "socket-directory-missing" [Change(owners::directory_missing), Start<Paths>(directory_missing)]
         cause: "QEMU creates its sockets in this directory: 'Failed to bind socket ...: No such file or directory'",
-        asks: &[
-            Ask::Node(owners::directory_missing),
-            Ask::Start(
-                Family::Paths,
-                Some("QEMU creates its socket in this directory: 'No such file or directory'"),
-                directory_missing,
-            ),
-        ],
+        ahead: "QEMU creates its socket in this directory: 'No such file or directory'",
         effect: "the VM does not start: 'Failed to bind socket to ...: No such file or directory'",
         see: "ls -ld /var/lib/vhost_sockets",
         fix: "vhost-accord apply",
         source: "QEMU util/qemu-sockets.c; seen with QEMU 7.2",
-    },
-    Rule {
-        id: "socket-directory-refuses-qemu",
-        level: Level::Broken,
+    Broken "socket-directory-refuses-qemu" [Start<Sockets>(refuses_qemu)]
         cause: "QEMU needs write permission on this directory: 'Failed to bind socket to ...: Permission denied'",
-        asks: &[Ask::Start(Family::Sockets, None, refuses_qemu)],
         effect: "the VM does not start: 'Failed to bind socket to ...: Permission denied'",
         see: "namei -l DIRECTORY; virsh capabilities (baselabel)",
         fix: "vhost-accord apply; do not open the directory to everyone",
         source: "atmosphere 1982, kube-ovn 1738; seen with QEMU 7.2",
-    },
-    Rule {
-        id: "socket-directory-refuses-dataplane",
-        level: Level::Broken,
+    Broken "socket-directory-refuses-dataplane" [Start<Sockets>(refuses_dataplane)]
         cause: "OVS needs search permission on this directory, and logs the failure only once: the VM hangs or has no network",
-        asks: &[Ask::Start(Family::Sockets, None, refuses_dataplane)],
         effect: "the VM hangs while it starts, or has no network",
         see: "namei -l DIRECTORY",
         fix: "vhost-accord apply",
         source: "DPDK lib/vhost/socket.c logs one line, then tries again silently",
-    },
-];
-
-fn too_long(case: &StartCase<'_>) -> Vec<Evidence> {
-    let is_long = |socket: &&Socket| socket.path.as_os_str().len() > LONGEST;
-    let evidence = |socket: &Socket| {
-        let seen = format!("{} bytes", socket.path.as_os_str().len());
-        Evidence::of(socket, seen, edit(case))
-    };
-    case.facts.sockets.iter().filter(is_long).map(evidence).collect()
 }
 
-fn not_clean(case: &StartCase<'_>) -> Vec<Evidence> {
+fn too_long(case: &StartCase<'_>, socket: &Socket) -> Option<Evidence> {
+    let length = socket.path.as_os_str().len();
+    (length > LONGEST).then(|| Evidence::at(&socket.path, format!("{length} bytes"), edit(case)))
+}
+
+fn not_clean(case: &StartCase<'_>, socket: &Socket) -> Option<Evidence> {
     // What is only odd may be so at both ends, and work.
-    let evidence = |socket: &Socket| {
-        let dirt = dirt(&socket.path);
-        let seen = dirt.or_else(|| oddity(&socket.path))?;
-        // The kernel takes it as it is; whether another back end does, nobody knows.
-        let is_sure = dirt.is_some_and(|dirt| dirt == ENDS_WITH_SLASH || case.meets_switch(socket));
-        Some(Evidence::of(socket, seen, edit(case)).sure_if(is_sure))
-    };
-    case.facts.sockets.iter().filter_map(evidence).collect()
+    let dirt = dirt(&socket.path);
+    let seen = dirt.or_else(|| oddity(&socket.path))?;
+    // The kernel takes it as it is; whether another back end does, nobody knows.
+    let is_sure = dirt.is_some_and(|dirt| dirt == ENDS_WITH_SLASH || case.meets_switch(socket));
+    Some(Evidence::at(&socket.path, seen, edit(case)).sure_if(is_sure))
 }
 
 fn edit(case: &StartCase<'_>) -> String {
@@ -140,7 +106,7 @@ fn directory_missing(case: &StartCase<'_>) -> Vec<Evidence> {
             false if case.is_others(socket) => others::directory(socket, case.start.qemu.as_ref()),
             false => moved(case, socket),
         };
-        found.push(Evidence::fixed_by(directory.path.display().to_string(), seen, fix));
+        found.push(Evidence::at(&directory.path, seen, fix));
     }
     found
 }
@@ -214,5 +180,5 @@ fn refuses_dataplane(case: &StartCase<'_>) -> Vec<Evidence> {
         false => moved(case, socket),
     };
     let sockets = case.of_mode(SocketMode::Server).filter(meets);
-    refused(case, ("ovs-vswitchd", &identity), sockets, (Wish::Search, fix))
+    refused(case, (VSWITCHD, &identity), sockets, (Wish::Search, fix))
 }

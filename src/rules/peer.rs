@@ -13,124 +13,79 @@ use std::collections::{BTreeSet, HashMap};
 use serde::Serialize;
 
 use super::start::Start;
-use super::{Ask, Finding, Level, Rule};
+use super::{Ask, Finding};
 use crate::arrivals::Arrival;
 use crate::facts::domains::Domain;
 use crate::fingerprint::Fingerprint;
 
-/// The rules.
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "peer-newer",
-        level: Level::Advice,
+rules! {
+    Advice "peer-newer" [Peer(compare::newer)]
         cause: "the vhost-accord of the other node is newer and may know facts that this one does not compare",
-        asks: &[Ask::Peer(compare::newer)],
         effect: "nothing; fields that this version does not know are not compared",
         see: "vhost-accord --version, on both nodes",
         fix: "install the same vhost-accord on both nodes",
         source: "src/fingerprint/mod.rs: the format's version",
-    },
-    Rule {
-        id: "peer-unknown",
-        level: Level::Advice,
+    Advice "peer-unknown" []
         cause: "something could not be read here, so it is unknown whether the VM starts here",
-        asks: &[],
         effect: "STARTS HERE says unknown: OVSDB, a directory or /proc could not be read",
         see: "vhost-accord check; ovs-vsctl --timeout=5 show",
         fix: "fix what vhost-accord check reports on this node",
         source: "the hook refuses a VM only if it is sure",
-    },
-    Rule {
-        id: "peer-mode-not-here",
-        level: Level::Broken,
+    Broken "peer-mode-not-here" [Peer(compare::mode_not_here)]
         cause: "VMs there have a port type that is not set up here: dataplane and QEMU cannot open each other's sockets",
-        asks: &[Ask::Peer(compare::mode_not_here)],
         effect: "the hook refuses the VM at 'migrate begin', or the VM has no network here",
         see: "vhost-accord config, on both nodes",
         fix: "add the type to modes here and run vhost-accord apply; or convert the VM to a type that both nodes have",
         source: "docs/reference.md: modes",
-    },
-    Rule {
-        id: "peer-modes-differ",
-        level: Level::Advice,
+    Advice "peer-modes-differ" [Peer(compare::modes_differ)]
         cause: "a port type that is set up there is not set up here",
-        asks: &[Ask::Peer(compare::modes_differ)],
         effect: "nothing yet: no VM of that type runs there, or it works here by manual configuration",
         see: "vhost-accord config, on both nodes",
         fix: "set the same modes on all nodes that VMs migrate between",
         source: "docs/reference.md: modes",
-    },
-    Rule {
-        id: "peer-directory-differs",
-        level: Level::Advice,
+    Advice "peer-directory-differs" [Peer(compare::directories)]
         cause: "a VM keeps the paths of its sockets when it migrates, and this node uses another directory",
-        asks: &[Ask::Peer(compare::directories)],
         effect: "the hook refuses the VM with socket-directory-missing or port-path-differs, unless that directory exists here as well",
         see: "vhost-accord config; ovs-vsctl get Open_vSwitch . other_config:vhost-sock-dir; on both nodes",
         fix: "use the same directories on all nodes that VMs migrate between",
         source: "libvirt migrates a vhostuser interface with its path (src/conf/domain_conf.c); OVS vhost-sock-dir",
-    },
-    Rule {
-        id: "peer-gid-differs",
-        level: Level::Advice,
+    Advice "peer-gid-differs" [Peer(compare::gid)]
         cause: "DAC labels and containers know the shared group by its number",
-        asks: &[Ask::Peer(compare::gid)],
         effect: "usually nothing; a VM with a DAC label, or a container, that uses the other number gets 'Permission denied'",
         see: "getent group hugetlbfs, on both nodes",
         fix: "use one number on all nodes: vhost-accord apply --renumber --restart",
         source: "kolla kolla/common/users.py, TripleO and EDPM: gid 42477",
-    },
-    Rule {
-        id: "peer-qemu-identity-differs",
-        level: Level::Advice,
+    Advice "peer-qemu-identity-differs" [Peer(compare::identity)]
         cause: "files on shared storage and DAC labels have numbers, which belong to another account here",
-        asks: &[Ask::Peer(compare::identity)],
         effect: "QEMU cannot read an image on NFS that the source's libvirt owns by number; a static DAC label names another account",
         see: "id libvirt-qemu qemu, on both nodes",
         fix: "use the same uid and gid for QEMU on nodes that share storage; libvirt's dynamic_ownership changes local files",
         source: "Debian has 64055, RHEL 107; libvirt src/security/security_dac.c",
-    },
-    Rule {
-        id: "peer-page-size-missing",
-        level: Level::Advice,
+    Advice "peer-page-size-missing" [Peer(compare::page_sizes)]
         cause: "this node has no huge pages of the size that VMs there may use",
-        asks: &[Ask::Peer(compare::page_sizes)],
         effect: "a VM that asks for pages of that size does not start here",
         see: "cat /sys/kernel/mm/hugepages/*/nr_hugepages; findmnt -t hugetlbfs; on both nodes",
         fix: "reserve the pages here (1 GiB at boot: hugepagesz= hugepages=) and mount them",
         source: "Documentation/admin-guide/mm/hugetlbpage.rst",
-    },
-    Rule {
-        id: "peer-pages-short",
-        level: Level::Advice,
+    Advice "peer-pages-short" [Peer(compare::short)]
         cause: "each VM alone has enough huge pages here, but all of them together do not",
-        asks: &[Ask::Peer(compare::short)],
         effect: "the first VMs migrate; a later one is refused with hugepages-not-enough and stays on its node",
         see: "cat /sys/kernel/mm/hugepages/*/free_hugepages",
         fix: "reserve more pages here, or move fewer VMs",
         source: "Documentation/admin-guide/mm/hugetlbpage.rst",
-    },
-    Rule {
-        id: "peer-older",
-        level: Level::Advice,
+    Advice "peer-older" [Peer(compare::older)]
         cause: "QEMU here may lack a machine type or virtio feature of the VM, and then refuses its state",
-        asks: &[Ask::Peer(compare::older)],
         effect: "the migration fails and the VM stays at the source: 'unsupported machine type' or 'Features ... unsupported'",
         see: "virsh version; ovs-vsctl get Open_vSwitch . ovs_version dpdk_version; on both nodes",
         fix: "install the newer version here, or give the VM the machine type and features of the older one",
         source: "QEMU docs/devel/migration: only older to newer is supported; hw/virtio/virtio.c, virtio_load",
-    },
-    Rule {
-        id: "peer-vm-exists",
-        level: Level::Broken,
+    Broken "peer-vm-exists" []
         cause: "this node has a VM with that name or UUID: 'domain ... already exists', or '... is already active'",
-        asks: &[],
         effect: "libvirt refuses the migration before it calls the hook",
         see: "virsh list --all --uuid --name, on both nodes",
         fix: "rename the VM that is defined here, or stop the VM that runs here",
         source: "libvirt src/conf/virdomainobjlist.c, virDomainObjListAddLocked",
-    },
-];
+}
 
 /// What is compared.
 #[derive(Debug)]

@@ -4,15 +4,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::{Ask, Evidence, Level, Rule, StartCase};
+use super::{Evidence, StartCase};
 use crate::base::paths::plain;
-use crate::base::shell;
-use crate::config::{Family, PortType};
+use crate::config::PortType;
 use crate::convert::Held;
 use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
 use crate::dataplane::ovs::second::Second;
-use crate::dataplane::ovs::vswitchd::Vswitchd;
+use crate::dataplane::ovs::vswitchd::{VSWITCHD, Vswitchd};
 use crate::facts::domains::SocketMode;
 use crate::facts::owners::Owner;
 use crate::facts::sockets::Liveness;
@@ -20,114 +19,66 @@ use crate::fixes;
 use crate::node::endpoints::start::{SecondFacts, Socket};
 use crate::rules::start::{Operation, Start};
 
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "conversion-port-in-use",
-        level: Level::Broken,
+rules! {
+    Broken "conversion-port-in-use" [Incoming<Ports>(in_use)]
         cause: "another process uses this port; converting it for this VM would disconnect that process",
-        asks: &[Ask::Incoming(Family::Ports, None, in_use)],
         effect: "the hook refuses a VM that is migrated or restored here: [convert] incoming requires a change of its port",
         see: "vhost-accord check (the line of the port)",
         fix: "give the VM a port of its own, or set incoming = keep in [convert]",
         source: "a change of its type disconnects a port; seen with OVS 3.1 and 3.5",
-    },
-    Rule {
-        id: "dataplane-not-running",
-        level: Level::Broken,
+    Broken "dataplane-not-running" [Start<Ports>(not_running)]
         cause: "without ovs-vswitchd no VM has network, and a VM that starts hangs or fails to connect",
-        asks: &[Ask::Start(
-            Family::Ports,
-            Some("no dataplane uses the socket: QEMU would hang or fail to connect"),
-            not_running,
-        )],
+        ahead: "no dataplane uses the socket: QEMU would hang or fail to connect",
         effect: "the VM hangs (if QEMU creates the socket) or does not start (if QEMU connects)",
         see: "systemctl status ovs-vswitchd",
         fix: "start the dataplane",
         source: "seen with OVS 3.1",
-    },
-    Rule {
-        id: "dpdk-not-initialized",
-        level: Level::Broken,
+    Broken "dpdk-not-initialized" [Start<Ports>(not_initialized)]
         cause: "without DPDK, Open vSwitch has no vhost-user ports",
-        asks: &[Ask::Start(Family::Ports, None, not_initialized)],
         effect: "the VM hangs or does not start; no vhost-user port works",
         see: "ovs-vsctl get Open_vSwitch . dpdk_initialized; journalctl -u ovs-vswitchd -g EAL",
         fix: "set other_config:dpdk-init=true, use the DPDK build, fix the errors that EAL logs",
         source: "vswitchd/vswitch.xml; Debian uses the build without DPDK by default",
-    },
-    Rule {
-        id: "both-ends-server",
-        level: Level::Broken,
+    Broken "both-ends-server" [Start<Ports>(both_servers)]
         cause: "OVS and QEMU both create the socket and wait for a connection forever",
-        asks: &[Ask::Start(
-            Family::Ports,
-            Some("OVS and QEMU would both create the socket and wait for a connection forever"),
-            both_servers,
-        )],
+        ahead: "OVS and QEMU would both create the socket and wait for a connection forever",
         effect: "the VM hangs while it starts; OVS logs nothing",
         see: "virsh dumpxml VM; ovs-vsctl list Interface",
         fix: "use a port of type dpdkvhostuserclient, or convert the VM (vhost-accord convert)",
         source: "QEMU util/qemu-sockets.c (unlink before bind)",
-    },
-    Rule {
-        id: "both-ends-client",
-        level: Level::Broken,
+    Broken "both-ends-client" [Start<Ports>(both_clients)]
         cause: "OVS and QEMU both try to connect, and neither creates the socket",
-        asks: &[Ask::Start(
-            Family::Ports,
-            Some("OVS and QEMU would both try to connect, and neither creates the socket"),
-            both_clients,
-        )],
+        ahead: "OVS and QEMU would both try to connect, and neither creates the socket",
         effect: "the VM does not start: 'No such file or directory'; typical after an upgrade or a migration",
         see: "virsh dumpxml VM; ovs-vsctl list Interface",
         fix: "set mode='server' in the domain, or convert the VM (vhost-accord convert)",
         source: "RHOSP 10 NFV guide, chapter 8; launchpad 1762473",
-    },
-    Rule {
-        id: "port-path-differs",
-        level: Level::Broken,
+    Broken "port-path-differs" [Start<Ports>(path_differs)]
         cause: "OVS and QEMU use different paths",
-        asks: &[Ask::Start(Family::Ports, None, path_differs)],
         effect: "the VM hangs while it starts",
         see: "ovs-vsctl get Interface PORT options:vhost-server-path",
         fix: "set the same path in port and domain",
         source: "neutron's vhostuser_socket_dir; DPDK 'name not found'",
-    },
-    Rule {
-        id: "port-of-other-type",
-        level: Level::Broken,
+    Broken "port-of-other-type" [Start<Ports>(other_type)]
         cause: "only dpdkvhostuserclient and dpdkvhostuser ports speak vhost-user",
-        asks: &[Ask::Start(Family::Ports, None, other_type)],
         effect: "the VM hangs or does not start",
         see: "ovs-vsctl get Interface PORT type",
         fix: "use a port of a vhost-user type",
         source: "OVS lib/netdev-dpdk.c",
-    },
-    Rule {
-        id: "port-missing",
-        level: Level::Broken,
+    Broken "port-missing" [Start<Ports>(missing)]
         cause: "no port of OVS uses this socket: QEMU waits forever, and nothing logs an error",
-        asks: &[Ask::Start(
-            Family::Ports,
-            Some("no port of OVS uses this socket: QEMU would wait forever, and nothing logs an error"),
-            missing,
-        )],
+        ahead: "no port of OVS uses this socket: QEMU would wait forever, and nothing logs an error",
         effect: "the VM hangs while it starts and nothing logs an error: 'QEMU waiting for connection'",
         see: "ovs-vsctl --columns=name,options find Interface type=dpdkvhostuserclient",
         fix: "add the port, or find out why the agent did not add it",
         source: "seen with libvirt 9.0 and QEMU 7.2: they wait without a limit",
-    },
-    Rule {
-        id: "port-failed",
-        level: Level::Broken,
+    Broken "port-failed" [Start<Ports>(failed)]
         cause: "the port is in OVSDB, but OVS could not create it",
-        asks: &[Ask::Start(Family::Ports, None, failed)],
         effect: "the VM hangs or has no network",
         see: "ovs-vsctl get Interface PORT error ofport",
         fix: "fix the error, then delete and add the port",
         source: "OVS lib/netdev-dpdk.c",
-    },
-];
+}
 
 /// What OVSDB knows of one socket.
 struct Met<'a> {
@@ -139,6 +90,11 @@ struct Met<'a> {
     named: Option<&'a VhostPort>,
     /// The second switch whose it is.
     second: Option<&'a Second>,
+}
+
+/// What is wrong with sockets of the switch, or of a second one, that nobody serves to QEMU yet.
+fn wrong<'a>(case: &StartCase<'a>, find: impl Fn(&Met<'a>) -> Option<Evidence>) -> Vec<Evidence> {
+    met(case).iter().filter(|met| !met.is_served()).filter_map(find).collect()
 }
 
 fn met<'a>(case: &StartCase<'a>) -> Vec<Met<'a>> {
@@ -180,17 +136,13 @@ impl Met<'_> {
     }
 
     /// Another switch than the node's own may be slower to come: it is looked at again.
-    fn found(&self, seen: impl Into<String>, fix: String) -> Evidence {
-        Evidence::of(self.socket, seen, fix).foreign_if(self.second.is_some())
+    fn found(&self, seen: String, fix: String) -> Evidence {
+        Evidence::at(&self.socket.path, seen, fix).foreign_if(self.second.is_some())
     }
 
     /// The port that this socket is about, whether it fits or not.
     fn port(&self) -> Option<&VhostPort> {
         self.at.or(self.named)
-    }
-
-    fn fits(&self) -> bool {
-        self.at.is_some_and(|port| port.kind == self.socket.endpoint.mode.port_type())
     }
 
     fn is_served(&self) -> bool {
@@ -201,8 +153,7 @@ impl Met<'_> {
 /// Starts or restarts the switch.
 pub fn systemctl(verb: &str, start: &Start) -> String {
     let agreed = start.agreed.as_ref().and_then(|agreed| agreed.dataplane.as_ref());
-    let unit = agreed.map_or("openvswitch-switch", |dataplane| dataplane.unit.as_str());
-    format!("systemctl {verb} {}", shell::quote(unit))
+    ovs::fixes::systemctl(verb, agreed.map(|dataplane| dataplane.unit.as_str()))
 }
 
 fn in_use(case: &StartCase<'_>) -> Vec<Evidence> {
@@ -216,15 +167,13 @@ fn in_use(case: &StartCase<'_>) -> Vec<Evidence> {
 
 fn not_running(case: &StartCase<'_>) -> Vec<Evidence> {
     let needed = case.on_switch().any(|socket| socket.liveness != Liveness::Listening);
-    if case.facts.vswitchd != Vswitchd::NotRunning || !needed {
-        return Vec::new();
-    }
-    vec![stopped(case.start)]
+    let is_off = case.facts.vswitchd == Vswitchd::NotRunning && needed;
+    is_off.then(|| stopped(case.start)).into_iter().collect()
 }
 
 /// ovs-vswitchd does not run.
 pub fn stopped(start: &Start) -> Evidence {
-    Evidence::fixed_by("ovs-vswitchd", "is not running", systemctl("start", start)).passing()
+    Evidence::fixed_by(VSWITCHD, "is not running", systemctl("start", start)).passing()
 }
 
 fn not_initialized(case: &StartCase<'_>) -> Vec<Evidence> {
@@ -235,14 +184,11 @@ fn not_initialized(case: &StartCase<'_>) -> Vec<Evidence> {
     }
     let is_set = join.config.other_config.get("dpdk-init").is_some_and(|value| value != "false");
     let (seen, fix) = match is_set {
-        true => {
-            let seen = "dpdk_initialized is false though other_config:dpdk-init is set";
-            (seen, systemctl("restart", case.start))
-        }
-        false => {
-            let fix = "ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true";
-            ("other_config:dpdk-init is not set", fix.to_string())
-        }
+        true => (
+            "dpdk_initialized is false though other_config:dpdk-init is set",
+            systemctl("restart", case.start),
+        ),
+        false => ("other_config:dpdk-init is not set", ovs::fixes::USE_DPDK.to_string()),
     };
     vec![Evidence::fixed_by("Open vSwitch", seen, fix).passing()]
 }
@@ -253,8 +199,8 @@ fn clashes(
     mode: SocketMode,
     fix: impl Fn(&Met<'_>, &VhostPort, &Path) -> String,
 ) -> Vec<Evidence> {
-    let clash = |met: &Met<'_>| {
-        let is_here = met.socket.endpoint.mode == mode && !met.is_served();
+    wrong(case, |met| {
+        let is_here = met.socket.endpoint.mode == mode;
         let port = met.port().filter(|port| is_here && port.kind != mode.port_type())?;
         let path = met.join.expected_socket(port);
         let seen = format!(
@@ -266,8 +212,7 @@ fn clashes(
             path.display()
         );
         Some(met.found(seen, fix(met, port, &path)))
-    };
-    met(case).iter().filter_map(clash).collect()
+    })
 }
 
 fn both_servers(case: &StartCase<'_>) -> Vec<Evidence> {
@@ -283,12 +228,9 @@ fn both_clients(case: &StartCase<'_>) -> Vec<Evidence> {
 }
 
 fn path_differs(case: &StartCase<'_>) -> Vec<Evidence> {
-    let differs = |met: &Met<'_>| {
+    wrong(case, |met| {
         let port =
             met.named.filter(|port| met.at.is_none() && port.kind == met.socket.endpoint.mode.port_type())?;
-        if met.is_served() {
-            return None;
-        }
         let other = met.join.expected_socket(port);
         let seen = format!("the socket of port {}{} is {}", port.name, met.whose(), other.display());
         let fix = match port.kind {
@@ -298,19 +240,17 @@ fn path_differs(case: &StartCase<'_>) -> Vec<Evidence> {
             PortType::Dpdkvhostuser => fixes::move_socket(&case.start.domain, &met.socket.path, &other),
         };
         Some(met.found(seen, fix))
-    };
-    met(case).iter().filter_map(differs).collect()
+    })
 }
 
 fn other_type(case: &StartCase<'_>) -> Vec<Evidence> {
-    let wrong = |met: &Met<'_>| {
-        let name = file_name(met.socket).filter(|_| met.port().is_none() && !met.is_served())?;
+    wrong(case, |met| {
+        let name = file_name(met.socket).filter(|_| met.port().is_none())?;
         let (_, kind) = met.join.others.iter().find(|(other, _)| other == name)?;
         let seen = format!("interface {name}{} is of type '{kind}'", met.whose());
         let (mode, path) = (met.socket.endpoint.mode, &met.socket.path);
         Some(met.found(seen, ovs::fixes::convert_port(met.second, name, mode, path)))
-    };
-    met(case).iter().filter_map(wrong).collect()
+    })
 }
 
 fn add_port(socket: &Socket, second: Option<&Second>) -> String {
@@ -319,19 +259,21 @@ fn add_port(socket: &Socket, second: Option<&Second>) -> String {
 }
 
 fn missing(case: &StartCase<'_>) -> Vec<Evidence> {
-    let absent = |met: &&Met<'_>| {
-        let other = met.join.others.iter().any(|(name, _)| Some(name.as_str()) == file_name(met.socket));
-        met.port().is_none() && !other && !met.is_served()
-    };
     // The port may be in the database of another switch, which was not asked or did not answer.
     let unasked = unasked(case);
     let elsewhere = unasked.as_ref().map(|other| format!(", and {other} may have one")).unwrap_or_default();
-    let evidence = |met: &Met<'_>| {
+    let mut found = wrong(case, |met| {
+        let is_other = |(name, _): &(String, String)| Some(name.as_str()) == file_name(met.socket);
+        if met.port().is_some() || met.join.others.iter().any(is_other) {
+            return None;
+        }
         let seen = format!("OVSDB{} has no port for it{elsewhere}", met.whose());
-        met.found(seen, add_port(met.socket, met.second)).passing().sure_if(unasked.is_none())
-    };
-    let by_libvirt = if case.facts.switch.known().is_none() { missing_by_libvirt(case) } else { Vec::new() };
-    met(case).iter().filter(absent).map(evidence).chain(by_libvirt).collect()
+        Some(met.found(seen, add_port(met.socket, met.second)).passing().sure_if(unasked.is_none()))
+    });
+    if case.facts.switch.known().is_none() {
+        found.extend(missing_by_libvirt(case));
+    }
+    found
 }
 
 /// Another switch whose ports are not known.
@@ -351,14 +293,15 @@ fn missing_by_libvirt(case: &StartCase<'_>) -> Vec<Evidence> {
     };
     let evidence = |socket: &Socket| {
         let sure = unasked(case).is_none();
-        Evidence::of(socket, "libvirt found no port for it in OVS", add_port(socket, None)).sure_if(sure)
+        Evidence::at(&socket.path, "libvirt found no port for it in OVS", add_port(socket, None))
+            .sure_if(sure)
     };
     case.on_switch().filter(unnamed).map(evidence).collect()
 }
 
 fn failed(case: &StartCase<'_>) -> Vec<Evidence> {
-    let broken = |met: &Met<'_>| {
-        let port = met.at.filter(|_| met.fits() && !met.is_served())?;
+    wrong(case, |met| {
+        let port = met.at.filter(|port| port.kind == met.socket.endpoint.mode.port_type())?;
         let why = match (&port.error, port.ofport) {
             (Some(error), _) => format!(": {error}"),
             (None, Some(-1)) => " has no OpenFlow number".to_string(),
@@ -366,6 +309,5 @@ fn failed(case: &StartCase<'_>) -> Vec<Evidence> {
         };
         let seen = format!("port {}{}{why}", port.name, met.whose());
         Some(met.found(seen, ovs::fixes::remake(met.second, port)).passing())
-    };
-    met(case).iter().filter_map(broken).collect()
+    })
 }

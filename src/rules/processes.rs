@@ -1,64 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whom the processes really run as.
 
-use super::{Ask, Case, Evidence, Level, Rule};
+use super::{Case, Evidence};
 use crate::base::paths::same_path;
 use crate::config::PortType;
+use crate::dataplane::ovs::vswitchd::VSWITCHD;
 use crate::facts::domains::{Endpoint, LabelKind, SocketMode};
 use crate::facts::processes::{Process, Status};
 use crate::fixes;
 use crate::node::live::Live;
 
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "dataplane-identity",
-        level: Level::Broken,
+rules! {
+    Broken "dataplane-identity" [Node(dataplane_identity)]
         cause: "this process still runs with its old user and group; restart it to use the new ones",
-        asks: &[Ask::Node(dataplane_identity)],
         effect: "VMs fail or hang as before apply",
         see: "grep -E '^(Uid|Gid)' /proc/$(pidof ovs-vswitchd)/status",
         fix: "vhost-accord apply --restart; it first lists the VMs that lose network",
         source: "OVS lib/daemon-unix.c; OVS 9d15c02a8 (useropts)",
-    },
-    Rule {
-        id: "dataplane-umask",
-        level: Level::Broken,
+    Broken "dataplane-umask" [Once(dataplane_umask)]
         cause: "the umask sets whether QEMU can write OVS's new sockets, and whether it can write the control sockets too",
-        asks: &[Ask::Once(dataplane_umask)],
         effect: "with a strict umask, VMs fail with 'Permission denied'; with an open one, QEMU can use OVS's control sockets",
         see: "grep ^Umask /proc/$(pidof ovs-vswitchd)/status",
         fix: "restart the dataplane",
         source: "seen with OVS 3.1: UMask=0002 opens ovs-vswitchd.*.ctl",
-    },
-    Rule {
-        id: "guest-identity",
-        level: Level::Advice,
+    Advice "guest-identity" [Node(guest_identity)]
         cause: "a running VM keeps its user and group until it is started again; it continues to run",
-        asks: &[Ask::Node(guest_identity)],
         effect: "nothing; the sockets of this VM keep the old group until it is started again",
         see: "grep -E '^(Uid|Gid)' /proc/PID/status",
         fix: "shut the VM down and start it again when that is possible",
         source: "libvirt sets user and group when QEMU starts",
-    },
-];
+}
 
 fn dataplane_identity(case: &Case<'_>) -> Vec<Evidence> {
     let (Some(live), Some(wanted)) = (case.live, &case.accord.dataplane) else { return Vec::new() };
     let differs = |process: &&Process| {
         // A root dataplane of the classical recipe has QEMU's group; ovsdb-server keeps root's.
-        let gid_matters = wanted.is_confined() || process.status.name == "ovs-vswitchd";
+        let gid_matters = wanted.is_confined() || process.status.name == VSWITCHD;
         process.status.uid.effective != wanted.uid
             || (gid_matters && process.status.gid.effective != wanted.gid)
     };
     let evidence = |process: &Process| {
         let seen = format!("runs as {}, expected {}:{}", who(case, process), wanted.user, wanted.group);
-        Evidence::waits(title(process), seen, &wanted.switch_unit)
+        Evidence::waits(process.text(), seen, &wanted.switch_unit)
     };
     live.dataplane.iter().filter(differs).map(evidence).collect()
-}
-
-fn title(process: &Process) -> String {
-    format!("{} (pid {})", process.status.name, process.pid)
 }
 
 fn who(case: &Case<'_>, process: &Process) -> String {
@@ -71,7 +56,7 @@ fn dataplane_umask(case: &Case<'_>) -> Option<Evidence> {
     let process = case.live?.vswitchd()?;
     let umask = process.status.umask.filter(|umask| *umask != wanted.umask)?;
     let seen = format!("umask {umask:04o}, expected {:04o}", wanted.umask);
-    Some(Evidence::waits(title(process), seen, &wanted.switch_unit))
+    Some(Evidence::waits(process.text(), seen, &wanted.switch_unit))
 }
 
 fn guest_identity(case: &Case<'_>) -> Vec<Evidence> {

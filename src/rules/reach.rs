@@ -2,7 +2,7 @@
 //! Least reach: what lets QEMU reach its socket must not hand it the dataplane.
 
 use super::sockets::qemu_identity;
-use super::{Ask, Case, Evidence, Level, Rule};
+use super::{Case, Evidence};
 use crate::access::{Wish, may, owner_text};
 use crate::base::root::Kind;
 use crate::base::shell;
@@ -13,28 +13,20 @@ use crate::fixes;
 use crate::items::Change;
 use crate::node::live::Live;
 
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "qemu-reaches-control-socket",
-        level: Level::Broken,
+rules! {
+    Broken "qemu-reaches-control-socket" [Node(|case| reached(case, Kind::Socket, Wish::Connect))]
         cause: "a guest that breaks out of QEMU can control the dataplane through this socket",
-        asks: &[Ask::Node(|case| reached(case, Kind::Socket, Wish::Connect))],
         effect: "nothing; but an attacker in QEMU can give commands to the dataplane: to OVS with ovs-appctl, ovs-ofctl or ovs-vsctl, to VPP with vppctl, to SPDK with rpc.py",
         see: "ls -l /run/openvswitch/*.ctl /run/openvswitch/*.mgmt; for a section [dataplane NAME], the paths of its key control",
         fix: "of OVS: set server-access = grant, then vhost-accord apply --restart; of a section: keep QEMU out of the group of the socket (VPP: unix { gid }), and its mode closed",
         source: "seen with OVS 3.1 and UMask=0002; VPP src/vlib/unix/cli.c",
-    },
-    Rule {
-        id: "qemu-reads-database",
-        level: Level::Broken,
+    Broken "qemu-reads-database" [Node(|case| reached(case, Kind::File, Wish::Read))]
         cause: "a guest that breaks out of QEMU can read OVS's configuration, including keys and passwords",
-        asks: &[Ask::Node(|case| reached(case, Kind::File, Wish::Read))],
         effect: "nothing; but an attacker in QEMU can read bridges, controllers and keys",
         see: "ls -lL /etc/openvswitch/conf.db",
         fix: "vhost-accord apply --restart",
         source: "RHEL's package creates the directory readable for the group",
-    },
-];
+}
 
 /// Does the dataplane still run with a umask that lets its group write what it makes?
 fn opens_all(live: &Live) -> bool {
@@ -62,7 +54,7 @@ fn reached(case: &Case<'_>, kind: Kind, wish: Wish) -> Vec<Evidence> {
             // Opened by hand: the next start would close it, and nothing has to wait for that.
             _ => format!("chmod go= {}", shell::path(&guarded.path)),
         };
-        evidence.push(Evidence::fixed_by(guarded.path.display().to_string(), seen, fix));
+        evidence.push(Evidence::at(&guarded.path, seen, fix));
     }
     evidence
 }

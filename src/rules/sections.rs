@@ -2,7 +2,7 @@
 //! Dataplanes of the configuration (`[dataplane NAME]`): what they themselves say of their sockets, and who else has a say in
 //! what they share with the switch.
 
-use super::{Ask, Case, Evidence, Level, Rule};
+use super::{Case, Evidence};
 use crate::base::shell;
 use crate::dataplane::driver::Port;
 use crate::dataplane::drivers::Ports;
@@ -10,38 +10,26 @@ use crate::dataplane::ovs::second::Looked;
 use crate::facts::Known;
 use crate::items::{Change, Held, Subject};
 
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "dataplane-port-refused",
-        level: Level::Broken,
+rules! {
+    Broken "dataplane-port-refused" [Node(refused)]
         cause: "the dataplane itself says that it may not use this socket, so the VM has no connection",
-        asks: &[Ask::Node(refused)],
         effect: "the VM has no network, or hangs while it starts",
         see: "vppctl show vhost-user (errno \"Permission denied\")",
         fix: "vhost-accord apply; or give the group of the dataplane write permission on the socket",
         source: "VPP src/plugins/vhost/vhost_user.c (not seen with the program)",
-    },
-    Rule {
-        id: "dataplane-ports-unknown",
-        level: Level::Advice,
+    Advice "dataplane-ports-unknown" [Node(unanswered)]
         cause: "the dataplane did not answer, so what it says of its ports is unknown",
-        asks: &[Ask::Node(unanswered)],
         effect: "check reports no port of this dataplane as refused, even if one is; sockets and permissions are checked as always",
         see: "vppctl show vhost-user; rpc.py -s RPC_SOCKET vhost_get_controllers",
         fix: "systemctl status UNIT, then fix what its log reports; a program that is starting answers a little later",
         source: "VPP src/vlib/unix/cli.c, SPDK lib/rpc/rpc.c (not seen with the programs): one thread answers, and a busy one does not",
-    },
-    Rule {
-        id: "hugepages-second-owner",
-        level: Level::Advice,
+    Advice "hugepages-second-owner" [Node(second_owner)]
         cause: "SPDK's setup.sh gives every hugetlbfs mount to its user (TARGET_USER), also those that other programs use",
-        asks: &[Ask::Node(second_owner)],
         effect: "SPDK's user can read and replace files of every VM and dataplane there; each run of setup.sh changes the mounts again",
         see: "ls -ld /dev/hugepages",
         fix: "give SPDK a mount of its own: mount -t hugetlbfs -o uid=USER none DIR, and --huge-dir DIR; then chown root the others",
         source: "SPDK scripts/setup.sh, doc/system_configuration.md (not seen with the program)",
-    },
-];
+}
 
 /// Of a connection that is not there, `No such file or directory` and `Connection refused` say only that no VM runs.
 const EACCES: &str = "Permission denied";
@@ -86,7 +74,7 @@ fn of_port(section: &str, port: &Port, gid: Option<u32>) -> Evidence {
     // It tries again by itself.
     let fix = gid
         .map_or("vhost-accord apply".to_string(), |gid| format!("chgrp {gid} {path} && chmod g+rw {path}"));
-    Evidence { foreign: true, ..Evidence::fixed_by(port.path.display().to_string(), seen, fix) }
+    Evidence { foreign: true, ..Evidence::at(&port.path, seen, fix) }
 }
 
 /// Only SPDK does so. Who owns a mount is nobody's item: owner and group can both be had.
@@ -101,7 +89,7 @@ fn second_owner(case: &Case<'_>) -> Vec<Evidence> {
         let seen = format!("owned by {user}, the user of [dataplane {section}]");
         let fix =
             format!("give SPDK a mount of its own (--huge-dir), then chown root {}", shell::path(&item.path));
-        Some(Evidence::fixed_by(item.path.display().to_string(), seen, fix))
+        Some(Evidence::at(&item.path, seen, fix))
     };
     case.observed.iter().filter_map(mount).collect()
 }

@@ -2,128 +2,84 @@
 //! What security modules, qemu.conf's switches, ACLs and tmpfiles.d do to the accord; and the field's workarounds, which
 //! open more than they need to.
 
-use super::{Ask, Case, Evidence, Level, Rule};
+use super::{Case, Evidence};
 use crate::access::{Perm, Tag};
 use crate::base::paths::{PROGRAM, QEMU_CONF};
 use crate::base::shell;
 use crate::config::PortType;
 use crate::edit::virconf::Value;
-use crate::facts::surroundings::{SeLinux, TmpfilesLine};
+use crate::facts::surroundings::{DAC_BOOLEAN, SeLinux, TmpfilesLine};
 use crate::fixes;
 use crate::items::Item;
 
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "selinux-label",
-        level: Level::Broken,
+rules! {
+    Broken "selinux-label" [Once(selinux_label)]
         cause: "owner and mode are right, but SELinux does not allow QEMU to create a socket in a directory of this type",
-        asks: &[Ask::Once(selinux_label)],
         effect: "the VM does not start: 'Permission denied' although owner and mode are right; 'avc: denied { create }'",
         see: "ls -Zd /var/lib/vhost_sockets; ausearch -m avc -ts recent",
         fix: "load the policy module of vhost-accord, then restorecon; do not use setenforce 0",
         source: "openstack-selinux tests/bz1431556, module os-ovs",
-    },
-    Rule {
-        id: "selinux-hook-confined",
-        level: Level::Advice,
+    Advice "selinux-hook-confined" [Once(selinux_hook)]
         cause: "the hook runs in the SELinux domain of libvirt's daemon and may be unable to read what it checks",
-        asks: &[Ask::Once(selinux_hook)],
         effect: "the hook reports unknown for what it cannot read, and a VM that will fail may start",
         see: "ls -Z /usr/bin/vhost-accord; getsebool virt_hooks_unconfined",
         fix: "load the policy module of vhost-accord, then restorecon; the boolean does not help",
         source: "fedora-selinux/selinux-policy 2195, rhbz 2276917; virt.te names virtnetworkd alone",
-    },
-    Rule {
-        id: "selinux-dac-override",
-        level: Level::Advice,
+    Advice "selinux-dac-override" [Once(selinux_dac_override)]
         cause: "with os_openvswitch_dac_override off, OVS as root can open only what owner and mode allow",
-        asks: &[Ask::Once(selinux_dac_override)],
         effect: "OVS as root cannot connect to a socket: 'avc: denied { dac_override }'",
         see: "getsebool os_openvswitch_dac_override; ausearch -m avc -ts recent",
         fix: "setsebool -P os_openvswitch_dac_override on, or run OVS as the user of its package",
         source: "openstack-selinux local_settings.sh.in, os-ovs.te",
-    },
-    Rule {
-        id: "apparmor-profile-disabled",
-        level: Level::Advice,
+    Advice "apparmor-profile-disabled" [Node(apparmor_disabled)]
         cause: "old guides recommend this workaround; sockets do not need it, and no VM of this node is confined",
-        asks: &[Ask::Node(apparmor_disabled)],
         effect: "nothing; VMs work, but unconfined",
         see: "aa-status; ls /etc/apparmor.d/disable",
         fix: "load the profile again; virt-aa-helper allows each VM its own sockets",
         source: "libvirt a188c57d; guides for OVS-DPDK on Ubuntu",
-    },
-    Rule {
-        id: "qemu-runs-as-root",
-        level: Level::Advice,
+    Advice "qemu-runs-as-root" [Once(runs_as_root)]
         cause: "OVS's manual recommends this workaround; a guest that breaks out of QEMU is root on the node",
-        asks: &[Ask::Once(runs_as_root)],
         effect: "VMs work; images and sockets belong to root",
         see: "grep -E '^(user|group)' /etc/libvirt/qemu.conf",
         fix: "remove the lines, run vhost-accord apply, restart libvirt's daemon, then start the VMs again when possible",
         source: "OVS Documentation/topics/dpdk/vhost-user.rst recommends it; not needed",
-    },
-    Rule {
-        id: "qemu-security-driver-off",
-        level: Level::Advice,
+    Advice "qemu-security-driver-off" [Once(security_driver)]
         cause: "no VM of this node is confined; sockets do not need this workaround",
-        asks: &[Ask::Once(security_driver)],
         effect: "nothing; VMs work, but unconfined",
         see: "grep security_driver /etc/libvirt/qemu.conf",
         fix: "remove the line, then restart libvirt's daemon",
         source: "libvirt src/qemu/qemu.conf.in",
-    },
-    Rule {
-        id: "qemu-dynamic-ownership-off",
-        level: Level::Advice,
+    Advice "qemu-dynamic-ownership-off" [Once(|case| switched_off(case, "dynamic_ownership"))]
         cause: "libvirt does not give QEMU the owner of its disks and memory files: VMs fail with 'Permission denied' on them",
-        asks: &[Ask::Once(|case| switched_off(case, "dynamic_ownership"))],
         effect: "a VM may fail with 'Permission denied' on its disk or memory",
         see: "grep dynamic_ownership /etc/libvirt/qemu.conf",
         fix: "remove the line, unless another program manages the owner of images",
         source: "libvirt src/qemu/qemu.conf.in",
-    },
-    Rule {
-        id: "qemu-capabilities-kept",
-        level: Level::Advice,
+    Advice "qemu-capabilities-kept" [Once(|case| switched_off(case, "clear_emulator_capabilities"))]
         cause: "a QEMU that runs as root keeps all capabilities, so owner and mode do not restrict a guest",
-        asks: &[Ask::Once(|case| switched_off(case, "clear_emulator_capabilities"))],
         effect: "nothing; VMs work",
         see: "grep ^CapEff /proc/PID/status",
         fix: "remove the line, then restart libvirt's daemon",
         source: "libvirt src/qemu/qemu.conf.in",
-    },
-    Rule {
-        id: "qemu-namespaces-off",
-        level: Level::Advice,
+    Advice "qemu-namespaces-off" [Once(namespaces)]
         cause: "this workaround for containers gives every QEMU the node's whole /dev",
-        asks: &[Ask::Once(namespaces)],
         effect: "nothing; VMs work",
         see: "grep namespaces /etc/libvirt/qemu.conf",
         fix: "remove the line; share the mounts that a container needs instead",
         source: "kubevirt/libvirt 8; nixpkgs 22823",
-    },
-    Rule {
-        id: "socket-directory-default-acl",
-        level: Level::Broken,
+    Broken "socket-directory-default-acl" [Once(default_acl)]
         cause: "a default ACL replaces the umask: new sockets lack write permission for the group that has to connect",
-        asks: &[Ask::Once(default_acl)],
         effect: "the VM hangs while it starts: its socket lacks write permission for the group",
         see: "getfacl -d /var/lib/vhost_sockets",
         fix: "setfacl -k DIRECTORY; setgid and QEMU's umask suffice",
         source: "acl(5); seen with QEMU 7.2",
-    },
-    Rule {
-        id: "tmpfiles-undoes",
-        level: Level::Broken,
+    Broken "tmpfiles-undoes" [Node(tmpfiles)]
         cause: "systemd-tmpfiles resets the owner or mode at the next boot, or when a package is installed",
-        asks: &[Ask::Node(tmpfiles)],
         effect: "VMs work until the next boot, then fail as before apply",
         see: "systemd-tmpfiles --cat-config | grep vhost",
         fix: "override the file with one of the same name in /etc/tmpfiles.d",
         source: "tmpfiles.d(5); the neutron-openvswitch charm writes such a line",
-    },
-];
+}
 
 /// Types that systems give what nobody made a rule for: QEMU's svirt_t may make no socket in any of them.
 const GENERIC_TYPES: [&str; 7] =
@@ -177,9 +133,8 @@ fn selinux_hook(case: &Case<'_>) -> Option<Evidence> {
 fn selinux_dac_override(case: &Case<'_>) -> Option<Evidence> {
     let is_off = enforcing(case)?.dac_override == Some(false);
     let runs_as_root = case.live?.dataplane.iter().any(|process| process.status.uid.effective == 0);
-    let fix = "setsebool -P os_openvswitch_dac_override on";
-    (is_off && runs_as_root)
-        .then(|| Evidence::fixed_by("os_openvswitch_dac_override", "off, and OVS runs as root", fix))
+    let fix = format!("setsebool -P {DAC_BOOLEAN} on");
+    (is_off && runs_as_root).then(|| Evidence::fixed_by(DAC_BOOLEAN, "off, and OVS runs as root", fix))
 }
 
 fn apparmor_disabled(case: &Case<'_>) -> Vec<Evidence> {
@@ -264,7 +219,7 @@ fn tmpfiles(case: &Case<'_>) -> Vec<Evidence> {
         let fix = fixes::take_from_tmpfiles(&line.file, &line.path).unwrap_or_else(|| {
             "hide it with an edited copy in /etc/tmpfiles.d, without this line".to_string()
         });
-        Evidence::fixed_by(line.file.display().to_string(), seen, fix)
+        Evidence::at(&line.file, seen, fix)
     };
     case.surroundings.tmpfiles.iter().filter(differs).map(evidence).collect()
 }

@@ -16,13 +16,13 @@ use anyhow::Result;
 pub use case::StartCase;
 pub use ours::{grant_for, may_remove, will_fix};
 
-use super::{Ask, Finding, all};
+use super::{Ask, Evidence, Finding, Rule, all};
 use crate::access::Identity;
 use crate::accord::{Agreed, Given};
 use crate::base::journald::{Priority, log};
 use crate::base::named::named;
 use crate::base::root::{Root, told};
-use crate::config::{Config, PortType};
+use crate::config::{Config, Family, PortType};
 use crate::convert::Held;
 use crate::facts::accounts::{Accounts, Group, User};
 use crate::facts::domains::{Account, Domain, parse_domain};
@@ -225,21 +225,27 @@ impl Start {
 pub fn run(case: &StartCase<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (rule, ask) in all().flat_map(|rule| rule.asks.iter().map(move |ask| (rule, ask))) {
-        let (Ask::Start(family, cause, check) | Ask::Incoming(family, cause, check)) = ask else { continue };
-        for evidence in check(case) {
-            let mut finding = rule.finding(evidence);
-            (finding.family, finding.cause) = (Some(*family), cause.unwrap_or(rule.cause));
-            let kind = match rule.id.starts_with("server-") {
-                true => PortType::Dpdkvhostuser,
-                false => PortType::Dpdkvhostuserclient,
-            };
-            if let Some(fix) = case.start.let_in(kind).filter(|_| finding.fix == fixes::APPLY) {
-                finding.fix = fix;
+        let (family, evidence) = match ask {
+            Ask::Start(family, check) | Ask::Incoming(family, check) => (*family, check(case)),
+            Ask::Each(family, check) => {
+                let sockets = case.facts.sockets.iter();
+                (*family, sockets.filter_map(|socket| check(case, socket)).collect())
             }
-            found.push(finding);
-        }
+            _ => continue,
+        };
+        found.extend(evidence.into_iter().map(|evidence| expected(case.start, rule, family, evidence)));
     }
     found
+}
+
+/// A finding before anything has happened.
+fn expected(start: &Start, rule: &'static Rule, family: Family, evidence: Evidence) -> Finding {
+    let finding = rule.finding(evidence);
+    let server = rule.id.starts_with("server-");
+    let kind = if server { PortType::Dpdkvhostuser } else { PortType::Dpdkvhostuserclient };
+    let let_in = start.let_in(kind).filter(|_| finding.fix == fixes::APPLY);
+    let fix = let_in.unwrap_or(finding.fix);
+    Finding { family: Some(family), cause: rule.ahead.unwrap_or(rule.cause), fix, ..finding }
 }
 
 /// A name first, a number where there is no such name, as libvirt takes it.

@@ -3,96 +3,65 @@
 
 use std::path::Path;
 
-use super::{Ask, Case, Evidence, Level, Rule};
+use super::{Case, Evidence};
 use crate::base::paths;
 use crate::base::shell;
+use crate::dataplane::ovs::legacy;
 use crate::facts::surroundings::LaterDropIn;
 use crate::fixes::{self, Taken};
 use crate::items::{Change, File, Held, Kind as _, Subject};
 use crate::systemd::UnitFact;
 
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "file-missing",
-        level: Level::Broken,
+rules! {
+    Broken "file-missing" [Change(|case, change| file(case, change, false))]
         cause: "without this file, the current settings are lost at the next start of the unit, or the next boot",
-        asks: &[Ask::Node(|case| files(case, |found| !found))],
         effect: "VMs work until the next restart or boot, then fail as before apply",
         see: "systemctl cat ovs-vswitchd",
         fix: "vhost-accord apply",
         source: "systemd.unit(5), tmpfiles.d(5)",
-    },
-    Rule {
-        id: "file-differs",
-        level: Level::Broken,
+    Broken "file-differs" [Change(|case, change| file(case, change, true))]
         cause: "another program or user changed this file of vhost-accord; put your own settings into a drop-in of another name",
-        asks: &[Ask::Node(|case| files(case, |found| found))],
         effect: "the changed settings take effect at the next restart",
         see: "vhost-accord plan",
         fix: "vhost-accord apply; put your own settings into a drop-in of another name",
         source: "systemd.unit(5)",
-    },
-    Rule {
-        id: "daemon-reload-missing",
-        level: Level::Broken,
+    Broken "daemon-reload-missing" [Node(reload_missing)]
         cause: "systemd still uses the settings that it read before the file changed",
-        asks: &[Ask::Node(reload_missing)],
         effect: "the next restart uses the old settings",
         see: "systemctl show -p NeedDaemonReload ovs-vswitchd",
         fix: "systemctl daemon-reload",
         source: "systemd.unit(5)",
-    },
-    Rule {
-        id: "drop-in-without-effect",
-        level: Level::Broken,
+    Broken "drop-in-without-effect" [Node(without_effect)]
         cause: "a later drop-in overrides the drop-in of vhost-accord",
-        asks: &[Ask::Node(without_effect)],
         effect: "at its next start the dataplane uses the settings of another drop-in",
         see: "systemctl cat ovs-vswitchd dev-hugepages.mount; systemctl show ovs-vswitchd",
         fix: "comment the line out in the drop-in that the finding names, then systemctl daemon-reload",
         source: "systemd.unit(5): drop-ins apply in the order of their names",
-    },
-    Rule {
-        id: "unit-masked",
-        level: Level::Broken,
+    Broken "unit-masked" [Node(masked)]
         cause: "systemd does not start a masked unit and reads none of its drop-ins",
-        asks: &[Ask::Node(masked)],
         effect: "the dataplane does not start at boot",
         see: "systemctl is-enabled ovs-vswitchd",
         fix: "systemctl unmask UNIT, then vhost-accord apply",
         source: "systemctl(1), mask",
-    },
-    Rule {
-        id: "unit-opens-files",
-        level: Level::Advice,
+    Advice "unit-opens-files" [Node(opens_files)]
         cause: "a command of the unit gives everybody write: any user may take a guest's network, and the accord's modes are undone at each start",
-        asks: &[Ask::Node(opens_files)],
         effect: "VMs work; every local user may connect to their sockets, and the accord's modes last until the next start",
         see: "systemctl cat ovs-vswitchd ovsdb-server",
         fix: "take the chmod out of the unit or drop-in; the accord gives QEMU and the switch what they need",
         source: "guides for OVS-DPDK that end with chmod 777",
-    },
-    Rule {
-        id: "rotated-logs-owner",
-        level: Level::Broken,
+    Broken "rotated-logs-owner" [Change(rotated_logs)]
         cause: "the dataplane cannot write a log that logrotate creates with this owner: 'vlog/reopen' fails silently",
-        asks: &[Ask::Node(rotated_logs)],
         effect: "after the first rotation the dataplane's log stays empty; logrotate hides the error",
         see: "cat /etc/logrotate.d/openvswitch*",
         fix: "vhost-accord apply",
         source: "debian openvswitch-switch.logrotate of OVS 3.1",
-    },
-    Rule {
-        id: "packaged-file-patched",
-        level: Level::Broken,
+    Broken "packaged-file-patched" [Change(patched)]
         cause: "an update removes patches in packaged files, and some patches open OVS's control sockets to QEMU",
-        asks: &[Ask::Node(patched)],
         effect: "VMs fail again after an update of Open vSwitch",
         see: "dpkg -V openvswitch-switch or rpm -V openvswitch",
         fix: "vhost-accord apply removes the patch and uses drop-ins instead",
         source: "TripleO Newton to Pike, OPNFV Apex first-boot scripts",
-    },
-];
+}
 
 fn our_files<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Held<File>> {
     case.observed.iter().filter_map(|change| match change {
@@ -101,25 +70,21 @@ fn our_files<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Held<File>> {
     })
 }
 
-fn files(case: &Case<'_>, wanted: fn(bool) -> bool) -> Vec<Evidence> {
-    let evidence = |Held { item, before }: &Held<File>| {
-        let seen = match before {
-            Some(_) if follows(case, &item.path) => return None,
-            Some(_) => "not what apply wrote, or not root:root 0644",
-            None => "missing",
-        };
-        let is_told = wanted(before.is_some()) && !item.holds(before);
-        is_told.then(|| Evidence::applies(item.path.display().to_string(), seen))
+fn file(case: &Case<'_>, change: &Change, is_there: bool) -> Option<Evidence> {
+    let Change::File(Held { item, before }) = change else { return None };
+    let seen = match before {
+        Some(_) if follows(case, &item.path) => return None,
+        Some(_) => "not what apply wrote, or not root:root 0644",
+        None => "missing",
     };
-    our_files(case).filter_map(evidence).collect()
+    (before.is_some() == is_there).then(|| Evidence::applies(item.path.display().to_string(), seen))
 }
 
 /// Is it another one because a directory is to have another owner? The owner is the finding.
 fn follows(case: &Case<'_>, path: &Path) -> bool {
     let of_tmpfiles = path.parent() == Path::new(paths::TMPFILES).parent();
-    let is_owner = |change: &&Change| matches!(change, Change::Owner(Held { item, before: Some(_) }) if item.subject == Subject::SocketDirectory);
-    (of_tmpfiles || path == Path::new(paths::AGREED))
-        && case.observed.iter().filter(is_owner).any(|change| !change.holds())
+    let is_owner = |change: &Change| matches!(change, Change::Owner(Held { item, before: Some(_) }) if item.subject == Subject::SocketDirectory);
+    (of_tmpfiles || path == Path::new(paths::AGREED)) && case.missing().any(is_owner)
 }
 
 /// The units whose drop-in of ours is right on disk.
@@ -305,22 +270,16 @@ fn opens(command: &[String]) -> bool {
     })
 }
 
-fn rotated_logs(case: &Case<'_>) -> Vec<Evidence> {
-    let evidence = |change: &Change| {
-        let Change::LogOwner(Held { item: logs, .. }) = change else { return None };
-        let seen = format!("new logs do not belong to {}", logs.user);
-        Some(Evidence::applies(logs.path.display().to_string(), seen))
-    };
-    case.observed.iter().filter(|change| !change.holds()).filter_map(evidence).collect()
+fn rotated_logs(_: &Case<'_>, change: &Change) -> Option<Evidence> {
+    let Change::LogOwner(Held { item: logs, .. }) = change else { return None };
+    let seen = format!("new logs do not belong to {}", logs.user);
+    Some(Evidence::applies(logs.path.display().to_string(), seen))
 }
 
-fn patched(case: &Case<'_>) -> Vec<Evidence> {
-    let evidence = |change: &Change| {
-        let Change::Patch(Held { item, before: Some(file) }) = change else { return None };
-        let patches = crate::dataplane::ovs::legacy::find(item.of, file.content.text());
-        let seen: Vec<String> =
-            patches.iter().map(|patch| format!("line {}: {}", patch.line, patch.text)).collect();
-        Some(Evidence::applies(item.path.display().to_string(), seen.join("; ")))
-    };
-    case.observed.iter().filter(|change| !change.holds()).filter_map(evidence).collect()
+fn patched(_: &Case<'_>, change: &Change) -> Option<Evidence> {
+    let Change::Patch(Held { item, before: Some(file) }) = change else { return None };
+    let patches = legacy::find(item.of, file.content.text());
+    let seen: Vec<String> =
+        patches.iter().map(|patch| format!("line {}: {}", patch.line, patch.text)).collect();
+    Some(Evidence::applies(item.path.display().to_string(), seen.join("; ")))
 }

@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The service that watches.
 
-use super::{Ask, Case, Evidence, Level, Rule};
+use super::{Case, Evidence};
 use crate::accord::is_watch_link;
 use crate::base::paths;
 use crate::items::Change;
 
-pub const RULES: &[Rule] = &[Rule {
-    id: "watch-not-running",
-    level: Level::Advice,
-    cause: "QEMU cannot connect to a dpdkvhostuser port that is added while OVS runs, and nothing reports changes by others",
-    asks: &[Ask::Once(not_running)],
-    effect: "'virsh attach-device' fails with 'Permission denied' on a dpdkvhostuser port that was added after OVS started",
-    see: "systemctl status vhost-accord-watch",
-    fix: "vhost-accord apply, or systemctl start vhost-accord-watch",
-    source: "OVS lib/netdev-dpdk.c: the socket is created when the port is; libvirt has no hook for hot-plug (docs/hooks.rst)",
-}];
+rules! {
+    Advice "watch-not-running" [Once(not_running)]
+        cause: "QEMU cannot connect to a dpdkvhostuser port that is added while OVS runs, and nothing reports changes by others",
+        effect: "'virsh attach-device' fails with 'Permission denied' on a dpdkvhostuser port that was added after OVS started",
+        see: "systemctl status vhost-accord-watch",
+        fix: "vhost-accord apply, or systemctl start vhost-accord-watch",
+        source: "OVS lib/netdev-dpdk.c: the socket is created when the port is; libvirt has no hook for hot-plug (docs/hooks.rst)",
+}
 
 fn not_running(case: &Case<'_>) -> Option<Evidence> {
     let link = case.observed.iter().find_map(|change| match change {

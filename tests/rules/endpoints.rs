@@ -160,11 +160,11 @@ fn a_vm_of_nova_that_is_off_needs_no_ports() {
 
 #[test]
 fn every_rule_about_endpoints_is_tested() {
-    let is_asked = |ask: &Ask| matches!(ask, Ask::Start(..) | Ask::Sides(_) | Ask::Socket(_));
+    let is_asked = |ask: &Ask| matches!(ask, Ask::Start(..) | Ask::Each(..) | Ask::Sides(_) | Ask::Socket(_));
     // Those of a node as well are in tests/plain_rules.rs.
     let is_here = |rule: &&Rule| {
         rule.asks.iter().any(is_asked)
-            && !rule.asks.iter().any(|ask| matches!(ask, Ask::Node(_) | Ask::Once(_)))
+            && !rule.asks.iter().any(|ask| matches!(ask, Ask::Node(_) | Ask::Once(_) | Ask::Change(_)))
     };
     let rules = rules::all().filter(is_here).map(|rule| rule.id).chain(["next-start-fails"]);
     assert_eq!(rules.collect::<BTreeSet<_>>(), BREAKAGES.iter().map(|(id, _)| *id).collect());

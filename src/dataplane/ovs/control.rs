@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::ovsdb::Ovsdb;
+use super::ovsdb::{Ovsdb, VhostPort};
 use super::paths;
 use super::vswitchd::Vswitchd;
 use crate::base::root::Root;
@@ -80,6 +80,13 @@ pub fn parse(text: &str) -> HashSet<String> {
         number.parse::<u32>().is_ok().then(|| name.to_string())
     };
     text.lines().filter_map(port).collect()
+}
+
+/// What is seen of a port that OVSDB has as connected and the datapath does not have.
+pub fn unmade(port: &VhostPort) -> String {
+    let link = port.link_state.as_deref().unwrap_or("unknown");
+    let name = &port.name;
+    format!("OVSDB has port {name} with ofport and link {link}, but 'ovs-appctl dpif/show' does not list it")
 }
 
 #[cfg(test)]

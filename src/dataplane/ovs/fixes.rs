@@ -32,6 +32,24 @@ pub fn columns(mode: SocketMode, path: &Path) -> String {
 /// Shows whether the database answers, and what it has.
 pub const SHOW: &str = "ovs-vsctl --timeout=5 show";
 
+/// Lets the switch use DPDK.
+pub const USE_DPDK: &str = "ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true";
+
+/// Sets one of the switch's own options, or removes it.
+pub fn other_config(key: &str, value: Option<&str>) -> String {
+    match value {
+        Some(value) => {
+            format!("ovs-vsctl set Open_vSwitch . {}", quote(&format!("other_config:{key}={value:?}")))
+        }
+        None => format!("ovs-vsctl remove Open_vSwitch . other_config {key}"),
+    }
+}
+
+/// Starts or restarts the switch by its unit, where that is known.
+pub fn systemctl(verb: &str, unit: Option<&str>) -> String {
+    format!("systemctl {verb} {}", quote(unit.unwrap_or("openvswitch-switch")))
+}
+
 /// Removes a port that nobody needs.
 pub fn remove_port(port: &VhostPort) -> String {
     format!("ovs-vsctl --if-exists del-port {}", interface(port))

@@ -35,6 +35,9 @@ const OVS_USER_ID: &str = "OVS_USER_ID";
 /// (openstack/kolla kolla/common/users.py, edpm-ansible roles/edpm_ovs).
 pub const OWN_ID: u32 = 42476;
 
+/// What is installed, in words.
+pub const PACKAGE: &str = "openvswitch";
+
 /// The user's name, as packages have it.
 pub const OWN_USER: &str = "openvswitch";
 

@@ -11,9 +11,10 @@ use crate::base::root::{Handle, Root};
 
 const ENFORCE: &str = "/sys/fs/selinux/enforce";
 /// Booleans are "current pending", each 0 or 1 (security/selinux/selinuxfs.c).
-const HOOK_BOOLEAN: &str = "/sys/fs/selinux/booleans/virt_hooks_unconfined";
+const BOOLEANS: &str = "/sys/fs/selinux/booleans";
+const HOOK_BOOLEAN: &str = "virt_hooks_unconfined";
 /// openstack-selinux (local_settings.sh.in); off unless an administrator sets it.
-const DAC_BOOLEAN: &str = "/sys/fs/selinux/booleans/os_openvswitch_dac_override";
+pub const DAC_BOOLEAN: &str = "os_openvswitch_dac_override";
 /// Each policy's store has its modules in `active/modules/PRIORITY/NAME` (libsemanage, semanage_store.c).
 const STORES: &str = "/var/lib/selinux";
 const MODULE: &str = "vhost_accord";
@@ -55,8 +56,8 @@ pub(super) fn selinux(root: &Root, directory: Option<&Handle>) -> Result<Option<
     }))
 }
 
-fn boolean(root: &Root, path: &str) -> Result<Option<bool>> {
-    Ok(root.read_text(Path::new(path))?.map(|text| text.starts_with('1')))
+fn boolean(root: &Root, name: &str) -> Result<Option<bool>> {
+    Ok(root.read_text(&Path::new(BOOLEANS).join(name))?.map(|text| text.starts_with('1')))
 }
 
 fn label_type(found: Option<&Handle>) -> Result<Option<String>> {

@@ -11,60 +11,40 @@ use crate::facts::domains::{BrokenFile, SocketMode};
 use crate::fixes;
 use crate::node::endpoints::{Endpoints, Machine, Next, Waiting};
 use crate::rules::start::{self, Start, StartCase};
-use crate::rules::{Ask, Case, Evidence, Finding, Level, Rule, finding, ports};
+use crate::rules::{Case, Evidence, Finding, finding, ports};
 
-pub const RULES: &[Rule] = &[
-    Rule {
-        id: "switch-unknown",
-        level: Level::Advice,
+rules! {
+    Advice "switch-unknown" [Sides(unknown)]
         cause: "OVSDB did not answer, so the state of ports is unknown",
-        asks: &[Ask::Sides(unknown)],
         effect: "check reports no port as wrong, even if one is",
-        see: ovs::fixes::SHOW,
+        see: "ovs-vsctl --timeout=5 show",
         fix: "systemctl status ovsdb-server, then fix what its log reports",
         source: "ovsdb-server(7): while it compacts the database, or waits for its disk, it does not answer for seconds",
-    },
-    Rule {
-        id: "dataplane-hung",
-        level: Level::Broken,
+    Broken "dataplane-hung" [Sides(hung)]
         cause: "ovs-vswitchd does not answer: no VM can start or reconnect, and running VMs may have no network",
-        asks: &[Ask::Sides(hung)],
         effect: "no VM starts: QEMU hangs, or libvirt's call of ovs-vsctl hangs",
         see: "ovs-appctl --timeout=5 version; ps -o pid,stat,wchan,comm -C ovs-vswitchd",
         fix: "kill -CONT if a signal stopped it; else restart the dataplane, which interrupts its network for a moment",
         source: "ovs-appctl(8); a stopped ovs-vswitchd keeps its pid file, and OVSDB keeps its last state (seen with OVS 3.1)",
-    },
-    Rule {
-        id: "hot-plug-waits",
-        level: Level::Broken,
+    Broken "hot-plug-waits" [Sides(|_, endpoints| waits(endpoints))]
         cause: "a network card was plugged in without a port: the VM's monitor and libvirt are blocked until OVS connects",
-        asks: &[Ask::Sides(|_, endpoints| waits(endpoints))],
         effect: "virsh attach-device hangs, and so does each libvirt command that uses this VM's monitor",
         see: "ss -xlp shows QEMU's socket; virsh dumpxml does not name it",
         fix: "add the port: QEMU continues as soon as OVS connects. Always add the port before the network card",
         source: "QEMU's netdev_add blocks the monitor until OVS connects; seen with QEMU 7.2 and libvirt 9.0",
-    },
-    Rule {
-        id: "domain-unreadable",
-        level: Level::Advice,
+    Advice "domain-unreadable" [Sides(|_, endpoints| unreadable(endpoints))]
         cause: "libvirt's file for this VM cannot be read, so the state of the VM is unknown",
-        asks: &[Ask::Sides(|_, endpoints| unreadable(endpoints))],
         effect: "the endpoints of this VM are missing in the table of check",
         see: "virsh dumpxml VM; the file that the finding names",
         fix: "correct the file as the finding says; libvirt cannot read it either when it starts again",
         source: "libvirt src/conf/virdomainobjlist.c reads the same files",
-    },
-    Rule {
-        id: "next-start-fails",
-        level: Level::Advice,
+    Advice "next-start-fails" []
         cause: "its definition does not fit the port: after a shutdown the VM does not start again",
-        asks: &[],
         effect: "nothing while the VM runs; its next start fails, or the hook refuses it",
         see: "virsh dumpxml --inactive VM; virsh dumpxml VM; ovs-vsctl get Interface PORT type",
         fix: "vhost-accord convert VM changes the definition to fit the port; the VM does not pause",
         source: "virsh migrate --persistent copies the definition of the source unchanged; virsh edit changes only the next start",
-    },
-];
+}
 
 fn unknown(case: &Case<'_>, endpoints: &Endpoints) -> Vec<Evidence> {
     let Known::Unknown(why) = &endpoints.switch else { return Vec::new() };
@@ -77,7 +57,7 @@ fn unknown(case: &Case<'_>, endpoints: &Endpoints) -> Vec<Evidence> {
 fn unreadable(endpoints: &Endpoints) -> Vec<Evidence> {
     let evidence = |file: &BrokenFile| {
         let fix = format!("xmllint --noout {}", shell::path(&file.path));
-        Evidence::fixed_by(file.path.display().to_string(), &file.error, fix)
+        Evidence::at(&file.path, &file.error, fix)
     };
     endpoints.unread.iter().map(evidence).collect()
 }
@@ -87,7 +67,7 @@ fn hung(case: &Case<'_>, endpoints: &Endpoints) -> Vec<Evidence> {
     let (Control::Silent(state), Some(process)) = (&endpoints.control, endpoints.vswitchd.process()) else {
         return Vec::new();
     };
-    let subject = format!("ovs-vswitchd (pid {})", process.pid);
+    let subject = process.text();
     if control::is_stopped(*state) {
         let fix = format!("kill -CONT {}", process.pid);
         return vec![Evidence::fixed_by(subject, "is stopped by a signal (state T)", fix)];
@@ -116,7 +96,7 @@ pub fn waits(endpoints: &Endpoints) -> Vec<Evidence> {
             "QEMU of VM {} (pid {}) listens on it, but no port and no definition has it, and nothing is connected",
             waiting.domain, waiting.pid
         );
-        Evidence::fixed_by(waiting.path.display().to_string(), seen, fix)
+        Evidence::at(&waiting.path, seen, fix)
     };
     endpoints.waiting.iter().map(evidence).collect()
 }
@@ -129,7 +109,7 @@ pub fn absent(id: &str, subject: &str) -> Option<Finding> {
 /// No ovs-vswitchd runs that could meet the VM.
 pub fn not_running(case: &Case<'_>, start: &Start) -> Option<Finding> {
     match case.profile.dataplane {
-        None => absent("no-dataplane", "openvswitch"),
+        None => absent("no-dataplane", ovs::units::PACKAGE),
         Some(_) => finding("dataplane-not-running", ports::stopped(start)),
     }
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use super::{Compared, names};
 use crate::base::paths::same_path;
-use crate::base::shell;
 use crate::config::PortType;
 use crate::dataplane::ovs;
 use crate::dataplane::ovs::ovsdb::VhostPort;
@@ -115,13 +114,8 @@ pub fn directories(nodes: &Nodes<'_>, _: &Compared) -> Vec<Evidence> {
         (&here.server_directory, &there.server_directory, makes(PortType::Dpdkvhostuser))
     {
         let below = other.strip_prefix(ovs::paths::RUN).unwrap_or(other).display().to_string();
-        let fix = match below.as_str() {
-            "" => "ovs-vsctl remove Open_vSwitch . other_config vhost-sock-dir".to_string(),
-            below => format!(
-                "ovs-vsctl set Open_vSwitch . {}",
-                shell::quote(&format!("other_config:vhost-sock-dir={below:?}"))
-            ),
-        };
+        let value = Some(below.as_str()).filter(|below| !below.is_empty());
+        let fix = ovs::fixes::other_config("vhost-sock-dir", value);
         differ("vhost-sock-dir", mine, other, format!("{fix} && vhost-accord apply --restart"));
     }
     found

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::compare::has_other_mode;
-use super::{Compared, Comparison, Finding, Level, Newcomer, names};
+use super::{Compared, Comparison, Finding, Newcomer, names};
 use crate::arrivals::Arrival;
 use crate::base::shell;
 use crate::dataplane::ovs;
@@ -15,7 +15,7 @@ use crate::fingerprint::Vm;
 use crate::fixes;
 use crate::node::endpoints::start::Facts;
 use crate::rules::start::{self, StartCase, will_fix};
-use crate::rules::{Evidence, finding};
+use crate::rules::{Evidence, Level, finding};
 
 /// Findings, and whose they are: one cause is told once, however many VMs have it.
 #[derive(Default)]

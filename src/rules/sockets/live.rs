@@ -104,7 +104,7 @@ pub fn stale(case: &Case<'_>) -> Vec<Evidence> {
     let evidence = |socket: &PortSocket| {
         let unit = shell::quote(&dataplane.switch_unit);
         let fix = format!("{} && systemctl restart {unit}", fixes::remove(&socket.path));
-        Evidence::fixed_by(socket.path.display().to_string(), "no process listens on it", fix)
+        Evidence::at(&socket.path, "no process listens on it", fix)
     };
     of_kind(case, PortType::Dpdkvhostuser).filter(stale).map(evidence).collect()
 }

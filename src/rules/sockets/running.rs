@@ -6,6 +6,7 @@ use super::{Evidence, Meeting};
 use crate::access::{Wish, may};
 use crate::base::shell;
 use crate::config::PortType;
+use crate::dataplane::ovs::vswitchd::VSWITCHD;
 use crate::facts::domains::SocketMode;
 use crate::facts::processes::Process;
 use crate::facts::sockets::Liveness;
@@ -18,7 +19,7 @@ pub fn refuses_qemu(meeting: &Meeting<'_>) -> Option<Evidence> {
 
 pub fn refuses_dataplane(meeting: &Meeting<'_>) -> Option<Evidence> {
     let process = meeting.switch().filter(|_| meeting.mode() == SocketMode::Server)?;
-    refused(meeting, process, PortType::Dpdkvhostuserclient, "ovs-vswitchd")
+    refused(meeting, process, PortType::Dpdkvhostuserclient, VSWITCHD)
 }
 
 fn refused(meeting: &Meeting<'_>, process: &Process, kind: PortType, name: &str) -> Option<Evidence> {
@@ -38,5 +39,5 @@ fn refused(meeting: &Meeting<'_>, process: &Process, kind: PortType, name: &str)
         None => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
     };
     let seen = format!("{name} (pid {}) has no access: {}", process.pid, denial.text(&start.names));
-    Some(Evidence::of(socket, seen, fix))
+    Some(Evidence::at(&socket.path, seen, fix))
 }
