@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What becomes of a VM's interface and its port when a VM is to go over to another type of port. Pure: facts in, a
-//! decision out. The hook goes by it for VMs that come in, `vhost-accord convert` for those that are here.
+//! Decides what to change in a VM's interface and its port when the VM is converted to another port type. Pure: facts in, a
+//! decision out. The hook uses it for VMs that migrate here, `vhost-accord convert` for those that are here.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use crate::facts::domains::{Domain, Endpoint, EndpointKind};
 /// The longest path of a socket: `sun_path` of unix(7), less its NUL.
 pub const LONGEST_PATH: usize = 107;
 
-/// What a conversion goes by.
+/// What a conversion depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
     /// The type of port that VMs are to have.
@@ -27,14 +27,14 @@ pub struct Terms<'a> {
     pub socket_directory: Option<&'a Path>,
 }
 
-/// What is to be done for one interface.
+/// What to do with one interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Both ends meet, and as wanted; or it is not about a port of the switch.
+    /// Nothing: both ends fit and have the wanted type, or it has no port of the switch.
     Nothing,
     /// Something is to be changed.
     Convert(Step),
-    /// The port would have to change, and someone has it.
+    /// The port would have to change, but it is in use.
     InUse {
         /// The port.
         port: String,
@@ -45,7 +45,7 @@ pub enum Decision {
     Left(String),
 }
 
-/// A port that would have to be changed, and that someone has.
+/// A port that would have to be changed, but is in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// The socket in the domain.
@@ -56,7 +56,7 @@ pub struct Held {
     pub by: String,
 }
 
-/// What is to be changed: at least one of the two.
+/// What to change: at least one of the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// In the domain.
@@ -65,7 +65,7 @@ pub struct Step {
     pub port: Option<(PortState, PortState)>,
 }
 
-/// Whether someone has a port: who, in words. Asked only where it counts.
+/// Whether a port is in use, and by whom, in words. Called only if the port must change.
 pub type InUse<'a> = dyn FnMut(&VhostPort, &Path) -> Known<Option<String>> + 'a;
 
 /// The interfaces of a domain that may have a port of the switch, each with its place among the
@@ -87,7 +87,7 @@ pub fn decide(
     let Some(path) = endpoint.path.as_deref() else { return Decision::Nothing };
     let has = endpoint.mode.port_type();
     let port = port_of(join, path);
-    // Where nova had the port made, its type is nova's to decide: the domain follows it.
+    // nova decides the type of a port that it created: the domain is changed to fit.
     let to = port.filter(|port| port.vm_uuid.is_some()).map_or(terms.wanted, |port| port.kind);
     let settled = port.map_or(has == to || is_other(join, path), |port| has == to && port.kind == to);
     if settled {
@@ -99,7 +99,7 @@ pub fn decide(
     }
 }
 
-/// Where the socket is to be: where the port has it if it is of the type already, else where the type has its sockets.
+/// The new path of the socket: the port's own if it has the type already, else one in the directory of that type.
 fn place(
     terms: &Terms<'_>,
     join: &Join,
@@ -125,7 +125,7 @@ fn place(
     let made = directory.join(name);
     let at = port.filter(|port| port.kind == to).map_or(made, |port| join.expected_socket(port));
     if !is_managed(join, agreed, to, &at) {
-        // OVSDB is not believed that much: QEMU removes what is at the path where it makes its socket.
+        // OVSDB's path is not trusted: QEMU removes whatever is at the path of its socket.
         return Err(format!("the socket of port {name} is {}, not in {}", at.display(), directory.display()));
     }
     match at.as_os_str().len() <= LONGEST_PATH {
@@ -160,7 +160,7 @@ fn turned(port: &VhostPort, to: PortType, at: &Path) -> PortState {
     PortState { name: port.name.clone(), kind: to, server_path }
 }
 
-/// The port that this path is about: whose socket is there, else the one named like it, as neutron and os-vif name them.
+/// The port of this path: the one with a socket there, else the one of that name, as neutron and os-vif name sockets.
 pub fn port_of<'a>(join: &'a Join, path: &Path) -> Option<&'a VhostPort> {
     let at = |port: &&VhostPort| same_path(&join.expected_socket(port), path);
     let named = |port: &&VhostPort| path.file_name().is_some_and(|name| name == port.name.as_str());
@@ -172,7 +172,7 @@ fn is_other(join: &Join, path: &Path) -> bool {
     join.others.iter().any(|(name, _)| path.file_name().is_some_and(|file| file == name.as_str()))
 }
 
-/// Directly where sockets of this type are: what is elsewhere belongs to someone else.
+/// Is it directly in the directory of this type? Sockets elsewhere belong to others.
 fn is_managed(join: &Join, agreed: &Path, kind: PortType, path: &Path) -> bool {
     let Some(parent) = path.parent().map(plain) else { return false };
     if kind == PortType::Dpdkvhostuserclient {

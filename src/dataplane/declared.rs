@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Dataplanes that the configuration declares (`[dataplane NAME]`): the unit says whom one runs as, and of its sockets what
-//! lies in its directory is known.
+//! Dataplanes that the configuration declares (`[dataplane NAME]`). The unit says as which user one runs; its sockets are those
+//! in its directory.
 
 use std::path::Path;
 
@@ -38,7 +38,7 @@ impl Found {
     }
 }
 
-/// What keeps a section from counting; all others count.
+/// Why a section is ignored; all other sections are used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The section.
@@ -54,7 +54,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// That it does not count, and why.
+    /// Says that it is ignored, and why.
     pub fn text(&self) -> String {
         let kept = if self.kept { "; what apply created for it stays" } else { "" };
         format!("does not count: {}{kept}", self.what)
@@ -81,8 +81,8 @@ pub fn look(
     Ok((found, problems))
 }
 
-/// Sections that do not count now, as they were when an earlier `apply` went by them: a package that is being upgraded, or a
-/// container that is yet to be built, takes nothing from the VMs. A directory that is another's by now is no longer theirs.
+/// Keeps sections that are ignored now as an earlier `apply` used them, so that VMs work while a package is upgraded or a
+/// container is not built yet. Not if the directory belongs to another section by now.
 pub fn keep(found: &mut Vec<Found>, problems: &mut [Problem], before: &[Found], config: &Config) {
     for problem in problems {
         let Some(kept) = before.iter().find(|kept| kept.declared.name == problem.section) else { continue };
@@ -137,7 +137,7 @@ fn one(
     })
 }
 
-/// Whom it runs as: by the section, else by its unit.
+/// The user and group that it runs as: from the section, else from its unit.
 fn identity(
     accounts: &Accounts,
     declared: &Declared,
@@ -175,7 +175,7 @@ fn problem<T>(id: &'static str, what: String, fix: &str) -> Result<T, Looking> {
     Err(Looking::Problem(id, what, fix.to_string()))
 }
 
-/// The sockets that are there.
+/// The existing sockets.
 pub fn sockets(root: &Root, sockets: &Sockets) -> Result<Vec<Handle>> {
     let mut found = Vec::new();
     let names = root.list(&sockets.directory)?.into_iter();

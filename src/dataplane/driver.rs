@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a driver is: what a section `[dataplane NAME]` need not say, because it stands in the dataplane's own configuration,
-//! and the dataplane's ports, where it can be asked for them. All else is the same for every section.
+//! What a driver is: it finds what a section `[dataplane NAME]` leaves out in the dataplane's own configuration, and asks the
+//! dataplane for its ports, if that is possible. All else is the same for every section.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,8 +21,8 @@ pub struct Driver {
     pub unit: Option<&'static str>,
     /// Fills what the section leaves out.
     pub look: fn(&Root, &UnitFact, &mut Declaration) -> Result<(), Looking>,
-    /// The umask that its unit gets where it creates the sockets: only for a program that keeps what is its own closed by
-    /// itself, whatever the umask.
+    /// The umask that its unit gets if it creates the sockets: only for a program that closes its control sockets itself, whatever
+    /// the umask.
     pub umask: Option<u32>,
     /// Asks for its ports; none where it cannot be asked.
     pub ports: Option<Asking>,
@@ -36,10 +36,10 @@ pub const LIMIT: Duration = Duration::from_secs(2);
 /// Some hundred bytes for a port.
 pub const MOST: usize = 4 << 20;
 
-/// Why a section does not count.
+/// Why a section is ignored.
 #[derive(Debug)]
 pub enum Looking {
-    /// What is wrong with it: a finding's id, what was seen, and what to do.
+    /// What is wrong with it: a finding's id, what was seen, and the fix.
     Problem(&'static str, String, String),
     /// Something could not be read.
     Failed(anyhow::Error),
@@ -51,7 +51,7 @@ impl From<anyhow::Error> for Looking {
     }
 }
 
-/// What is looked for is not there or not clear: the section has to say it.
+/// What is searched for is missing or ambiguous: the section must set it.
 pub fn unclear(what: String) -> Looking {
     Looking::Problem(
         "dataplane-section-unclear",
@@ -72,7 +72,7 @@ pub fn option<'a>(unit: &'a UnitFact, names: &[&str]) -> Option<&'a str> {
     words.iter().enumerate().find_map(value).filter(|value| !value.contains('%'))
 }
 
-/// A vhost-user socket as a dataplane itself tells of it.
+/// A vhost-user socket, as the dataplane itself reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Port {
     /// Its name there.

@@ -51,12 +51,12 @@ pub struct PortSocket {
     pub fact: PathFact,
     /// Whether someone listens.
     pub liveness: Liveness,
-    /// There is nothing, or a symlink in its directory was followed.
+    /// Nothing is there, or a symlink in its directory was followed.
     pub followed: bool,
 }
 
-/// What the dataplane at a socket is called, in every command and metric: the section that has the path, else the unit of whoever
-/// is there, else the program.
+/// The name of the dataplane at a socket, in every command and metric: the section that has the path, else the unit of the process
+/// there, else the program.
 pub fn name<'a>(section: Option<&'a str>, owner: Option<&'a Owner>) -> Option<&'a str> {
     section.or_else(|| owner.map(|owner| owner.unit.as_deref().unwrap_or(&owner.name)))
 }

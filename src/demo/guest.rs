@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! QEMU in the node: what it would say, and QEMU itself.
+//! QEMU in the node: its messages, and QEMU itself.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -53,7 +53,7 @@ pub(super) fn installed() -> Option<PathBuf> {
     PROGRAMS.iter().map(PathBuf::from).find(|program| program.exists())
 }
 
-/// Real QEMU as the node would run it, stopped before its first instruction: its network card is set up all the same.
+/// Real QEMU as the node would run it, stopped before the guest's first instruction; its network card is set up before that.
 #[derive(Debug)]
 pub(super) struct Qemu {
     process: Child,
@@ -98,7 +98,7 @@ impl Qemu {
         Ok(false)
     }
 
-    /// What it had to say when it ended.
+    /// Its last error output.
     pub(super) fn last_words(mut self) -> Result<String> {
         let _ = self.process.kill();
         let mut text = String::new();
@@ -109,7 +109,7 @@ impl Qemu {
     }
 }
 
-/// Becomes someone, and then QEMU; returns only if that fails.
+/// Takes the identity, then executes QEMU; returns only if that fails.
 pub fn become_qemu(who: &str, arguments: &[OsString]) -> Result<()> {
     let who: Who = serde_json::from_str(who).context("reading whom to become")?;
     who.become_it()?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The whole story in a throw-away node: namespaces of its own, files of its own in memory, this program's own dataplane
-//! and a stand-in for QEMU, or QEMU itself where it is installed. Nothing outside is touched, and nothing is left: the
-//! node's first process is its last.
+//! Runs plan, apply and revert in a temporary node: namespaces of its own, files of its own in memory, this program's own
+//! dataplane, and a stand-in for QEMU, or QEMU itself if it is installed. Nothing outside is changed, and nothing is left: when
+//! the node's first process ends, the node is gone.
 
 mod guest;
 mod node;
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::geteuid;
 
-/// Shows it.
+/// Runs the demo.
 pub fn run() -> Result<()> {
     if !geteuid().is_root() {
         bail!("must run as root (sudo vhost-accord demo): it creates a temporary node with users of its own");

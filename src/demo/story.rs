@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is shown, and the few sentences between.
+//! The steps of the demo, and what it prints.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::report::{self, Style};
 
 const PROGRAM: &str = "/proc/self/exe";
 
-/// Tells it; an error where it does not go as it should.
+/// Runs the steps; an error if one has another result than expected.
 pub fn tell() -> Result<()> {
     let begun = Instant::now();
     let mut node = Node::make()?;
@@ -54,7 +54,7 @@ fn heading(text: &str) {
     say(&format!("\n{}", report::colour(Style::Strong, text)));
 }
 
-/// Runs this program on the node's files, as anyone would, and shows what is `chosen` of its output.
+/// Runs this program on the node's files, and prints what `chosen` selects from its output.
 fn run(command: &str, expected: i32, chosen: fn(&str) -> Vec<String>) -> Result<()> {
     say(&report::colour(Style::Strong, &format!("$ vhost-accord {command} --root {NODE}")));
     let mut child = Command::new(PROGRAM);
@@ -72,7 +72,7 @@ fn last_line(text: &str) -> Vec<String> {
     text.lines().rfind(|line| !line.is_empty()).map(str::to_string).into_iter().collect()
 }
 
-/// Of a plan: what is changed, without new directories, lines that stay, and the content of new files.
+/// The changes in a plan, without new directories, context lines and the content of new files.
 fn main_lines(text: &str) -> Vec<String> {
     let mut lines = text.lines().filter(|line| !line.is_empty());
     let mut chosen = Vec::new();
@@ -103,7 +103,7 @@ fn compare(stock: &BTreeMap<PathBuf, String>, now: &BTreeMap<PathBuf, String>) -
     Ok(())
 }
 
-/// Who plays.
+/// What the steps share.
 struct Stage {
     qemu: Option<PathBuf>,
     signals: Signals,
@@ -122,7 +122,7 @@ impl Stage {
         ));
     }
 
-    /// A VM on each type of port; all of them work, or none.
+    /// Starts a VM on each type of port; all of them must work, or none.
     fn start_vms(&mut self, node: &Node, works: bool) -> Result<()> {
         let names = node.survey()?.accounts;
         let trials = node.trials()?;
@@ -165,7 +165,7 @@ impl Stage {
         }
     }
 
-    /// The real thing as far as it goes without a guest in it: it makes or meets the socket, and negotiates.
+    /// Runs real QEMU without a guest: it creates the socket or connects to it, and negotiates.
     fn real_qemu(&self, program: &Path, trial: &Trial, works: bool) -> Result<()> {
         let socket = trial.directory.join(&trial.name);
         let mut switch = Switch::start(Path::new(PROGRAM), trial, &self.signals)?;
@@ -178,12 +178,12 @@ impl Stage {
         let negotiated = met && switch.negotiates((!serves).then_some(socket.as_path()))?;
         if !negotiated {
             let words = report::clean(&qemu.last_words()?);
-            // Its options come first, which is most of the line.
+            // The line begins with QEMU's options, which are most of it.
             let words = words.find("Failed to").map_or(words.as_str(), |at| &words[at..]);
             say(&format!("  {}", report::colour(Style::Bad, &format!("qemu-system-x86_64: {words}"))));
         }
         if !serves && socket.exists() {
-            // QEMU is killed, so it does not take it away itself.
+            // QEMU is killed, so it does not remove the socket itself.
             std::fs::remove_file(&socket).context("removing QEMU's socket")?;
         }
         if negotiated != works {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Not a prediction: children take the real identities of dataplane and QEMU, one makes a socket where the accord says,
-//! the other connects, they negotiate vhost-user, share memory and move a frame each way. Sockets of ports are never
-//! connected to; the kernel is asked whether the other side may.
+//! Tests the node for real: children take the identities of dataplane and QEMU. One creates a socket where the accord says, the
+//! other connects; they negotiate vhost-user, share memory and pass a frame each way. Sockets of ports are never connected to;
+//! the kernel is asked whether the other side may.
 
 mod child;
 mod order;

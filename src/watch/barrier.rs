@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `watch --settle`: who connects to the socket is told when nothing is pending any more.
+//! `watch --settle`: connects to a socket and is told when nothing is pending any more.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,10 +12,10 @@ use anyhow::{Context, Result, bail};
 use crate::base::paths::WATCH_SOCKET;
 
 const SETTLED: &[u8] = b"settled\n";
-/// No more wait at once.
+/// The most clients at once.
 const MAX_WAITING: usize = 64;
 
-/// The socket, and who waits there for which look at the node.
+/// The socket, and its clients with the look at the node that each waits for.
 #[derive(Debug)]
 pub struct Barrier {
     listener: UnixListener,
@@ -26,20 +26,20 @@ impl Barrier {
     /// Opens it. Only root may connect: nobody else can write to what root creates in `/run`.
     ///
     /// # Errors
-    /// Another watcher runs.
+    /// Another watch service runs.
     pub fn open() -> Result<Barrier> {
         let path = Path::new(WATCH_SOCKET);
         if UnixStream::connect(path).is_ok() {
             bail!("another 'vhost-accord watch' is running ({WATCH_SOCKET})");
         }
-        // One that was killed left its own.
+        // A killed service left its socket.
         let _ = std::fs::remove_file(path);
         let listener = UnixListener::bind(path).with_context(|| format!("creating {WATCH_SOCKET}"))?;
         listener.set_nonblocking(true)?;
         Ok(Barrier { listener, waiting: Vec::new() })
     }
 
-    /// Takes who has come; `look` is the number of the first look at the node that began after it. True: someone has.
+    /// Accepts new clients. `look` is the number of the first look at the node that begins after that. True if there are any.
     pub fn accept(&mut self, look: u64) -> bool {
         let before = self.waiting.len();
         while let Ok((stream, _)) = self.listener.accept() {
@@ -53,7 +53,7 @@ impl Barrier {
     /// Nothing is pending, and so many looks have ended.
     pub fn settled(&mut self, looks: u64) {
         for (mut stream, _) in self.waiting.extract_if(.., |(_, look)| *look <= looks) {
-            // Who does not wait any more need not be told.
+            // Ignored: a client may have stopped waiting.
             let _ = stream.write_all(SETTLED);
         }
     }
@@ -71,7 +71,7 @@ impl AsFd for Barrier {
     }
 }
 
-/// Waits until the watcher has nothing pending, as long as `limit`.
+/// Waits until the watch service has nothing pending, as long as `limit`.
 pub fn settle(limit: Duration) -> Result<()> {
     let mut stream = UnixStream::connect(WATCH_SOCKET)
         .context("vhost-accord-watch.service is not running (systemctl status vhost-accord-watch)")?;

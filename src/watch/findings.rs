@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Findings that appear and go, in the journal: one entry each, with fields that programs may go by.
+//! Findings that begin and end, in the journal: one entry each, with fields for programs.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::base::journald::{FINDING_BEGUN, FINDING_ENDED, Priority, log};
 use crate::fixes;
 
-/// Advice is told when it has lasted so long: a port has no VM yet when nova has just added it.
+/// How long advice must last before it is reported: a port that nova just added has no VM yet.
 const PASSES: Duration = Duration::from_secs(30);
 
 /// What is known by now, by id and subject.
@@ -24,13 +24,13 @@ struct Known {
 }
 
 impl Findings {
-    /// How many were told and have not ended.
+    /// How many were reported and did not end.
     pub fn count(&self) -> usize {
         self.0.values().filter(|known| known.told).count()
     }
 
-    /// Takes what a look found, and tells what differs from the one before. Where an `apply` is about to follow, what begins
-    /// and would end with it is not told yet.
+    /// Takes the findings of a look, and reports what differs from the one before. If an `apply` is expected, new findings that it
+    /// would fix are not reported yet.
     pub fn told(&mut self, found: &Value, now: Instant, awaits_apply: bool) {
         let mut before = std::mem::take(&mut self.0);
         for finding in found["findings"].as_array().into_iter().flatten() {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! New sockets of the switch's ports, and of dataplanes that the configuration declares, given to the other side the moment they
-//! are there: by the same code as in `apply` and in the dataplane's units. One socket costs one look at one path, however many
-//! there are.
+//! Grants new sockets of the switch's ports and of declared dataplanes as soon as they exist, with the same code as `apply` and the
+//! dataplane's units. One socket costs one look at one path, however many there are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -26,17 +25,17 @@ use crate::sockets::grant::{self, Giving, Grant};
 use super::tug::Tug;
 
 /// `bind` creates the file first and lets connections find the socket then (`unix_bind_bsd`, net/unix/af_unix.c): between the
-/// two it looks stale. Looked at again after this, then twice that, and so on.
+/// two it looks stale. The next look is after this time, then after twice this time, and so on.
 const AGAIN: Duration = Duration::from_millis(1);
-/// A second in all.
+/// How often: a second in all.
 const TIMES: u32 = 10;
 
-/// Whom sockets are given to, where they are to be, and which ones are looked at again.
+/// To whom sockets are granted, where they are expected, and which ones need another look.
 #[derive(Debug, Default)]
 pub struct Granting {
     giving: Option<Giving>,
     declared: Vec<Given>,
-    /// The switch's settings and ports as told last, whatever has become of the session.
+    /// The switch's settings and ports as of the last session.
     config: Option<SwitchConfig>,
     expected: HashMap<PathBuf, Vec<Rc<VhostPort>>>,
     /// The directories of these.
@@ -46,7 +45,7 @@ pub struct Granting {
 }
 
 impl Granting {
-    /// Goes by what `apply` agreed to.
+    /// Takes what `apply` set up.
     pub fn agreed(&mut self, agreed: Option<&Agreed>) {
         let parents: BTreeSet<&Path> = self.expected.keys().filter_map(|path| path.parent()).collect();
         self.parents = parents.into_iter().map(Path::to_path_buf).collect();
@@ -54,10 +53,10 @@ impl Granting {
         self.declared = agreed.map(|agreed| agreed.declared.clone()).unwrap_or_default();
     }
 
-    /// Goes by the settings and ports of this session.
+    /// Takes the settings and ports of this session.
     ///
     /// # Errors
-    /// It has told no settings.
+    /// The session has no settings yet.
     pub fn expect(&mut self, session: &Monitor) -> Result<()> {
         self.config = Some(session.config()?.clone());
         self.expected.clear();
@@ -65,7 +64,7 @@ impl Granting {
         Ok(())
     }
 
-    /// Goes by what has changed of the ports, however many there are. Where their sockets are to be.
+    /// Takes the changed ports only. Returns where their sockets are expected.
     pub fn change(&mut self, changed: &Changed) -> BTreeSet<PathBuf> {
         let mut paths = BTreeSet::new();
         for ChangedPort { before, now } in &changed.ports {
@@ -94,27 +93,27 @@ impl Granting {
         }
     }
 
-    /// How many sockets there are to be.
+    /// How many sockets are expected.
     pub fn count(&self) -> usize {
         self.expected.len()
     }
 
-    /// The directories in which sockets may be that are ours to give.
+    /// The directories that may have sockets which we grant.
     pub fn directories(&self) -> BTreeSet<PathBuf> {
         let Some(giving) = &self.giving else { return BTreeSet::new() };
-        // Of a directory as of a socket in it.
+        // A directory counts if a socket in it would.
         let ours = |path: &&PathBuf| is_switch_place(&path.join("a")) || path.starts_with(&giving.directory);
         let declared = self.declared.iter().map(|given| given.sockets.directory.clone());
         let parents = self.parents.iter().filter(ours).cloned();
         parents.chain([giving.directory.clone()]).chain(declared).collect()
     }
 
-    /// Where QEMU makes its own.
+    /// Where QEMU creates its sockets.
     pub fn socket_directory(&self) -> Option<&Path> {
         self.giving.as_ref().map(|giving| giving.directory.as_path())
     }
 
-    /// Is there to be a socket of a port, or of a declared dataplane?
+    /// Is a socket of a port or of a declared dataplane expected here?
     pub fn expects(&self, path: &Path) -> bool {
         self.expected.contains_key(path) || self.of(path).is_some()
     }
@@ -144,7 +143,7 @@ impl Granting {
         }
     }
 
-    /// It may be about to listen. False: it had its time.
+    /// Looks again later, because the owner may be about to listen. False if it had enough time.
     fn put_off(&mut self, path: &Path) -> bool {
         let (_, times) = self.again.get(path).copied().unwrap_or((Instant::now(), 0));
         if times < TIMES {
@@ -153,7 +152,7 @@ impl Granting {
         times < TIMES
     }
 
-    /// At those that are to have the same one.
+    /// Looks at the ports that expect this socket.
     fn look_at_ports(
         &mut self,
         root: &Root,
@@ -174,7 +173,7 @@ impl Granting {
         self.give_ports(root, &sockets, tug);
     }
 
-    /// Looks at all of them, one after another: what is known of one is not kept.
+    /// Looks at all sockets, one after another, without keeping what it reads.
     pub fn look_at_all(&mut self, root: &Root, tug: &mut Tug) {
         let expected = std::mem::take(&mut self.expected);
         let mut neighbours = Neighbours::default();
@@ -198,7 +197,7 @@ impl Granting {
         self.again.values().map(|(due, _)| *due).min()
     }
 
-    /// Looks at those again whose time has come.
+    /// Looks again at the sockets that are due.
     pub fn go_on(&mut self, root: &Root, now: Instant, tug: &mut Tug) {
         let due: Vec<PathBuf> =
             self.again.iter().filter(|(_, (due, _))| *due <= now).map(|(path, _)| path.clone()).collect();
@@ -224,7 +223,7 @@ impl Granting {
         }
     }
 
-    /// `what` names the very socket.
+    /// `what` names this socket, with its inode.
     fn give(&mut self, root: &Root, grant: &Grant, what: String, tug: &mut Tug) {
         if tug.is_left(&what) {
             return;
@@ -251,7 +250,7 @@ impl Granting {
     }
 }
 
-/// Another socket at the same path is another thing.
+/// The name of a socket: another socket at the same path has another name.
 fn named(path: &Path, id: (u64, u64)) -> String {
     format!("{} ({}:{})", path.display(), id.0, id.1)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is meant: OVSDB's ports, by a session that is begun again whenever it ends.
+//! What is expected: OVSDB's ports, from a session that is begun again whenever it ends.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use crate::base::text::log_line;
 use crate::dataplane::ovs::database;
 use crate::dataplane::ovs::ovsdb::{Changed, Monitor, OVSDB_LIMIT};
 
-/// Between the first two attempts; twice that after each, as OVS's own clients do (lib/reconnect.c).
+/// Time between the first two attempts; doubled after each, as OVS's own clients do (lib/reconnect.c).
 const FIRST: Duration = Duration::from_secs(1);
-/// At most: that a server starts is seen by its files.
+/// The most time between two attempts. When a server starts, inotify tells.
 const LAST: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -37,12 +37,12 @@ impl Intent {
         self.monitor.is_none().then_some(self.next)
     }
 
-    /// The database may have come: no waiting for the next attempt.
+    /// The database may have started: the next attempt is due now.
     pub fn hurry(&mut self, now: Instant) {
         (self.next, self.pause) = (now, FIRST);
     }
 
-    /// Begins a session if there is none and an attempt is due. True: it has begun.
+    /// Begins a session if there is none and an attempt is due. True if it began.
     pub fn connect(&mut self, root: &Root, now: Instant) -> bool {
         if self.monitor.is_some() || now < self.next {
             return false;
@@ -70,7 +70,7 @@ impl Intent {
         }
     }
 
-    /// Takes what the session has to tell.
+    /// Reads the messages of the session.
     pub fn read(&mut self, now: Instant) -> Changed {
         let told = self.monitor.as_mut().map_or_else(|| Ok(Changed::default()), Monitor::read);
         told.unwrap_or_else(|error| {

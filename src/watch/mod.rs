@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The service that watches: what is meant is told by OVSDB before a socket exists, when to look by inotify, and what is there
-//! by the kernel, through descriptors. One thread waits for all of it. An event only says where to look; what was missed is
-//! seen at the next rescan: at the start, when the kernel lost events, when a directory was replaced, when OVSDB came back,
-//! on SIGHUP, and each minute.
+//! The watch service. OVSDB names a port before its socket exists, inotify tells when to look, and the state is read from the
+//! kernel, through descriptors. One thread waits for all of it. An event only says where to look; what was missed is seen at
+//! the next rescan: at the start, when the kernel lost events, when a directory was replaced, when OVSDB came back, on SIGHUP,
+//! and each minute.
 
 mod barrier;
 mod findings;
@@ -45,7 +45,7 @@ use pass::Passes;
 use places::{Event, Places};
 use tug::Tug;
 
-/// An edited configuration may wait so long for its `apply` before that is told.
+/// How long an edited configuration may wait for its `apply` before it is reported.
 const EDITED: Duration = Duration::from_secs(60);
 /// Where libvirt keeps the state of running VMs: a hot-plug shows there.
 const STATUS: &str = "/run/libvirt/qemu";
@@ -65,7 +65,7 @@ struct Watcher<'a> {
     edited: Option<(Instant, Option<i128>)>,
     fixed: u64,
     rescans: u64,
-    /// What is counted already.
+    /// What the file of counters has already.
     counted: [u64; 4],
     ended: u64,
 }
@@ -203,8 +203,8 @@ impl<'a> Watcher<'a> {
         self.edited.is_some_and(waits)
     }
 
-    /// Looks at everything that is ours to look at: watches first, so that nothing comes in between. Once a minute at least:
-    /// systemd and OVSDB hear from us then, and nothing else wakes us.
+    /// Looks at everything. The watches are set first, so that no event is missed. Runs at least once a minute, together with the
+    /// messages to systemd and OVSDB: nothing else wakes us.
     fn rescan(&mut self, now: Instant) {
         self.rescans += 1;
         notify("WATCHDOG=1");
@@ -213,7 +213,7 @@ impl<'a> Watcher<'a> {
         self.granting.look_at_all(self.root, &mut self.tug);
     }
 
-    /// What is ours, and watched: an `apply` may have changed it.
+    /// Reads again what is watched: an `apply` may have changed it.
     fn refresh(&mut self) {
         let agreed = Agreed::read(self.root).unwrap_or_else(|error| {
             tracing::warn!("{}", log_line(&format!("{error:#}; fix: vhost-accord apply")));
@@ -233,7 +233,7 @@ impl<'a> Watcher<'a> {
         self.places.watch(self.root, &wanted);
     }
 
-    /// Goes by all that the session has told; without one, by what the last one had.
+    /// Takes the settings and ports of the session; without a session, those of the last one stay.
     fn expect(&mut self) {
         if let Some(Err(error)) = self.intent.session().map(|session| self.granting.expect(session)) {
             tracing::warn!("{}", log_line(&format!("{error:#}")));
@@ -286,7 +286,7 @@ fn of_accord(journal: &Journal) -> BTreeSet<PathBuf> {
     journal.entries.iter().flat_map(|entry| entry.change.writes()).collect()
 }
 
-/// A tug of war has ended.
+/// Logs that a change is no longer fixed.
 fn tell_tug(what: &str) {
     let line = format!(
         "{what}: something else set it back three times in ten seconds; not fixed any more. Find what does it, then run 'systemctl reload {}'",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A look at the whole node, in a child (`watch --once`): while it takes its time, sockets are granted.
+//! A look at the whole node, in a child process (`watch --once`), so that sockets are granted meanwhile.
 
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,19 +12,19 @@ use serde_json::Value;
 
 use super::tug::Tug;
 
-/// How long after what gave rise to it: more may follow.
+/// How long after an event a look begins: more events may follow.
 const SOON: Duration = Duration::from_millis(300);
-/// From the begin of one to that of the next, at least; where one takes long, four times as long as it took, so that changes
-/// without end take a quarter of a processor. At most: four fixes within ten seconds are a tug of war.
+/// The least and the most time between the begins of two looks. In between it is four times as long as a look takes, so that
+/// endless changes use a quarter of a processor. The most allows four fixes within ten seconds, which end a tug of war.
 const APART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
-/// Without any reason.
+/// Time between looks without an event.
 const ANYWAY: Duration = Duration::from_secs(60);
-/// No node takes longer.
+/// The most time for a look.
 const LIMIT: Duration = Duration::from_secs(60);
-/// All that it may say.
+/// The most output of a look.
 const MAX_SAID: usize = 64 << 20;
 
-/// The child that looks, and when the next one does.
+/// The child that looks, and when the next look is due.
 #[derive(Debug)]
 pub struct Passes {
     due: Instant,
@@ -55,12 +55,12 @@ impl Passes {
         self.due = self.due.min((now + SOON).max(self.begun + apart));
     }
 
-    /// None runs, and none is asked for but the next minute's.
+    /// No look runs, and none is due except the one of the next minute.
     pub fn is_idle(&self, now: Instant) -> bool {
         self.running.is_none() && self.due > now + 2 * APART.0
     }
 
-    /// When something is to be done.
+    /// When the next action is due.
     pub fn next(&self) -> Instant {
         self.anyway.min(if self.running.is_some() { self.begun + LIMIT } else { self.due })
     }
@@ -69,7 +69,7 @@ impl Passes {
         self.running.as_ref().map(|running| running.output.as_fd())
     }
 
-    /// Is another minute over? One that ends while a look is due without any reason is: they wake us together.
+    /// Is another minute over? A look without an event counts as one, so that both wake us together.
     pub fn minute(&mut self, now: Instant) -> bool {
         let without_reason = self.due == self.begun + ANYWAY && self.running.is_none();
         let over = now >= self.anyway || without_reason && now >= self.due;
@@ -83,7 +83,7 @@ impl Passes {
     pub fn go_on(&mut self, now: Instant, tug: &Tug) -> Result<()> {
         if let Some(running) = &mut self.running {
             if now >= self.begun + LIMIT {
-                // The kernel may not let it go at once.
+                // The child may not end at once: wait as long again.
                 self.begun = now;
                 running.child.kill().context("stopping a look at the node")?;
             }
@@ -93,7 +93,7 @@ impl Passes {
             return Ok(());
         }
         (self.begun, self.due, self.count) = (now, now + ANYWAY, self.count + 1);
-        // Itself, whatever has become of its file: an upgrade replaces that.
+        // This program, even if an upgrade replaced its file.
         let mut command = Command::new("/proc/self/exe");
         command.args(["watch", "--once", "--json"]).stdin(Stdio::null()).stdout(Stdio::piped());
         for target in tug.left() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Directories and files as inotify(7) tells of them. An event only says where to look.
+//! Watches directories and files with inotify(7). An event only says where to look.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,7 +15,7 @@ use crate::base::text::log_line;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     At(PathBuf),
-    /// A watched directory went or came, or the kernel lost events (`IN_Q_OVERFLOW`): everything is to be looked at.
+    /// A watched directory was removed or created, or the kernel lost events (`IN_Q_OVERFLOW`): look at everything.
     All,
 }
 
@@ -23,7 +23,7 @@ pub enum Event {
 pub struct Places {
     inotify: Inotify,
     paths: BTreeMap<WatchDescriptor, PathBuf>,
-    /// Paths that do not exist, and are waited for in a directory above.
+    /// Paths that do not exist; a parent directory is watched for them.
     missing: BTreeSet<PathBuf>,
     /// How often the kernel lost events.
     pub overflows: u64,
@@ -37,8 +37,8 @@ impl Places {
         Ok(Places { inotify, paths: BTreeMap::new(), missing: BTreeSet::new(), overflows: 0, told: false })
     }
 
-    /// Watches these paths: a directory with its entries, of a file the directory it is in. What does not exist is waited
-    /// for. What the kernel does not take any more is seen at the next rescan.
+    /// Watches these paths: a directory with its entries, or the directory of a file, or a parent of what does not exist. What
+    /// exceeds the kernel's limit is seen at the next rescan.
     pub fn watch(&mut self, root: &Root, wanted: &BTreeSet<PathBuf>) {
         let before = std::mem::take(&mut self.paths);
         self.missing.clear();
@@ -51,7 +51,7 @@ impl Places {
             }
         }
         for gone in before.keys().filter(|descriptor| !self.paths.contains_key(descriptor)) {
-            // The kernel has dropped the watch of what does not exist any more.
+            // The kernel has removed the watch of what no longer exists.
             let _ = self.inotify.rm_watch(*gone);
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What systemd shows of the service (`STATUS=`), and what metrics count.
+//! The status of the service for systemd (`STATUS=`), and its counters for metrics.
 
 use super::Watcher;
 use crate::base::counters;
@@ -17,7 +17,7 @@ pub fn tell(watcher: &Watcher<'_>) {
     ));
 }
 
-/// What was done since it was last told, for metrics.
+/// Appends to the counters what was done since the last call.
 pub fn count(watcher: &mut Watcher<'_>) {
     let now = [
         ("grants", watcher.granting.given),

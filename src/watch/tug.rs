@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A tug of war: somebody sets back what is fixed, and both would go on for ever.
+//! A tug of war: another program undoes each fix, and both would go on for ever.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// So many times within the time below are one too many.
+/// After so many fixes within the time below, no more are made.
 const TIMES: usize = 3;
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// What was fixed when, and what is left alone from now on.
+/// What was fixed when, and what is no longer fixed.
 #[derive(Debug, Default)]
 pub struct Tug {
     fixed: BTreeMap<String, VecDeque<Instant>>,
@@ -16,7 +16,7 @@ pub struct Tug {
 }
 
 impl Tug {
-    /// Notes that it was fixed. True: once too often, and it is left alone from now on.
+    /// Notes a fix. True if it was one too many: from now on it is not fixed.
     pub fn fixed(&mut self, what: &str, now: Instant) -> bool {
         let recent =
             |at: &VecDeque<Instant>| at.back().is_some_and(|last| now.duration_since(*last) < WITHIN);
@@ -24,7 +24,7 @@ impl Tug {
         let times = self.fixed.entry(what.to_string()).or_default();
         times.push_back(now);
         times.retain(|at| now.duration_since(*at) < WITHIN);
-        // The first fix is no answer to anybody.
+        // The first fix does not count: nobody undid a fix before it.
         times.len() > TIMES && self.left.insert(what.to_string())
     }
 
@@ -36,7 +36,7 @@ impl Tug {
         &self.left
     }
 
-    /// Somebody asked to try again.
+    /// Fixes everything again, after a reload of the service.
     pub fn forget(&mut self) {
         *self = Tug::default();
     }

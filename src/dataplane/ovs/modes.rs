@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `modes = look`: which port types must work is found on the node.
+//! `modes = look`: finds on the node which port types must work.
 
 use std::path::Path;
 
@@ -43,7 +43,7 @@ impl Modes {
         };
         match (found, unknown) {
             (Some(reason), _) => Modes::both(reason),
-            // What nobody can tell now takes nothing back.
+            // Nothing is undone because of what is unknown now.
             (None, Some(why)) if before => Modes::both(format!("as in the last apply; {why}")),
             (None, Some(why)) => Modes::one(format!("no known VM connects to a dpdkvhostuser port; {why}")),
             (None, None) => {
@@ -52,7 +52,7 @@ impl Modes {
         }
     }
 
-    /// In a line.
+    /// As one line.
     pub fn text(&self) -> String {
         let types: Vec<&str> = self.types.iter().map(|kind| kind.as_str()).collect();
         format!("{}: {}", types.join(" "), self.reason)

@@ -20,12 +20,12 @@ const SERVER_PATH: &str = "vhost-server-path";
 /// Between two looks at what ovs-vswitchd made of it.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Turns a port from what it is to what it shall be, and waits until ovs-vswitchd has done so. A port that is so already
-/// is left alone. If ovs-vswitchd cannot make it, it is put back.
+/// Converts a port from one type to the other, and waits until ovs-vswitchd has done so. A port that has the type already is not
+/// changed. If ovs-vswitchd cannot create it, it is restored.
 ///
 /// # Errors
-/// OVSDB cannot be asked, the port is not as `from` says, or ovs-vswitchd did not take it before `deadline`. The port is
-/// then as it was, unless the error says that it could not be put back.
+/// OVSDB cannot be asked, the port is not as `from` says, or ovs-vswitchd did not apply it before `deadline`. The port is then as
+/// it was, unless the error says that it could not be restored.
 pub fn turn(root: &Root, from: &PortState, to: &PortState, deadline: Instant) -> Result<()> {
     let mut ovsdb = connect(root, deadline)?;
     let Some(sequence) = set(&mut ovsdb, from, to)? else { return Ok(()) };
@@ -37,10 +37,10 @@ pub fn turn(root: &Root, from: &PortState, to: &PortState, deadline: Instant) ->
     }
 }
 
-/// For putting back what did not work: OVSDB answered a moment ago.
+/// Time to restore a port: OVSDB answered a moment ago.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Puts a port back that was turned, without waiting for ovs-vswitchd. `false`: it is back already.
+/// Restores a converted port, without waiting for ovs-vswitchd. `false`: it was restored already.
 ///
 /// # Errors
 /// OVSDB cannot be asked, or the port is neither as it was made nor as it was before.
@@ -54,7 +54,7 @@ fn connect(root: &Root, deadline: Instant) -> Result<Ovsdb> {
     database::connect(root, limit)
 }
 
-/// Writes it; `None` where it is so already, else the number of the configuration that ovs-vswitchd has to reach.
+/// Writes it. Returns `None` if nothing changes, else the number of the configuration that ovs-vswitchd must reach.
 fn set(ovsdb: &mut Ovsdb, from: &PortState, to: &PortState) -> Result<Option<i64>> {
     let name = &from.name;
     let found = ovsdb.port_named(name).with_context(|| format!("asking for port {name}"))?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What OVS leaves in its run directory: directories of DPDK without anything in them, and pid files of nobody.
+//! What OVS leaves in its run directory: empty directories of DPDK, and pid files of killed daemons.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use crate::base::text::log_line;
 use crate::facts::processes;
 use crate::write;
 
-/// Removes the empty directories, once nobody runs that would use them. The dataplane may have put anything in their
-/// place: that is said and left, and is no reason to stop half-way.
+/// Removes the empty directories when no daemon runs. Anything else in their place is logged and not changed, because the
+/// dataplane may have put it there.
 pub fn clear(root: &Root) {
     for name in ["dpdk/rte", "dpdk"] {
         let path = Path::new(paths::RUN).join(name);
