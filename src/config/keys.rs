@@ -42,7 +42,7 @@ pub const DATAPLANE: Section = Section {
         key(
             "driver",
             REQUIRED,
-            "what finds the values that are not set: declared (nothing does: unit and sockets are required), ovs, spdk, virtiofs, or vpp",
+            "the driver, which finds values that are not set: declared (finds none: unit and sockets are required), ovs, spdk, virtiofs, or vpp",
         ),
         key("unit", REQUIRED, "the service that runs the dataplane; vpp: vpp.service if not set"),
         key(

@@ -169,7 +169,7 @@ fn a_declared_dataplane_is_read_and_each_mistake_has_its_line() {
         ("control = rpc\n", ":5: control = rpc: expected none, or absolute paths"),
         ("socket = /run/a\n", ":5: unknown key 'socket'; did you mean 'sockets'?"),
         ("[dataplane A]\n", ":5: [dataplane A]: expected a name of lower-case letters"),
-        ("[dataplane two]\nunit = a.service\n", ":5: driver is missing; expected what need not"),
+        ("[dataplane two]\nunit = a.service\n", ":5: driver is missing; expected the driver, which finds"),
     ] {
         let error = read(&format!("{section}{line}")).unwrap_err().to_string();
         assert!(error.contains(expected), "{line}: {error}");
