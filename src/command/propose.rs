@@ -13,7 +13,7 @@ use crate::dataplane::drivers;
 use crate::dataplane::ovs::second;
 use crate::dataplane::ovs::vswitchd::{VSWITCHD, Vswitchd};
 use crate::facts::domains::{SocketMode, is_network_card};
-use crate::node::endpoints::{self, start::Socket};
+use crate::node::endpoints::{self, Socket};
 use crate::node::live::Live;
 use crate::report::one_line;
 use crate::survey::Survey;

@@ -12,8 +12,8 @@ use crate::arrivals::{self, Arrival};
 use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::facts::domains::Domain;
 use crate::fingerprint::{Fingerprint, Vm};
+use crate::node::endpoints::Sight;
 use crate::node::endpoints::place::Place;
-use crate::node::endpoints::start::Sight;
 use crate::rules::peer::{Comparison, meet};
 use crate::rules::start::Start;
 

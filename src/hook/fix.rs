@@ -11,7 +11,7 @@ use crate::base::root::Root;
 use crate::facts::domains::SocketMode;
 use crate::facts::sockets::{self, Liveness};
 use crate::items::{Change, Held, Kind as _};
-use crate::node::endpoints::start::{Facts, Socket};
+use crate::node::endpoints::{Socket, start::Facts};
 use crate::rules::start::{Start, grant_for, may_remove};
 use crate::sockets::grant;
 use crate::write;

@@ -7,6 +7,7 @@ mod links;
 pub mod needs;
 mod others;
 pub mod place;
+mod socket;
 pub mod start;
 pub mod usage;
 mod waiting;
@@ -18,6 +19,7 @@ use anyhow::Result;
 pub use crate::facts::owners::Owner;
 pub use links::{End, Link};
 pub use others::sides;
+pub use socket::{Directory, Sight, Socket};
 pub use waiting::Waiting;
 
 use super::live::Live;
@@ -32,7 +34,7 @@ use crate::facts::processes::{self, Process};
 use crate::facts::{Known, diag};
 use index::Index;
 use links::Links;
-use start::{Facts, Shared, Socket, switch_paths};
+use start::{Facts, Shared, switch_paths};
 
 /// A VM with vhost-user endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,8 +22,8 @@ use super::{Ask, Case, Finding, all};
 use crate::config::Family;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::domains::is_network_card;
-use crate::node::endpoints::start::{Facts, Socket};
-use crate::node::endpoints::{Endpoints, FreePort, Link, Machine};
+use crate::node::endpoints::start::Facts;
+use crate::node::endpoints::{Endpoints, FreePort, Link, Machine, Socket};
 
 /// Nothing else about a VM's network can be told while one of these holds.
 const FIRST_OF_ALL: [&str; 5] =

@@ -18,7 +18,7 @@ use crate::facts::surroundings::Surroundings;
 use crate::fixes;
 use crate::items::Change;
 use crate::node::endpoints::Endpoints;
-use crate::node::endpoints::start::Socket;
+use crate::node::endpoints::Socket;
 use crate::node::live::Live;
 use crate::profile::Profile;
 use endpoints::Meeting;

@@ -14,7 +14,7 @@ use crate::facts::Known;
 use crate::facts::domains::{LabelKind, SocketMode, oddity};
 use crate::facts::paths::PathFact;
 use crate::fixes;
-use crate::node::endpoints::start::Socket;
+use crate::node::endpoints::Socket;
 
 const ENDS_WITH_SLASH: &str = "a path that ends with '/'";
 

@@ -16,7 +16,7 @@ use crate::facts::domains::SocketMode;
 use crate::facts::owners::Owner;
 use crate::facts::sockets::Liveness;
 use crate::fixes;
-use crate::node::endpoints::start::{SecondFacts, Socket};
+use crate::node::endpoints::{Socket, start::SecondFacts};
 use crate::rules::start::{Operation, Start};
 
 rules! {

@@ -18,8 +18,8 @@ use vhost_accord::facts::hugepages::Pool;
 use vhost_accord::facts::paths::PathFact;
 use vhost_accord::facts::sockets::Liveness;
 use vhost_accord::node::endpoints::needs::Need;
-use vhost_accord::node::endpoints::start::{Directory, Facts, Socket};
-use vhost_accord::node::endpoints::{End, Endpoints, FreePort, Link, Machine, Owner};
+use vhost_accord::node::endpoints::start::Facts;
+use vhost_accord::node::endpoints::{Directory, End, Endpoints, FreePort, Link, Machine, Owner, Socket};
 use vhost_accord::rules::endpoints::{Judged, Matter, judge};
 use vhost_accord::rules::start::Start;
 

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::start::Socket;
+use super::socket::Socket;
 use super::{FreePort, Machine};
 use crate::base::root::Root;
 use crate::base::root::ss::Stream;

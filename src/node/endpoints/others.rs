@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::start::Socket;
+use super::socket::Socket;
 use super::{Machine, Owner};
 use crate::base::root::Root;
 use crate::base::root::ss::Stream;

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::index::{Index, others};
 use super::needs::Need;
-use super::start::{Directory, Facts, Shared, Sight, look_at, places, read_directory, switch_paths};
+use super::socket::{Directory, Sight, look_at, places, read_directory};
+use super::start::{Facts, Shared, switch_paths};
 use super::usage::Usage;
 use crate::base::paths::plain;
 use crate::base::root::Root;

@@ -5,8 +5,7 @@ use crate::dataplane::ovs::ovsdb::VhostPort;
 use crate::facts::domains::SocketMode;
 use crate::facts::processes::Process;
 use crate::facts::sockets::Liveness;
-use crate::node::endpoints::start::Socket;
-use crate::node::endpoints::{End, Endpoints, Link, Machine, Owner, sides};
+use crate::node::endpoints::{End, Endpoints, Link, Machine, Owner, Socket, sides};
 use crate::rules::start::StartCase;
 
 /// QEMU and DPDK try each second: who is younger than this, in nanoseconds, may still be at it.

@@ -15,8 +15,7 @@ use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
 use crate::facts::domains::{Endpoint, EndpointKind, SocketMode};
 use crate::facts::processes::Process;
 use crate::facts::sockets::Liveness;
-use crate::node::endpoints::start::Socket;
-use crate::node::endpoints::{Endpoints, FreePort, Link, Machine, Owner, sides};
+use crate::node::endpoints::{Endpoints, FreePort, Link, Machine, Owner, Socket, sides};
 
 /// One endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

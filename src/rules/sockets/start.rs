@@ -10,7 +10,7 @@ use crate::facts::domains::SocketMode;
 use crate::facts::owners::Owner;
 use crate::facts::sockets::Liveness;
 use crate::fixes;
-use crate::node::endpoints::start::Socket;
+use crate::node::endpoints::Socket;
 use crate::rules::ports::systemctl;
 use crate::rules::start::{Operation, others, predict};
 

@@ -12,7 +12,8 @@ use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::Known;
 use crate::facts::domains::{SocketMode, is_network_card};
 use crate::facts::paths::PathFact;
-use crate::node::endpoints::start::{Facts, SecondFacts, Socket};
+use crate::node::endpoints::Socket;
+use crate::node::endpoints::start::{Facts, SecondFacts};
 
 /// All that a rule about a start looks at.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use crate::base::shell;
 use crate::config::PortType;
 use crate::dataplane::ovs;
 use crate::fixes;
-use crate::node::endpoints::start::Socket;
+use crate::node::endpoints::Socket;
 use crate::rules::start::StartCase;
 
 fn unit(socket: &Socket) -> Option<&str> {

@@ -11,7 +11,7 @@ use crate::dataplane::ovs::sockets::is_switch_place;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::domains::{SocketMode, is_network_card};
 use crate::facts::sockets::Liveness;
-use crate::node::endpoints::start::{Facts, Socket};
+use crate::node::endpoints::{Socket, start::Facts};
 use crate::rules::Finding;
 use crate::sockets::grant::{self, Grant};
 

@@ -18,7 +18,7 @@ use crate::facts::paths::PathFact;
 use crate::facts::processes::{Process, Started, parse_status};
 use crate::facts::sockets::Liveness;
 use crate::node::endpoints::needs::Need;
-use crate::node::endpoints::start::{Directory, Facts, Socket};
+use crate::node::endpoints::{Directory, Socket, start::Facts};
 
 use crate::convert::Held;
 
