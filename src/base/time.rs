@@ -17,3 +17,36 @@ pub fn since_1970(date: &str, time: &str) -> Option<i64> {
     let days = 365 * year + leap + (153 * month + 2) / 5 + day - 1 - 719_468;
     Some(((days * 24 + hour) * 60 + minute) * 60 + second)
 }
+
+/// Seconds since 1970 as UTC, by the civil calendar (H. Hinnant, "chrono-compatible low-level date algorithms").
+pub fn of_seconds(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_directions() {
+        // Expected values from `date -u -d ... +%s`.
+        for (date, time, seconds) in [
+            ("1970-01-01", "00:00:00", 0),
+            ("2000-02-29", "23:59:59", 951_868_799),
+            ("2024-02-29", "12:34:56", 1_709_210_096),
+            ("2028-03-01", "00:00:00", 1_835_481_600),
+        ] {
+            assert_eq!(since_1970(date, time), i64::try_from(seconds).ok());
+            assert_eq!(of_seconds(seconds), format!("{date}T{time}"));
+        }
+    }
+}

@@ -9,6 +9,7 @@ use super::object::holds;
 use super::pattern::beginning;
 use super::time;
 use crate::base::named::named;
+use crate::base::time::of_seconds;
 
 named! {
     /// Who says it.
@@ -113,7 +114,7 @@ fn unwrap(line: &str) -> (Option<String>, String, Option<String>) {
                 said = format!("{said}: {more}");
             }
             let micros = text("__REALTIME_TIMESTAMP").and_then(|text| text.parse::<u64>().ok());
-            let stamp = micros.map(|micros| time::of_seconds(micros / 1_000_000));
+            let stamp = micros.map(|micros| of_seconds(micros / 1_000_000));
             let tag = ["SYSLOG_IDENTIFIER", "_COMM", "component"].iter().find_map(|key| text(key));
             return (tag, said.trim_end().to_string(), stamp);
         }
