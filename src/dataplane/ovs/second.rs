@@ -2,6 +2,7 @@
 //! A second Open vSwitch on the node, as a container or another instance is: `[dataplane NAME]` with `driver = ovs`. Its database,
 //! its run directory and its unit are its own; the sockets of its ports are given as those of every section.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -140,19 +141,18 @@ impl Looked {
         sections: impl Iterator<Item = &'a Declared>,
         runs: impl Fn(&str) -> Result<bool>,
     ) -> Result<Vec<Looked>> {
-        let mut found: Vec<Looked> = Vec::new();
-        for second in sections.filter_map(Second::of) {
-            // A section for each type of port is usual.
-            let known = found.iter().find(|other| other.second.database == second.database);
+        // A section for each type of port is usual.
+        let mut asked = HashMap::new();
+        let look = |second: Second| {
             let runs = runs(&second.unit)?;
-            let switch = match known {
-                Some(other) => other.switch.clone(),
-                None if runs => Known::from(ask(root, &second)),
-                None => Known::Unknown(format!("{} does not run", second.unit)),
+            let ask = || match runs {
+                true => Known::from(ask(root, &second)),
+                false => Known::Unknown(format!("{} does not run", second.unit)),
             };
-            found.push(Looked { second, runs, switch });
-        }
-        Ok(found)
+            let switch = asked.entry(second.database.clone()).or_insert_with(ask).clone();
+            Ok(Looked { second, runs, switch })
+        };
+        sections.filter_map(Second::of).map(look).collect()
     }
 }
 

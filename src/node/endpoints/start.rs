@@ -160,15 +160,14 @@ fn ask<'a>(root: &Root, paths: &[&'a Path], limit: Duration) -> Result<Question<
 
 /// Each has half of the time that is left then. A database that two sections name is asked once.
 fn ask_seconds(root: &Root, seconds: &[Second], paths: &[&Path], deadline: Instant) -> Vec<SecondFacts> {
-    let mut found: Vec<SecondFacts> = Vec::new();
-    for second in seconds {
-        let known = found.iter().find(|other| other.second.database == second.database);
-        let known = known.map(|other| other.join.clone());
+    let mut asked = HashMap::new();
+    let of_second = |second: &Second| {
         let limit = deadline.saturating_duration_since(Instant::now()) / 2;
-        let join = known.unwrap_or_else(|| Known::from(second.ask(root, paths, limit)));
-        found.push(SecondFacts { second: second.clone(), join });
-    }
-    found
+        let ask = || Known::from(second.ask(root, paths, limit));
+        let join = asked.entry(second.database.clone()).or_insert_with(ask).clone();
+        SecondFacts { second: second.clone(), join }
+    };
+    seconds.iter().map(of_second).collect()
 }
 
 /// Where the domain's network cards have their sockets.
