@@ -123,7 +123,7 @@ impl Endpoints {
             for port in &mut free {
                 port.link = links.of(&port.socket);
             }
-            others::name_all(root, &mut found, &vswitchd, &|path| index.at(path).is_some());
+            others::name_all(root, &mut found, &vswitchd, &|path| index.ports.at(path).is_some());
         }
         let switch = live.switch.map(|switch| switch.config.clone());
         let unread = live.unread.iter().chain(&live.defined.broken).cloned().collect();
@@ -216,7 +216,7 @@ fn look(root: &Root, shared: &mut Shared, index: &Index<'_>, vswitchd: &Vswitchd
 }
 
 fn free_port(root: &Root, shared: &mut Shared, index: &Index<'_>, port: &VhostPort) -> Option<FreePort> {
-    let path = index.switch?.config.expected_socket(port);
+    let path = index.switch.known()?.config.expected_socket(port);
     let endpoint = Endpoint {
         device: EndpointKind::Interface,
         path: Some(path).filter(|path| path.is_absolute()),

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The other end: the port of the switch that is to meet QEMU at the socket.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Evidence, StartCase};
-use crate::base::paths::plain;
 use crate::config::PortType;
 use crate::convert::Held;
 use crate::dataplane::ovs;
-use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
+use crate::dataplane::ovs::ovsdb::{Join, PortIndex, VhostPort};
 use crate::dataplane::ovs::second::Second;
 use crate::dataplane::ovs::vswitchd::{VSWITCHD, Vswitchd};
 use crate::facts::domains::SocketMode;
@@ -112,14 +110,9 @@ fn at<'a>(
     second: Option<&'a Second>,
     sockets: impl Iterator<Item = &'a Socket>,
 ) -> Vec<Met<'a>> {
-    // As many as a VM may have: looked up, not searched for.
-    let by_path: HashMap<PathBuf, &VhostPort> =
-        join.ports.iter().map(|port| (plain(&join.expected_socket(port)), port)).collect();
-    let by_name: HashMap<&str, &VhostPort> =
-        join.ports.iter().map(|port| (port.name.as_str(), port)).collect();
+    let index = PortIndex::new(&join.config, &join.ports);
     let meet = |socket: &'a Socket| {
-        let at = by_path.get(&plain(&socket.path)).copied();
-        let named = file_name(socket).and_then(|name| by_name.get(name).copied());
+        let (at, named) = (index.at(&socket.path), index.named(&socket.path));
         Met { socket, join, at, named, second }
     };
     sockets.map(meet).collect()

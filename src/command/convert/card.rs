@@ -24,7 +24,7 @@ pub fn row(
     live: Option<&Endpoint>,
 ) -> Row {
     let card = own.map(|(_, card)| card).or(live);
-    let port = card.and_then(|card| ground.port(card.path.as_deref()?));
+    let port = card.and_then(|card| ground.index.port(card.path.as_deref()?));
     let mut row = Row {
         vm: domain.name.clone(),
         state,
@@ -138,7 +138,7 @@ fn undefined(
 fn shared(ground: &Ground<'_>, domain: &Domain, port: &VhostPort) -> Result<(), (String, Option<String>)> {
     let users = ground.users.get(&port.name).into_iter().flatten();
     let others: Vec<&str> = users.map(String::as_str).filter(|name| *name != domain.name).collect();
-    let cards = convert::interfaces(domain).filter_map(|(_, card)| ground.port(card.path.as_deref()?));
+    let cards = convert::interfaces(domain).filter_map(|(_, card)| ground.index.port(card.path.as_deref()?));
     let twice = cards.filter(|other| other.name == port.name).count() > 1;
     if twice {
         return Err((format!("two cards of this VM use port {}", port.name), None));

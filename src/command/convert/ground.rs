@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What cards are judged by.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use crate::base::paths::plain;
 use crate::convert::{self, Terms};
-use crate::dataplane::ovs::ovsdb::{Join, VhostPort};
+use crate::dataplane::ovs::ovsdb::{Join, PortIndex, VhostPort};
 use crate::dataplane::ovs::sockets::Switch;
 use crate::facts::Known;
 use crate::facts::domains::Domain;
@@ -18,8 +17,7 @@ pub type InUse<'a> = dyn Fn(&VhostPort, &Path, &Domain) -> Known<Option<String>>
 pub struct Ground<'a> {
     pub terms: Terms<'a>,
     switch: &'a Switch,
-    by_path: HashMap<PathBuf, &'a VhostPort>,
-    by_name: HashMap<&'a str, &'a VhostPort>,
+    pub index: PortIndex<'a>,
     /// The VMs that have a port, by its name.
     pub users: BTreeMap<String, BTreeSet<String>>,
     /// Whether someone has a port, whose socket is at the path, whatever VM it is about.
@@ -29,36 +27,22 @@ pub struct Ground<'a> {
 impl<'a> Ground<'a> {
     /// Nobody has a port yet but who `in_use` says.
     pub fn new(terms: Terms<'a>, switch: &'a Switch, in_use: &'a InUse<'a>) -> Ground<'a> {
-        let at = |port: &'a VhostPort| (plain(&switch.config.expected_socket(port)), port);
-        let named = |port: &'a VhostPort| (port.name.as_str(), port);
-        Ground {
-            terms,
-            switch,
-            by_path: switch.ports.iter().map(at).collect(),
-            by_name: switch.ports.iter().map(named).collect(),
-            users: BTreeMap::new(),
-            in_use,
-        }
+        let index = PortIndex::new(&switch.config, &switch.ports);
+        Ground { terms, switch, index, users: BTreeMap::new(), in_use }
     }
 
     /// Counts the ports of this VM as in use by it.
     pub fn add_user(&mut self, domain: &Domain) {
         for (_, card) in convert::interfaces(domain) {
-            if let Some(port) = card.path.as_deref().and_then(|path| self.port(path)) {
+            if let Some(port) = card.path.as_deref().and_then(|path| self.index.port(path)) {
                 self.users.entry(port.name.clone()).or_default().insert(domain.name.clone());
             }
         }
     }
 
-    /// The port that a socket's path is about.
-    pub fn port(&self, path: &Path) -> Option<&'a VhostPort> {
-        let named = || self.by_name.get(path.file_name()?.to_str()?).copied();
-        self.by_path.get(&plain(path)).copied().or_else(named)
-    }
-
     /// The part of OVSDB that one path is about.
     pub fn join(&self, path: &Path) -> Join {
-        let ports = self.port(path).into_iter().cloned().collect();
+        let ports = self.index.port(path).into_iter().cloned().collect();
         Join { config: self.switch.config.clone(), ports, others: Vec::new() }
     }
 }

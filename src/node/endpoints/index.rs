@@ -1,30 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The switch's ports by path and by name.
+//! What is known of the switch, and of second ones, ready for many VMs.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
 use super::start::{SecondFacts, switch_paths};
 use super::{Machine, all_paths};
-use crate::base::paths::plain;
 use crate::base::root::Root;
 use crate::dataplane::ovs::database;
-use crate::dataplane::ovs::ovsdb::{Join, OVSDB_LIMIT, VhostPort, report};
+use crate::dataplane::ovs::ovsdb::{Join, OVSDB_LIMIT, PortIndex, VhostPort, report};
 use crate::dataplane::ovs::second::{Looked, Second};
 use crate::dataplane::ovs::sockets::Switch;
 use crate::facts::Known;
 use crate::facts::domains::Domain;
 use crate::node::live::Live;
 
-/// The switch's ports by path and by name: looked up, not searched for.
+/// What is known of a switch.
 #[derive(Debug)]
 pub(super) struct Index<'a> {
-    pub switch: Option<&'a Switch>,
-    why: String,
-    by_path: HashMap<PathBuf, &'a VhostPort>,
-    by_name: HashMap<&'a str, &'a VhostPort>,
+    pub switch: &'a Known<Switch>,
+    pub ports: PortIndex<'a>,
     others: HashMap<String, String>,
     seconds: Vec<(&'a Second, Index<'a>)>,
 }
@@ -37,24 +34,10 @@ impl<'a> Index<'a> {
         seconds: &'a [Looked],
     ) -> Index<'a> {
         let of_second = |looked: &'a Looked| (&looked.second, Index::of(&looked.switch, HashMap::new(), &[]));
-        let mut index = Index {
-            switch: switch.known(),
-            why: String::new(),
-            by_path: HashMap::new(),
-            by_name: HashMap::new(),
-            others,
-            seconds: seconds.iter().map(of_second).collect(),
-        };
-        match switch {
-            Known::Unknown(why) => index.why.clone_from(why),
-            Known::Known(switch) => {
-                for port in &switch.ports {
-                    index.by_path.insert(plain(&switch.config.expected_socket(port)), port);
-                    index.by_name.insert(&port.name, port);
-                }
-            }
-        }
-        index
+        let seconds = seconds.iter().map(of_second).collect();
+        let ports = |switch: &'a Switch| PortIndex::new(&switch.config, &switch.ports);
+        let ports = switch.known().map(ports).unwrap_or_default();
+        Index { switch, ports, others, seconds }
     }
 
     /// For these domains of the node.
@@ -74,7 +57,7 @@ impl<'a> Index<'a> {
     }
 
     fn lacks_one<'d>(&self, mut paths: impl Iterator<Item = &'d Path>) -> bool {
-        self.switch.is_some() && paths.any(|path| self.port(path).is_none())
+        self.switch.known().is_some() && paths.any(|path| self.ports.port(path).is_none())
     }
 
     /// The same of the second switches.
@@ -86,42 +69,32 @@ impl<'a> Index<'a> {
         self.seconds.iter().map(of_second).collect()
     }
 
-    /// The port that has its socket at this path.
-    pub fn at(&self, path: &Path) -> Option<&'a VhostPort> {
-        self.by_path.get(&plain(path)).copied()
-    }
-
-    /// The same, or the port that is named like it.
-    pub fn port(&self, path: &Path) -> Option<&'a VhostPort> {
-        self.at(path).or_else(|| self.by_name.get(path.file_name()?.to_str()?).copied())
-    }
-
     /// What the hook would be told when this domain starts.
     pub fn join(&self, domain: &Domain) -> Known<Join> {
-        let Some(switch) = self.switch else { return Known::Unknown(self.why.clone()) };
-        let mut join = Join { config: switch.config.clone(), ports: Vec::new(), others: Vec::new() };
-        for path in switch_paths(domain) {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            for port in [self.at(path), self.by_name.get(name).copied()].into_iter().flatten() {
-                if !join.ports.contains(port) {
-                    join.ports.push(port.clone());
+        self.switch.map(|switch| {
+            let mut join = Join { config: switch.config.clone(), ports: Vec::new(), others: Vec::new() };
+            for path in switch_paths(domain) {
+                for port in [self.ports.at(path), self.ports.named(path)].into_iter().flatten() {
+                    if !join.ports.contains(port) {
+                        join.ports.push(port.clone());
+                    }
                 }
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                join.others.extend(self.others.get(name).map(|kind| (name.to_string(), kind.clone())));
             }
-            join.others.extend(self.others.get(name).map(|kind| (name.to_string(), kind.clone())));
-        }
-        Known::Known(join)
+            join
+        })
     }
 
     /// The ports that no VM has, neither by path nor by name.
     pub fn free(&self, machines: &[Machine]) -> Vec<&'a VhostPort> {
         let paths = machines.iter().flat_map(all_paths);
         let taken: std::collections::HashSet<&str> = paths
-            .flat_map(|path| {
-                let named = path.file_name().and_then(|name| self.by_name.get(name.to_str()?)).copied();
-                [self.at(path), named].into_iter().flatten().map(|port| port.name.as_str())
-            })
+            .flat_map(|path| [self.ports.at(path), self.ports.named(path)])
+            .flatten()
+            .map(|port| port.name.as_str())
             .collect();
-        let ports = self.switch.map(|switch| switch.ports.as_slice()).unwrap_or_default();
+        let ports = self.switch.known().map(|switch| switch.ports.as_slice()).unwrap_or_default();
         ports.iter().filter(|port| !taken.contains(port.name.as_str())).collect()
     }
 }

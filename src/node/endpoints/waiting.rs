@@ -32,7 +32,8 @@ pub(super) fn find(
     sockets: &[Stream],
     directory: &Path,
 ) -> Vec<Waiting> {
-    let Some(switch) = index.switch.filter(|_| live.unread.is_empty() && live.defined.broken.is_empty())
+    let Some(switch) =
+        index.switch.known().filter(|_| live.unread.is_empty() && live.defined.broken.is_empty())
     else {
         return Vec::new();
     };

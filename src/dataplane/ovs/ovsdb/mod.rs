@@ -5,6 +5,7 @@
 //! monotonic clock, one limit for all bytes received.
 
 mod client;
+mod index;
 mod join;
 mod monitor;
 mod ports;
@@ -15,6 +16,7 @@ mod tests;
 mod value;
 
 pub use client::Ovsdb;
+pub use index::PortIndex;
 pub use join::{Join, Question};
 pub use monitor::{Changed, ChangedPort, Monitor};
 pub use ports::{PortState, VhostPort};
