@@ -2,7 +2,7 @@
 //! systemd over D-Bus (org.freedesktop.systemd1(5)).
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use zbus::connection::{Builder, Connection};
 use zbus::message::Message;
 use zbus::{DynamicType, OwnedObjectPath, OwnedVariant};
 
-use super::fact::{DEFAULT_UMASK, UnitFact, set};
+use super::fact::UnitFact;
 use super::{Act, CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live};
 use crate::base::root::Root;
 
@@ -142,8 +142,8 @@ impl Units for Bus {
     fn unit(&self, name: &str) -> Result<Option<UnitFact>> {
         let context = || format!("reading the unit {name}");
         let path = self.load(name).with_context(context)?;
-        let unit = self.properties(path.as_str(), "Unit").with_context(context)?;
-        if unit.text("LoadState") == "not-found" {
+        let mut all = self.properties(path.as_str(), "Unit").with_context(context)?;
+        if all.text("LoadState") == "not-found" {
             return Ok(None);
         }
         let own = match name.rsplit_once('.') {
@@ -152,7 +152,9 @@ impl Units for Bus {
             Some((_, "mount")) => self.properties(path.as_str(), "Mount").with_context(context)?,
             _ => Properties::default(),
         };
-        let mut fact = fact(&unit, &own);
+        // No name of one interface is another thing in the other.
+        all.0.extend(own.0);
+        let mut fact = fact(&all)?;
         live::see_new_drop_ins(&Root::open(Path::new("/"))?, &mut fact).with_context(context)?;
         Ok(Some(fact))
     }
@@ -199,10 +201,6 @@ impl Properties {
         self.get(key).unwrap_or_default()
     }
 
-    fn texts(&self, key: &str) -> Vec<String> {
-        self.get(key).unwrap_or_default()
-    }
-
     /// Another one at each start.
     fn invocation(&self) -> Option<Vec<u8>> {
         self.get("InvocationID")
@@ -213,37 +211,22 @@ impl Properties {
     }
 }
 
-fn fact(unit: &Properties, own: &Properties) -> UnitFact {
-    let files: Vec<(String, bool)> = own.get("EnvironmentFiles").unwrap_or_default();
-    UnitFact {
-        name: unit.text("Id"),
-        load_state: unit.text("LoadState"),
-        active_state: unit.text("ActiveState"),
-        unit_file_state: unit.text("UnitFileState"),
-        fragment: set(unit.text("FragmentPath")).map(PathBuf::from),
-        drop_ins: unit.texts("DropInPaths").into_iter().map(PathBuf::from).collect(),
-        need_daemon_reload: unit.get("NeedDaemonReload").unwrap_or(false),
-        group: set(own.text("Group")),
-        user: set(own.text("User")),
-        umask: own.get("UMask").unwrap_or(DEFAULT_UMASK),
-        environment: own.texts("Environment"),
+fn fact(all: &Properties) -> Result<UnitFact> {
+    let files: Vec<(String, bool)> = all.get("EnvironmentFiles").unwrap_or_default();
+    Ok(UnitFact {
+        need_daemon_reload: all.get("NeedDaemonReload").unwrap_or(false),
         environment_files: files.into_iter().map(|(path, optional)| (path.into(), optional)).collect(),
-        runtime_directory: own.texts("RuntimeDirectory"),
-        runtime_directory_preserve: set(own.text("RuntimeDirectoryPreserve"))
-            .unwrap_or_else(|| "no".to_string()),
-        default_dependencies: unit.get("DefaultDependencies").unwrap_or(true),
-        main_pid: own.get("MainPID").filter(|pid| *pid != 0),
-        exec_start_pre: own.arguments("ExecStartPre"),
-        exec_start: own.arguments("ExecStart"),
-        exec_start_post: own.arguments("ExecStartPost"),
-        mount_options: set(own.text("Options")),
-        mount_where: set(own.text("Where")).map(PathBuf::from),
-        socket_user: set(own.text("SocketUser")),
-        socket_group: set(own.text("SocketGroup")),
-        socket_mode: own.get("SocketMode"),
-        state_change_timestamp: unit.get("StateChangeTimestamp").filter(|time| *time != 0),
-        active_enter_timestamp: unit.get("ActiveEnterTimestamp").filter(|time| *time != 0),
-    }
+        default_dependencies: all.get("DefaultDependencies").unwrap_or(true),
+        main_pid: all.get("MainPID").filter(|pid| *pid != 0),
+        state_change_timestamp: all.get("StateChangeTimestamp").filter(|time| *time != 0),
+        active_enter_timestamp: all.get("ActiveEnterTimestamp").filter(|time| *time != 0),
+        ..UnitFact::of(
+            |key| all.text(key),
+            |key| all.get(key).unwrap_or_default(),
+            |key| Ok(all.get(key)),
+            |key| all.arguments(key),
+        )?
+    })
 }
 
 /// Gives a future so much time; `None` when it did not finish. zbus bounds method calls, but not its own connecting.

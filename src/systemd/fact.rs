@@ -3,10 +3,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 /// systemd's default for `UMask=` (systemd.exec(5)).
-pub(super) const DEFAULT_UMASK: u32 = 0o022;
+const DEFAULT_UMASK: u32 = 0o022;
 
 /// What systemd knows of a unit, all drop-ins applied: names as in `systemctl show`. From an image: what the unit files
 /// say, with specifiers (`%i`) unexpanded.
@@ -67,13 +68,42 @@ pub struct UnitFact {
 }
 
 impl UnitFact {
+    /// By its properties, as far as all sources say them by the same names. What is not set is empty; `bits` are a mode
+    /// or a mask, and `commands` the arguments of each.
+    pub(super) fn of(
+        text: impl Fn(&str) -> String,
+        words: impl Fn(&str) -> Vec<String>,
+        bits: impl Fn(&str) -> Result<Option<u32>>,
+        commands: impl Fn(&str) -> Vec<Vec<String>>,
+    ) -> Result<UnitFact> {
+        let set = |key: &str| Some(text(key)).filter(|text| !text.is_empty());
+        Ok(UnitFact {
+            name: text("Id"),
+            load_state: text("LoadState"),
+            active_state: text("ActiveState"),
+            unit_file_state: text("UnitFileState"),
+            fragment: set("FragmentPath").map(PathBuf::from),
+            drop_ins: words("DropInPaths").into_iter().map(PathBuf::from).collect(),
+            group: set("Group"),
+            user: set("User"),
+            umask: bits("UMask")?.unwrap_or(DEFAULT_UMASK),
+            environment: words("Environment"),
+            runtime_directory: words("RuntimeDirectory"),
+            runtime_directory_preserve: set("RuntimeDirectoryPreserve").unwrap_or_else(|| "no".to_string()),
+            exec_start_pre: commands("ExecStartPre"),
+            exec_start: commands("ExecStart"),
+            exec_start_post: commands("ExecStartPost"),
+            mount_options: set("Options"),
+            mount_where: set("Where").map(PathBuf::from),
+            socket_user: set("SocketUser"),
+            socket_group: set("SocketGroup"),
+            socket_mode: bits("SocketMode")?,
+            ..UnitFact::default()
+        })
+    }
+
     /// Whether it runs.
     pub fn is_active(&self) -> bool {
         matches!(self.active_state.as_str(), "active" | "reloading")
     }
-}
-
-/// Text, unless it is empty: systemd's way to say that a setting is not set.
-pub(super) fn set(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
 }

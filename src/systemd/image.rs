@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::fact::{DEFAULT_UMASK, UnitFact};
+use super::fact::UnitFact;
 use super::{Act, ServiceManager, Units, words};
 use crate::base::root::{Handle, Kind, Root};
 use crate::edit::unit::UnitText;
@@ -136,7 +136,7 @@ impl Units for Image<'_> {
                 load_state: "masked".to_string(),
                 unit_file_state: "masked".to_string(),
                 fragment: Some(path),
-                ..described(&name, &UnitText::default())
+                ..described(&name, &UnitText::default())?
             })),
             Some(Fragment::File { name: real, file }) => {
                 let names = if real == name { vec![name] } else { vec![real.as_str(), name] };
@@ -150,7 +150,7 @@ impl Units for Image<'_> {
                 let unit = UnitText::merge(parts);
                 let unit_file_state = self.state(&real, &unit).with_context(context)?.to_string();
                 let fragment = Some(file.path().to_path_buf());
-                Ok(Some(UnitFact { unit_file_state, fragment, drop_ins, ..described(&real, &unit) }))
+                Ok(Some(UnitFact { unit_file_state, fragment, drop_ins, ..described(&real, &unit)? }))
             }
         }
     }
@@ -179,39 +179,26 @@ fn drop_in_directories(name: &str) -> Vec<String> {
 }
 
 /// What the merged text says; what it takes files to know is left empty.
-fn described(name: &str, unit: &UnitText) -> UnitFact {
+fn described(name: &str, unit: &UnitText) -> Result<UnitFact> {
     let section = match name.rsplit_once('.') {
         Some((_, "mount")) => "Mount",
         Some((_, "socket")) => "Socket",
         _ => "Service",
     };
-    let value = |key: &str| unit.last(section, key).map(str::to_string);
+    let value = |key: &str| unit.last(section, key).unwrap_or_default().to_string();
     let words = |key: &str| unit.list(section, key).into_iter().flat_map(words::split).collect::<Vec<_>>();
     let exec = |key: &str| unit.list(section, key).into_iter().flat_map(words::commands).collect();
-    let octal = |key: &str| value(key).and_then(|text| u32::from_str_radix(&text, 8).ok());
-    let preserve = value("RuntimeDirectoryPreserve").map(|text| as_no_yes_restart(&text));
-    UnitFact {
+    let octal = |key: &str| Ok(u32::from_str_radix(&value(key), 8).ok());
+    Ok(UnitFact {
         name: name.to_string(),
         load_state: "loaded".to_string(),
         active_state: "inactive".to_string(),
-        group: value("Group"),
-        user: value("User"),
-        umask: octal("UMask").unwrap_or(DEFAULT_UMASK),
         environment: merged_environment(words("Environment")),
         environment_files: unit.list(section, "EnvironmentFile").into_iter().map(environment_file).collect(),
-        runtime_directory: words("RuntimeDirectory"),
-        runtime_directory_preserve: preserve.unwrap_or_else(|| "no".to_string()),
+        runtime_directory_preserve: as_no_yes_restart(&value("RuntimeDirectoryPreserve")),
         default_dependencies: unit.last("Unit", "DefaultDependencies").is_none_or(|text| !is_false(text)),
-        exec_start_pre: exec("ExecStartPre"),
-        exec_start: exec("ExecStart"),
-        exec_start_post: exec("ExecStartPost"),
-        mount_options: value("Options"),
-        mount_where: value("Where").map(PathBuf::from),
-        socket_user: value("SocketUser"),
-        socket_group: value("SocketGroup"),
-        socket_mode: octal("SocketMode"),
-        ..UnitFact::default()
-    }
+        ..UnitFact::of(value, words, octal, exec)?
+    })
 }
 
 /// systemd's spellings of no (`parse_boolean`).
@@ -222,7 +209,7 @@ fn is_false(text: &str) -> bool {
 fn as_no_yes_restart(text: &str) -> String {
     match text {
         "restart" => "restart",
-        _ if is_false(text) => "no",
+        _ if text.is_empty() || is_false(text) => "no",
         _ => "yes",
     }
     .to_string()

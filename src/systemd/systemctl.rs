@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::fact::{DEFAULT_UMASK, UnitFact, set};
+use super::fact::UnitFact;
 use super::{Act, CALL_LIMIT, JOB_LIMIT, ServiceManager, Units, live, words};
 use crate::base::program;
 use crate::base::root::Root;
@@ -90,46 +90,27 @@ fn parse_show(text: &str) -> Result<Option<UnitFact>> {
     }
     let values = |key: &str| properties.get(key).map_or(&[][..], Vec::as_slice);
     let value = |key: &str| values(key).first().map_or(String::new(), |value| (*value).to_string());
-    let load_state = value("LoadState");
-    if load_state.is_empty() {
-        bail!("systemctl does not say its LoadState");
-    }
-    if load_state == "not-found" {
-        return Ok(None);
+    match value("LoadState").as_str() {
+        "" => bail!("systemctl does not say its LoadState"),
+        "not-found" => return Ok(None),
+        _ => {}
     }
     let exec = |key: &str| values(key).iter().filter_map(|text| arguments(text)).collect();
-    let umask = set(value("UMask")).map(|text| u32::from_str_radix(&text, 8).context("reading its UMask"));
+    let octal = |key: &str| match value(key) {
+        text if text.is_empty() => Ok(None),
+        text => u32::from_str_radix(&text, 8).map(Some).with_context(|| format!("reading its {key}")),
+    };
     Ok(Some(UnitFact {
-        name: value("Id"),
-        load_state,
-        active_state: value("ActiveState"),
-        unit_file_state: value("UnitFileState"),
-        fragment: set(value("FragmentPath")).map(PathBuf::from),
-        drop_ins: words::split(&value("DropInPaths")).into_iter().map(PathBuf::from).collect(),
         need_daemon_reload: value("NeedDaemonReload") == "yes",
-        group: set(value("Group")),
-        user: set(value("User")),
-        umask: umask.transpose()?.unwrap_or(DEFAULT_UMASK),
-        environment: words::split(&value("Environment")),
         environment_files: values("EnvironmentFiles")
             .iter()
             .filter_map(|text| environment_file(text))
             .collect(),
-        runtime_directory: words::split(&value("RuntimeDirectory")),
-        runtime_directory_preserve: set(value("RuntimeDirectoryPreserve"))
-            .unwrap_or_else(|| "no".to_string()),
         default_dependencies: value("DefaultDependencies") != "no",
         main_pid: value("MainPID").parse().ok().filter(|pid| *pid != 0),
-        exec_start_pre: exec("ExecStartPre"),
-        exec_start: exec("ExecStart"),
-        exec_start_post: exec("ExecStartPost"),
-        mount_options: set(value("Options")),
-        mount_where: set(value("Where")).map(PathBuf::from),
-        socket_user: set(value("SocketUser")),
-        socket_group: set(value("SocketGroup")),
-        socket_mode: u32::from_str_radix(&value("SocketMode"), 8).ok(),
         state_change_timestamp: timestamp(&value("StateChangeTimestamp")),
         active_enter_timestamp: timestamp(&value("ActiveEnterTimestamp")),
+        ..UnitFact::of(value, |key| words::split(&value(key)), octal, exec)?
     }))
 }
 
