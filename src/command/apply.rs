@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::plan::{Plan, Step};
-use super::restart::{self, Ended, Outage};
+use super::restart::{self, Outage};
 use super::{Outcome, blast};
 use crate::accord::is_watch_link;
 use crate::base::lock::Lock;
@@ -48,11 +48,9 @@ pub fn run(args: &ApplyArgs) -> Result<Outcome> {
 
 /// The same for one who has the lock.
 pub fn under(mut lock: Lock, root: &Root, manager: &dyn ServiceManager, args: &ApplyArgs) -> Result<Outcome> {
-    if args.restart || Journal::read(root)?.restarting {
-        lock.restarts();
-    }
+    let failed = restart::begin(&mut lock, root, manager, args.restart)?;
     let json = args.plan.output.json;
-    let output = Output { version: 1, failed: restart::finish(root, manager)?, ..Output::default() };
+    let output = Output { version: 1, failed, ..Output::default() };
     let mut run = Run { root, manager, json, output };
     let mut survey = run.converge(args.plan.renumber)?;
     if args.restart {
@@ -143,12 +141,10 @@ impl Run<'_> {
                 report::out(&format!("restarting {unit}\n"));
             }
             if Some(&unit) == switch.as_ref() {
-                match self.hand_over(&survey)? {
-                    Ended::Well((), unnoted) => self.output.failed.extend(unnoted),
-                    Ended::PutBack(lines) => {
-                        self.output.failed.extend(lines);
-                        return self.look();
-                    }
+                let (is_new, failed) = self.hand_over(&survey)?;
+                self.output.failed.extend(failed);
+                if !is_new {
+                    return self.look();
                 }
             } else if let Err(error) = self.manager.act(Act::Restart, &unit) {
                 self.output.failed.push(format!("{error:#}"));
@@ -164,13 +160,12 @@ impl Run<'_> {
     }
 
     /// Restarts the dataplane; what its new identity must own changes hands while nobody runs.
-    fn hand_over(&mut self, survey: &Survey) -> Result<Ended<()>> {
+    fn hand_over(&mut self, survey: &Survey) -> Result<(bool, Vec<String>)> {
         let due: Vec<Change> = survey.observed.iter().filter(|change| !change.holds()).cloned().collect();
         let Some(outage) = Outage::prepare(self.root, self.manager, survey, &due)? else {
-            return Ok(Ended::Well((), None));
+            return Ok((true, Vec::new()));
         };
-        self.output.lost_network =
-            survey.live.as_ref().map(|live| blast::announce(live, self.json)).unwrap_or_default();
+        self.output.lost_network = outage.announce(self.json);
         let journal = &survey.journal;
         let running = journal.running.clone().unwrap_or_else(|| restart::entries_of(journal));
         outage.run(running, || {

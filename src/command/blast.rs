@@ -7,15 +7,6 @@ use crate::report::{self, Style};
 use crate::rules::Finding;
 use crate::survey::Survey;
 
-/// Prints which VMs the coming restart cuts off; returns the lines.
-pub fn announce(live: &Live, json: bool) -> Vec<String> {
-    let lines = lost_network(live);
-    if !json {
-        report::out(&lines.iter().map(|line| format!("{}\n", report::clean(line))).collect::<String>());
-    }
-    lines
-}
-
 /// The VMs that a restart of the dataplane cuts off, a line each.
 pub fn lost_network(live: &Live) -> Vec<String> {
     let mut lines = Vec::new();

@@ -13,6 +13,7 @@ use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 use super::blast;
 use super::reconnect::{self, Peer};
 use crate::accord::{DataplaneAccord, is_drop_in};
+use crate::base::lock::Lock;
 use crate::base::paths;
 use crate::base::progress::{self, Progress};
 use crate::base::root::Root;
@@ -34,21 +35,13 @@ use crate::systemd::{Act, ServiceManager};
 /// How long the previous settings may take to work: longer, because nothing else can be restored.
 const BACK_LIMIT: Duration = Duration::from_secs(120);
 
-#[derive(Debug)]
-pub enum Ended<T> {
-    /// The dataplane runs, and all VMs that were connected are again; an error if the journal could not be written.
-    Well(T, Option<String>),
-    /// The previous settings were restored: why, and what could not be restored.
-    PutBack(Vec<String>),
-}
-
 /// A dataplane that is going to be restarted. Once stopped, it is started again whatever happens.
 #[derive(Debug)]
 pub struct Outage<'a> {
     root: &'a Root,
     manager: &'a dyn ServiceManager,
     survey: &'a Survey,
-    dataplane: &'a DataplaneAccord,
+    pub dataplane: &'a DataplaneAccord,
     live: &'a Live,
     limit: Duration,
     peers: Vec<Peer>,
@@ -81,10 +74,13 @@ impl<'a> Outage<'a> {
         Ok(Some(outage))
     }
 
-    /// Prints which VMs it cuts off; returns the unit that is restarted.
-    pub fn announce(&self, json: bool) -> String {
-        blast::announce(self.live, json);
-        self.dataplane.switch_unit.clone()
+    /// Prints which VMs it cuts off; returns the lines.
+    pub fn announce(&self, json: bool) -> Vec<String> {
+        let lines = blast::lost_network(self.live);
+        if !json {
+            report::out(&lines.iter().map(|line| format!("{}\n", report::clean(line))).collect::<String>());
+        }
+        lines
     }
 
     fn try_all(&self, changes: &[Change]) -> Result<()> {
@@ -100,11 +96,16 @@ impl<'a> Outage<'a> {
         preflight::check(self.root, &changes)
     }
 
-    /// Stops the dataplane, does `work` while it is down, and starts it. `running` is what it was started with.
+    /// Stops the dataplane, does `work` while it is down, and starts it. `running` is what it was started with. Returns true
+    /// if it runs and all VMs that were connected are again, false if the previous settings were restored; and what failed.
     ///
     /// # Errors
     /// The journal could not be written; the dataplane was not stopped.
-    pub fn run<T>(mut self, running: Vec<Entry>, work: impl FnOnce() -> Result<T>) -> Result<Ended<T>> {
+    pub fn run(
+        mut self,
+        running: Vec<Entry>,
+        work: impl FnOnce() -> Result<()>,
+    ) -> Result<(bool, Vec<String>)> {
         Journal::read(self.root)?.restart_begins(self.root, running).context("the switch was not stopped")?;
         // A terminal may be lost with the network.
         let told = Arc::new(AtomicBool::new(false));
@@ -112,19 +113,16 @@ impl<'a> Outage<'a> {
             signal_hook::flag::register(signal, Arc::clone(&told))?;
         }
         self.stopped = true;
-        let done = self.stop(self.manager).and_then(|()| work()).and_then(|done| {
-            self.start(self.manager, self.limit)?;
-            self.wait()?;
-            Ok(done)
-        });
+        let done = self.stop(self.manager).and_then(|()| work());
+        let done = done.and_then(|()| self.start(self.manager, self.limit)).and_then(|()| self.wait());
+        self.stopped = false;
         Ok(match done {
-            Ok(done) => {
-                self.stopped = false;
+            Ok(()) => {
                 let noted = note_end(self.root)
                     .context("the switch was restarted and works, but that could not be noted");
-                Ended::Well(done, noted.err().map(|error| format!("{error:#}")))
+                (true, noted.err().map(|error| format!("{error:#}")).into_iter().collect())
             }
-            Err(why) => Ended::PutBack(self.put_back(&why)),
+            Err(why) => (false, self.put_back(&why)),
         })
     }
 
@@ -291,9 +289,17 @@ fn make(root: &Root, change: &Change) -> Result<()> {
     if now.holds() { Ok(()) } else { change.make(root) }
 }
 
-/// Ends a killed restart: restores the dataplane's settings, and starts it if it does not run.
-pub fn finish(root: &Root, manager: &dyn ServiceManager) -> Result<Vec<String>> {
+/// How `apply` and `revert` begin. Ends a killed restart: restores the dataplane's settings, and starts it if it does not run.
+pub fn begin(
+    lock: &mut Lock,
+    root: &Root,
+    manager: &dyn ServiceManager,
+    restarts: bool,
+) -> Result<Vec<String>> {
     let mut journal = Journal::read(root)?;
+    if restarts || journal.restarting {
+        lock.restarts();
+    }
     if !journal.restarting {
         return Ok(Vec::new());
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `revert`: put back exactly what was there. It goes by the journal alone: a changed configuration is no hindrance.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
 
-use super::restart::{self, Ended, Outage, touched_services};
+use super::restart::{self, Outage, touched_services};
 use super::{Outcome, apply, convert, would_revert};
 use crate::base::lock::Lock;
 use crate::base::root::Root;
@@ -51,180 +51,186 @@ pub fn under(
     manager: &dyn ServiceManager,
     args: &RevertArgs,
 ) -> Result<Outcome> {
-    if args.restart || Journal::read(root)?.restarting {
-        lock.restarts();
-    }
-    let mut output = Output { version: 1, failed: restart::finish(root, manager)?, ..Output::default() };
-    let mut journal = Journal::read(root)?;
-    // Who waits for a restart is known only while the accord still stands.
-    let survey = Survey::take(root, manager, Options::default()).ok();
-    let mut units = survey.as_ref().map(|survey| touched_services(survey, &journal)).unwrap_or_default();
-    if let Some(survey) = &survey {
-        may_go_on(survey, &units, args)?;
-    }
-    // It would grant what is withdrawn.
-    if journal.entries.iter().any(|entry| apply::is_watch(&entry.change)) {
-        apply::stop_watching(root, manager);
-    }
-    let mut outage = None;
-    if let Some(survey) = &survey {
-        // What a killed run stopped is started, whatever is asked for.
-        let switch = survey.accord.dataplane.as_ref().map(|dataplane| &dataplane.switch_unit);
-        let restarts = units.iter().any(|unit| Some(unit) == switch) && (args.restart || journal.restarting);
-        let changes: Vec<Change> = journal.entries.iter().map(|entry| entry.change.clone()).collect();
-        outage = if restarts { Outage::prepare(root, manager, survey, &changes)? } else { None };
-    }
-    if let Some(survey) = survey.as_ref().filter(|_| !journal.is_empty()) {
-        withdraw_grants(root, survey)?;
-        withdraw_declared(root, manager, survey)?;
-    }
-    let renumberings = journal.entries.iter().filter(|entry| matches!(entry.change, Change::Renumber(_)));
-    let renumberings: Vec<Entry> = renumberings.cloned().collect();
-    // VMs and ports are turned back while switch and libvirt can still be talked to.
-    // The service that watches would be started with the switch.
-    let is_early =
-        |entry: &Entry| matches!(entry.change, Change::Conversion(_)) || apply::is_watch(&entry.change);
-    take_back(root, &mut journal, &mut output, is_early)?;
-    if let Some(outage) = outage {
-        if !restart_switch(root, manager, outage, args, &mut output)? {
-            return end(lock, args, &output);
-        }
-        units.retain(|unit| !output.restarted.contains(unit));
-        journal = Journal::read(root)?;
-    }
-    take_back(root, &mut journal, &mut output, |entry| !is_early(entry))?;
-    // A revert that was killed before this left nothing to undo.
-    let overdue = survey.as_ref().is_some_and(Survey::reload_overdue);
-    if root.is_live() && (overdue || !output.undone.is_empty()) {
-        manager.reload()?;
-        remains::clear(root);
-    }
-    finish(manager, args, units, &mut output);
-    if !output.restarted.is_empty() {
-        // Files that processes with the number of the accord made before they were restarted.
-        renumberings.iter().try_for_each(|entry| entry.change.undo(root).map(drop))?;
-    }
-    end(lock, args, &output)
-}
-
-fn end(lock: Lock, args: &RevertArgs, output: &Output) -> Result<Outcome> {
-    tell(args.output.json, output)?;
+    let failed = restart::begin(&mut lock, root, manager, args.restart)?;
+    let output = Output { version: 1, failed, ..Output::default() };
+    let mut run = Run { root, manager, args, output };
+    run.all()?;
+    let output = run.output;
+    tell(args.output.json, &output)?;
     lock.release()?;
     let left = output.undone.iter().any(|line| matches!(line.outcome, Undone::Left(_) | Undone::InUse(_)));
-    Ok(if !output.failed.is_empty() {
-        Outcome::Waiting
-    } else if left {
-        Outcome::Advice
-    } else {
-        Outcome::Fine
+    Ok(match (output.failed.is_empty(), left) {
+        (false, _) => Outcome::Waiting,
+        (true, true) => Outcome::Advice,
+        (true, false) => Outcome::Fine,
     })
 }
 
-/// Takes back what the dataplane is started with, between its stop and its start: with the identity it was started with, it
-/// can remove its own sockets and pid files, and the next one does not find them in its way. False: all of it is as it was.
-fn restart_switch(
-    root: &Root,
-    manager: &dyn ServiceManager,
-    outage: Outage<'_>,
-    args: &RevertArgs,
-    output: &mut Output,
-) -> Result<bool> {
-    let unit = outage.announce(args.output.json);
-    let mut journal = Journal::read(root)?;
-    let is_meant = |entry: &Entry| {
-        restart::is_started_with(&entry.change) || matches!(entry.change, Change::Renumber(_))
-    };
-    let running = journal.entries.iter().filter(|entry| is_meant(entry)).cloned().collect();
-    let mut undone = Output::default();
-    let ended = outage.run(running, || {
-        journal = Journal::read(root)?;
-        take_back(root, &mut journal, &mut undone, is_meant)?;
-        if let Some(failed) = undone.failed.first() {
-            bail!("{failed}");
+/// One run of it.
+struct Run<'a> {
+    root: &'a Root,
+    manager: &'a dyn ServiceManager,
+    args: &'a RevertArgs,
+    output: Output,
+}
+
+impl<'a> Run<'a> {
+    fn all(&mut self) -> Result<()> {
+        let (root, manager) = (self.root, self.manager);
+        let journal = Journal::read(root)?;
+        // Who waits for a restart is known only while the accord still stands.
+        let survey = Survey::take(root, manager, Options::default()).ok();
+        let survey = survey.as_ref();
+        let mut units = survey.map(|survey| touched_services(survey, &journal)).unwrap_or_default();
+        if let Some(survey) = survey {
+            self.may_go_on(survey, &units)?;
         }
-        manager.reload()?;
-        remains::clear(root);
+        // It would grant what is withdrawn.
+        if journal.entries.iter().any(|entry| apply::is_watch(&entry.change)) {
+            apply::stop_watching(root, manager);
+        }
+        let outage = survey.map(|survey| self.outage(survey, &journal, &units)).transpose()?.flatten();
+        if let Some(survey) = survey.filter(|_| !journal.is_empty()) {
+            withdraw_grants(root, survey)?;
+            withdraw_declared(root, manager, survey)?;
+        }
+        // VMs and ports are turned back while switch and libvirt can still be talked to.
+        // The service that watches would be started with the switch.
+        let is_early =
+            |entry: &Entry| matches!(entry.change, Change::Conversion(_)) || apply::is_watch(&entry.change);
+        self.take_back(is_early)?;
+        if let Some(outage) = outage {
+            if !self.restart_switch(outage)? {
+                return Ok(());
+            }
+            units.retain(|unit| !self.output.restarted.contains(unit));
+        }
+        self.take_back(|entry| !is_early(entry))?;
+        // A revert that was killed before this left nothing to undo.
+        let overdue = survey.is_some_and(Survey::reload_overdue);
+        if root.is_live() && (overdue || !self.output.undone.is_empty()) {
+            manager.reload()?;
+            remains::clear(root);
+        }
+        self.restart(units);
+        if !self.output.restarted.is_empty() {
+            // Files that processes with the number of the accord made before they were restarted.
+            let mut entries = journal.entries.iter().filter(|entry| is_renumbering(entry));
+            entries.try_for_each(|entry| entry.change.undo(root).map(drop))?;
+        }
         Ok(())
-    })?;
-    match ended {
-        Ended::Well((), unnoted) => {
-            output.failed.extend(unnoted);
-            output.undone.append(&mut undone.undone);
-            output.restarted.push(unit);
-            Ok(true)
-        }
-        Ended::PutBack(lines) => {
-            output.failed.extend(lines);
-            Ok(false)
-        }
     }
-}
 
-/// Fails before anything is done where only a restart would do.
-fn may_go_on(survey: &Survey, units: &[String], args: &RevertArgs) -> Result<()> {
-    let (Some(dataplane), Some(live)) = (&survey.accord.dataplane, &survey.live) else { return Ok(()) };
-    if args.restart || !units.contains(&dataplane.switch_unit) {
-        return Ok(());
+    /// Fails before anything is done where only a restart would do.
+    fn may_go_on(&self, survey: &Survey, units: &[String]) -> Result<()> {
+        let (Some(dataplane), Some(live)) = (&survey.accord.dataplane, &survey.live) else { return Ok(()) };
+        if self.args.restart || !units.contains(&dataplane.switch_unit) {
+            return Ok(());
+        }
+        let confined = live.vswitchd().is_some_and(|process| !process.identity().has_dac_override());
+        if confined && dataplane.is_switched() {
+            bail!(
+                "the dataplane runs as {} since an earlier apply, and must be stopped to undo that; nothing was changed (run 'vhost-accord revert --restart')",
+                dataplane.user
+            );
+        }
+        Ok(())
     }
-    let confined = live.vswitchd().is_some_and(|process| !process.identity().has_dac_override());
-    if confined && dataplane.is_switched() {
-        bail!(
-            "the dataplane runs as {} since an earlier apply, and must be stopped to undo that; nothing was changed (run 'vhost-accord revert --restart')",
-            dataplane.user
-        );
-    }
-    Ok(())
-}
 
-/// The last change first. What cannot be undone does not keep the rest from it, and stays in the journal.
-fn take_back(
-    root: &Root,
-    journal: &mut Journal,
-    output: &mut Output,
-    which: impl Fn(&Entry) -> bool,
-) -> Result<()> {
-    if journal.entries.is_empty() {
-        // What an apply left that was killed before it had written its first line.
-        return journal.save(root);
+    /// The switch's restart, where it is to be. What a killed run stopped is started, whatever is asked for.
+    fn outage(&self, survey: &'a Survey, journal: &Journal, units: &[String]) -> Result<Option<Outage<'a>>> {
+        let switch = survey.accord.dataplane.as_ref().map(|dataplane| &dataplane.switch_unit);
+        if !(self.args.restart || journal.restarting) || !units.iter().any(|unit| Some(unit) == switch) {
+            return Ok(None);
+        }
+        let changes: Vec<Change> = journal.entries.iter().map(|entry| entry.change.clone()).collect();
+        Outage::prepare(self.root, self.manager, survey, &changes)
     }
-    let entries: Vec<Entry> = journal.entries.iter().rev().filter(|entry| which(entry)).cloned().collect();
-    let mut in_use = Vec::new();
-    for entry in entries {
-        let target = entry.change.target();
-        if let Change::Group(group) = &entry.change
-            && in_use.contains(&group.item.gid)
-        {
-            let outcome =
-                Undone::InUse("it is the group of a user or directory that is still there".to_string());
-            output.undone.push(Line { target: target.0.clone(), outcome });
-            continue;
+
+    /// Takes back what the dataplane is started with, between its stop and its start: with the identity it was started with,
+    /// it can remove its own sockets and pid files, and the next one does not find them in its way. False: all of it is as it
+    /// was.
+    fn restart_switch(&mut self, outage: Outage<'_>) -> Result<bool> {
+        outage.announce(self.args.output.json);
+        let unit = outage.dataplane.switch_unit.clone();
+        let is_meant = |entry: &Entry| restart::is_started_with(&entry.change) || is_renumbering(entry);
+        let running = Journal::read(self.root)?.entries.into_iter().filter(is_meant).collect();
+        let earlier = std::mem::take(&mut self.output);
+        let (is_new, failed) = outage.run(running, || {
+            self.take_back(is_meant)?;
+            if let Some(failed) = self.output.failed.first() {
+                bail!("{failed}");
+            }
+            self.manager.reload()?;
+            remains::clear(self.root);
+            Ok(())
+        })?;
+        let Output { undone, .. } = std::mem::replace(&mut self.output, earlier);
+        self.output.failed.extend(failed);
+        if is_new {
+            self.output.undone.extend(undone);
+            self.output.restarted.push(unit);
         }
-        // A file that could not be put back may name it: libvirt does not start with a group that is gone.
-        let account = matches!(entry.change, Change::Group(_) | Change::User(_) | Change::Member(_));
-        if account && !output.failed.is_empty() {
-            output.failed.push(format!("{target}: kept until the rest is restored"));
-            continue;
+        Ok(is_new)
+    }
+
+    /// The last change first. What cannot be undone does not keep the rest from it, and stays in the journal.
+    fn take_back(&mut self, which: impl Fn(&Entry) -> bool) -> Result<()> {
+        let mut journal = Journal::read(self.root)?;
+        if journal.entries.is_empty() {
+            // What an apply left that was killed before it had written its first line.
+            return journal.save(self.root);
         }
-        journal.take_back(root, &target)?;
-        match undo(root, &entry) {
-            Ok(outcome @ Undone::InUse(_)) => {
-                match &entry.change {
-                    Change::User(user) => in_use.push(user.item.gid),
-                    // Without a name, the next group may get its number, and with it what the directory has.
-                    Change::Owner(owner) => in_use.extend(owner.item.gid),
-                    _ => {}
+        let entries: Vec<Entry> =
+            journal.entries.iter().rev().filter(|entry| which(entry)).cloned().collect();
+        let mut in_use = Vec::new();
+        for entry in entries {
+            let target = entry.change.target();
+            let undone = match &entry.change {
+                Change::Group(group) if in_use.contains(&group.item.gid) => Ok(Undone::InUse(
+                    "it is the group of a user or directory that is still there".to_string(),
+                )),
+                // A file that could not be put back may name it: libvirt does not start with a group that is gone.
+                Change::Group(_) | Change::User(_) | Change::Member(_) if !self.output.failed.is_empty() => {
+                    Err(anyhow!("kept until the rest is restored"))
                 }
-                output.undone.push(Line { target: target.0.clone(), outcome });
+                _ => {
+                    journal.take_back(self.root, &target)?;
+                    undo(self.root, &entry)
+                }
+            };
+            match (&undone, &entry.change) {
+                (Ok(Undone::InUse(_)), Change::User(user)) => in_use.push(user.item.gid),
+                // Without a name, the next group may get its number, and with it what the directory has.
+                (Ok(Undone::InUse(_)), Change::Owner(owner)) => in_use.extend(owner.item.gid),
+                (Ok(Undone::InUse(_)) | Err(_), _) => {}
+                (Ok(_), _) => {
+                    tracing::info!(VA_TARGET = %target, "reverted {target}");
+                    journal.forget(self.root, &target)?;
+                }
             }
-            Ok(outcome) => {
-                tracing::info!(VA_TARGET = %target, "reverted {target}");
-                output.undone.push(Line { target: target.0.clone(), outcome });
-                journal.forget(root, &target)?;
+            match undone {
+                Ok(outcome) => self.output.undone.push(Line { target: target.0, outcome }),
+                Err(error) => self.output.failed.push(format!("{target}: {error:#}")),
             }
-            Err(error) => output.failed.push(format!("{target}: {error:#}")),
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self, units: Vec<String>) {
+        let output = &mut self.output;
+        for unit in units.into_iter().filter(|_| !output.undone.is_empty()) {
+            match self.args.restart.then(|| self.manager.act(Act::Restart, &unit)) {
+                None => output.waiting.push(unit),
+                Some(Ok(())) => output.restarted.push(unit),
+                Some(Err(error)) => output.failed.push(format!("{error:#}")),
+            }
         }
     }
-    Ok(())
+}
+
+fn is_renumbering(entry: &Entry) -> bool {
+    matches!(entry.change, Change::Renumber(_))
 }
 
 fn undo(root: &Root, entry: &Entry) -> Result<Undone> {
@@ -260,19 +266,6 @@ fn withdraw_declared(root: &Root, manager: &dyn ServiceManager, survey: &Survey)
         grant::make_all(root, &declared::withdraw(root, given, &process)?)?;
     }
     Ok(())
-}
-
-fn finish(manager: &dyn ServiceManager, args: &RevertArgs, units: Vec<String>, output: &mut Output) {
-    if output.undone.is_empty() {
-        return;
-    }
-    for unit in units {
-        match args.restart.then(|| manager.act(Act::Restart, &unit)) {
-            None => output.waiting.push(unit),
-            Some(Ok(())) => output.restarted.push(unit),
-            Some(Err(error)) => output.failed.push(format!("{error:#}")),
-        }
-    }
 }
 
 fn tell(json: bool, output: &Output) -> Result<()> {
