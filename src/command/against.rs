@@ -12,12 +12,9 @@ use crate::fingerprint::{self, Fingerprint};
 use crate::report;
 use crate::rules::Finding;
 use crate::rules::peer::{Compared, Newcomer};
-use crate::survey::{Options, Survey};
-use crate::systemd;
 
 #[derive(Serialize)]
 struct Output<'a> {
-    version: u32,
     verdict: &'static str,
     /// The node that was compared with.
     against: Option<&'a str>,
@@ -30,9 +27,7 @@ pub fn run(args: &CheckArgs, file: &Path) -> Result<Outcome> {
     let text = super::read_bounded(file, fingerprint::MAX_FILE)?;
     let name = if file == Path::new("-") { "standard input".to_string() } else { file.display().to_string() };
     let there = fingerprint::parse(&text, &name)?;
-    let manager = systemd::connect(&root)?;
-    let survey = Survey::take(&root, manager.as_ref(), Options { settled: true, ..Options::default() })
-        .context("this node cannot be compared")?;
+    let survey = super::settled(&root).context("this node cannot be compared")?;
     let compared = survey.against(&root, &there)?;
     let (_, outcome) = check::verdict(&compared.findings);
     let verdict = match outcome {
@@ -40,13 +35,11 @@ pub fn run(args: &CheckArgs, file: &Path) -> Result<Outcome> {
         Outcome::Advice => "all VMs can migrate here, with advice",
         Outcome::Waiting => "would fail",
     };
-    if args.output.json {
-        let Compared { vms, findings, .. } = &compared;
-        report::json(&Output { version: 1, verdict, against: there.host.as_deref(), vms, findings })?;
-    } else {
-        report::out(&report::clean(&table(&there, &compared.vms)));
-        check::tell_findings(&compared.findings, verdict, outcome);
-    }
+    let Compared { vms, findings, .. } = &compared;
+    let output = Output { verdict, against: there.host.as_deref(), vms, findings };
+    report::tell(args.output.json, &output, || {
+        report::clean(&table(&there, vms)) + &check::findings_text(findings, verdict, outcome)
+    })?;
     Ok(outcome)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::plan::{Plan, Step};
+use super::plan::{Plan, Step, steps_text};
 use super::restart::{self, Outage};
 use super::{Outcome, blast};
 use crate::accord::is_watch_link;
@@ -29,7 +29,6 @@ const WATCH_LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Default, Serialize)]
 struct Output {
-    version: u32,
     steps: Vec<Step>,
     notes: Vec<String>,
     restarted: Vec<String>,
@@ -50,7 +49,7 @@ pub fn run(args: &ApplyArgs) -> Result<Outcome> {
 pub fn under(mut lock: Lock, root: &Root, manager: &dyn ServiceManager, args: &ApplyArgs) -> Result<Outcome> {
     let failed = restart::begin(&mut lock, root, manager, args.restart)?;
     let json = args.plan.output.json;
-    let output = Output { version: 1, failed, ..Output::default() };
+    let output = Output { failed, ..Output::default() };
     let mut run = Run { root, manager, json, output };
     let mut survey = run.converge(args.plan.renumber)?;
     if args.restart {
@@ -67,11 +66,7 @@ pub fn under(mut lock: Lock, root: &Root, manager: &dyn ServiceManager, args: &A
         findings.into_iter().partition(|finding| finding.restart.is_some());
     let broken = findings.iter().any(|finding| finding.level == Level::Broken);
     (output.waiting, output.findings) = (waiting, findings);
-    if json {
-        report::json(&output)?;
-    } else {
-        report::out(&closing(&survey, &output));
-    }
+    report::tell(json, &output, || closing(&survey, &output))?;
     Ok(if broken || !output.failed.is_empty() { Outcome::Waiting } else { Outcome::Fine })
 }
 
@@ -109,10 +104,11 @@ impl Run<'_> {
             return catch_up(self.root, self.manager, survey);
         }
         preflight::check(self.root, &plan.changes)?;
-        self.output.steps.extend(plan.steps(&survey));
+        let steps = plan.steps(&survey);
         if !self.json {
-            report::out(&plan.text(&survey));
+            report::out(&steps_text(&steps));
         }
+        self.output.steps.extend(steps);
         self.output.notes.extend(execute(self.root, &mut survey, &plan)?);
         let outdated = || plan.outdated.iter().map(|entry| &entry.change);
         if self.root.is_live() && plan.changes.iter().chain(outdated()).any(concerns_systemd) {

@@ -17,13 +17,11 @@ use crate::report::prometheus::{self, Measured};
 use crate::report::{self, Style, endpoints, monitor};
 use crate::rules::endpoints::{Judged, Row};
 use crate::rules::{self, Evidence, Finding, Level};
-use crate::survey::{Options, Survey};
-use crate::systemd;
+use crate::survey::Survey;
 use crate::write::{self, FileMeta};
 
 #[derive(Serialize)]
 struct Output<'a> {
-    version: u32,
     verdict: &'static str,
     endpoints: &'a [Row],
     findings: &'a [Finding],
@@ -97,8 +95,7 @@ fn tell_monitor(args: &CheckArgs) -> Outcome {
 
 /// The verdict, and the survey that it comes from; none if an obstacle prevents a survey.
 pub fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
-    let manager = systemd::connect(root)?;
-    match Survey::take(root, manager.as_ref(), Options { settled: true, ..Options::default() }) {
+    match super::settled(root) {
         Ok(survey) => match told(survey.judged(root))? {
             Some(judged) => Ok((judged, Some(survey))),
             None => Ok((Judged::of(survey.findings()), Some(survey))),
@@ -141,29 +138,22 @@ pub fn tell(
 ) -> Result<Outcome> {
     let Judged { rows, findings, .. } = judged;
     let (verdict, outcome) = verdict_of(findings, unknown);
-    if json {
-        report::json(&Output { version: 1, verdict, endpoints: rows, findings, fingerprint, unknown })?;
-        return Ok(outcome);
-    }
-    if !rows.is_empty() {
-        report::out(&endpoints::text(rows));
-    }
-    report::out(&super::lacking_text(unknown));
-    tell_findings(findings, verdict, outcome);
+    report::tell(json, &Output { verdict, endpoints: rows, findings, fingerprint, unknown }, || {
+        let rows = if rows.is_empty() { String::new() } else { endpoints::text(rows) };
+        rows + &super::lacking_text(unknown) + &findings_text(findings, verdict, outcome)
+    })?;
     Ok(outcome)
 }
 
 /// The findings, and the verdict on a line of its own.
-pub fn tell_findings(findings: &[Finding], verdict: &str, outcome: Outcome) {
-    for finding in findings {
-        report::out(&finding_text(finding));
-    }
+pub fn findings_text(findings: &[Finding], verdict: &str, outcome: Outcome) -> String {
     let style = match outcome {
         Outcome::Fine => Style::Good,
         Outcome::Advice => Style::Advice,
         Outcome::Waiting => Style::Bad,
     };
-    report::out(&format!("{}\n", report::colour(style, verdict)));
+    let text: String = findings.iter().map(finding_text).collect();
+    text + &format!("{}\n", report::colour(style, verdict))
 }
 
 /// A finding in three lines: what, why, and the command that fixes it.

@@ -17,7 +17,6 @@ const FULL: [&str; 2] = ["hugepages-not-enough", "unknown"];
 
 #[derive(Serialize)]
 struct Output<'a> {
-    version: u32,
     verdict: &'static str,
     /// Files that are no fingerprints, in a line each.
     unreadable: &'a [String],
@@ -42,12 +41,10 @@ pub fn run(args: &CompareArgs) -> Result<Outcome> {
     if let Some(file) = &args.html {
         report::replace(file, &report::page::page(&compared, verdict, &unreadable))?;
     }
-    if args.json {
-        report::json(&Output { version: 1, verdict, unreadable: &unreadable, compared: &compared })?;
-        return Ok(outcome);
-    }
-    report::out(&report::fleet::text(&compared));
-    check::tell_findings(&[], verdict, outcome);
+    let output = Output { verdict, unreadable: &unreadable, compared: &compared };
+    report::tell(args.json, &output, || {
+        report::fleet::text(&compared) + &check::findings_text(&[], verdict, outcome)
+    })?;
     Ok(outcome)
 }
 

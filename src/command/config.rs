@@ -10,8 +10,7 @@ use crate::config::{Config, Effective, Raw, SECTIONS};
 use crate::dataplane::ovs::modes::Modes;
 use crate::journal::Journal;
 use crate::report;
-use crate::survey::{self, Options, Survey};
-use crate::systemd;
+use crate::survey;
 
 pub fn run(args: &OutputArgs) -> Result<Outcome> {
     let root = Root::open(&std::path::absolute(&args.root)?)?;
@@ -21,7 +20,7 @@ pub fn run(args: &OutputArgs) -> Result<Outcome> {
         raw.note("modes", found(&root, &config));
     }
     if args.json {
-        report::json(&raw)?;
+        report::plain_json(&raw)?;
         return Ok(Outcome::Fine);
     }
     let row = |(name, effective): (&str, &Effective)| {
@@ -47,9 +46,7 @@ fn found(root: &Root, config: &Config) -> String {
         if !root.is_live() {
             return survey::modes(root, config, &journal, None);
         }
-        let manager = systemd::connect(root)?;
-        let survey = Survey::take(root, manager.as_ref(), Options::default())?;
-        survey.modes.context("modes is listed")
+        super::survey(root)?.modes.context("modes is listed")
     };
     let modes: Result<Modes> = look();
     modes.map_or_else(

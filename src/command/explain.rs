@@ -16,8 +16,7 @@ use crate::explain::{Class, Event, Now, Program, Reading, now};
 use crate::report::{self, Style, one_line};
 use crate::rules::catalogue::{self, Entry};
 use crate::rules::endpoints::{Judged, Row};
-use crate::survey::{Options, Survey};
-use crate::systemd;
+use crate::survey::Survey;
 
 #[derive(Serialize)]
 struct Explained {
@@ -31,7 +30,6 @@ struct Explained {
 
 #[derive(Serialize)]
 struct Output {
-    version: u32,
     sources: Vec<Source>,
     explained: Vec<Explained>,
     #[serde(flatten)]
@@ -52,12 +50,8 @@ pub fn run(args: &ExplainArgs) -> Result<Outcome> {
     let sources = sources(args, &mut reading)?;
     reading.finish();
     let explained = join(std::mem::take(&mut reading.events), args.sos.as_deref());
-    let output = Output { version: 1, sources, explained, reading };
-    if args.json {
-        report::json(&output)?;
-    } else {
-        report::out(&text(&output));
-    }
+    let output = Output { sources, explained, reading };
+    report::tell(args.json, &output, || text(&output))?;
     let still = |explained: &Explained| matches!(explained.now, Now::StillSo { .. });
     Ok(if output.explained.iter().any(still) { Outcome::Waiting } else { Outcome::Fine })
 }
@@ -92,7 +86,7 @@ fn list(entries: &[Entry]) -> String {
 
 fn tell(entries: &[Entry], json: bool, text: impl Fn(&[Entry]) -> String) -> Result<Outcome> {
     if json {
-        report::json(&entries)?;
+        report::plain_json(&entries)?;
     } else {
         report::out(&text(entries));
     }
@@ -150,9 +144,7 @@ fn dataplane_at(survey: &Survey, judged: &Judged, subject: &str) -> Option<Strin
 
 fn look(sos: Option<&Path>) -> Result<(Root, Survey, Judged)> {
     let root = super::open_root_or_report(sos, Path::new("/"), false)?;
-    let manager = systemd::connect(&root)?;
-    let survey = Survey::take(&root, manager.as_ref(), Options { settled: true, ..Options::default() })?;
-    drop(manager);
+    let survey = super::settled(&root)?;
     let judged = survey.judged(&root)?;
     Ok((root, survey, judged))
 }

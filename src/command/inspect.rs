@@ -22,15 +22,7 @@ use crate::report::{self, one_line};
 const MAX_XML: u64 = 64 << 20;
 
 #[derive(Serialize)]
-struct Output {
-    version: u32,
-    #[serde(flatten)]
-    one: One,
-}
-
-#[derive(Serialize)]
 struct Listed {
-    version: u32,
     domains: Vec<One>,
 }
 
@@ -75,11 +67,7 @@ fn in_file(file: &Path, json: bool) -> Result<Outcome> {
     let domain = parse_domain(&xml).with_context(|| format!("inspecting {}", file.display()))?;
     let root = super::open_root(Path::new("/"), false)?;
     let one = One::of(domain, agreed(&root).as_ref());
-    if json {
-        report::json(&Output { version: 1, one })?;
-    } else {
-        report::out(&text(&one));
-    }
+    report::tell(json, &one, || text(&one))?;
     Ok(Outcome::Fine)
 }
 
@@ -101,13 +89,12 @@ fn in_report(sos: &Path, name: Option<&Path>, json: bool) -> Result<Outcome> {
         }
     }
     let agreed = agreed(&root);
-    let found: Vec<One> = found.into_iter().map(|domain| One::of(domain, agreed.as_ref())).collect();
-    if json {
-        report::json(&Listed { version: 1, domains: found })?;
-    } else {
-        report::out(&super::lacking_text(&super::lacking(&root)));
-        report::out(&found.iter().map(text).collect::<Vec<_>>().join("\n"));
-    }
+    let domains = found.into_iter().map(|domain| One::of(domain, agreed.as_ref())).collect();
+    let listed = Listed { domains };
+    report::tell(json, &listed, || {
+        let texts: Vec<String> = listed.domains.iter().map(text).collect();
+        super::lacking_text(&super::lacking(&root)) + &texts.join("\n")
+    })?;
     Ok(Outcome::Fine)
 }
 

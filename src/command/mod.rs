@@ -32,6 +32,8 @@ use anyhow::{Context, Result, bail};
 use crate::base::root::Root;
 use crate::base::shell;
 use crate::cli::{Cli, Command};
+use crate::survey::{Options, Survey};
+use crate::systemd;
 
 /// How a command ended, and its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +108,17 @@ fn open_root(path: &Path, writes: bool) -> Result<Root> {
         );
     }
     Ok(root)
+}
+
+/// Takes a survey by the running systemd.
+fn survey(root: &Root) -> Result<Survey> {
+    Survey::take(root, systemd::connect(root)?.as_ref(), Options::default())
+}
+
+/// The same for commands that check and change nothing.
+fn settled(root: &Root) -> Result<Survey> {
+    let options = Options { settled: true, ..Options::default() };
+    Survey::take(root, systemd::connect(root)?.as_ref(), options)
 }
 
 /// Opens the report if one is given, else the root. Every user may read a report.

@@ -56,14 +56,6 @@ impl Plan {
         self.changes.is_empty() && self.outdated.is_empty() && self.grants.is_empty()
     }
 
-    pub fn text(&self, survey: &Survey) -> String {
-        let mut text = String::new();
-        for step in self.steps(survey) {
-            text.push_str(&coloured(&report::clean(&step.diff)));
-        }
-        text
-    }
-
     pub fn steps(&self, survey: &Survey) -> Vec<Step> {
         let names = &survey.accounts;
         let change = |change: &Change| Step::new(change.target().0, change.show(names));
@@ -98,6 +90,11 @@ impl Step {
     }
 }
 
+/// What they change.
+pub fn steps_text(steps: &[Step]) -> String {
+    steps.iter().map(|step| coloured(&report::clean(&step.diff))).collect()
+}
+
 /// Added and removed lines in their colours.
 pub fn coloured(diff: &str) -> String {
     let line = |line: &str| match line.chars().next() {
@@ -110,7 +107,6 @@ pub fn coloured(diff: &str) -> String {
 
 #[derive(Serialize)]
 struct Output<'a> {
-    version: u32,
     /// What `modes = look` found.
     #[serde(skip_serializing_if = "Option::is_none")]
     modes: Option<&'a Modes>,
@@ -140,53 +136,52 @@ pub fn run(args: &PlanCommandArgs) -> Result<Outcome> {
     let plan = Plan::of(&survey)?;
     let waiting: Vec<Finding> =
         survey.findings().into_iter().filter(|finding| finding.restart.is_some()).collect();
-    let unknown = super::lacking(&root);
-    let proposed = propose::proposals(&root, manager.as_ref(), &survey)?;
-    if args.output.json {
-        report::json(&Output {
-            version: 1,
-            modes: survey.modes.as_ref(),
-            steps: plan.steps(&survey),
-            waiting,
-            proposed,
-            sections: &survey.profile.problems,
-            first_boot: first_boot(&root, &survey)?,
-            unknown,
-        })?;
-        return Ok(outcome(&plan, &root));
+    let output = Output {
+        modes: survey.modes.as_ref(),
+        steps: plan.steps(&survey),
+        waiting,
+        proposed: propose::proposals(&root, manager.as_ref(), &survey)?,
+        sections: &survey.profile.problems,
+        first_boot: first_boot(&root, &survey)?,
+        unknown: super::lacking(&root),
+    };
+    report::tell(args.output.json, &output, || text(&output, &root, &survey))?;
+    Ok(match (plan.is_empty(), output.unknown.is_empty()) {
+        (true, true) => Outcome::Fine,
+        (true, false) => Outcome::Advice,
+        (false, _) => Outcome::Waiting,
+    })
+}
+
+fn text(output: &Output<'_>, root: &Root, survey: &Survey) -> String {
+    let coloured = |style, line: &str| report::colour(style, &format!("{}\n", report::one_line(line)));
+    let mut text = super::lacking_text(&output.unknown);
+    if let Some(modes) = output.modes {
+        text.push_str(&coloured(Style::Dim, &format!("modes = look: {}", modes.text())));
     }
-    report::out(&super::lacking_text(&unknown));
-    if let Some(modes) = &survey.modes {
-        let line = format!("modes = look: {}", modes.text());
-        report::out(&report::colour(Style::Dim, &format!("{}\n", report::one_line(&line))));
-    }
-    for problem in &survey.profile.problems {
+    for problem in output.sections {
         let Problem { section, fix, .. } = problem;
-        let line = report::one_line(&format!("[dataplane {section}] {}; fix: {fix}", problem.text()));
-        report::out(&report::colour(Style::Bad, &format!("{line}\n")));
+        let line = format!("[dataplane {section}] {}; fix: {fix}", problem.text());
+        text.push_str(&coloured(Style::Bad, &line));
     }
-    if plan.is_empty() {
-        let known =
-            if unknown.is_empty() { "Nothing to change." } else { "Nothing to change in what is known." };
-        report::out(&format!("{known}\n"));
-        report::out(&super::blast::waiting_text(&survey, &waiting));
-    } else {
-        report::out(&plan.text(&survey));
-        let count = plan.steps(&survey).len();
-        report::out(&format!(
-            "\n{}; run '{}' to make them.\n",
-            report::count(count, "change"),
-            super::next("apply", &root)
-        ));
+    match output.steps.len() {
+        0 => {
+            let known = if output.unknown.is_empty() { "" } else { " in what is known" };
+            text.push_str(&format!("Nothing to change{known}.\n"));
+            text.push_str(&super::blast::waiting_text(survey, &output.waiting));
+        }
+        count => {
+            let count = report::count(count, "change");
+            text.push_str(&steps_text(&output.steps));
+            text.push_str(&format!("\n{count}; run '{}' to make them.\n", super::next("apply", root)));
+        }
     }
-    for proposal in proposed {
-        report::out(&format!("\n{}", proposal.text()));
-    }
-    for Left { target, by } in first_boot(&root, &survey)? {
-        report::out(&report::one_line(&format!("left to the first boot: {target} ({by})")));
-        report::out("\n");
-    }
-    Ok(outcome(&plan, &root))
+    text.extend(output.proposed.iter().map(|proposal| format!("\n{}", proposal.text())));
+    let left = |Left { target, by }: &Left| {
+        format!("{}\n", report::one_line(&format!("left to the first boot: {target} ({by})")))
+    };
+    text.extend(output.first_boot.iter().map(left));
+    text
 }
 
 #[derive(Serialize)]
@@ -213,12 +208,4 @@ fn proposed(file: &Path) -> Result<Proposed> {
     let text = String::from_utf8(super::read_bounded(file, LARGEST)?);
     let text = text.with_context(|| format!("{} is not UTF-8", file.display()))?;
     Ok(Proposed { name: name.to_os_string(), text })
-}
-
-fn outcome(plan: &Plan, root: &Root) -> Outcome {
-    match (plan.is_empty(), super::lacking(root).is_empty()) {
-        (true, true) => Outcome::Fine,
-        (true, false) => Outcome::Advice,
-        (false, _) => Outcome::Waiting,
-    }
 }

@@ -16,8 +16,7 @@ use crate::facts::mounts;
 use crate::probe::{Failed, Huge, Report, Signals, Trial, plan, sweep};
 use crate::report::{self, Style};
 use crate::rules::{Finding, Level};
-use crate::survey::{Options, Survey};
-use crate::systemd;
+use crate::survey::Survey;
 
 #[derive(Debug, Serialize)]
 struct Tried {
@@ -32,7 +31,6 @@ struct Tried {
 
 #[derive(Debug, Serialize)]
 struct Output {
-    version: u32,
     verdict: &'static str,
     trials: Vec<Tried>,
     /// What `check` has found broken at the same time.
@@ -43,8 +41,7 @@ pub fn run(json: bool) -> Result<Outcome> {
     let root = super::open_root(Path::new("/"), true)?;
     // Before the first thread is started, so that all threads inherit it.
     let signals = Signals::hold()?;
-    let manager = systemd::connect(&root)?;
-    let survey = Survey::take(&root, manager.as_ref(), Options { settled: true, ..Options::default() })?;
+    let survey = super::settled(&root)?;
     let trials = plan::trials(&survey, agreed_group(&root)?, huge(&root, &survey)?.as_ref());
     if trials.is_empty() {
         bail!("nothing to test: no dataplane or no libvirt is installed; run 'vhost-accord check'");
@@ -136,7 +133,7 @@ fn verdict(trials: &[Tried], check: &[Finding]) -> (&'static str, Style, Outcome
 fn finish(json: bool, trials: Vec<Tried>, check: Vec<Finding>) -> Result<Outcome> {
     let (verdict, style, outcome) = verdict(&trials, &check);
     if json {
-        report::json(&Output { version: 1, verdict, trials, check })?;
+        report::json(&Output { verdict, trials, check })?;
         return Ok(outcome);
     }
     report::out(&format!("{}\n", report::colour(style, verdict)));

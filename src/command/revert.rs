@@ -27,7 +27,6 @@ struct Line {
 
 #[derive(Debug, Default, Serialize)]
 struct Output {
-    version: u32,
     undone: Vec<Line>,
     failed: Vec<String>,
     restarted: Vec<String>,
@@ -52,11 +51,11 @@ pub fn under(
     args: &RevertArgs,
 ) -> Result<Outcome> {
     let failed = restart::begin(&mut lock, root, manager, args.restart)?;
-    let output = Output { version: 1, failed, ..Output::default() };
+    let output = Output { failed, ..Output::default() };
     let mut run = Run { root, manager, args, output };
     run.all()?;
     let output = run.output;
-    tell(args.output.json, &output)?;
+    report::tell(args.output.json, &output, || text(&output))?;
     lock.release()?;
     let left = output.undone.iter().any(|line| matches!(line.outcome, Undone::Left(_) | Undone::InUse(_)));
     Ok(match (output.failed.is_empty(), left) {
@@ -268,10 +267,7 @@ fn withdraw_declared(root: &Root, manager: &dyn ServiceManager, survey: &Survey)
     Ok(())
 }
 
-fn tell(json: bool, output: &Output) -> Result<()> {
-    if json {
-        return report::json(output);
-    }
+fn text(output: &Output) -> String {
     let mut text = String::new();
     for line in &output.undone {
         let outcome = match &line.outcome {
@@ -289,6 +285,5 @@ fn tell(json: bool, output: &Output) -> Result<()> {
     if output.undone.is_empty() && output.failed.is_empty() {
         text.push_str("Nothing to revert.\n");
     }
-    report::out(&report::clean(&text));
-    Ok(())
+    report::clean(&text)
 }

@@ -29,7 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default, Serialize)]
 struct Output<'a> {
-    version: u32,
     verdict: &'static str,
     findings: &'a [Finding],
     /// Targets of the accord that another program changed, and that were restored.
@@ -54,7 +53,7 @@ pub fn run(args: &WatchArgs) -> Result<Outcome> {
 }
 
 fn once(root: &Root, args: &WatchArgs) -> Result<Outcome> {
-    let mut output = Output { version: 1, ..Output::default() };
+    let mut output = Output::default();
     match seen(root, args, &mut output) {
         Err(error) if args.json && error.is::<Busy>() => {
             report::json(&Output { verdict: "unknown", busy: true, ..output })?;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::Outcome;
-use super::plan::{Step, coloured};
+use super::plan::{Step, steps_text};
 use super::restart::touched_services;
 use crate::base::root::Root;
 use crate::journal::Journal;
@@ -15,7 +15,6 @@ use crate::systemd::ServiceManager;
 
 #[derive(Debug, Serialize)]
 struct Output {
-    version: u32,
     steps: Vec<Step>,
     /// Units that run with the previous state only after a restart.
     waiting: Vec<String>,
@@ -30,20 +29,15 @@ pub fn run(root: &Root, manager: &dyn ServiceManager, json: bool) -> Result<Outc
     let survey = Survey::take(root, manager, Options::default()).ok();
     let waiting = survey.map(|survey| touched_services(&survey, &journal)).unwrap_or_default();
     let outcome = if steps.is_empty() { Outcome::Fine } else { Outcome::Waiting };
-    if json {
-        report::json(&Output { version: 1, steps, waiting })?;
-        return Ok(outcome);
-    }
-    for step in &steps {
-        report::out(&coloured(&report::clean(&step.diff)));
-    }
-    report::out(&match steps.len() {
+    let output = Output { steps, waiting };
+    report::tell(json, &output, || match output.steps.len() {
         0 => "Nothing to revert.\n".to_string(),
         count => format!(
-            "\n{}; run '{}' to restore them.\n",
+            "{}\n{}; run '{}' to restore them.\n",
+            steps_text(&output.steps),
             report::count(count, "change"),
             super::next("revert", root)
         ),
-    });
+    })?;
     Ok(outcome)
 }

@@ -44,8 +44,30 @@ pub fn replace(path: &Path, text: &str) -> Result<()> {
     write().with_context(context)
 }
 
+/// What came of a command: for programs, or for people.
+pub fn tell(json: bool, fields: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+    match json {
+        true => self::json(fields),
+        false => {
+            out(&text());
+            Ok(())
+        }
+    }
+}
+
+/// Prints a struct as JSON, behind the version of all that is printed so.
+pub fn json(fields: &impl Serialize) -> Result<()> {
+    #[derive(Serialize)]
+    struct Versioned<'a, T> {
+        version: u32,
+        #[serde(flatten)]
+        fields: &'a T,
+    }
+    plain_json(&Versioned { version: 1, fields })
+}
+
 /// Prints a value as JSON. What a terminal would act on is escaped in it, beyond what JSON asks for (RFC 8259, section 7).
-pub fn json(value: &impl Serialize) -> Result<()> {
+pub fn plain_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)?;
     let mut escaped = String::with_capacity(text.len() + 1);
     let is_hidden = |character| character != '\n' && crate::base::text::is_hidden(character);

@@ -19,8 +19,7 @@ use crate::base::root::Root;
 use crate::cli::ConvertArgs;
 use crate::config::PortType;
 use crate::journal::Journal;
-use crate::survey::{Options, Survey};
-use crate::systemd;
+use crate::survey::Survey;
 use done::Done;
 use inventory::Machine;
 use perform::{Turning, finish};
@@ -93,8 +92,7 @@ fn may_begin(survey: &Survey, to: PortType, pause: bool) -> Result<()> {
 }
 
 fn look(root: &Root) -> Result<Survey> {
-    let manager = systemd::connect(root)?;
-    let survey = Survey::take(root, manager.as_ref(), Options::default())?;
+    let survey = crate::command::survey(root)?;
     if survey.profile.hypervisor.is_none() {
         bail!("libvirt is not installed on this node; if it runs in a container, run this command there");
     }

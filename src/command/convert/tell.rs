@@ -20,7 +20,6 @@ use crate::survey::Survey;
 
 #[derive(Debug, Default, Serialize)]
 pub struct Output {
-    version: u32,
     to: Option<PortType>,
     cards: Vec<Row>,
     /// VMs that a killed run had stopped.
@@ -32,7 +31,7 @@ pub struct Output {
 
 impl Output {
     pub fn list(&mut self, to: PortType, machines: &[Machine], journal: &Journal) {
-        (self.version, self.to) = (1, Some(to));
+        self.to = Some(to);
         let pending = journal.entries.iter().filter_map(|entry| entry.pending.as_ref());
         self.interrupted = pending
             .filter_map(|change| match change {
