@@ -6,12 +6,12 @@ use super::denial::{Denied, Who};
 use super::object::holds;
 use super::{Event, tables};
 
-const PROFILES: &[(Who, &[&str])] = &[
-    (Who::Switch, &["ovs", "openvswitch", "vpp", "dpdk"]),
-    (Who::BackEnd, &["virtiofsd", "swtpm", "passt", "spdk"]),
-    (Who::Helper, &["virt-aa-helper"]),
-    (Who::Libvirt, &["libvirtd", "virtqemud", "libvirt"]),
-    (Who::Container, &["docker", "containerd", "crio", "podman", "lxc", "lxd", "incus", "kube"]),
+const PROFILES: &[(Who, &str)] = &[
+    (Who::Switch, "ovs, openvswitch, vpp, dpdk"),
+    (Who::BackEnd, "virtiofsd, swtpm, passt, spdk"),
+    (Who::Helper, "virt-aa-helper"),
+    (Who::Libvirt, "libvirtd, virtqemud, libvirt"),
+    (Who::Container, "docker, containerd, crio, podman, lxc, lxd, incus, kube"),
 ];
 
 fn whose(profile: &str) -> Who {

@@ -5,7 +5,6 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::object::holds;
 use super::pattern::beginning;
 use super::time;
 use crate::base::named::named;
@@ -43,27 +42,29 @@ named! {
 }
 
 /// Names of programs, as they stand before a message. The longest that fits begins the name.
-const NAMES: &[(Program, &[&str])] = &[
-    (Program::BackEnd, &["qemu-storage-daemon", "qemu-vhost-user", "vhost-user-", "vhost-device-"]),
-    (Program::BackEnd, &["cloud-hypervisor", "virtio-forwarder", "qemu-nbd"]),
-    (Program::Other, &["qemu-ga", "qemu-img"]),
-    (Program::Qemu, &["qemu", "kvm"]),
-    (Program::Libvirt, &["libvirt", "virt", "rpc-virt", "virsh"]),
-    (Program::Virtiofsd, &["virtiofsd"]),
-    (Program::Containers, &["virt-launcher", "virt-handler", "kubelet", "containerd", "docker", "conmon"]),
-    (Program::OpenVswitch, &["ovs-", "ovsdb-", "ovn-"]),
-    (Program::Dpdk, &["testpmd", "dpdk-"]),
-    (Program::Spdk, &["spdk", "nvmf_tgt", "vhost"]),
-    (Program::Vpp, &["vpp", "vnet"]),
-    (Program::Passt, &["passt"]),
-    (Program::Snabb, &["snabb"]),
-    (Program::Kernel, &["kernel"]),
-    (Program::Audit, &["audit", "setroubleshoot", "sedispatch"]),
-    (Program::Systemd, &["systemd"]),
-    (Program::OpenStack, &["nova", "neutron", "os-vif"]),
-    (Program::Containers, &["crio", "podman", "kata"]),
+const NAMES: &[(Program, &str)] = &[
+    (
+        Program::BackEnd,
+        "qemu-storage-daemon, qemu-vhost-user, vhost-user-, vhost-device-, cloud-hypervisor, virtio-forwarder, qemu-nbd",
+    ),
+    (Program::Other, "qemu-ga, qemu-img"),
+    (Program::Qemu, "qemu, kvm"),
+    (Program::Libvirt, "libvirt, virt, rpc-virt, virsh"),
+    (Program::Virtiofsd, "virtiofsd"),
+    (Program::Containers, "virt-launcher, virt-handler, kubelet, containerd, docker, conmon"),
+    (Program::OpenVswitch, "ovs-, ovsdb-, ovn-"),
+    (Program::Dpdk, "testpmd, dpdk-"),
+    (Program::Spdk, "spdk, nvmf_tgt, vhost"),
+    (Program::Vpp, "vpp, vnet"),
+    (Program::Passt, "passt"),
+    (Program::Snabb, "snabb"),
+    (Program::Kernel, "kernel"),
+    (Program::Audit, "audit, setroubleshoot, sedispatch"),
+    (Program::Systemd, "systemd"),
+    (Program::OpenStack, "nova, neutron, os-vif"),
+    (Program::Containers, "crio, podman, kata"),
     // They only pass on what others say.
-    (Program::Unknown, &["python", "sudo", "sh", "bash", "cat"]),
+    (Program::Unknown, "python, sudo, sh, bash, cat"),
 ];
 
 fn named(name: &str) -> Option<Program> {
@@ -72,7 +73,7 @@ fn named(name: &str) -> Option<Program> {
         "kvm" | "sh" | "cat" | "vhost" | "vpp" | "kernel" => base == word,
         prefix => base.starts_with(prefix),
     };
-    let words = NAMES.iter().flat_map(|(program, words)| words.iter().map(move |word| (word, program)));
+    let words = NAMES.iter().flat_map(|(program, words)| words.split(", ").map(move |word| (word, program)));
     words.filter(|(word, _)| fits(word)).max_by_key(|(word, _)| word.len()).map(|(_, program)| *program)
 }
 
@@ -177,8 +178,8 @@ fn speaker(text: &str, tag: Option<&str>) -> Program {
     }
     let is_vlog =
         text.split('|').nth(3).is_some_and(is_level) || text.split('|').nth(1).is_some_and(is_level);
-    let word = holds(WORDS, |word| text.contains(word));
-    if let Some(program) = word.or(is_vlog.then_some(Program::OpenVswitch)) {
+    let word = WORDS.iter().find(|(_, words)| words.iter().any(|word| text.contains(word)));
+    if let Some(program) = word.map(|known| known.0).or(is_vlog.then_some(Program::OpenVswitch)) {
         return program;
     }
     if let Some(tag) = tag {

@@ -44,53 +44,55 @@ impl Thing {
 }
 
 /// Words of options and QMP commands, the surest first.
-const OPTIONS: &[(Thing, &[&str])] = &[
-    (Thing::Disk, &["vhost-user-blk", "vhost-user-scsi"]),
-    (Thing::Filesystem, &["vhost-user-fs"]),
-    (Thing::Network, &["vhost-user-net", "type=vhost-user", "\"type\":\"vhost-user\""]),
-    (Thing::Export, &["nbd-server", "nbd_server", "block-export", "-nbd"]),
-    (Thing::Migration, &["-incoming", "'migrate"]),
-    (Thing::Display, &["-vnc", "-spice"]),
-    (Thing::Monitor, &["-qmp", "-monitor"]),
-    (Thing::Tpm, &["tpmdev", "tpm-emulator"]),
+const OPTIONS: &[(Thing, &str)] = &[
+    (Thing::Disk, "vhost-user-blk, vhost-user-scsi"),
+    (Thing::Filesystem, "vhost-user-fs"),
+    (Thing::Network, "vhost-user-net, type=vhost-user, \"type\":\"vhost-user\""),
+    (Thing::Export, "nbd-server, nbd_server, block-export, -nbd"),
+    (Thing::Migration, "-incoming, 'migrate"),
+    (Thing::Display, "-vnc, -spice"),
+    (Thing::Monitor, "-qmp, -monitor"),
+    (Thing::Tpm, "tpmdev, tpm-emulator"),
 ];
 
 /// How names of character devices begin.
-const CHARDEVS: &[(Thing, &[&str])] = &[
-    (Thing::Network, &["charnet", "charhostnet", "vhost-user-net", "charua-vhost-user-net"]),
-    (Thing::Filesystem, &["chr-vu-fs"]),
-    (Thing::Disk, &["chr-vu-virtio-disk", "chr-vu-disk"]),
-    (Thing::VhostUser, &["chr-vu-"]),
-    (Thing::Tpm, &["chrtpm", "chartpm"]),
-    (Thing::Agent, &["charchannel", "qga"]),
-    (Thing::Console, &["charserial", "charconsole", "charparallel"]),
-    (Thing::Display, &["charredir"]),
-    (Thing::Monitor, &["charmonitor", "monitor", "compat_monitor"]),
-    (Thing::Disk, &["blk-"]),
+const CHARDEVS: &[(Thing, &str)] = &[
+    (Thing::Network, "charnet, charhostnet, vhost-user-net, charua-vhost-user-net"),
+    (Thing::Filesystem, "chr-vu-fs"),
+    (Thing::Disk, "chr-vu-virtio-disk, chr-vu-disk"),
+    (Thing::VhostUser, "chr-vu-"),
+    (Thing::Tpm, "chrtpm, chartpm"),
+    (Thing::Agent, "charchannel, qga"),
+    (Thing::Console, "charserial, charconsole, charparallel"),
+    (Thing::Display, "charredir"),
+    (Thing::Monitor, "charmonitor, monitor, compat_monitor"),
+    (Thing::Disk, "blk-"),
 ];
 
 /// What a path has in it, in small letters.
-const PATHS: &[(Thing, &[&str])] = &[
-    (Thing::Tpm, &["swtpm", "tpm.sock"]),
-    (Thing::Filesystem, &["-fs.sock", "virtiofs", "virtio-fs", "vhost-fs", "vhostqemu"]),
-    (Thing::Agent, &["guest_agent", "qemu-ga", "/qga", "org.qemu"]),
-    (Thing::Export, &["nbd"]),
-    (Thing::Console, &["console", "serial"]),
-    (Thing::Monitor, &[".monitor", "/monitor", "monitor.sock", "mon.sock", "qmp"]),
-    (Thing::Migration, &["migrat"]),
-    (Thing::Control, &["/db.sock", ".ctl", ".mgmt"]),
-    (Thing::Disk, &["spdk", "vhostblk", "vhost-blk", "vhost_blk", "vhost-user-blk", "/vhost.0", "/vhost.1"]),
-    (Thing::Disk, &["/vhost.2", "/vhost.3", "vhostscsi", "vhost_scsi"]),
-    (Thing::Network, &["/vhu", "openvswitch/", "vhost_socket", "libvirt-vhost-user", "vhost-user-client"]),
-    (Thing::VhostUser, &["vhost-user"]),
-    (Thing::Network, &["vhostuser", "usrcni"]),
-    (Thing::VhostUser, &["vhost", "vsocket"]),
-    (Thing::Network, &["virtio-forwarder"]),
+const PATHS: &[(Thing, &str)] = &[
+    (Thing::Tpm, "swtpm, tpm.sock"),
+    (Thing::Filesystem, "-fs.sock, virtiofs, virtio-fs, vhost-fs, vhostqemu"),
+    (Thing::Agent, "guest_agent, qemu-ga, /qga, org.qemu"),
+    (Thing::Export, "nbd"),
+    (Thing::Console, "console, serial"),
+    (Thing::Monitor, ".monitor, /monitor, monitor.sock, mon.sock, qmp"),
+    (Thing::Migration, "migrat"),
+    (Thing::Control, "/db.sock, .ctl, .mgmt"),
+    (
+        Thing::Disk,
+        "spdk, vhostblk, vhost-blk, vhost_blk, vhost-user-blk, /vhost.0, /vhost.1, /vhost.2, /vhost.3, vhostscsi, vhost_scsi",
+    ),
+    (Thing::Network, "/vhu, openvswitch/, vhost_socket, libvirt-vhost-user, vhost-user-client"),
+    (Thing::VhostUser, "vhost-user"),
+    (Thing::Network, "vhostuser, usrcni"),
+    (Thing::VhostUser, "vhost, vsocket"),
+    (Thing::Network, "virtio-forwarder"),
 ];
 
 /// What the first word that fits stands for.
-pub(super) fn holds<T: Copy>(table: &[(T, &[&str])], fits: impl Fn(&str) -> bool) -> Option<T> {
-    table.iter().find(|(_, words)| words.iter().any(|word| fits(word))).map(|known| known.0)
+pub(super) fn holds<T: Copy>(table: &[(T, &str)], fits: impl Fn(&str) -> bool) -> Option<T> {
+    table.iter().find(|(_, words)| words.split(", ").any(&fits)).map(|known| known.0)
 }
 
 /// What the line is about.

@@ -228,23 +228,21 @@ impl Reading {
 }
 
 /// The words by which programs say that something went wrong.
-const BAD: &[&[&str]] = &[
-    &["error", "fail", "fatal", "warn", "|err|", "|emer|"],
-    &["panic", "abort", "segfault", "segmentation", "core dumped", "crash", "killed", "terminated"],
-    &["traceback", "exception", "nil value", "destroyed", "corrupt"],
-    &["cannot", "can't", "could not", "couldn't", "unable", "gave up", "giving up"],
-    &["denied", "refuse", "reject", "not permitted", "not allowed"],
-    &["not supported", "unsupported", "does not support", "incompatible", "mismatch", "conflict"],
-    &["no such", "not found", "does not exist", "doesn't exist", "missing"],
-    &["not available", "unavailable", "unreachable"],
-    &["invalid", "illegal", "unexpected", "unrecogni", "unknown"],
-    &["timed out", "timeout", "stuck", "hung", "stall", "deadlock", "busy"],
-    &["exceed", "exhaust", "too many", "too long", "too small"],
-    &["not enough", "insufficient", "out of memory"],
-    &["broken pipe", "reset by peer", "lost connection", "disconnect"],
-];
+const BAD: &str = "error, fail, fatal, warn, |err|, |emer|, \
+    panic, abort, segfault, segmentation, core dumped, crash, killed, terminated, \
+    traceback, exception, nil value, destroyed, corrupt, \
+    cannot, can't, could not, couldn't, unable, gave up, giving up, \
+    denied, refuse, reject, not permitted, not allowed, \
+    not supported, unsupported, does not support, incompatible, mismatch, conflict, \
+    no such, not found, does not exist, doesn't exist, missing, \
+    not available, unavailable, unreachable, \
+    invalid, illegal, unexpected, unrecogni, unknown, \
+    timed out, timeout, stuck, hung, stall, deadlock, busy, \
+    exceed, exhaust, too many, too long, too small, \
+    not enough, insufficient, out of memory, \
+    broken pipe, reset by peer, lost connection, disconnect";
 
 fn looks_bad(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    BAD.iter().copied().flatten().any(|word| lower.contains(word))
+    BAD.split(", ").any(|word| lower.contains(word))
 }
