@@ -20,6 +20,7 @@ use vhost_accord::edit::domain::{Turn, turn};
 use vhost_accord::edit::virconf::{self, Value, VirConf};
 use vhost_accord::edit::{logrotate, shell, unit};
 use vhost_accord::explain::Reading;
+use vhost_accord::facts::diag;
 use vhost_accord::facts::domains::{Domain, Endpoint, EndpointKind, SocketMode, parse_domain};
 use vhost_accord::facts::surroundings::{parse_label_type, parse_tmpfiles};
 use vhost_accord::facts::{mounts, processes};
@@ -34,7 +35,7 @@ use vhost_accord::rules::start::Start;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Everything that reads what others write.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("domain", domain),
     ("conversion", conversion),
     ("qemu_conf", qemu_conf),
@@ -47,6 +48,7 @@ pub const TARGETS: [Target; 12] = [
     ("packaged", packaged),
     ("kernel", kernel),
     ("fingerprint", fingerprint),
+    ("netlink", netlink),
 ];
 
 fn text(data: &[u8]) -> Option<&str> {
@@ -311,6 +313,19 @@ pub fn kernel(data: &[u8]) {
     let _ = parse_tmpfiles(Path::new("/usr/lib/tmpfiles.d/x.conf"), text);
     let clean = report::clean(text);
     assert!(!clean.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{clean:?}");
+}
+
+/// A piece of sock_diag's answer, in which names are whatever somebody bound.
+pub fn netlink(data: &[u8]) {
+    let mut found = Vec::new();
+    if let Err(error) = diag::parse(data, &mut found) {
+        printable(&error);
+    }
+    assert!(found.len() <= data.len() / 16, "no message is shorter than its header");
+    let paths = found.iter().filter_map(|stream| stream.path.as_deref());
+    paths.for_each(|path| {
+        assert!(!path.as_os_str().is_empty() && !path.as_os_str().as_encoded_bytes().contains(&0))
+    });
 }
 
 /// What another node says: bounded numbers, commands of one line, and nothing that counting could overflow on.
