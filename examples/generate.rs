@@ -59,6 +59,9 @@ fn program_page() -> Result<String> {
             let value = argument.get_value_names().filter(|_| argument.get_action().takes_values());
             let value = value.and_then(|names| names.first()).map(ToString::to_string);
             let name = match (argument.get_long(), value) {
+                (Some(long), Some(value)) if argument.is_require_equals_set() => {
+                    format!("--{long}[={value}]")
+                }
                 (Some(long), Some(value)) => format!("--{long} {value}"),
                 (Some(long), None) => format!("--{long}"),
                 (None, value) => value.unwrap_or_else(|| argument.get_id().as_str().to_uppercase()),
