@@ -195,6 +195,11 @@ pub fn give_socket(path: &Path, gid: u32) -> String {
     format!("chgrp {gid} {0} && chmod g+rw {0}", word(path))
 }
 
+/// Gives this user rights on a path by an ACL.
+pub fn acl(uid: u32, rights: &str, path: &Path) -> String {
+    format!("setfacl -m u:{uid}:{rights} {}", word(path))
+}
+
 /// Makes room at this path.
 pub fn move_away(path: &Path) -> String {
     format!("mv -T {} {}", word(path), quote(&format!("{}.moved-away", path.display())))

@@ -8,6 +8,7 @@ use crate::dataplane::driver::Port;
 use crate::dataplane::drivers::Ports;
 use crate::dataplane::ovs::second::Looked;
 use crate::facts::Known;
+use crate::fixes;
 use crate::items::{Change, Held, Subject};
 
 rules! {
@@ -70,11 +71,9 @@ fn unanswered(case: &Case<'_>) -> Vec<Evidence> {
 
 fn of_port(section: &str, port: &Port, gid: Option<u32>) -> Evidence {
     let seen = format!("{} of [dataplane {section}] says '{EACCES}'", port.name);
-    let path = shell::path(&port.path);
     // It tries again by itself.
-    let fix = gid
-        .map_or("vhost-accord apply".to_string(), |gid| format!("chgrp {gid} {path} && chmod g+rw {path}"));
-    Evidence { foreign: true, ..Evidence::at(&port.path, seen, fix) }
+    let fix = gid.map_or(fixes::APPLY.to_string(), |gid| fixes::give_socket(&port.path, gid));
+    Evidence::at(&port.path, seen, fix).foreign_if(true)
 }
 
 /// Only SPDK does so. Who owns a mount is nobody's item: owner and group can both be had.

@@ -74,7 +74,7 @@ fn hung(case: &Case<'_>, endpoints: &Endpoints) -> Vec<Evidence> {
     }
     let Some(dataplane) = &case.accord.dataplane else { return Vec::new() };
     let state = state.map(|state| format!(" (state {state})")).unwrap_or_default();
-    let fix = format!("systemctl restart {}", shell::quote(&dataplane.switch_unit));
+    let fix = ovs::fixes::systemctl("restart", Some(&dataplane.switch_unit));
     vec![Evidence::fixed_by(subject, format!("does not answer on its control socket{state}"), fix)]
 }
 

@@ -59,7 +59,7 @@ pub struct Row {
 }
 
 /// The switch's port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct PortRow {
     /// Its name.
     pub name: String,
@@ -216,12 +216,8 @@ fn declared_port(case: &Case<'_>, section: &str, path: &Path) -> Option<PortRow>
     let mut asked = case.live?.declared.iter().filter(|asked| asked.section == section);
     let found = asked.find_map(|asked| asked.at(path))?;
     let kind = if found.made_by == MadeBy::Dataplane { "server" } else { "client" };
-    Some(PortRow {
-        name: found.name.clone(),
-        kind: kind.to_string(),
-        ofport: None,
-        error: found.error.clone(),
-    })
+    let (name, error) = (found.name.clone(), found.error.clone());
+    Some(PortRow { name, kind: kind.to_string(), error, ..PortRow::default() })
 }
 
 /// Another back end may be in a network namespace of its own, whose sockets are not seen.
@@ -250,7 +246,7 @@ fn of_switch(case: &Case<'_>, endpoints: &Endpoints, row: Row) -> Row {
 /// An interface of another type.
 fn other(join: &Join, socket: &Socket) -> Option<PortRow> {
     let (name, kind) = join.others.iter().find(|(name, _)| socket.path.file_name() == Some(name.as_ref()))?;
-    Some(PortRow { name: name.clone(), kind: kind.clone(), ofport: None, error: None })
+    Some(PortRow { name: name.clone(), kind: kind.clone(), ..PortRow::default() })
 }
 
 /// libvirt's own socket.

@@ -125,8 +125,7 @@ pub fn gid(nodes: &Nodes<'_>, _: &Compared) -> Vec<Evidence> {
     let (mine, other) = (&nodes.here.group, &nodes.there.group);
     let seen = format!("{} ({}) here, {} ({}) there", mine.id, mine.name, other.id, other.name);
     let fix = format!("{} --renumber --restart", configure("gid", &other.id.to_string()));
-    let differs = || Evidence::fixed_by("the shared group", seen, fix);
-    (mine.id != other.id).then(differs).into_iter().collect()
+    if mine.id == other.id { Vec::new() } else { vec![Evidence::fixed_by("the shared group", seen, fix)] }
 }
 
 pub fn identity(nodes: &Nodes<'_>, _: &Compared) -> Vec<Evidence> {
@@ -136,8 +135,7 @@ pub fn identity(nodes: &Nodes<'_>, _: &Compared) -> Vec<Evidence> {
     let numbers = |who: &Identity| (who.user.id, who.group.id);
     let seen = format!("{} here, {} there", text(mine), text(other));
     let fix = "use one number for QEMU's user on all nodes that share storage: user and group in /etc/libvirt/qemu.conf";
-    let differs = || Evidence::fixed_by("QEMU", seen, fix);
-    (numbers(mine) != numbers(other)).then(differs).into_iter().collect()
+    if numbers(mine) == numbers(other) { Vec::new() } else { vec![Evidence::fixed_by("QEMU", seen, fix)] }
 }
 
 pub fn page_sizes(nodes: &Nodes<'_>, met: &Compared) -> Vec<Evidence> {

@@ -3,10 +3,9 @@
 
 use super::{Case, Evidence};
 use crate::access::{Denial, Identity, Wish, may};
-use crate::base::shell;
 use crate::config::{PortType, ServerAccess};
 use crate::dataplane::PortSocket;
-use crate::dataplane::ovs::sockets::is_switch_place;
+use crate::dataplane::ovs::{self, sockets::is_switch_place};
 use crate::facts::paths::PathFact;
 use crate::facts::sockets::Liveness;
 use crate::fixes;
@@ -47,7 +46,7 @@ fn fix(case: &Case<'_>, socket: &PortSocket, denial: &Denial, identity: &Identit
     if denial.path != socket.path {
         return match case.accord.items.iter().any(of_accord) {
             true => fixes::APPLY.to_string(),
-            false => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
+            false => fixes::acl(identity.uid, "x", &denial.path),
         };
     }
     let ours = case.accord.gives
@@ -102,8 +101,8 @@ pub fn stale(case: &Case<'_>) -> Vec<Evidence> {
     };
     let stale = |socket: &&PortSocket| socket.liveness == Liveness::Stale;
     let evidence = |socket: &PortSocket| {
-        let unit = shell::quote(&dataplane.switch_unit);
-        let fix = format!("{} && systemctl restart {unit}", fixes::remove(&socket.path));
+        let again = ovs::fixes::systemctl("restart", Some(&dataplane.switch_unit));
+        let fix = format!("{} && {again}", fixes::remove(&socket.path));
         Evidence::at(&socket.path, "no process listens on it", fix)
     };
     of_kind(case, PortType::Dpdkvhostuser).filter(stale).map(evidence).collect()

@@ -4,7 +4,6 @@
 
 use super::{Evidence, Meeting};
 use crate::access::{Wish, may};
-use crate::base::shell;
 use crate::config::PortType;
 use crate::dataplane::ovs::vswitchd::VSWITCHD;
 use crate::facts::domains::SocketMode;
@@ -36,7 +35,7 @@ fn refused(meeting: &Meeting<'_>, process: &Process, kind: PortType, name: &str)
     let fix = match start.let_in(kind) {
         Some(fix) => fix,
         None if denial.path == socket.path => fixes::give_socket(&socket.path, identity.gid),
-        None => format!("setfacl -m u:{}:x {}", identity.uid, shell::path(&denial.path)),
+        None => fixes::acl(identity.uid, "x", &denial.path),
     };
     let seen = format!("{name} (pid {}) has no access: {}", process.pid, denial.text(&start.names));
     Some(Evidence::at(&socket.path, seen, fix))

@@ -54,7 +54,7 @@ pub fn let_in(start: &Start, socket: &Socket, denial: &Denial, qemu: &Identity) 
     let rights = if denial.path == socket.path { "rw" } else { "x" };
     let until = unit(socket).filter(|_| denial.path == socket.path);
     let until = until.map(|unit| format!("  # until {} is started again", comment(unit)));
-    format!("setfacl -m u:{}:{rights} {}{}", qemu.uid, shell::path(&denial.path), until.unwrap_or_default())
+    format!("{}{}", fixes::acl(qemu.uid, rights, &denial.path), until.unwrap_or_default())
 }
 
 /// Lets QEMU create its socket there, unless it is the dataplane that creates it.
@@ -62,7 +62,7 @@ pub fn let_create(start: &Start, socket: &Socket, denial: &Denial, qemu: &Identi
     if start.section(&socket.path).is_some() {
         return fixes::convert_domain(&start.domain, &socket.path, PortType::Dpdkvhostuser, &socket.path);
     }
-    format!("setfacl -m u:{}:rwx {}", qemu.uid, shell::path(&denial.path))
+    fixes::acl(qemu.uid, "rwx", &denial.path)
 }
 
 /// The directory that QEMU creates its socket in.

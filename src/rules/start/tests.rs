@@ -117,9 +117,12 @@ fn healthy(operation: Operation) -> Node0 {
 
 type Break = fn(&mut Node0);
 
+fn problems(node: &Node0) -> Vec<Finding> {
+    run(&StartCase { start: &node.start, facts: &node.facts })
+}
+
 fn ids(node: &Node0) -> Vec<&'static str> {
-    let problems = run(&StartCase { start: &node.start, facts: &node.facts });
-    problems.into_iter().map(|problem| problem.id).collect()
+    problems(node).into_iter().map(|problem| problem.id).collect()
 }
 
 fn broken_at(operation: Operation, change: impl FnOnce(&mut Node0)) -> Vec<&'static str> {
@@ -215,7 +218,7 @@ fn paths_are_judged() {
     for odd in ["/var/lib/vhu1 ", "/var/lib/vhu1\u{2019}"] {
         let mut node = healthy(Operation::Start);
         path(odd.to_string())(&mut node);
-        let found = &run(&StartCase { start: &node.start, facts: &node.facts })[0];
+        let found = &problems(&node)[0];
         assert_eq!((found.id, found.sure), ("socket-path-not-clean", false), "both ends may have it so");
     }
 }
@@ -239,7 +242,7 @@ fn what_is_not_sure_is_never_refused() {
     let mut node = healthy(Operation::Start);
     node.facts.sockets[1].node = Some(self::node(SERVER_PORT, Kind::Socket, (0, 0), 0o755));
     node.start.groups_are_known = false;
-    let problems = run(&StartCase { start: &node.start, facts: &node.facts });
+    let problems = problems(&node);
     assert_eq!(
         problems.iter().map(|problem| (problem.id, problem.sure)).collect::<Vec<_>>(),
         [("server-socket-refuses-qemu", false)]
@@ -279,7 +282,7 @@ fn memory_is_judged() {
 fn a_line_says_id_what_cause_and_command() {
     let mut node = healthy(Operation::Start);
     join(&mut node).ports.clear();
-    let problems = run(&StartCase { start: &node.start, facts: &node.facts });
+    let problems = problems(&node);
     assert_eq!(
         problems[0].text(),
         "port-missing: /var/lib/vhost_sockets/vhu1: OVSDB has no port for it; no port of OVS uses this socket: \

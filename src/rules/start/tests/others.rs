@@ -50,7 +50,7 @@ fn no_directory_of_others_is_given_away() {
     let home = directory(&mut node, 0);
     (home.uid, home.gid, home.mode) = (1000, 1000, 0o700);
     node.start.socket_directory = Some(PathBuf::from("/var/lib/vhost_sockets"));
-    let problems = run(&StartCase { start: &node.start, facts: &node.facts });
+    let problems = problems(&node);
     for id in ["socket-directory-refuses-qemu", "socket-directory-refuses-dataplane"] {
         let fix = &problems.iter().find(|problem| problem.id == id).unwrap().fix;
         assert!(fix.contains("virsh") && fix.contains("/var/lib/vhost_sockets/vhu1"), "{fix}");
@@ -185,10 +185,6 @@ fn a_second_switch_has_what_its_database_says() {
     let port = join(&mut node).ports.remove(0);
     node.facts.seconds = with_second(vec![port]).facts.seconds;
     assert_eq!(ids(&node), [""; 0]);
-}
-
-fn problems(node: &Node0) -> Vec<Finding> {
-    run(&StartCase { start: &node.start, facts: &node.facts })
 }
 
 /// Breaks the socket of another dataplane to which QEMU connects; the first problem of it.
