@@ -174,9 +174,9 @@ impl Survey {
         let mut findings = self.findings();
         let Some(live) = &self.live else { return Ok(Judged::of(findings)) };
         let endpoints = Endpoints::read(root, live, &self.config.socket_directory)?;
-        let mut start = Start::of_node(root, &self.config)?;
+        let start = Start::of_node(root, &self.config)?;
         let configured = start.configured(root);
-        let matter = Matter { endpoints: &endpoints, start: &mut start, configured, named: &findings };
+        let matter = Matter { endpoints: &endpoints, start: &start, configured, named: &findings };
         let mut judged = judge(&self.case(), matter);
         findings.retain(|finding| !follows(&judged.rows, finding));
         // A database that is missing in a report says nothing about the node.

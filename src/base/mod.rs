@@ -8,6 +8,7 @@ pub mod lock;
 pub mod logging;
 pub(crate) mod named;
 pub mod notify;
+pub mod parts;
 pub mod paths;
 pub mod privileges;
 pub mod program;

@@ -3,8 +3,7 @@
 
 /// Names come from guests, files and other programs: control characters are printed escaped.
 pub fn clean(text: &str) -> String {
-    // Most text is safe already, and there may be thousands of names and paths.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    if is_plain(text) {
         return text.to_string();
     }
     let mut cleaned = String::with_capacity(text.len());
@@ -16,6 +15,11 @@ pub fn clean(text: &str) -> String {
         }
     }
     cleaned
+}
+
+/// Safe already and one line, as most text is: there may be thousands of names and paths.
+pub fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// The same in one line.

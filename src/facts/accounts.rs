@@ -51,7 +51,7 @@ pub struct Source {
 }
 
 /// Reads accounts. The image's own files are read where the root is not the running node, since NSS knows only the latter.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Accounts {
     live: bool,
     users: Vec<User>,

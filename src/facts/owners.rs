@@ -10,6 +10,7 @@ use nix::dir::{Dir, Entry};
 use nix::fcntl::{OFlag, readlinkat};
 use serde::Serialize;
 
+use crate::base::parts::in_parts;
 use crate::base::root::Root;
 use crate::base::root::ss::Stream;
 use crate::facts::processes;
@@ -81,10 +82,6 @@ pub struct Expected<'a> {
     pub inodes: HashSet<u64>,
 }
 
-/// How many threads read descriptors: each is a system call, and a full node has tens of thousands. No more than this, for
-/// the node has other work.
-const READERS: usize = 2;
-
 /// Finds the holders: first those who should be, of whose descriptors no more are read than it takes, then, where some
 /// are left, among all.
 pub fn find(root: &Root, mut wanted: HashSet<u64>, expected: &[Expected<'_>]) -> HashMap<u64, Owner> {
@@ -120,7 +117,8 @@ pub fn find(root: &Root, mut wanted: HashSet<u64>, expected: &[Expected<'_>]) ->
     found
 }
 
-/// What those who should hold sockets do hold, in their order.
+/// What those who should hold sockets do hold, in their order. Each descriptor is a system call, and a full node has tens of
+/// thousands.
 fn among(root: &Root, wanted: &HashSet<u64>, expected: &[Expected<'_>]) -> Vec<(u64, Owner)> {
     let of_part = |part: &[Expected<'_>]| {
         let holder = |process: &Expected<'_>| {
@@ -130,12 +128,7 @@ fn among(root: &Root, wanted: &HashSet<u64>, expected: &[Expected<'_>]) -> Vec<(
         };
         part.iter().flat_map(holder).collect::<Vec<_>>()
     };
-    let size = expected.len().div_ceil(READERS).max(1);
-    std::thread::scope(|scope| {
-        let readers: Vec<_> = expected.chunks(size).map(|part| scope.spawn(move || of_part(part))).collect();
-        let found = readers.into_iter().map(|reader| reader.join());
-        found.flat_map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    })
+    in_parts(expected, of_part).into_iter().flatten().collect()
 }
 
 /// The wanted sockets that this process holds; it is left when all of `own` are found. One that ends meanwhile holds none.

@@ -12,6 +12,7 @@ pub mod start;
 pub mod usage;
 mod waiting;
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use anyhow::Result;
@@ -175,17 +176,18 @@ pub fn of_others(root: &Root, live: &Live) -> Vec<Socket> {
 
 /// Those that run, and those defined that do not.
 fn machines(live: &Live) -> Vec<Machine> {
+    let definitions: HashMap<&str, &Domain> =
+        live.next.iter().rev().map(|next| (next.name.as_str(), next)).collect();
     let machine = |domain: &Domain, process: Option<Process>| Machine {
         domain: domain.clone(),
         process,
         start: Facts::unknown_yet(),
         links: Vec::new(),
-        next: next(live, domain),
+        next: next(&definitions, domain),
     };
     let speaks = |domain: &Domain| !domain.endpoints.is_empty();
     let running = live.guests.iter().filter(|guest| guest.domain.running);
-    let names: Vec<&str> = running.clone().map(|guest| guest.domain.name.as_str()).collect();
-    let names: std::collections::HashSet<&str> = names.into_iter().collect();
+    let names: HashSet<&str> = running.clone().map(|guest| guest.domain.name.as_str()).collect();
     let running = running.map(|guest| machine(&guest.domain, guest.process.clone()));
     let off = live.defined.domains.iter().filter(|domain| !names.contains(domain.name.as_str()));
     let all = running.chain(off.map(|domain| machine(domain, None)));
@@ -195,15 +197,14 @@ fn machines(live: &Live) -> Vec<Machine> {
 }
 
 /// The definition of a running domain, where its sockets differ.
-fn next(live: &Live, domain: &Domain) -> Option<Next> {
+fn next(definitions: &HashMap<&str, &Domain>, domain: &Domain) -> Option<Next> {
     let sockets = |domain: &Domain| -> Vec<_> {
         let cards = domain.endpoints.iter().filter(|endpoint| is_network_card(endpoint));
         cards.filter_map(|card| Some((plain(card.path.as_deref()?), card.mode))).collect()
     };
-    let mut definitions = live.next.iter().filter(|_| domain.running);
-    let next = definitions.find(|next| next.name == domain.name)?;
+    let next = definitions.get(domain.name.as_str()).filter(|_| domain.running)?;
     let differs = sockets(next) != sockets(domain);
-    differs.then(|| Next { domain: next.clone(), start: Facts::unknown_yet() })
+    differs.then(|| Next { domain: Domain::clone(next), start: Facts::unknown_yet() })
 }
 
 fn look(root: &Root, shared: &mut Shared, index: &Index<'_>, vswitchd: &Vswitchd, domain: &Domain) -> Facts {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::base::parts::in_parts;
 use crate::base::paths;
 use crate::base::root::{Report, Root, told};
 use crate::config::{Declared, PortType};
@@ -207,12 +208,7 @@ struct Vms {
 
 impl Vms {
     fn read(root: &Root) -> Result<Vms> {
-        let (persistent, running) = std::thread::scope(|scope| {
-            let persistent = scope.spawn(|| domains::persistent(root));
-            let running = domains::running(root);
-            (persistent.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), running)
-        });
-        let (Domains { domains, broken }, running) = (persistent?, running?);
+        let (Domains { domains, broken }, running) = (domains::persistent(root)?, domains::running(root)?);
         let names: HashSet<&str> = running.domains.iter().map(|domain| domain.name.as_str()).collect();
         let runs = |domain: &Domain| names.contains(domain.name.as_str());
         // libvirt names the file after the domain. Whether that one runs is not known: it is neither here nor there.
@@ -226,11 +222,10 @@ impl Vms {
 }
 
 fn guests(root: &Root, running: Vec<Domain>) -> Vec<Guest> {
-    let guest = |domain: Domain| {
-        let process = domain.pid.and_then(|pid| processes::by_pid(root, pid));
-        Guest { domain, process }
-    };
-    running.into_iter().map(guest).collect()
+    let process = |domain: &Domain| domain.pid.and_then(|pid| processes::by_pid(root, pid));
+    let found = in_parts(&running, |part| part.iter().map(process).collect::<Vec<_>>());
+    let guest = |(domain, process)| Guest { domain, process };
+    running.into_iter().zip(found.into_iter().flatten()).map(guest).collect()
 }
 
 #[cfg(test)]

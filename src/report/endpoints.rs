@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Both sides of every socket, in 100 columns: two lines an endpoint, and who the processes are.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::{Style, clean, colour};
+use crate::base::text::is_plain;
 use crate::facts::domains::SocketMode;
 use crate::facts::sockets::Liveness;
 use crate::node::endpoints::End;
@@ -32,9 +35,11 @@ pub fn text(rows: &[Row]) -> String {
 }
 
 fn line(cells: [&str; 5], verdict: &str) -> String {
-    let cells =
-        cells.into_iter().zip(CELLS).map(|(cell, width)| format!("{:<width$}  ", shorten(cell, width)));
-    format!("{}{verdict}\n", cells.collect::<String>())
+    let mut line = String::with_capacity(WIDTH);
+    for (cell, width) in cells.into_iter().zip(CELLS) {
+        let _ = write!(line, "{:<width$}  ", shorten(cell, width));
+    }
+    line + verdict + "\n"
 }
 
 fn style(verdict: &str) -> Style {
@@ -94,16 +99,19 @@ fn listener(row: &Row) -> String {
 }
 
 /// Both ends of a long text count: the middle is left out.
-fn shorten(text: &str, width: usize) -> String {
+fn shorten(text: &str, width: usize) -> Cow<'_, str> {
+    if text.len() <= width && is_plain(text) {
+        return text.into();
+    }
     let text = clean(text).replace(['\n', '\t'], "?");
     let length = text.chars().count();
     if length <= width {
-        return text;
+        return text.into();
     }
     let tail = width / 2;
     let head: String = text.chars().take(width - tail - 1).collect();
     let tail: String = text.chars().skip(length - tail).collect();
-    format!("{head}\u{2026}{tail}")
+    format!("{head}\u{2026}{tail}").into()
 }
 
 /// A line for each identity, however many VMs have it.

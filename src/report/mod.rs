@@ -9,6 +9,7 @@ pub mod page;
 pub mod prometheus;
 
 pub use crate::base::text::{clean, log_line, one_line};
+use crate::base::text::{is_hidden, is_plain};
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -70,18 +71,23 @@ pub fn json(fields: &impl Serialize) -> Result<()> {
 pub fn plain_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)?;
     let mut escaped = String::with_capacity(text.len() + 1);
-    let is_hidden = |character| character != '\n' && crate::base::text::is_hidden(character);
-    let mut rest = text.as_str();
-    while let Some((at, character)) = rest.char_indices().find(|(_, character)| is_hidden(*character)) {
-        let mut units = [0; 2];
-        escaped.push_str(&rest[..at]);
-        escaped.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
-        rest = &rest[at + character.len_utf8()..];
+    // A full node's are megabytes, with hardly a line that is not plain.
+    for line in text.split_inclusive('\n').chain(["\n"]) {
+        match is_plain(line.trim_end_matches('\n')) {
+            true => escaped.push_str(line),
+            false => line.chars().for_each(|character| push_escaped(&mut escaped, character)),
+        }
     }
-    escaped.push_str(rest);
-    escaped.push('\n');
     out(&escaped);
     Ok(())
+}
+
+fn push_escaped(text: &mut String, character: char) {
+    if character == '\n' || !is_hidden(character) {
+        return text.push(character);
+    }
+    let mut units = [0; 2];
+    text.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
 }
 
 /// How a word is meant: the codes are those of ECMA-48 (SGR).

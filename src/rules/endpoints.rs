@@ -18,7 +18,8 @@ pub use meeting::{Meeting, is_joined};
 pub use row::{ProcessRow, Row};
 
 use super::start::{self, Start, StartCase, will_fix};
-use super::{Ask, Case, Finding, all};
+use super::{Ask, Case, Finding, Rule, all};
+use crate::base::parts::in_parts;
 use crate::config::Family;
 use crate::dataplane::ovs::vswitchd::Vswitchd;
 use crate::facts::domains::is_network_card;
@@ -28,6 +29,9 @@ use crate::node::endpoints::{Endpoints, FreePort, Link, Machine, Socket};
 /// Nothing else about a VM's network can be told while one of these holds.
 const FIRST_OF_ALL: [&str; 5] =
     ["no-libvirt", "no-dataplane", "dataplane-not-running", "dataplane-hung", "dpdk-not-initialized"];
+
+/// The rule about sockets that QEMU connects to and has no access to.
+const REFUSES: &str = "server-socket-refuses-qemu";
 
 /// What came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,8 +49,8 @@ pub struct Judged {
 pub struct Matter<'a> {
     /// Both sides.
     pub endpoints: &'a Endpoints,
-    /// What a start goes by; turned to each domain in its turn.
-    pub start: &'a mut Start,
+    /// What a start goes by, of whatever domain.
+    pub start: &'a Start,
     /// Whom qemu.conf has QEMU run as.
     pub configured: Option<(u32, u32)>,
     /// What other rules found: a cause that is named there is not named again.
@@ -64,11 +68,19 @@ pub fn judge(case: &Case<'_>, matter: Matter<'_>) -> Judged {
         _ => Vec::new(),
     });
     judged.add_all(of_node);
-    for machine in &endpoints.machines {
-        start.turn_to(machine.domain.clone(), configured);
-        of_machine(&mut judged, case, endpoints, machine, (start, named));
-        let next = machine.next.as_ref().and_then(|next| general::next(start, machine, next));
-        judged.add_all(next);
+    let of_part = |part: &[Machine]| {
+        let (mut judged, mut start) = (Judged::default(), start.clone());
+        for machine in part {
+            start.turn_to(machine.domain.clone(), configured);
+            of_machine(&mut judged, case, endpoints, machine, (&start, named));
+            let next = machine.next.as_ref().and_then(|next| general::next(&mut start, machine, next));
+            judged.add_all(next);
+        }
+        judged
+    };
+    for part in in_parts(&endpoints.machines, of_part) {
+        judged.rows.extend(part.rows);
+        judged.add_all(part.findings);
     }
     for free in &endpoints.free {
         let FreePort { port, socket, link } = free;
@@ -172,20 +184,23 @@ pub fn follows(rows: &[Row], finding: &Finding) -> bool {
         let port = row.port.as_ref().map(|port| port.name.as_str());
         port.is_some() && Path::new(&finding.subject).file_name().and_then(|name| name.to_str()) == port
     };
-    finding.id == "server-socket-refuses-qemu" && rows.iter().filter(clashes).any(named)
+    finding.id == REFUSES && rows.iter().filter(clashes).any(named)
 }
 
-/// Of what a start would meet: what is wrong with a VM that runs already.
-fn still_counts(finding: &Finding) -> bool {
-    let of_sockets = ["server-socket-missing", "server-socket-stale", "not-a-socket"];
-    finding.family == Some(Family::Ports)
-        || finding.id == "memory-not-shared"
-        || of_sockets.contains(&finding.id)
+/// Of what a start would meet: what can be wrong with a VM that runs already.
+fn may_count(rule: &Rule, family: Family) -> bool {
+    let others =
+        ["memory-not-shared", "server-socket-missing", "server-socket-stale", "not-a-socket", REFUSES];
+    family == Family::Ports || others.contains(&rule.id)
 }
 
-/// Was a socket of a section taken from QEMU, which is connected for now? `apply` gives it before the VM connects again.
-fn is_lost(case: &StartCase<'_>, finding: &Finding) -> bool {
-    finding.id == "server-socket-refuses-qemu" && case.start.section(Path::new(&finding.subject)).is_some()
+/// Is it wrong with this one? A socket of a section may have been taken from QEMU, which is connected for now: `apply` gives it
+/// before the VM connects again.
+fn counts_now(case: &StartCase<'_>, machine: &Machine, finding: &Finding) -> bool {
+    match finding.id {
+        REFUSES => case.start.section(Path::new(&finding.subject)).is_some(),
+        _ => !is_served(machine, finding),
+    }
 }
 
 /// nova keeps a VM without its ports while a resize or a migration to another node waits for its confirmation, and has os-vif
@@ -213,12 +228,13 @@ fn found(
     if node.lacks_libvirt() && !machine.domain.running {
         return general::absent("no-libvirt", "libvirt").into_iter().collect();
     }
-    let counts = |finding: &Finding| match machine.domain.running {
-        true => is_lost(&case, finding) || still_counts(finding) && !is_served(machine, finding),
+    let runs = machine.domain.running;
+    let counts = |finding: &Finding| match runs {
+        true => counts_now(&case, machine, finding),
         false => !will_fix(&case, finding) && !nova_will_fix(machine, finding),
     };
-    let mut found: Vec<Finding> =
-        start::run(&case).into_iter().filter(|finding| finding.sure && counts(finding)).collect();
+    let mut found = start::run_those(&case, |rule, family| !runs || may_count(rule, family));
+    found.retain(|finding| finding.sure && counts(finding));
     let meets_switch = |meeting: &&Meeting<'_>| meeting.meets_switch();
     found.extend(meetings.iter().filter(meets_switch).filter_map(first));
     if meetings.iter().any(|meeting| meets_switch(&meeting)) {

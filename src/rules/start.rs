@@ -58,7 +58,7 @@ impl Operation {
 }
 
 /// A start.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Start {
     /// When.
     pub operation: Operation,
@@ -223,9 +223,19 @@ impl Start {
 /// What keeps the VM from working, the first cause first. Where `apply` would pass over its sockets, the key that leaves
 /// them out is named.
 pub fn run(case: &StartCase<'_>) -> Vec<Finding> {
+    run_those(case, |_, _| true)
+}
+
+/// The same, by those rules only that are `wanted`.
+pub fn run_those(case: &StartCase<'_>, wanted: impl Fn(&Rule, Family) -> bool) -> Vec<Finding> {
     let mut found = Vec::new();
     for (rule, ask) in all().flat_map(|rule| rule.asks.iter().map(move |ask| (rule, ask))) {
         let (family, evidence) = match ask {
+            Ask::Start(family, _) | Ask::Incoming(family, _) | Ask::Each(family, _)
+                if !wanted(rule, *family) =>
+            {
+                continue;
+            }
             Ask::Start(family, check) | Ask::Incoming(family, check) => (*family, check(case)),
             Ask::Each(family, check) => {
                 let sockets = case.facts.sockets.iter();

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ovsdb::{SwitchConfig, VhostPort, report};
 use super::{database, paths};
+use crate::base::parts::in_parts;
 use crate::base::paths::plain;
 use crate::base::root::{Kind, Root};
 use crate::dataplane::{Guarded, PortSocket};
@@ -42,9 +43,12 @@ pub fn read_switch(root: &Root, limit: Duration) -> Known<Switch> {
 
 /// Where the switch's sockets are and what is there.
 pub fn port_sockets(root: &Root, switch: &Switch) -> Vec<PortSocket> {
-    let mut neighbours = Neighbours::default();
-    let socket = |port| port_socket(root, &mut neighbours, switch.config.expected_socket(port), port);
-    switch.ports.iter().filter_map(socket).collect()
+    let of_part = |part: &[VhostPort]| {
+        let mut neighbours = Neighbours::default();
+        let socket = |port| port_socket(root, &mut neighbours, switch.config.expected_socket(port), port);
+        part.iter().filter_map(socket).collect::<Vec<_>>()
+    };
+    in_parts(&switch.ports, of_part).into_iter().flatten().collect()
 }
 
 /// The same of one port. None: it has no path.

@@ -80,9 +80,9 @@ pub(super) fn read(domain: Node) -> Result<Vec<Endpoint>> {
             "video" if is_vhost_user_video(device) => Ok(Some(bare(device, EndpointKind::Video))),
             _ => Ok(None),
         };
-        let which = child(device, "target").and_then(|target| text(target, "dev"));
-        let which = which.map_or(String::new(), |target| format!(" {}", target.escape_debug()));
-        found.extend(endpoint.with_context(|| format!("reading <{name}>{which}"))?);
+        let which = || child(device, "target").and_then(|target| text(target, "dev"));
+        let which = || which().map_or(String::new(), |target| format!(" {}", target.escape_debug()));
+        found.extend(endpoint.with_context(|| format!("reading <{name}>{}", which()))?);
     }
     for commandline in children_in(domain, Some(QEMU), "commandline") {
         found.extend(from_commandline(commandline));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where libvirt keeps its domains.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Domain, parse_domain};
+use crate::base::parts::in_parts;
 use crate::base::root::{Handle, Kind, NotInReport, Root};
 
 /// Status files of the domains that run.
@@ -47,16 +48,24 @@ pub fn persistent(root: &Root) -> Result<Domains> {
 fn read_directory(root: &Root, dir: &Path) -> Result<Domains> {
     let mut found = Domains::default();
     let Some(dir) = root.find(dir)?.filter(|dir| dir.kind() == Kind::Directory) else { return Ok(found) };
-    for name in dir.names()? {
-        if !is_domain_file(&name) {
-            continue;
-        }
-        match read_file(&dir, &name) {
+    let names: Vec<OsString> = dir.names()?.into_iter().filter(|name| is_domain_file(name)).collect();
+    for part in in_parts(&names, |part| read_files(&dir, part)) {
+        let Domains { domains, broken } = part?;
+        found.domains.extend(domains);
+        found.broken.extend(broken);
+    }
+    Ok(found)
+}
+
+fn read_files(dir: &Handle, names: &[OsString]) -> Result<Domains> {
+    let mut found = Domains::default();
+    for name in names {
+        match read_file(dir, name) {
             Ok(domain) => found.domains.extend(domain),
             // A VM that is not in the report would be taken for one that is off, and its QEMU for a stranger.
             Err(error) if error.is::<NotInReport>() => return Err(error),
             Err(error) => {
-                found.broken.push(BrokenFile { path: dir.path().join(&name), error: format!("{error:#}") });
+                found.broken.push(BrokenFile { path: dir.path().join(name), error: format!("{error:#}") });
             }
         }
     }
