@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
-use std::thread::scope;
+use std::thread::{self, scope};
 
 use nix::libc::O_PATH;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
@@ -18,7 +18,14 @@ use serde_json::{Value, json};
 /// Looks, at VMs that have `ports` sockets each.
 pub fn look(ports: usize) {
     let pids = scope(|scope| {
-        scope.spawn(|| ask().iter().filter_map(|row| row["name"].as_str()).for_each(knock));
+        scope.spawn(|| {
+            let rows = ask();
+            let (one, other) = rows.split_at(rows.len() / 2);
+            thread::scope(|scope| {
+                scope.spawn(|| one.iter().for_each(knock));
+                other.iter().for_each(knock);
+            });
+        });
         scope.spawn(|| domains("/etc/libvirt/qemu"));
         let pids = domains("/run/libvirt/qemu");
         for file in pids.iter().flat_map(|pid| ["status", "stat"].map(|name| format!("/proc/{pid}/{name}"))) {
@@ -27,7 +34,8 @@ pub fn look(ports: usize) {
         pids
     });
     let switch = fs::read_to_string("/run/openvswitch/ovs-vswitchd.pid").unwrap();
-    let (one, other) = pids.split_at(pids.len() / 2);
+    // The switch has a third as many descriptors as all VMs.
+    let (one, other) = pids.split_at(pids.len() * 2 / 3);
     scope(|scope| {
         // A listener and a connection for each port.
         scope.spawn(|| one.iter().for_each(|pid| links(pid, 2 * ports)));
@@ -61,8 +69,8 @@ fn ask() -> Vec<Value> {
     answer["result"].as_array().unwrap().iter().flat_map(rows).collect()
 }
 
-fn knock(port: &str) {
-    let path = format!("/var/lib/vhost_sockets/{port}");
+fn knock(port: &Value) {
+    let path = format!("/var/lib/vhost_sockets/{}", port["name"].as_str().unwrap());
     let file = OpenOptions::new().read(true).custom_flags(O_PATH).open(path).unwrap();
     file.metadata().unwrap();
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());

@@ -42,11 +42,14 @@ pub fn run(args: &CheckArgs) -> Result<Outcome> {
     let root = super::open_root_or_report(args.sos.as_deref(), &args.output.root, false)?;
     let (judged, survey) = look(&root)?;
     let unknown = super::lacking(&root);
-    let take = |survey: Survey| survey.fingerprint(&root, &[]);
+    let take = |survey: &Survey| survey.fingerprint(&root, &[]);
     // The fingerprint needs more than a verdict does, and programs that no report has.
-    let fingerprint = survey.filter(|_| args.output.json && args.sos.is_none());
+    let fingerprint = survey.as_ref().filter(|_| args.output.json && args.sos.is_none());
     let fingerprint = fingerprint.map(take).transpose()?.flatten();
-    tell(&judged, fingerprint, &unknown, args.output.json)
+    let outcome = tell(&judged, fingerprint, &unknown, args.output.json);
+    // The program ends here: nobody needs the memory of thousands of sockets back.
+    std::mem::forget((judged, survey));
+    outcome
 }
 
 /// Prints metrics. If there is no verdict they say so, so that nobody sees the last one for ever.

@@ -161,7 +161,9 @@ impl Accounts {
 
     /// A user's name, or its number where it has none.
     pub fn user_name(&self, uid: u32) -> String {
-        self.user_by_id(uid).map_or_else(|| uid.to_string(), |user| user.name)
+        // Asked for each socket of a node: nothing but the name is copied.
+        let own = self.all_users().find(|user| user.uid == uid).map(|user| user.name.clone());
+        own.or_else(|| self.user_by_id(uid).map(|user| user.name)).unwrap_or_else(|| uid.to_string())
     }
 
     /// A group's name, or its number where it has none.

@@ -3,11 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::dir::{Dir, Entry};
-use nix::fcntl::{OFlag, readlinkat};
+use nix::fcntl::OFlag;
+use rustix::fs::{RawDir, readlinkat_raw};
 use serde::Serialize;
 
 use crate::base::parts::in_parts;
@@ -146,11 +147,13 @@ pub fn held(root: &Root, pid: u32, wanted: &HashSet<u64>, own: Option<&HashSet<u
     let directory = root.find(&PathBuf::from(format!("/proc/{pid}/fd"))).ok().flatten();
     let Some(directory) = directory else { return found };
     let Ok(fd) = directory.reopen(OFlag::O_RDONLY | OFlag::O_DIRECTORY) else { return found };
-    let Ok(mut entries) = Dir::from_fd(fd) else { return found };
-    let is_number = |entry: &Entry| entry.file_name().to_bytes().iter().all(u8::is_ascii_digit);
-    for entry in entries.iter().flatten().filter(is_number) {
-        let Ok(target) = readlinkat(directory.fd(), entry.file_name()) else { continue };
-        let inode = target.to_str().and_then(inode).filter(|inode| wanted.contains(inode));
+    let (mut room, mut target) = ([MaybeUninit::uninit(); 8192], [0; LONGEST]);
+    let mut entries = RawDir::new(fd, &mut room);
+    while let Some(Ok(entry)) = entries.next() {
+        // One that is longer, or `..`, is no socket.
+        let length = readlinkat_raw(directory.fd(), entry.file_name(), &mut target[..]);
+        let Some(target) = length.ok().and_then(|length| target.get(..length)) else { continue };
+        let inode = inode(target).filter(|inode| wanted.contains(inode));
         // A process can have a socket twice.
         let Some(inode) = inode.filter(|inode| found.insert(*inode)) else { continue };
         if own.is_some_and(|own| own.contains(&inode)) {
@@ -163,8 +166,11 @@ pub fn held(root: &Root, pid: u32, wanted: &HashSet<u64>, own: Option<&HashSet<u
     found
 }
 
-fn inode(target: &str) -> Option<u64> {
-    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+/// `socket:[18446744073709551615]` is the longest name of a socket.
+const LONGEST: usize = 32;
+
+fn inode(target: &[u8]) -> Option<u64> {
+    str::from_utf8(target).ok()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// Whose arguments name a path are no back ends: QEMU, which may be an earlier one of the same VM, the tools of the switch,
