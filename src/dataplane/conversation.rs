@@ -18,7 +18,7 @@ use crate::base::root::{Kind, Root};
 /// How long to wait before another attempt while the server's queue of connections is full.
 const RETRY: Duration = Duration::from_millis(5);
 /// How much of a message is received at once: what a hook asks for is answered in less.
-const PIECE: usize = 16 << 10;
+const PIECE: usize = 8 << 10;
 
 /// A stream that fails when its time or its bytes are used up.
 #[derive(Debug)]

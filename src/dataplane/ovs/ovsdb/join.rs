@@ -64,12 +64,15 @@ impl Question<'_> {
         for result in results {
             join.add(rows(Some(result))?)?;
         }
+        if join.is_complete(&self.names) {
+            return Ok(join);
+        }
         let found: HashSet<&Path> =
             join.ports.iter().filter_map(|port| port.server_path.as_deref()).collect();
         let is_left = |path: &&&Path| !found.contains(**path);
         let by_path: Vec<Value> =
             self.paths.iter().filter(is_left).filter_map(|path| at_path(path)).collect();
-        if join.is_complete(&self.names) || by_path.is_empty() {
+        if by_path.is_empty() {
             return Ok(join);
         }
         for result in self.ovsdb.transact(&by_path)? {
