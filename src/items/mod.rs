@@ -19,7 +19,6 @@ pub use renumber::{Number, progress as progress_of_search};
 pub use state::{Bytes, FileState, NotAFile};
 
 use std::fmt::{self, Debug};
-use std::ops::Deref;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -93,79 +92,9 @@ pub struct Held<K: Kind> {
     pub before: K::Found,
 }
 
-/// What every change can do, whatever its kind.
-pub trait Step {
-    /// What it is about.
-    fn target(&self) -> Target;
-    /// What is wanted.
-    fn item(&self) -> Item;
-    /// Is what was found what is wanted?
-    fn holds(&self) -> bool;
-    /// The change as lines for people.
-    fn show(&self, accounts: &Accounts) -> String;
-    /// Files and directories that it writes.
-    fn writes(&self) -> Vec<PathBuf>;
-    /// Does it, idempotently, and proves it by reading again.
-    fn make(&self, root: &Root) -> Result<()>;
-    /// Removes what a killed run left beside its target, and an account that was created only in part, so that the next plan
-    /// creates it again.
-    fn resume(&self, root: &Root) -> Result<()>;
-    /// Must it be made again later? A renumbering is not complete while processes run with the old number.
-    fn lingers(&self, root: &Root) -> Result<bool>;
-    /// Undoes it.
-    fn undo(&self, root: &Root) -> Result<Undone>;
-}
-
-impl<K: Kind> Step for Held<K> {
-    fn target(&self) -> Target {
-        self.item.target()
-    }
-
-    fn item(&self) -> Item {
-        self.item.clone().into()
-    }
-
-    fn holds(&self) -> bool {
-        self.item.holds(&self.before)
-    }
-
-    fn show(&self, accounts: &Accounts) -> String {
-        self.item.show(&self.before, accounts)
-    }
-
-    fn writes(&self) -> Vec<PathBuf> {
-        self.item.writes()
-    }
-
-    fn make(&self, root: &Root) -> Result<()> {
-        self.item.make(root, &self.before)?;
-        if !self.item.holds(&self.item.observe(root, &Accounts::read(root)?)?) {
-            bail!("{} is not as requested after the change", self.item.target());
-        }
-        Ok(())
-    }
-
-    fn resume(&self, root: &Root) -> Result<()> {
-        self.item.resume(root, &self.before)
-    }
-
-    fn lingers(&self, root: &Root) -> Result<bool> {
-        self.item.lingers(root, &self.before)
-    }
-
-    fn undo(&self, root: &Root) -> Result<Undone> {
-        self.item.clear(root)?;
-        if let Some(obstacle) = self.item.obstacle(root)? {
-            return Ok(obstacle);
-        }
-        let now = self.item.observe(root, &Accounts::read(root)?)?;
-        self.item.undo(root, &self.before, &now)
-    }
-}
-
 /// Makes the enumerations of items and of changes from the list of kinds, and the conversion from one to the other.
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $vis:vis $file:ident::$name:ident,)+) => {
+    ($d:tt $($(#[$doc:meta])* $vis:vis $file:ident::$name:ident,)+) => {
         $($vis mod $file;)+
         $(pub use $file::$name;)+
 
@@ -195,32 +124,13 @@ macro_rules! kinds {
             }
         })+
 
-        impl Item {
-            /// What it is about. No accord has two items with the same target.
-            pub fn target(&self) -> Target {
-                match self {
-                    $(Item::$name(item) => item.target()),+
+        /// The same done with an item, or a change, of any kind. (`$d` is `$`.)
+        macro_rules! each {
+            ($d of:ident, $d value:expr, $d one:ident => $d done:expr) => {
+                match $d value {
+                    $($d of::$name($d one) => $d done),+
                 }
-            }
-
-            /// Reads what is at its target.
-            pub fn observe(&self, root: &Root, accounts: &Accounts) -> Result<Change> {
-                match self {
-                    $(Item::$name(item) => {
-                        Ok(Change::$name(Held { item: item.clone(), before: item.observe(root, accounts)? }))
-                    }),+
-                }
-            }
-        }
-
-        impl Deref for Change {
-            type Target = dyn Step;
-
-            fn deref(&self) -> &(dyn Step + 'static) {
-                match self {
-                    $(Change::$name(held) => held),+
-                }
-            }
+            };
         }
 
         impl Change {
@@ -236,7 +146,7 @@ macro_rules! kinds {
 }
 
 // A new kind is a file in this folder, and a line here. `make fmt` formats these files, too.
-kinds! {
+kinds! { $
     /// A group with a number.
     group::Group,
     /// A system user without login.
@@ -259,6 +169,79 @@ kinds! {
     link::Link,
     /// A VM's network cards and their ports, converted to another port type. Made by `convert`, never part of the accord.
     pub conversion::Conversion,
+}
+
+impl Item {
+    /// What it is about. Two items with the same target never stand in one accord.
+    pub fn target(&self) -> Target {
+        each!(Item, self, item => item.target())
+    }
+
+    /// Reads what is at its target.
+    pub fn observe(&self, root: &Root, accounts: &Accounts) -> Result<Change> {
+        each!(Item, self, item => {
+            Ok(Held { item: item.clone(), before: item.observe(root, accounts)? }.into())
+        })
+    }
+}
+
+impl Change {
+    /// What it is about.
+    pub fn target(&self) -> Target {
+        each!(Change, self, held => held.item.target())
+    }
+
+    /// What is wanted.
+    pub fn item(&self) -> Item {
+        each!(Change, self, held => held.item.clone().into())
+    }
+
+    /// Is what was found what is wanted?
+    pub fn holds(&self) -> bool {
+        each!(Change, self, held => held.item.holds(&held.before))
+    }
+
+    /// The change as lines for people.
+    pub fn show(&self, accounts: &Accounts) -> String {
+        each!(Change, self, held => held.item.show(&held.before, accounts))
+    }
+
+    /// Files and directories that it writes.
+    pub fn writes(&self) -> Vec<PathBuf> {
+        each!(Change, self, held => held.item.writes())
+    }
+
+    /// Does it, idempotently, and proves it by reading again.
+    pub fn make(&self, root: &Root) -> Result<()> {
+        each!(Change, self, held => held.item.make(root, &held.before)?);
+        if !self.item().observe(root, &Accounts::read(root)?)?.holds() {
+            bail!("{} is not as requested after the change", self.target());
+        }
+        Ok(())
+    }
+
+    /// Removes what a killed run left beside its target, and an account that was created only in part, so that the next plan
+    /// creates it again.
+    pub fn resume(&self, root: &Root) -> Result<()> {
+        each!(Change, self, held => held.item.resume(root, &held.before))
+    }
+
+    /// Must it be made again later? A renumbering is not complete while processes run with the old number.
+    pub fn lingers(&self, root: &Root) -> Result<bool> {
+        each!(Change, self, held => held.item.lingers(root, &held.before))
+    }
+
+    /// Undoes it.
+    pub fn undo(&self, root: &Root) -> Result<Undone> {
+        each!(Change, self, held => {
+            held.item.clear(root)?;
+            if let Some(obstacle) = held.item.obstacle(root)? {
+                return Ok(obstacle);
+            }
+            let now = held.item.observe(root, &Accounts::read(root)?)?;
+            held.item.undo(root, &held.before, &now)
+        })
+    }
 }
 
 /// The result of undoing a change.
