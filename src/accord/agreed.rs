@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Accord, Given, QemuAccord};
 use crate::base::paths;
 use crate::base::root::{Kind, Root};
+use crate::base::text::log_line;
 use crate::config::{PortType, ServerAccess, Sockets};
 use crate::dataplane::ovs::second::Second;
 use crate::items::{Item, Owner, Subject};
@@ -144,5 +145,13 @@ impl Agreed {
             bail!("{}: version {}, expected {VERSION}", path.display(), agreed.version);
         }
         Ok(Some(agreed))
+    }
+
+    /// The same; none, and a warning, if others could have written it.
+    pub fn trusted(root: &Root) -> Option<Agreed> {
+        Agreed::read(root).unwrap_or_else(|error| {
+            tracing::warn!("{}", log_line(&format!("{error:#}; fix: vhost-accord apply")));
+            None
+        })
     }
 }

@@ -87,18 +87,10 @@ fn end_children() {
     }
 }
 
-/// The file that `apply` wrote; none if it is missing or others could have written it.
-pub fn agreed(root: &Root) -> Option<Agreed> {
-    Agreed::read(root).unwrap_or_else(|error| {
-        tracing::warn!("{}", log_line(&format!("{error:#}; fix: vhost-accord apply")));
-        None
-    })
-}
-
 /// A dataplane with a new identity is about to start, and the old one has stopped: makes the changes that waited for that. An
 /// `apply` that restarts it makes them itself, and has the lock.
 fn before_dataplane(root: &Root, limit: Duration) -> Result<()> {
-    if let Some(agreed) = agreed(root)
+    if let Some(agreed) = Agreed::trusted(root)
         && is_handed_over(root, &agreed)?
     {
         return Ok(());
@@ -168,7 +160,7 @@ pub fn looked_at(root: &Root, switch: &Switch) -> Vec<PortSocket> {
 
 /// Grants sockets: they are new after each start of ovs-vswitchd.
 fn after_vswitchd(root: &Root, limit: Duration) -> Result<()> {
-    let giving = match agreed(root) {
+    let giving = match Agreed::trusted(root) {
         Some(agreed) => Giving::agreed(&agreed),
         // systemd is busy with this job, so units are read from their files.
         None => Giving::of(&Survey::take(root, &Image(root), Options::default())?.accord),
@@ -193,7 +185,7 @@ const AFTERWARDS: Duration = Duration::from_millis(200);
 
 /// Grants the sockets of a declared dataplane that was started.
 fn after_declared(root: &Root, limit: Duration, name: &str) -> Result<()> {
-    let agreed = agreed(root).map(|agreed| agreed.declared).unwrap_or_default();
+    let agreed = Agreed::trusted(root).map(|agreed| agreed.declared).unwrap_or_default();
     let Some(given) = agreed.iter().find(|given| given.name == name) else { return Ok(()) };
     let deadline = Instant::now() + PATIENCE.min(limit / 2);
     while !declared::is_served(root, given)? && Instant::now() < deadline {

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::plan::Plan;
-use super::{Outcome, apply, boot, check, service};
+use super::{Outcome, apply, boot, check};
+use crate::accord::Agreed;
 use crate::base::journald::{DRIFT_FIXED, Priority, log};
 use crate::base::lock::{Busy, Lock};
 use crate::base::root::Root;
@@ -90,7 +91,7 @@ fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
 
 /// Sockets that are not granted yet.
 fn give(root: &Root, live: Option<&Live>) -> Result<()> {
-    let (Some(agreed), Some(live)) = (service::agreed(root), live) else { return Ok(()) };
+    let (Some(agreed), Some(live)) = (Agreed::trusted(root), live) else { return Ok(()) };
     grant::make_all(root, &grant::plan(&Giving::agreed(&agreed), &live.sockets)).map(drop)
 }
 
@@ -100,7 +101,7 @@ fn due<'a>(
     survey: &'a Survey,
     leave: &'a [String],
 ) -> Result<impl Iterator<Item = Change> + 'a> {
-    let directories = service::agreed(root).map(|agreed| agreed.directories).unwrap_or_default();
+    let directories = Agreed::trusted(root).map(|agreed| agreed.directories).unwrap_or_default();
     // An apply whose restart is pending or was killed is not complete.
     let goes_on = survey.journal.restarting;
     let ours = move |change: &Change| {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Target, Undone};
+use super::{Kind, Target, Undone, text};
 use crate::base::root::{self, Root};
 use crate::facts::accounts::Accounts;
 use crate::write;
@@ -78,13 +78,7 @@ impl Kind for Link {
                 Ok(Undone::Restored)
             }
             (Some(LinkState { target: None }), _) => Ok(Undone::Left("what was there is gone".to_string())),
-            (None, _) => {
-                let (parent, name) = root.place(&self.path)?;
-                if let Some(found) = parent.entry(name)? {
-                    write::remove_file(&parent, name, found.id())?;
-                }
-                Ok(Undone::Restored)
-            }
+            (None, _) => text::remove(root, &self.path).map(|()| Undone::Restored),
         }
     }
 }

@@ -45,8 +45,7 @@ impl Kind for LogOwner {
     }
 
     fn make(&self, root: &Root, _before: &Self::Found) -> Result<()> {
-        let (state, text) = text::read(root, &self.path)?;
-        text::rewrite(root, &self.path, logrotate::set_owner(&text, &self.user).as_bytes(), &state)
+        text::edit(root, &self.path, |text| Ok(logrotate::set_owner(text, &self.user))).map(drop)
     }
 
     /// Restores the first owner that was there before; packages name only one.
@@ -57,8 +56,6 @@ impl Kind for LogOwner {
         let Some(owner) = logrotate::owners(before.content.text()).first().copied() else {
             return Ok(Undone::AlreadyBack);
         };
-        let (state, text) = text::read(root, &self.path)?;
-        let restored = logrotate::set_owner(&text, owner);
-        text::put_back(root, &self.path, &state, (&text, &restored))
+        text::put_back(root, &self.path, |text| Ok(logrotate::set_owner(text, owner)))
     }
 }

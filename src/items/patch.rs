@@ -45,9 +45,7 @@ impl Kind for Patch {
     }
 
     fn make(&self, root: &Root, _before: &Self::Found) -> Result<()> {
-        let (state, text) = text::read(root, &self.path)?;
-        let new = legacy::undo(self.of, &text);
-        if new == text { Ok(()) } else { text::rewrite(root, &self.path, new.as_bytes(), &state) }
+        text::edit(root, &self.path, |text| Ok(legacy::undo(self.of, text))).map(drop)
     }
 
     /// Restores exactly what was there, the patch included, unless the package installed a new file since.

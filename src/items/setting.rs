@@ -51,14 +51,16 @@ impl Kind for Setting {
     }
 
     fn make(&self, root: &Root, _before: &Self::Found) -> Result<()> {
-        let (state, text) = text::read(root, &self.path)?;
-        let new = virconf::set_text(&text, &self.key, &self.value)
-            .with_context(|| self.path.display().to_string())?;
-        // Never write a file that libvirt would refuse: the new text is parsed as libvirt does first.
-        if let Err(error) = virconf::VirConf::parse(&new) {
-            bail!("{}: the edit would break it ({error}); nothing was written", self.path.display());
-        }
-        if new == text { Ok(()) } else { text::rewrite(root, &self.path, new.as_bytes(), &state) }
+        let edit = |text: &str| {
+            let new = virconf::set_text(text, &self.key, &self.value)
+                .with_context(|| self.path.display().to_string())?;
+            // Never write a file that libvirt would refuse: the new text is parsed as libvirt does first.
+            if let Err(error) = virconf::VirConf::parse(&new) {
+                bail!("{}: the edit would break it ({error}); nothing was written", self.path.display());
+            }
+            Ok(new)
+        };
+        text::edit(root, &self.path, edit).map(drop)
     }
 
     /// Restores the key, whatever else changed in the file.
@@ -69,13 +71,16 @@ impl Kind for Setting {
         if std::str::from_utf8(&now.content.to_vec()?).is_err() {
             return Ok(Undone::Left("it is not UTF-8 text".to_string()));
         }
-        let (state, text) = text::read(root, &self.path)?;
-        let context = || self.path.display().to_string();
-        let previous = virconf::previous(before.content.text(), &self.key).with_context(context)?;
-        let restored = match virconf::restore(&text, &self.key, &self.value, &previous) {
-            Ok(restored) => restored,
-            Err(why) => return Ok(Undone::Left(why.to_string())),
-        };
-        text::put_back(root, &self.path, &state, (&text, &restored))
+        let previous = virconf::previous(before.content.text(), &self.key)
+            .with_context(|| self.path.display().to_string())?;
+        let mut left = None;
+        let undone = text::put_back(root, &self.path, |text| {
+            let restored = virconf::restore(text, &self.key, &self.value, &previous);
+            Ok(restored.unwrap_or_else(|why| {
+                left = Some(Undone::Left(why.to_string()));
+                text.to_string()
+            }))
+        })?;
+        Ok(left.unwrap_or(undone))
     }
 }

@@ -10,34 +10,30 @@ use super::{FileState, Undone};
 use crate::base::root::Root;
 use crate::write;
 
-/// A foreign file that is there, and its text.
-pub fn read(root: &Root, path: &Path) -> Result<(FileState, String)> {
+/// Edits the text of a foreign file, which must exist; true if it became another.
+pub fn edit(root: &Root, path: &Path, new: impl FnOnce(&str) -> Result<String>) -> Result<bool> {
     let state =
         FileState::read(root, path)?.with_context(|| format!("{} no longer exists", path.display()))?;
-    let bytes = state.content.to_vec()?;
-    let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))?;
-    Ok((state, text))
+    let text = String::from_utf8(state.content.to_vec()?)
+        .with_context(|| format!("{} is not UTF-8 text", path.display()))?;
+    let new = new(&text)?;
+    let differs = new != text;
+    if differs {
+        rewrite(root, path, new.as_bytes(), &state)?;
+    }
+    Ok(differs)
 }
 
 /// Puts new content where `like` was read, with its owner, mode and attributes.
-pub fn rewrite(root: &Root, path: &Path, content: &[u8], like: &FileState) -> Result<()> {
+fn rewrite(root: &Root, path: &Path, content: &[u8], like: &FileState) -> Result<()> {
     let meta = write::FileMeta { uid: like.uid, gid: like.gid, mode: like.mode, xattrs: like.raw_xattrs()? };
     let (parent, name) = root.place(path)?;
     write::replace_file(&parent, name, content, &meta)
 }
 
-/// Ends an undo: writes the previous text if it differs from the one that was read.
-pub fn put_back(
-    root: &Root,
-    path: &Path,
-    like: &FileState,
-    (read, restored): (&str, &str),
-) -> Result<Undone> {
-    if read == restored {
-        return Ok(Undone::AlreadyBack);
-    }
-    rewrite(root, path, restored.as_bytes(), like)?;
-    Ok(Undone::Restored)
+/// The same, to undo a change.
+pub fn put_back(root: &Root, path: &Path, new: impl FnOnce(&str) -> Result<String>) -> Result<Undone> {
+    Ok(if edit(root, path, new)? { Undone::Restored } else { Undone::AlreadyBack })
 }
 
 /// Removes what a change that was killed left beside the file.
@@ -56,12 +52,15 @@ pub fn restore(root: &Root, path: &Path, before: Option<&FileState>) -> Result<(
     match (before, now) {
         (before, now) if before == now.as_ref() => Ok(()),
         (Some(before), _) => rewrite(root, path, &before.content.to_vec()?, before),
-        (None, _) => {
-            let (parent, name) = root.place(path)?;
-            let Some(found) = parent.entry(name)? else { return Ok(()) };
-            write::remove_file(&parent, name, found.id()).map(drop)
-        }
+        (None, _) => remove(root, path),
     }
+}
+
+/// Removes what is at the path.
+pub fn remove(root: &Root, path: &Path) -> Result<()> {
+    let (parent, name) = root.place(path)?;
+    let Some(found) = parent.entry(name)? else { return Ok(()) };
+    write::remove_file(&parent, name, found.id()).map(drop)
 }
 
 /// A unified diff of the file as found and as wanted.

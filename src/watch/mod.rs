@@ -215,10 +215,7 @@ impl<'a> Watcher<'a> {
 
     /// Reads again what is watched: an `apply` may have changed it.
     fn refresh(&mut self) {
-        let agreed = Agreed::read(self.root).unwrap_or_else(|error| {
-            tracing::warn!("{}", log_line(&format!("{error:#}; fix: vhost-accord apply")));
-            None
-        });
+        let agreed = Agreed::trusted(self.root);
         self.granting.agreed(agreed.as_ref());
         self.accord = Journal::read(self.root).map(|journal| of_accord(&journal)).unwrap_or_default();
         self.accord.extend(agreed.into_iter().flat_map(|agreed| agreed.directories).map(|owner| owner.path));

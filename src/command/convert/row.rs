@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::base::named::named;
 use crate::config::PortType;
 use crate::dataplane::ovs::ovsdb::PortState;
 use crate::items::{Card, Side};
@@ -10,30 +11,20 @@ use crate::items::{Card, Side};
 /// Where libvirt keeps the memory of VMs that were saved (libvirt: src/qemu/qemu_conf.c, `saveDir`).
 pub const SAVED: &str = "/var/lib/libvirt/qemu/save";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// It has the type already.
-    Done,
-    /// It cannot be converted.
-    Blocked,
-    /// It can be converted without a pause: the VM is off.
-    Ready,
-    /// It runs with the type already: only the definition must change.
-    DefinitionOnly,
-    /// It runs on the port: it must be saved and restored, or shut off first.
-    Pause,
-}
-
-impl Verdict {
-    pub fn word(self) -> &'static str {
-        match self {
-            Verdict::Done => "done",
-            Verdict::Blocked => "blocked",
-            Verdict::Ready => "ready",
-            Verdict::DefinitionOnly => "definition-only",
-            Verdict::Pause => "pause",
-        }
+named! {
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Verdict {
+        /// It has the type already.
+        Done = "done",
+        /// It cannot be converted.
+        Blocked = "blocked",
+        /// It can be converted without a pause: the VM is off.
+        Ready = "ready",
+        /// It runs with the type already: only the definition must change.
+        DefinitionOnly = "definition-only",
+        /// It runs on the port: it must be saved and restored, or shut off first.
+        Pause = "pause",
     }
 }
 

@@ -95,9 +95,14 @@ fn summary(to: Option<PortType>, machines: &[&Machine]) -> String {
     }
     let count = |verdict| machines.iter().filter(|machine| machine.verdict() == verdict).count();
     let words = [Verdict::Done, Verdict::Ready, Verdict::DefinitionOnly, Verdict::Pause, Verdict::Blocked];
-    let counts = words.map(|verdict| (verdict, count(verdict))).into_iter().filter(|(_, count)| *count > 0);
-    let counts: Vec<String> = counts.map(|(verdict, count)| format!("{count} {}", verdict.word())).collect();
-    format!("To {to}: {}: {}.", report::count(machines.len(), "VM"), counts.join(", "))
+    let counts = counted(words.map(|verdict| (verdict.name(), count(verdict))));
+    format!("To {to}: {}: {counts}.", report::count(machines.len(), "VM"))
+}
+
+/// The words that count.
+fn counted<const N: usize>(words: [(&str, usize); N]) -> String {
+    let counted = words.into_iter().filter(|(_, count)| *count > 0);
+    counted.map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
 /// A card in a few lines.
@@ -115,7 +120,7 @@ pub fn text(row: &Row) -> String {
     let runs = row.running.as_ref().map(|side| format!(", runs with {}", side.kind)).unwrap_or_default();
     let mac = row.mac.as_deref().unwrap_or("no MAC address");
     let mut text = format!("VM {} ({}), {mac}: ", row.vm, row.state);
-    text = report::one_line(&text) + &report::colour(style, row.verdict.word()) + "\n";
+    text = report::one_line(&text) + &report::colour(style, row.verdict.name()) + "\n";
     let line = format!("port {port}{made}, definition {}{runs}", kind(&row.definition));
     text.push_str(&format!("  {}\n", report::one_line(&line)));
     if let Some(why) = &row.blocked {
@@ -134,12 +139,8 @@ pub fn done(args: &ConvertArgs, output: &Output) -> Result<Outcome> {
         report::json(output)?;
     } else {
         broken.clone().for_each(|finding| report::out(&check::finding_text(finding)));
-        let counts = words.map(|word| (word, count(word))).into_iter().filter(|(_, count)| *count > 0);
-        let counts: Vec<String> = counts.map(|(word, count)| format!("{count} {word}")).collect();
-        report::out(&format!(
-            "{}.\n",
-            if counts.is_empty() { "Nothing to convert".to_string() } else { counts.join(", ") }
-        ));
+        let counts = counted(words.map(|word| (word, count(word))));
+        report::out(&format!("{}.\n", if counts.is_empty() { "Nothing to convert" } else { &counts }));
     }
     Ok(if count("failed") > 0 || broken.count() > 0 {
         Outcome::Waiting
