@@ -199,7 +199,11 @@ fn an_image_is_provisioned_and_taken_back_to_the_byte() {
     ] {
         assert!(plan.contains(expected), "{expected}: {plan}");
     }
-    assert_eq!(image.expect("check", 2).lines().last(), Some("broken"));
+    let check = image.expect("check", 2);
+    assert_eq!(check.lines().last(), Some("broken"));
+    let fix = format!("vhost-accord apply --root {}", image.root().display());
+    assert_eq!(check.matches(&fix).count(), check.matches("vhost-accord apply").count(), "{check}");
+    assert!(check.contains(&fix), "{check}");
     same(&stock, &image.tree());
 
     image.expect("apply", 0);

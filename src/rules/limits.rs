@@ -11,13 +11,13 @@ rules! {
     Broken "udev-group-ignored" [Node(|case| udev(case, |version| version == 258))]
         cause: "systemd 258 ignores the group in a udev rule unless it is a system group: OVS cannot open VFIO devices unless it is root",
         effect: "ports on physical devices fail after an upgrade to systemd 258: DPDK cannot open /dev/vfio/N",
-        see: "ls -l /dev/vfio; journalctl -b -u systemd-udevd | grep 'not a system group'",
+        see: "ls -l /dev/vfio; journalctl -b -u systemd-udevd | grep -i 'not a system group'",
         fix: "run the command of the finding: udev then runs chgrp, which accepts any group",
         source: "systemd NEWS 258; OVS 91-vfio.rules; gid 42477 is above SYS_GID_MAX",
     Advice "udev-group-deprecated" [Node(|case| udev(case, |version| version > 258))]
         cause: "systemd 259 can ignore the group in a udev rule unless it is a system group; later versions warn and will ignore it",
         effect: "nothing with systemd 260 to 262; ports on physical devices fail with some versions 259, or after an upgrade",
-        see: "journalctl -b -u systemd-udevd | grep 'not a system group'; udevadm test --action=add /sys/class/vfio/vfio",
+        see: "journalctl -b -u systemd-udevd | grep -i 'not a system group'; udevadm test --action=add /sys/class/vfio/vfio",
         fix: "run the command of the finding: udev then runs chgrp, which accepts any group",
         source: "systemd NEWS 258 and 260; the warning seen with systemd 262",
     Broken "memory-limit-below-hugepages" [Node(memory_limits)]

@@ -16,13 +16,13 @@ use crate::node::live::Live;
 rules! {
     Broken "qemu-reaches-control-socket" [Node(|case| reached(case, Kind::Socket, Wish::Connect))]
         cause: "a guest that breaks out of QEMU can control the dataplane through this socket",
-        effect: "nothing; but an attacker in QEMU can give commands to the dataplane: to OVS with ovs-appctl, ovs-ofctl or ovs-vsctl, to VPP with vppctl, to SPDK with rpc.py",
+        effect: "VMs work; but an attacker in QEMU can give commands to the dataplane: to OVS with ovs-appctl, ovs-ofctl or ovs-vsctl, to VPP with vppctl, to SPDK with rpc.py",
         see: "ls -l /run/openvswitch/*.ctl /run/openvswitch/*.mgmt; for a section [dataplane NAME], the paths of its key control",
         fix: "of OVS: set server-access = grant, then vhost-accord apply --restart; of a section: keep QEMU out of the group of the socket (VPP: unix { gid }), and its mode closed",
         source: "seen with OVS 3.1 and UMask=0002; VPP src/vlib/unix/cli.c",
     Broken "qemu-reads-database" [Node(|case| reached(case, Kind::File, Wish::Read))]
         cause: "a guest that breaks out of QEMU can read OVS's configuration, including keys and passwords",
-        effect: "nothing; but an attacker in QEMU can read bridges, controllers and keys",
+        effect: "VMs work; but an attacker in QEMU can read bridges, controllers and keys",
         see: "ls -lL /etc/openvswitch/conf.db",
         fix: "vhost-accord apply --restart",
         source: "RHEL's package creates the directory readable for the group",

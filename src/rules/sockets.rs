@@ -28,7 +28,7 @@ rules! {
         cause: "another file is at the path of the socket",
         effect: "the VM does not start",
         see: "stat PATH",
-        fix: "move it away",
+        fix: "move the file away, then start the VM",
         source: "QEMU util/qemu-sockets.c",
     Broken "server-socket-refuses-qemu" [Node(live::server_socket), Each<Sockets>(start::refuses_qemu), Socket(running::refuses_qemu)]
         cause: "QEMU needs write permission to connect to this socket: 'Failed to connect to ...: Permission denied'",

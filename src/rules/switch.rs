@@ -21,7 +21,7 @@ rules! {
         cause: "Open vSwitch 2.6 and newer ignore DPDK_OPTS: the cores, memory and --vhost-owner in it have no effect",
         effect: "nothing by itself: the switch runs with other_config, and not with what the file says",
         see: "grep DPDK_OPTS /etc/default/openvswitch-switch; ovs-vsctl get Open_vSwitch . other_config",
-        fix: "take the line out; cores and memory are other_config:dpdk-lcore-mask and dpdk-socket-mem",
+        fix: "remove the line; cores and memory are other_config:dpdk-lcore-mask and dpdk-socket-mem",
         source: "OVS NEWS 2.6; Ubuntu's openvswitch-switch-dpdk of 16.04",
     Broken "vhost-sock-dir-invalid" [Once(sock_dir)]
         cause: "OVS accepts only a directory below its run directory; with this one it creates no dpdkvhostuser socket",

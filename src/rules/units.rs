@@ -44,7 +44,7 @@ rules! {
         fix: "systemctl unmask UNIT, then vhost-accord apply",
         source: "systemctl(1), mask",
     Advice "unit-opens-files" [Node(opens_files)]
-        cause: "a command of the unit gives everybody write: any user may take a guest's network, and the accord's modes are undone at each start",
+        cause: "a command of the unit makes files writable for all users: any of them can take over a VM's network, and each start undoes the modes that apply set",
         effect: "VMs work; every local user may connect to their sockets, and the accord's modes last until the next start",
         see: "systemctl cat ovs-vswitchd ovsdb-server",
         fix: "take the chmod out of the unit or drop-in; the accord gives QEMU and the switch what they need",
@@ -245,7 +245,7 @@ fn opens_files(case: &Case<'_>) -> Vec<Evidence> {
         let commands = unit.exec_start_pre.iter().chain(&unit.exec_start).chain(&unit.exec_start_post);
         for command in commands.filter(|command| opens(command)) {
             let seen = command.join(" ");
-            let fix = format!("systemctl cat {}; take the line out where it is", unit.name);
+            let fix = format!("systemctl cat {}; remove the line where it is", unit.name);
             evidence.push(Evidence::fixed_by(unit.name.clone(), seen, fix));
         }
     }
