@@ -26,7 +26,7 @@ const PORTS: usize = 2000;
 /// Our program, told of an operation that it has nothing to say to.
 const START_ALONE: &str = "no vhost-user, floor";
 /// Instructions a case may cost (millions), with room for another compiler's taste.
-const LIMITS: [(&str, f64); 3] = [("no vhost-user", 0.6), ("2 ports", 1.9), ("2 ports, OVSDB", 2.5)];
+const LIMITS: [(&str, f64); 3] = [("no vhost-user", 0.6), ("2 ports", 1.7), ("2 ports, OVSDB", 2.2)];
 /// QEMU and the dataplane.
 const UID: u32 = 64055;
 const GID: u32 = 42477;
