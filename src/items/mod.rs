@@ -124,7 +124,8 @@ macro_rules! kinds {
             }
         })+
 
-        /// The same done with an item, or a change, of any kind. (`$d` is `$`.)
+        /// The same done with an item, or a change, of any kind. A macro in a macro cannot have a `$` of its own: it is given
+        /// as `$d`.
         macro_rules! each {
             ($d of:ident, $d value:expr, $d one:ident => $d done:expr) => {
                 match $d value {
