@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use crate::base::paths::{ADMIN_CONFIG, CONFIG_NAME, QEMU_CONF, UNIT_DIRECTORY};
+use crate::base::root::Root;
 use crate::base::shell::{is_plain, path as word, quote};
 use crate::base::text::clean;
 use crate::config::{Origin, PortType};
@@ -157,6 +158,15 @@ pub fn take_from_tmpfiles(file: &Path, path: &Path) -> Option<String> {
 
 /// What makes the accord hold.
 pub const APPLY: &str = "vhost-accord apply";
+
+/// A command of our own for this node, or for the image at this root.
+pub fn own(command: &str, root: &Root) -> String {
+    if root.runs() {
+        return format!("vhost-accord {command}");
+    }
+    let image = root.outside(Path::new("/"));
+    format!("vhost-accord {command} --root {}", word(image.components().as_path()))
+}
 
 /// Lines of a file of someone else's that take back what ours says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use crate::facts::domains::{self, Domain, Domains};
 use crate::facts::mounts;
 use crate::facts::surroundings::{Running, Surroundings};
 use crate::fingerprint::Fingerprint;
+use crate::fixes;
 use crate::items::{Change, Item};
 use crate::journal::{Entry, Journal};
 use crate::node::endpoints::Endpoints;
@@ -51,6 +52,8 @@ pub struct Survey {
     pub surroundings: Surroundings,
     /// The accounts, for names.
     pub accounts: Accounts,
+    /// `apply` for this root.
+    apply: String,
 }
 
 /// What the command line adds to the configuration.
@@ -116,7 +119,20 @@ impl Survey {
         let grants: Result<Vec<Vec<Grant>>> =
             grants.map(|given| sockets::declared::plan(root, given)).collect();
         let grants = grants?.into_iter().flatten().collect();
-        Ok(Survey { config, modes, profile, accord, journal, observed, live, grants, surroundings, accounts })
+        let apply = fixes::own("apply", root);
+        Ok(Survey {
+            config,
+            modes,
+            profile,
+            accord,
+            journal,
+            observed,
+            live,
+            grants,
+            surroundings,
+            accounts,
+            apply,
+        })
     }
 
     /// What does not hold and can be changed now.
@@ -166,7 +182,10 @@ impl Survey {
 
     /// Findings about the node itself, without its endpoints: what `apply` is responsible for.
     pub fn findings(&self) -> Vec<Finding> {
-        rules::run(&self.case())
+        let mut findings = rules::run(&self.case());
+        // What is wrong in an image is fixed there, not on the machine on which the fix is pasted.
+        findings.iter_mut().for_each(|finding| finding.fix = finding.fix.replace(fixes::APPLY, &self.apply));
+        findings
     }
 
     /// All findings of `check`, those about endpoints included.

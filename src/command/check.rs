@@ -12,7 +12,6 @@ use crate::base::counters;
 use crate::base::root::{NotInReport, Root, told};
 use crate::cli::CheckArgs;
 use crate::fingerprint::Fingerprint;
-use crate::fixes;
 use crate::fleet;
 use crate::report::prometheus::{self, Measured};
 use crate::report::{self, Style, endpoints, monitor};
@@ -99,19 +98,6 @@ fn tell_monitor(args: &CheckArgs) -> Outcome {
 
 /// The verdict, and the survey that it comes from; none if an obstacle prevents a survey.
 pub fn look(root: &Root) -> Result<(Judged, Option<Survey>)> {
-    let (mut judged, survey) = look_at(root)?;
-    // What is wrong in an image is fixed in the image: the command is not for the node that it is pasted on.
-    if !root.runs() {
-        let apply = super::next("apply", root);
-        judged
-            .findings
-            .iter_mut()
-            .for_each(|finding| finding.fix = finding.fix.replace(fixes::APPLY, &apply));
-    }
-    Ok((judged, survey))
-}
-
-fn look_at(root: &Root) -> Result<(Judged, Option<Survey>)> {
     match super::settled(root) {
         Ok(survey) => match told(survey.judged(root))? {
             Some(judged) => Ok((judged, Some(survey))),

@@ -30,7 +30,6 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::base::root::Root;
-use crate::base::shell;
 use crate::cli::{Cli, Command};
 use crate::survey::{Options, Survey};
 use crate::systemd;
@@ -127,15 +126,6 @@ fn open_root_or_report(sos: Option<&Path>, root: &Path, writes: bool) -> Result<
         Some(report) => Root::open_report(&std::path::absolute(report)?),
         None => open_root(root, writes),
     }
-}
-
-/// A command to run next, on this node or for this image.
-fn next(command: &str, root: &Root) -> String {
-    if root.runs() {
-        return format!("vhost-accord {command}");
-    }
-    let image = root.outside(Path::new("/"));
-    format!("vhost-accord {command} --root {}", shell::path(image.components().as_path()))
 }
 
 /// Lines for what a report lacks.

@@ -16,6 +16,7 @@ use crate::cli::PlanCommandArgs;
 use crate::config::Proposed;
 use crate::dataplane::declared::Problem;
 use crate::dataplane::ovs::modes::Modes;
+use crate::fixes;
 use crate::items::{Change, Item};
 use crate::journal::Entry;
 use crate::profile::QemuConf;
@@ -173,7 +174,7 @@ fn text(output: &Output<'_>, root: &Root, survey: &Survey) -> String {
         count => {
             let count = report::count(count, "change");
             text.push_str(&steps_text(&output.steps));
-            text.push_str(&format!("\n{count}; run '{}' to make them.\n", super::next("apply", root)));
+            text.push_str(&format!("\n{count}; run '{}' to make them.\n", fixes::own("apply", root)));
         }
     }
     text.extend(output.proposed.iter().map(|proposal| format!("\n{}", proposal.text())));

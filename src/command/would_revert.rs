@@ -8,6 +8,7 @@ use super::Outcome;
 use super::plan::{Step, steps_text};
 use super::restart::touched_services;
 use crate::base::root::Root;
+use crate::fixes;
 use crate::journal::Journal;
 use crate::report;
 use crate::survey::{Options, Survey};
@@ -36,7 +37,7 @@ pub fn run(root: &Root, manager: &dyn ServiceManager, json: bool) -> Result<Outc
             "{}\n{}; run '{}' to restore them.\n",
             steps_text(&output.steps),
             report::count(count, "change"),
-            super::next("revert", root)
+            fixes::own("revert", root)
         ),
     })?;
     Ok(outcome)
