@@ -85,6 +85,10 @@ fn a_wrong_reply_is_an_error_of_one_line() {
         (r#"{"id":0,"result":[{},{"rows":[]}]}"#, "OVSDB's reply has no rows"),
         (r#"{"id":0,"result":7}"#, "OVSDB's reply is not a list of results"),
         (
+            r#"[1]"#,
+            "asking OVSDB: reading the reply: invalid length 1, expected struct Message with 5 elements at line 1 column 3",
+        ),
+        (
             r#"{"id":0,"method":7}"#,
             "asking OVSDB: reading the reply: invalid type: integer `7`, expected a string at line 1 column 18",
         ),
