@@ -4,7 +4,7 @@
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::table::{Entry, once, word};
+use super::format::{Entry, once, word};
 use super::{Class, Event, Signature};
 
 /// Who was denied.

@@ -8,6 +8,7 @@ mod apparmor;
 mod audit;
 mod denial;
 mod document;
+mod format;
 mod join;
 mod line;
 mod listing;
@@ -17,7 +18,6 @@ pub mod read;
 mod reading;
 mod selinux;
 mod signature;
-mod table;
 mod tables;
 mod time;
 
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Wish;
 use crate::base::named::named;
-use table::Entry as _;
+use format::Entry as _;
 
 pub(crate) use join::{Now, now};
 pub use line::{Line, Program};

@@ -4,9 +4,9 @@
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
+use super::format::{Entry, once, word, words};
 use super::line::Program;
 use super::object::Thing;
-use super::table::{Entry, once, word, words};
 use super::{Class, pattern};
 use crate::access::Wish;
 

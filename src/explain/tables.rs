@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::Signature;
 use super::denial::Rule;
-use super::table::{Entry, read};
+use super::format::{Entry, read};
 
 /// The tables by what they are about, in the order in which a line is compared with them.
 const TABLES: [&str; 17] = [
